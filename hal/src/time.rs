@@ -1,0 +1,31 @@
+//! Time and randomness as parameters: the rim of the program owns the real ones, everything else is handed them.
+
+/// Milliseconds since 1970-01-01 UTC, as the wall clock of this machine believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub u64);
+
+/// A wall clock and a clock that only runs forwards.
+pub trait Clock: Send + Sync {
+    /// The wall clock: may jump either way.
+    fn now(&self) -> UnixMillis;
+    /// Nanoseconds since some start: never runs backwards.
+    fn monotonic_nanos(&self) -> u64;
+}
+
+/// A source of unpredictable bytes.
+pub trait Entropy: Send + Sync {
+    /// Fills all of `bytes` from the system's generator; a failure is fatal to whatever wanted a key.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable>;
+}
+
+/// The system gave no randomness; nothing that needs a key may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntropyUnavailable;
+
+impl core::fmt::Display for EntropyUnavailable {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the system's random generator gave no bytes: no key can be made on this machine now")
+    }
+}
+
+impl core::error::Error for EntropyUnavailable {}

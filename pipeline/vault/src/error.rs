@@ -42,6 +42,8 @@ pub struct Error {
     pub what: String,
     /// What to do now, as a sentence without its full stop; empty where `what` says it all.
     pub remedy: String,
+    /// The object does not exist; read with `is_missing`.
+    missing: bool,
 }
 
 impl Error {
@@ -53,7 +55,19 @@ impl Error {
             object: object.into(),
             what: what.into(),
             remedy: String::new(),
+            missing: false,
         }
+    }
+
+    /// A named object of the vault does not exist.
+    pub fn missing(object: impl Into<String>) -> Self {
+        Self { missing: true, ..Self::corrupt(object, "is missing") }
+    }
+
+    /// True where the failure is that the object does not exist, and nothing else.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.missing
     }
 
     /// The caller asked for something that cannot be.

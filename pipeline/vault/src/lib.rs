@@ -6,4 +6,7 @@ pub mod error;
 /// Where objects are kept: the trait, the directory and memory stores, the conformance suite.
 pub mod store;
 
+#[cfg(test)]
+mod scratch;
+
 pub use error::{Blame, Error, Retry};

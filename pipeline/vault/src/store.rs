@@ -5,6 +5,24 @@
 
 use crate::error::Error;
 
+/// The suite that every store passes: a factory goes in, a panic with the broken rule comes out.
+pub mod conformance;
+/// A wrapper over any store that counts calls and bytes.
+pub mod count;
+/// A folder of a local or network file system.
+pub mod directory;
+/// A wrapper over any store that fails by a seed.
+pub mod fault;
+/// Objects in memory, with a clock that can be set and states that can be rolled back.
+pub mod memory;
+
+/// Longest name of an object, in bytes: what Azure takes (1024), less room for a container's own path.
+pub const NAME_BYTES_MAX: usize = 900;
+/// Longest part of a name between two slashes, in bytes: a file name with room for a suffix.
+pub const NAME_PART_BYTES_MAX: usize = 200;
+/// Most objects in one page of a listing.
+pub const LIST_PAGE_MAX: usize = 5000;
+
 /// What a create-if-absent found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
@@ -90,12 +108,34 @@ pub trait BlobStore: Send + Sync {
     }
 }
 
+/// Fails unless `name` can be an object's on every store: lower-case letters, digits, `-`, `_`, `.` and slashes
+/// between parts; no part is empty, starts or ends with a dot, or is too long. Upper case would meet itself on a
+/// file system that ignores case, a leading dot is the stores' own, and a trailing one vanishes on some.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    let good = name.len() <= NAME_BYTES_MAX && name.split('/').all(is_name_part);
+    if good {
+        Ok(())
+    } else {
+        Err(Error::misuse(format!("«{name}»"), "cannot be an object's name"))
+    }
+}
+
+/// True where `part` may stand between two slashes of a name.
+pub(crate) fn is_name_part(part: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    !part.is_empty()
+        && part.len() <= NAME_PART_BYTES_MAX
+        && !part.starts_with('.')
+        && !part.ends_with('.')
+        && part.bytes().all(|byte| plain(byte) || matches!(byte, b'-' | b'_' | b'.'))
+}
+
 /// Every object under a prefix, page by page.
 pub fn list_all(store: &dyn BlobStore, prefix: &str) -> Result<Vec<ObjectFacts>, Error> {
     let mut all = Vec::new();
     let mut next: Option<String> = None;
     loop {
-        let page = store.list(prefix, next.as_deref(), 5000)?;
+        let page = store.list(prefix, next.as_deref(), LIST_PAGE_MAX)?;
         all.extend(page.objects);
         match page.next {
             Some(more) => next = Some(more),

@@ -1,0 +1,274 @@
+//! The directory store against the suite, and against what file systems, crashes and strangers do to a folder.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::SystemTime;
+
+use hal::time::UnixMillis;
+use rustix::io::Errno;
+
+use super::*;
+use crate::error::{Blame, Retry};
+use crate::scratch::Scratch;
+use crate::store::{conformance, list_all};
+
+/// This machine's clocks, as the program's rim has them.
+struct MachineClock(std::time::Instant);
+
+impl Clock for MachineClock {
+    fn now(&self) -> UnixMillis {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        UnixMillis(u64::try_from(since.as_millis()).expect("before the year 584 million"))
+    }
+
+    fn monotonic_nanos(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).expect("a test is short")
+    }
+}
+
+fn store_at(path: &Path) -> DirectoryStore {
+    DirectoryStore::new(path, Arc::new(MachineClock(std::time::Instant::now())))
+}
+
+fn prepared() -> (Scratch, DirectoryStore) {
+    let scratch = Scratch::new();
+    let store = store_at(scratch.path());
+    store.prepare().expect("an empty folder");
+    (scratch, store)
+}
+
+/// A store that takes its folder with it.
+struct Owned(
+    DirectoryStore,
+    #[expect(dead_code, reason = "removes the folder when dropped")] Scratch,
+);
+
+impl BlobStore for Owned {
+    fn prepare(&self) -> Result<(), Error> {
+        self.0.prepare()
+    }
+    fn create(&self, name: &str, body: &[u8]) -> Result<Created, Error> {
+        self.0.create(name, body)
+    }
+    fn read(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<(), Error> {
+        self.0.read(name, offset, into)
+    }
+    fn read_all(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>, Error> {
+        self.0.read_all(name, bytes_max)
+    }
+    fn facts(&self, name: &str) -> Result<Option<ObjectFacts>, Error> {
+        self.0.facts(name)
+    }
+    fn list(&self, prefix: &str, next: Option<&str>, limit: usize) -> Result<Listing, Error> {
+        self.0.list(prefix, next, limit)
+    }
+    fn delete(&self, names: &[String]) -> Vec<Result<bool, Error>> {
+        self.0.delete(names)
+    }
+    fn now(&self) -> Result<u64, Error> {
+        self.0.now()
+    }
+    fn place(&self) -> String {
+        self.0.place()
+    }
+}
+
+fn fresh(link: bool) -> Box<dyn BlobStore> {
+    let scratch = Scratch::new();
+    let store = store_at(&scratch.path().join("vault-folder"));
+    if !link {
+        store.publisher.without_hard_links();
+    }
+    Box::new(Owned(store, scratch))
+}
+
+#[test]
+fn directory_store_keeps_every_rule_of_a_store() {
+    conformance::run(&|| fresh(true));
+}
+
+#[test]
+fn a_file_system_without_hard_links_keeps_every_rule_too() {
+    conformance::run(&|| fresh(false));
+}
+
+#[test]
+fn a_folder_with_other_content_is_refused_and_named() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path().join("holiday.jpg"), b"x").expect("a file");
+    let error = store_at(scratch.path()).prepare().expect_err("other content");
+    assert_eq!(error.blame, Blame::Misuse);
+    assert!(error.what.contains("holiday.jpg"), "{error}");
+    assert_eq!(fs::read_dir(scratch.path()).expect("a folder").count(), 1, "nothing was made");
+}
+
+#[test]
+fn a_fresh_file_system_counts_as_empty() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path().join("lost+found")).expect("a folder");
+    store_at(scratch.path()).prepare().expect("nothing but what the file system made");
+}
+
+#[test]
+fn a_file_is_no_vault() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("file");
+    fs::write(&path, b"x").expect("a file");
+    let error = store_at(&path).prepare().expect_err("a file");
+    assert!(error.what.contains("a file"), "{error}");
+}
+
+#[test]
+fn a_missing_parent_is_told_and_not_made() {
+    let scratch = Scratch::new();
+    let error = store_at(&scratch.path().join("not/mounted")).prepare().expect_err("no parent");
+    assert!(error.remedy.contains("mount"), "{error}");
+    assert!(!scratch.path().join("not").exists());
+}
+
+#[test]
+fn an_unprepared_folder_is_not_written_to() {
+    let scratch = Scratch::new();
+    let error = store_at(scratch.path()).create("vault", b"x").expect_err("an empty mount point");
+    assert!(error.remedy.contains("mounted"), "{error}");
+    assert_eq!(fs::read_dir(scratch.path()).expect("a folder").count(), 0);
+    let store = store_at(&scratch.path().join("gone"));
+    assert!(store.list("", None, 1).is_err() && store.facts("a").is_err());
+    assert!(store.read("a", 0, &mut []).is_err_and(|error| !error.is_missing()));
+    assert!(store.delete(&[String::from("a")])[0].is_err());
+}
+
+#[test]
+fn a_copy_without_hidden_folders_still_takes_objects() {
+    let (scratch, store) = prepared();
+    store.create("vault", b"x").expect("prepared");
+    fs::remove_dir_all(scratch.path().join(INCOMING)).expect("it is there");
+    assert_eq!(store_at(scratch.path()).create("a", b"1"), Ok(Created::New));
+}
+
+#[test]
+fn strays_mean_nothing_and_go_when_a_day_old() {
+    let (scratch, store) = prepared();
+    store.create("a", b"1").expect("prepared");
+    let incoming = scratch.path().join(INCOMING);
+    assert_eq!(fs::read_dir(&incoming).expect("a folder").count(), 0, "nothing is left behind");
+    let (old, young) = (incoming.join("old"), incoming.join("young"));
+    fs::hard_link(scratch.path().join("a"), incoming.join("published")).expect("hard links");
+    fs::write(&young, b"half").expect("a file");
+    let file = File::create(&old).expect("a file");
+    let days_ago = SystemTime::now() - core::time::Duration::from_secs(2 * 86_400);
+    file.set_modified(days_ago).expect("a time");
+    assert_eq!(list_all(&store, "").expect("a listing").len(), 1);
+    store_at(scratch.path()).create("b", b"2").expect("prepared");
+    assert!(young.exists() && !old.exists());
+    assert_eq!(store.read_all("a", 10).expect("whole"), b"1");
+}
+
+#[test]
+fn strangers_in_the_folder_are_passed_over() {
+    let (scratch, store) = prepared();
+    store.create("k/a", b"1").expect("prepared");
+    let at = |name: &str| scratch.path().join(name);
+    for name in [".DS_Store", "Thumbs.DB", "k/.nfs0001", "k/a~", "k/Ü"] {
+        fs::write(at(name), b"x").expect("a file");
+    }
+    std::os::unix::fs::symlink("a", at("k/link")).expect("a link");
+    std::os::unix::fs::symlink(".", at("loop")).expect("a link");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        at("k/pipe"),
+        rustix::fs::FileType::Fifo,
+        Mode::RUSR | Mode::WUSR,
+        0,
+    )
+    .expect("a pipe");
+    let names: Vec<_> =
+        list_all(&store, "").expect("a listing").into_iter().map(|facts| facts.name).collect();
+    assert_eq!(names, ["k/a"]);
+    for name in ["k/link", "k/pipe", "k"] {
+        let error = store.read_all(name, 10).expect_err("no ordinary file");
+        assert!(!error.is_missing(), "{name}: {error}");
+        assert!(store.create(name, b"1").is_err(), "{name} is not taken for an object");
+    }
+}
+
+#[test]
+fn a_full_file_system_is_exhausted_and_leaves_nothing() {
+    let scratch = Scratch::new();
+    let run = |program: &str, arguments: &[&str]| {
+        let command =
+            std::process::Command::new(program).args(arguments).arg(scratch.path()).output();
+        command.is_ok_and(|output| output.status.success())
+    };
+    if !run("mount", &["-t", "tmpfs", "-o", "size=256k", "lifeboat-test"]) {
+        eprintln!("SKIPPED: a small file system can only be mounted by root");
+        return;
+    }
+    let store = store_at(scratch.path());
+    store.prepare().expect("an empty file system");
+    store.create("small", b"1").expect("room for it");
+    let error = store.create("large", &vec![1; 1 << 20]).expect_err("no room for it");
+    let left = fs::read_dir(scratch.path().join(INCOMING)).expect("a folder").count();
+    let names = list_all(&store, "").expect("a listing").len();
+    let small = store.read_all("small", 1);
+    assert!(run("umount", &[]), "what was mounted can be unmounted");
+    assert_eq!((error.blame, error.retry), (Blame::Exhausted, Retry::Later), "{error}");
+    assert!(error.remedy.contains("free space"), "{error}");
+    assert_eq!((left, names, small), (0, 1, Ok(vec![b'1'])));
+}
+
+#[test]
+fn refusals_of_the_system_are_sorted_by_blame() {
+    let (_scratch, store) = prepared();
+    let sorted = |errno: Errno| {
+        let error = std::io::Error::from_raw_os_error(errno.raw_os_error());
+        store.failures.place_of_write("a", &error)
+    };
+    assert_eq!(sorted(Errno::ACCESS).blame, Blame::Refused);
+    assert_eq!(sorted(Errno::ROFS).blame, Blame::Refused);
+    assert_eq!(sorted(Errno::DQUOT).blame, Blame::Exhausted);
+    assert_eq!(sorted(Errno::NOSPC).retry, Retry::Later);
+    assert_eq!(sorted(Errno::IO).blame, Blame::Device);
+    assert_eq!(sorted(Errno::STALE).retry, Retry::Later);
+    assert_eq!(sorted(Errno::NAMETOOLONG).blame, Blame::Misuse);
+}
+
+#[test]
+fn objects_and_folders_are_their_owners_alone() {
+    let (scratch, store) = prepared();
+    store.create("k/a", b"1").expect("prepared");
+    let mode = |name: &str| {
+        let facts = fs::metadata(scratch.path().join(name)).expect("it exists");
+        facts.permissions().mode() & 0o7777
+    };
+    assert_eq!((mode("k"), mode("k/a"), mode(INCOMING)), (0o700, 0o600, 0o700));
+}
+
+#[test]
+fn a_vanished_folder_is_made_again() {
+    let (scratch, store) = prepared();
+    store.create("k/a", b"1").expect("prepared");
+    fs::remove_dir_all(scratch.path().join("k")).expect("it is there");
+    assert_eq!(store.create("k/a", b"2"), Ok(Created::New));
+}
+
+#[test]
+fn time_spent_syncing_is_counted() {
+    let (_scratch, store) = prepared();
+    let before = store.sync_nanos();
+    store.create("a", b"1").expect("prepared");
+    assert!(store.sync_nanos() > before);
+}
+
+#[test]
+fn a_large_folder_lists_in_bounded_pages() {
+    let (scratch, store) = prepared();
+    let folder = scratch.path().join("many");
+    fs::create_dir(&folder).expect("a folder");
+    for index in 0..6000 {
+        File::create(folder.join(format!("{index:05}"))).expect("a file");
+    }
+    let first = store.list("", None, usize::MAX).expect("a listing");
+    assert_eq!(first.objects.len(), crate::store::LIST_PAGE_MAX);
+    assert_eq!(first.next.as_deref(), Some("many/04999"));
+    assert_eq!(list_all(&store, "").expect("a listing").len(), 6000);
+}

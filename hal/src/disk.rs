@@ -10,7 +10,7 @@ use core::fmt;
 /// Size and sectors of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Size in bytes: a multiple of `logical_sector_bytes`, not always of a block.
+    /// Size in bytes: a multiple of `logical_sector_bytes` (an image file through the page cache: any), not always of a block.
     pub bytes: u64,
     /// Smallest addressable unit: 512 or 4096.
     pub logical_sector_bytes: u32,
@@ -22,6 +22,65 @@ pub struct Geometry {
     pub discard_bytes: u32,
     /// The disk takes no writes.
     pub read_only: bool,
+}
+
+impl Geometry {
+    /// Whether a request is inside the disk, aligned for it and has the buffer that it needs.
+    /// A read may end with the disk although the disk's end is not aligned; its buffer must then have room
+    /// up to the next aligned length. Every implementation refuses by this one rule.
+    pub fn check<B: AsRef<[u8]>>(&self, request: &Request<B>) -> Result<(), DiskError> {
+        let Request { operation, offset, length, .. } = *request;
+        if operation == Operation::Flush {
+            return match (offset, length) {
+                (0, 0) => Ok(()),
+                _ => Err(misuse("a flush has neither offset nor length").at(offset)),
+            };
+        }
+        if length == 0 {
+            return Err(misuse("a request of no bytes").at(offset));
+        }
+        let Some(end) = offset.checked_add(u64::from(length)).filter(|end| *end <= self.bytes)
+        else {
+            return Err(DiskError::words(
+                ErrorKind::Misuse,
+                format_args!(
+                    "a request of {length} bytes past the end of a disk of {}",
+                    self.bytes
+                ),
+            )
+            .at(offset));
+        };
+        if operation != Operation::Read && self.read_only {
+            return Err(
+                DiskError::new(ErrorKind::Refused, "this disk is open for reading only").at(offset)
+            );
+        }
+        let align = u64::from(self.request_align_bytes.max(1));
+        let to_the_end = operation == Operation::Read && end == self.bytes;
+        if offset % align != 0 || (u64::from(length) % align != 0 && !to_the_end) {
+            return Err(DiskError::words(
+                ErrorKind::Misuse,
+                format_args!("a request of {length} bytes that is not aligned to {align}"),
+            )
+            .at(offset));
+        }
+        if matches!(operation, Operation::Read | Operation::Write) {
+            let needed = u64::from(length).next_multiple_of(align);
+            let room = request.buffer.as_ref().map_or(0, |buffer| buffer.as_ref().len() as u64);
+            if room < needed {
+                return Err(DiskError::words(
+                    ErrorKind::Misuse,
+                    format_args!("a buffer of {room} bytes for a request that needs {needed}"),
+                )
+                .at(offset));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn misuse(what: &str) -> DiskError {
+    DiskError::new(ErrorKind::Misuse, what)
 }
 
 /// What a request asks for.
@@ -95,7 +154,10 @@ pub trait Disk: Send {
         Self: Sized;
 
     /// Submits one request and waits for it; nothing else may be in flight.
-    fn run(&mut self, request: Request<Self::Buffer>) -> Result<Completion<Self::Buffer>, DiskError> {
+    fn run(
+        &mut self,
+        request: Request<Self::Buffer>,
+    ) -> Result<Completion<Self::Buffer>, DiskError> {
         let token = request.token;
         self.submit(request).map_err(|rejected| rejected.error)?;
         match self.complete()? {
@@ -132,6 +194,8 @@ pub enum ErrorKind {
     Refused,
     /// The disk cannot do this operation.
     Unsupported,
+    /// The machine ran out of something that is not disk space: memory, open files. Free some, then try again.
+    Exhausted,
 }
 
 /// A failed disk operation. `code` is the operating system's errno where there is one, 0 otherwise.
@@ -150,13 +214,15 @@ pub struct DiskError {
 impl DiskError {
     /// An error of a kind with words, cut at 160 bytes.
     pub fn new(kind: ErrorKind, what: &str) -> Self {
-        let mut kept = heapless::String::new();
-        for letter in what.chars() {
-            if kept.push(letter).is_err() {
-                break;
-            }
-        }
-        Self { kind, offset: None, code: 0, what: kept }
+        Self::words(kind, format_args!("{what}"))
+    }
+
+    /// An error of a kind with formatted words, cut at 160 bytes.
+    pub fn words(kind: ErrorKind, what: fmt::Arguments<'_>) -> Self {
+        let mut kept = Cut(heapless::String::new());
+        // `Cut` never fails; a value whose own Display fails leaves what it wrote so far.
+        let _ = fmt::Write::write_fmt(&mut kept, what);
+        Self { kind, offset: None, code: 0, what: kept.0 }
     }
 
     /// The same error with the first byte of the failed range.
@@ -171,6 +237,20 @@ impl DiskError {
     pub fn code(mut self, code: i32) -> Self {
         self.code = code;
         self
+    }
+}
+
+/// Keeps as many whole letters as fit.
+struct Cut(heapless::String<160>);
+
+impl fmt::Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            if self.0.push(letter).is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -193,7 +273,7 @@ impl embedded_io::Error for DiskError {
     fn kind(&self) -> embedded_io::ErrorKind {
         match self.kind {
             ErrorKind::Misuse => embedded_io::ErrorKind::InvalidInput,
-            ErrorKind::Full => embedded_io::ErrorKind::OutOfMemory,
+            ErrorKind::Full | ErrorKind::Exhausted => embedded_io::ErrorKind::OutOfMemory,
             ErrorKind::Refused => embedded_io::ErrorKind::PermissionDenied,
             ErrorKind::Unsupported => embedded_io::ErrorKind::Unsupported,
             _ => embedded_io::ErrorKind::Other,

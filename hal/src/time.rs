@@ -24,7 +24,9 @@ pub struct EntropyUnavailable;
 
 impl core::fmt::Display for EntropyUnavailable {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("the system's random generator gave no bytes: no key can be made on this machine now")
+        f.write_str(
+            "the system's random generator gave no bytes: no key can be made on this machine now",
+        )
     }
 }
 

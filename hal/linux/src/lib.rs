@@ -1,1 +1,19 @@
 #![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+/// Wall clock and a clock that counts on through sleep.
+pub mod clock;
+/// Block devices and image files as `hal::disk::Disk`.
+pub mod disk;
+/// The kernel's random generator.
+pub mod entropy;
+/// What this process uses of the machine: resident memory, processors.
+pub mod process;
+
+/// One safe function per system call; the only place of the project with `unsafe`.
+mod sys;
+
+pub use clock::SystemClock;
+pub use disk::{Access, Direct, LinuxDisk, OpenOptions};
+pub use entropy::SystemEntropy;
+pub use sys::memory::AlignedBuffer;

@@ -1,1 +1,23 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+/// Owned memory, aligned as direct I/O wants it, in safe code.
+pub mod buffer;
+/// A clock that tests set and let jump.
+pub mod clock;
+/// The one suite that every implementation of `hal::disk::Disk` passes.
+pub mod conformance;
+/// A disk in memory: sparse, shared, seeded, breakable.
+pub mod disk;
+/// Seeded bytes behind the trait of the real generator.
+pub mod entropy;
+/// What can go wrong with a disk, as named probabilities and exact ranges.
+pub mod fault;
+/// Seeded numbers for everything above.
+pub mod random;
+
+pub use buffer::SimBuffer;
+pub use clock::SimClock;
+pub use disk::SimDisk;
+pub use entropy::SimEntropy;
+pub use fault::Faults;

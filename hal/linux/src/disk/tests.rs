@@ -1,0 +1,1 @@
+//! What only a Linux disk does; the conformance suite is in `tests/conformance.rs`.

@@ -1,0 +1,9 @@
+//! System calls behind safe functions, one file per family; the only place of the project that may say `unsafe`.
+//! What `rustix` already offers safely is called directly and is not repeated here.
+
+/// The ioctls of block devices.
+pub(crate) mod ioctl;
+/// Page-aligned memory that the kernel may read and write by DMA.
+pub(crate) mod memory;
+/// io_uring with buffers that it owns while the kernel works on them.
+pub(crate) mod ring;

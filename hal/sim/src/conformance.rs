@@ -1,0 +1,1 @@
+//! The one suite that every implementation of `hal::disk::Disk` passes.

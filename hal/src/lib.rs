@@ -8,5 +8,9 @@ extern crate alloc;
 pub mod disk;
 /// What a disk says of itself: model, serial, WWN, partitions, mounts.
 pub mod inventory;
+/// A disk as a stream of bytes, for what reads a few of them here and there.
+pub mod stream;
+/// The GUID of a partition table, from one sector.
+pub mod table;
 /// Time and randomness as parameters.
 pub mod time;

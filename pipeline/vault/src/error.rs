@@ -102,6 +102,13 @@ impl Error {
         self
     }
 
+    /// The same error about another object: the disk's label instead of "disk".
+    #[must_use]
+    pub fn on(mut self, object: impl Into<String>) -> Self {
+        self.object = object.into();
+        self
+    }
+
     /// The same error with whether to try again.
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {

@@ -1,12 +1,38 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// What every operation is handed: store, keys, clocks, randomness.
+pub mod access;
+/// One chain of records per server: slots created once, linked by hash.
+pub mod chain;
 /// What can go wrong, sorted by whose fault it is and whether trying again helps.
 pub mod error;
+/// Frames by their logical address: relocations, tables, seals, codecs.
+pub mod frames;
+/// Keys: what a person keeps, what a vault keeps sealed, and what opens what.
+pub mod keys;
+/// A point's map of a disk: a copy-on-write radix tree of sealed pages.
+pub mod map;
+/// Names of objects.
+pub mod names;
+/// The points of a server, and the one that a person means.
+pub mod points;
+/// What a chain is made of: points, checkpoints, epochs, upkeep.
+pub mod record;
+/// Brings a disk of a point back, writing only what differs.
+pub mod restore;
+/// Small sealed objects: key ring, records, indexes, pins.
+pub mod sealed;
 /// Where objects are kept: the trait, the directory and memory stores, the conformance suite.
 pub mod store;
 
+/// Makes recovery points.
+pub mod writer;
+
+mod cache;
 #[cfg(test)]
 mod scratch;
+#[cfg(test)]
+mod test_bed;
 
 pub use error::{Blame, Error, Retry};

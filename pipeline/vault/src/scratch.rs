@@ -1,11 +1,14 @@
-//! An empty folder for one test, removed afterwards.
+//! What tests of this crate share: an empty folder, clocks and randomness that obey, damage by seed.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hal::time::{Clock, Entropy, EntropyUnavailable, UnixMillis};
+
 static MADE: AtomicU32 = AtomicU32::new(0);
 
+/// An empty folder for one test, removed afterwards.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -24,5 +27,88 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Randomness that follows from a seed: the same draws on every run and on every fork.
+pub(crate) struct Counting {
+    seed: u64,
+    drawn: AtomicU64,
+    broken: bool,
+}
+
+impl Counting {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, drawn: AtomicU64::new(0), broken: false }
+    }
+
+    /// A generator that never has anything to give.
+    pub(crate) fn broken() -> Self {
+        Self { broken: true, ..Self::new(0) }
+    }
+}
+
+impl Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
+        if self.broken {
+            return Err(EntropyUnavailable);
+        }
+        let draw = self.drawn.fetch_add(1, Ordering::Relaxed);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.seed.to_le_bytes()).update(&draw.to_le_bytes());
+        hasher.finalize_xof().fill(bytes);
+        Ok(())
+    }
+}
+
+/// A clock that stands where it is put.
+pub(crate) struct Standing(pub(crate) AtomicU64);
+
+impl Standing {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(1_767_225_600_000))
+    }
+}
+
+impl Clock for Standing {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn monotonic_nanos(&self) -> u64 {
+        self.0.load(Ordering::Relaxed).wrapping_mul(1_000_000)
+    }
+}
+
+/// Hands `check` copies of `original` with bytes flipped, overwritten, cut, repeated and inserted, by a fixed seed.
+pub(crate) fn mutations(original: &[u8], count: u32, mut check: impl FnMut(&[u8])) {
+    let mut random = 0x1234_5678_9ABC_DEF0_u64;
+    let mut below = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % (limit.max(1) as u64)).expect("below a usize")
+    };
+    for _ in 0..count {
+        let mut bytes = original.to_vec();
+        for _ in 0..=below(4) {
+            let at = below(bytes.len());
+            let byte = u8::try_from(below(256)).expect("below 256");
+            match below(6) {
+                0 if !bytes.is_empty() => bytes[at] ^= 1 << below(8),
+                1 if !bytes.is_empty() => bytes[at] = byte,
+                2 => bytes.truncate(at),
+                3 => bytes.insert(at, byte),
+                4 if !bytes.is_empty() => {
+                    bytes.remove(at);
+                }
+                _ => {
+                    let end = at + below(bytes.len() - at.min(bytes.len()) + 1);
+                    let part = bytes.get(at..end).unwrap_or_default().to_vec();
+                    bytes.extend(part);
+                }
+            }
+        }
+        check(&bytes);
     }
 }

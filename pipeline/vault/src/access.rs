@@ -1,0 +1,53 @@
+//! What every operation on a vault is handed: where the objects are, the keys, the clocks, the randomness.
+
+use std::sync::Arc;
+
+use hal::time::{Clock, Entropy};
+use pipeline::ids::{KeyEpoch, ServerId, VaultId};
+use pipeline::seal::SecretKey;
+use pipeline::segment::SegmentIdentity;
+
+use crate::error::Error;
+use crate::sealed::ObjectKey;
+use crate::store::BlobStore;
+
+/// What opens a vault's objects: the key ring opens everything, a ticket one server's one point.
+pub trait KeySource: Send + Sync {
+    /// The key that new records and segments of a server are sealed with; `None` for a ticket.
+    fn newest_record_key(&self, server: &ServerId) -> Option<(KeyEpoch, SecretKey)>;
+    /// The key of a server's record in a slot, sealed in an epoch.
+    fn record_key(&self, server: &ServerId, slot: u64, epoch: KeyEpoch) -> Option<ObjectKey>;
+    /// The key of one segment.
+    fn segment_key(&self, identity: &SegmentIdentity) -> Option<SecretKey>;
+    /// The key of a server's fingerprints, the same in all epochs.
+    fn fingerprint_key(&self, server: &ServerId) -> Option<SecretKey>;
+}
+
+/// An opened vault, as far as one operation needs it. Cheap to clone.
+#[derive(Clone)]
+pub struct Access {
+    /// Where the objects are.
+    pub store: Arc<dyn BlobStore>,
+    /// Which vault.
+    pub vault: VaultId,
+    /// What opens its objects: the key ring, or a ticket.
+    pub keys: Arc<dyn KeySource>,
+    /// This machine's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// This machine's randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Access {
+    /// Sixteen unpredictable bytes: a new identity.
+    pub fn random_id(&self) -> Result<[u8; 16], Error> {
+        let mut id = [0; 16];
+        self.fill(&mut id)?;
+        Ok(id)
+    }
+
+    /// Fills bytes with randomness.
+    pub fn fill(&self, bytes: &mut [u8]) -> Result<(), Error> {
+        self.entropy.fill(bytes).map_err(|error| Error::device("this machine", error.to_string()))
+    }
+}

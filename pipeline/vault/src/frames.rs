@@ -1,0 +1,328 @@
+//! Finds and opens frames by their logical address: relocation records, frame tables, seals, codecs.
+//! Everything it hands out is authentic; what is missing or damaged is named by its object.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use pipeline::compress::Decompressor;
+use pipeline::fingerprint::Fingerprinter;
+use pipeline::ids::{Digest, FrameAddress, SegmentId, ServerId};
+use pipeline::limits::{EXTENT_BYTES_MAX, SEGMENT_BYTES_MAX};
+use pipeline::segment::{
+    Expected, FrameKind, HEADER_BYTES, SegmentHeader, SegmentIdentity, SegmentTable, open_frame,
+};
+
+use crate::access::Access;
+use crate::cache::Cache;
+use crate::error::Error;
+use crate::map::{Inner, Leaf, PageRef, PageSource};
+use crate::names;
+use crate::record::Upkeep;
+
+/// Map pages lie together: one read fetches so many bytes around the page asked for.
+const CHUNK_BYTES: u64 = 256 * 1024;
+
+/// Opens frames of one server.
+pub struct FrameReader {
+    access: Access,
+    server: ServerId,
+    fingerprinter: Fingerprinter,
+    relocations: RwLock<HashMap<SegmentId, Vec<SegmentId>>>,
+    tables: Mutex<Cache<SegmentId, Arc<OpenedTable>>>,
+    leaves: Mutex<Cache<FrameAddress, Arc<Leaf>>>,
+    inners: Mutex<Cache<FrameAddress, Arc<Inner>>>,
+    chunks: Mutex<Cache<(SegmentId, u64), Arc<Vec<u8>>>>,
+}
+
+/// A segment's table and what else its header tells.
+pub struct OpenedTable {
+    /// The frames.
+    pub table: SegmentTable,
+    /// The object's length.
+    pub object_bytes: u64,
+    /// Its sealed table's length.
+    pub table_bytes: usize,
+}
+
+/// Where a frame's bytes are now.
+pub struct Located {
+    /// The object that holds it.
+    pub segment: SegmentId,
+    /// Its table.
+    pub opened: Arc<OpenedTable>,
+    /// Its logical address.
+    pub address: FrameAddress,
+    /// First byte in the object.
+    pub offset: u64,
+    /// Sealed length.
+    pub sealed_bytes: usize,
+    /// Length of its content.
+    pub plain_bytes: usize,
+    /// Blocks or page.
+    pub kind: FrameKind,
+}
+
+impl FrameReader {
+    /// A reader of a server's frames with so many bytes for caches.
+    pub fn new(
+        access: &Access,
+        server: ServerId,
+        upkeep: &Upkeep,
+        cache_bytes: usize,
+    ) -> Result<Self, Error> {
+        let key = access.keys.fingerprint_key(&server).ok_or_else(|| {
+            Error::misuse(format!("server {server}"), "no key for this server is at hand")
+        })?;
+        let reader = Self {
+            access: access.clone(),
+            server,
+            fingerprinter: Fingerprinter::new(&key),
+            relocations: RwLock::default(),
+            tables: Mutex::new(Cache::new(cache_bytes / 4)),
+            leaves: Mutex::new(Cache::new(cache_bytes / 4)),
+            inners: Mutex::new(Cache::new(cache_bytes / 4)),
+            chunks: Mutex::new(Cache::new(cache_bytes / 4)),
+        };
+        reader.relocate(upkeep);
+        Ok(reader)
+    }
+
+    /// Takes newer relocation records into account.
+    pub fn relocate(&self, upkeep: &Upkeep) {
+        let moved = upkeep.relocations.iter().map(|moved| (moved.from, moved.into.clone()));
+        *self.relocations.write().unwrap_or_else(PoisonError::into_inner) = moved.collect();
+    }
+
+    /// Whose frames.
+    pub fn server(&self) -> ServerId {
+        self.server
+    }
+
+    /// What it reads with.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The server's fingerprints.
+    pub fn fingerprinter(&self) -> &Fingerprinter {
+        &self.fingerprinter
+    }
+
+    /// The objects that hold a segment's frames now: itself, or where they were moved.
+    pub fn holders(&self, segment: &SegmentId) -> Vec<SegmentId> {
+        let moved = self.relocations.read().unwrap_or_else(PoisonError::into_inner);
+        moved.get(segment).cloned().unwrap_or_else(|| vec![*segment])
+    }
+
+    /// A segment's frame table: two small reads, then from memory.
+    pub fn table(&self, segment: &SegmentId) -> Result<Arc<OpenedTable>, Error> {
+        let weigh = |opened: &Arc<OpenedTable>| 2 * opened.table_bytes;
+        if let Some(opened) = lock(&self.tables).find(segment, weigh) {
+            return Ok(opened);
+        }
+        let opened = Arc::new(self.load_table(segment)?);
+        lock(&self.tables).insert(*segment, Arc::clone(&opened), weigh(&opened));
+        Ok(opened)
+    }
+
+    fn load_table(&self, segment: &SegmentId) -> Result<OpenedTable, Error> {
+        let name = names::segment(&self.server, segment);
+        let mut header_bytes = [0; HEADER_BYTES];
+        self.access.store.read(&name, 0, &mut header_bytes)?;
+        let header = SegmentHeader::parse(&header_bytes).map_err(|error| damaged(&name, &error))?;
+        if header.object_bytes() > SEGMENT_BYTES_MAX as u64 {
+            return Err(Error::corrupt(&name, "says to be larger than any segment"));
+        }
+        let mut table_bytes = vec![0; header.table_bytes()];
+        self.access.store.read(&name, header.table_offset(), &mut table_bytes)?;
+        self.open_table(segment, &header_bytes, &table_bytes)
+    }
+
+    /// Opens a table whose bytes are at hand.
+    pub fn open_table(
+        &self,
+        segment: &SegmentId,
+        header_bytes: &[u8],
+        table_bytes: &[u8],
+    ) -> Result<OpenedTable, Error> {
+        let name = names::segment(&self.server, segment);
+        let header = SegmentHeader::parse(header_bytes).map_err(|error| damaged(&name, &error))?;
+        let key = self.access.keys.segment_key(header.identity()).ok_or_else(|| no_key(&name))?;
+        let expected =
+            Expected { vault: self.access.vault, server: self.server, segment: *segment };
+        let mut table =
+            SegmentTable::open_with_segment_key(header_bytes, table_bytes, &expected, &key)
+                .map_err(|error| damaged(&name, &error))?;
+        let origins: Vec<_> = table.origins().copied().collect();
+        for origin in origins {
+            let identity = SegmentIdentity {
+                vault: self.access.vault,
+                server: self.server,
+                segment: origin.segment,
+                key_epoch: origin.key_epoch,
+                salt: origin.salt,
+            };
+            if let Some(key) = self.access.keys.segment_key(&identity) {
+                table.supply_segment_key(origin.segment, &key);
+            }
+        }
+        Ok(OpenedTable {
+            table,
+            object_bytes: header.object_bytes(),
+            table_bytes: header.table_bytes(),
+        })
+    }
+
+    /// Where the bytes of a logical address are now.
+    pub fn locate(&self, address: FrameAddress) -> Result<Located, Error> {
+        for segment in self.holders(&address.segment) {
+            let opened = self.table(&segment)?;
+            let Some(entry) = opened.table.find(address) else { continue };
+            let (offset, sealed_bytes, plain_bytes, kind) =
+                (entry.offset, entry.sealed_bytes, entry.plain_bytes, entry.kind);
+            return Ok(Located {
+                segment,
+                opened,
+                address,
+                offset,
+                sealed_bytes,
+                plain_bytes,
+                kind,
+            });
+        }
+        Err(Error::corrupt(
+            names::segment(&self.server, &address.segment),
+            format!("holds no frame {} although a map names it", address.ordinal),
+        ))
+    }
+
+    /// Opens a frame whose sealed bytes are at hand into `out`; gives the length of its content.
+    pub fn open(
+        &self,
+        located: &Located,
+        sealed: &mut [u8],
+        out: &mut [u8],
+        decompressor: &mut Decompressor,
+    ) -> Result<usize, Error> {
+        open_frame(&located.opened.table, located.address, sealed, out, decompressor)
+            .map_err(|error| damaged(&names::segment(&self.server, &located.segment), &error))
+    }
+
+    /// Reads and opens one frame; for single frames, not for bulk.
+    pub fn read(
+        &self,
+        located: &Located,
+        decompressor: &mut Decompressor,
+    ) -> Result<Vec<u8>, Error> {
+        let mut sealed = vec![0; located.sealed_bytes];
+        let name = names::segment(&self.server, &located.segment);
+        self.access.store.read(&name, located.offset, &mut sealed)?;
+        let mut plain = vec![0; located.plain_bytes.min(EXTENT_BYTES_MAX)];
+        self.open(located, &mut sealed, &mut plain, decompressor)?;
+        Ok(plain)
+    }
+
+    /// The plain bytes of a map page, checked against its fingerprint.
+    fn page(&self, page: &PageRef) -> Result<Vec<u8>, Error> {
+        let located = self.locate(page.address)?;
+        let name = names::segment(&self.server, &located.segment);
+        if located.kind != FrameKind::Page {
+            return Err(Error::corrupt(name, "holds blocks where a map page is expected"));
+        }
+        let mut sealed = vec![0; located.sealed_bytes];
+        self.read_near(&located, &mut sealed)?;
+        let mut plain = vec![0; located.plain_bytes.min(EXTENT_BYTES_MAX)];
+        self.open(&located, &mut sealed, &mut plain, &mut Decompressor::new())?;
+        if self.fingerprinter.of(&plain) == page.fingerprint {
+            Ok(plain)
+        } else {
+            Err(Error::corrupt(name, "holds another map page than its parent names"))
+        }
+    }
+
+    /// Reads a small range by fetching the chunk around it, which its neighbours will want too.
+    fn read_near(&self, located: &Located, into: &mut [u8]) -> Result<(), Error> {
+        let name = names::segment(&self.server, &located.segment);
+        let chunk = located.offset / CHUNK_BYTES;
+        let start = chunk * CHUNK_BYTES;
+        let end = (start + CHUNK_BYTES).min(located.opened.object_bytes);
+        if located.offset + into.len() as u64 > end {
+            return self.access.store.read(&name, located.offset, into);
+        }
+        let weigh = |bytes: &Arc<Vec<u8>>| bytes.len();
+        let key = (located.segment, chunk);
+        let known = lock(&self.chunks).find(&key, weigh);
+        let bytes = match known {
+            Some(bytes) => bytes,
+            None => {
+                let length = usize::try_from(end - start).expect("at most one chunk");
+                let mut bytes = vec![0; length];
+                self.access.store.read(&name, start, &mut bytes)?;
+                let bytes = Arc::new(bytes);
+                lock(&self.chunks).insert(key, Arc::clone(&bytes), length);
+                bytes
+            }
+        };
+        let at = usize::try_from(located.offset - start).expect("inside one chunk");
+        into.copy_from_slice(&bytes[at..at + into.len()]);
+        Ok(())
+    }
+
+    /// The digest that the segment's own header and table come to.
+    pub fn digest(&self, segment: &SegmentId) -> Result<Digest, Error> {
+        Ok(self.table(segment)?.table.digest())
+    }
+}
+
+impl PageSource for FrameReader {
+    fn leaf(&self, page: &PageRef) -> Result<Arc<Leaf>, Error> {
+        let weigh = |_: &Arc<Leaf>| size_of::<Leaf>();
+        if let Some(leaf) = lock(&self.leaves).find(&page.address, weigh) {
+            return Ok(leaf);
+        }
+        let leaf = Leaf::decode(&self.page(page)?).map_err(|bad| self.bad_page(page, bad.0))?;
+        let leaf = Arc::new(leaf);
+        lock(&self.leaves).insert(page.address, Arc::clone(&leaf), weigh(&leaf));
+        Ok(leaf)
+    }
+
+    fn inner(&self, page: &PageRef, level: u8) -> Result<Arc<Inner>, Error> {
+        let weigh = |_: &Arc<Inner>| size_of::<Inner>();
+        if let Some(inner) = lock(&self.inners).find(&page.address, weigh) {
+            if inner.level == level {
+                return Ok(inner);
+            }
+            return Err(self.bad_page(page, "it is of another level than its parent says"));
+        }
+        let inner =
+            Inner::decode(&self.page(page)?, level).map_err(|bad| self.bad_page(page, bad.0))?;
+        let inner = Arc::new(inner);
+        lock(&self.inners).insert(page.address, Arc::clone(&inner), weigh(&inner));
+        Ok(inner)
+    }
+}
+
+impl FrameReader {
+    fn bad_page(&self, page: &PageRef, what: &str) -> Error {
+        Error::corrupt(
+            names::segment(&self.server, &page.address.segment),
+            format!("frame {} is no map page: {what}", page.address.ordinal),
+        )
+    }
+}
+
+/// A segment that does not open, by its name.
+pub(crate) fn damaged(name: &str, error: &pipeline::error::Error) -> Error {
+    Error::corrupt(name, error.to_string()).remedy(
+        "run verify --deep to see which points it concerns; restore another point or --secondary",
+    )
+}
+
+fn no_key(name: &str) -> Error {
+    Error::misuse(name, "the keys at hand do not open it")
+        .remedy("use the vault's recovery key, or a ticket for this server and point")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,112 @@
+//! What tests of writer and reader share: a vault in memory, keys, a disk with content, comparison.
+
+use std::sync::Arc;
+
+use hal::disk::Disk;
+use hal_sim::random::Random;
+use hal_sim::{SimClock, SimDisk, SimEntropy};
+use pipeline::ids::{KeyEpoch, ServerId, VaultId};
+use pipeline::seal::SecretKey;
+use pipeline::segment::{SegmentIdentity, derive_segment_key};
+
+use crate::access::{Access, KeySource};
+use crate::error::Error;
+use crate::frames::FrameReader;
+use crate::points::read_chain;
+use crate::restore;
+use crate::sealed::ObjectKey;
+use crate::store::BlobStore;
+use crate::writer::{DiskJob, Options, Outcome, Silent, protect};
+
+pub(crate) const BLOCK: u64 = 65_536;
+pub(crate) const SERVER: ServerId = ServerId([5; 16]);
+
+/// One key for everything.
+pub(crate) struct OneKey;
+
+impl KeySource for OneKey {
+    fn newest_record_key(&self, _: &ServerId) -> Option<(KeyEpoch, SecretKey)> {
+        Some((KeyEpoch(1), SecretKey::from_bytes([1; 32])))
+    }
+
+    fn record_key(&self, _: &ServerId, _: u64, _: KeyEpoch) -> Option<ObjectKey> {
+        Some(ObjectKey::Epoch(SecretKey::from_bytes([1; 32])))
+    }
+
+    fn segment_key(&self, identity: &SegmentIdentity) -> Option<SecretKey> {
+        Some(derive_segment_key(&SecretKey::from_bytes([1; 32]), identity))
+    }
+
+    fn fingerprint_key(&self, _: &ServerId) -> Option<SecretKey> {
+        Some(SecretKey::from_bytes([2; 32]))
+    }
+}
+
+/// Access to a store with simulated clock and randomness.
+pub(crate) fn access(store: Arc<dyn BlobStore>, seed: u64) -> Access {
+    Access {
+        store,
+        vault: VaultId([9; 16]),
+        keys: Arc::new(OneKey),
+        clock: Arc::new(SimClock::at(hal::time::UnixMillis(1_700_000_000_000))),
+        entropy: Arc::new(SimEntropy::new(seed)),
+    }
+}
+
+/// Fills some blocks of a disk with compressible, random and zero content.
+pub(crate) fn scribble(disk: &SimDisk, bytes: u64, random: &mut Random, blocks: u64) {
+    for _ in 0..blocks {
+        let at = random.below(bytes.div_ceil(BLOCK)) * BLOCK;
+        let length = usize::try_from(BLOCK.min(bytes - at)).expect("a block");
+        let mut content = vec![0_u8; length];
+        match random.below(4) {
+            0 => {}
+            1 => random.fill(&mut content),
+            _ => {
+                let word = random.number().to_le_bytes();
+                content
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, byte)| *byte = word[i % 7] ^ (i >> 9) as u8);
+            }
+        }
+        disk.load(at, &content);
+    }
+}
+
+/// One point of one disk.
+pub(crate) fn point(access: &Access, disk: &SimDisk, options: &Options) -> Result<Outcome, Error> {
+    changed_point(access, disk, None, options)
+}
+
+pub(crate) fn changed_point(
+    access: &Access,
+    disk: &SimDisk,
+    changed: Option<Vec<(u64, u64)>>,
+    options: &Options,
+) -> Result<Outcome, Error> {
+    let disk = disk.another()?;
+    let job = DiskJob { name: "sda".to_owned(), identity: "wwn-1".to_owned(), disk, changed };
+    protect(access, SERVER, vec![job], options, &Silent)
+}
+
+/// Restores a point onto a fresh disk and gives the disk.
+pub(crate) fn restored(access: &Access, text: &str) -> Result<SimDisk, Error> {
+    let view = read_chain(access, SERVER)?;
+    let link = view.find(text)?;
+    let state = &link.record.point().expect("a point").disks[0];
+    let frames = FrameReader::new(access, SERVER, &view.upkeep, 4 << 20)?;
+    let target = SimDisk::new(state.bytes);
+    let options = restore::Options { workers: 2, compare: false, ..Default::default() };
+    restore::restore_disk(&frames, state, target.another()?, "target", &options, &Silent)?;
+    Ok(target)
+}
+
+/// Panics at the first block that differs.
+pub(crate) fn assert_same(left: &SimDisk, right: &SimDisk, bytes: u64) {
+    for block in 0..bytes.div_ceil(BLOCK) {
+        let length = usize::try_from(BLOCK.min(bytes - block * BLOCK)).expect("a block");
+        let same = left.content(block * BLOCK, length) == right.content(block * BLOCK, length);
+        assert!(same, "block {block} differs");
+    }
+}

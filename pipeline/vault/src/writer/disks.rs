@@ -1,0 +1,177 @@
+//! The disks of a run: what the map of each was, what must be read, what the map is by now.
+
+use hal::disk::Disk;
+use pipeline::ids::DiskId;
+use pipeline::limits::{BLOCK_BYTES, DISK_BLOCKS_MAX};
+
+use super::job::DiskJob;
+use super::plan::Plan;
+use super::span::{SpanReader, about};
+use crate::access::Access;
+use crate::chain::Link;
+use crate::error::Error;
+use crate::map::{PageSink, PageSource, Root, blocks_of, height_of, tree};
+use crate::record::DiskState;
+
+/// One disk of a run.
+pub(super) struct DiskRun<D: Disk> {
+    pub(super) id: DiskId,
+    pub(super) name: String,
+    pub(super) identity: String,
+    pub(super) bytes: u64,
+    pub(super) sector_bytes: u32,
+    pub(super) plan: Plan,
+    /// The map so far: the base's, with every finished round's leaves in it.
+    pub(super) root: Root,
+    /// The size that `root` is for.
+    root_bytes: u64,
+    /// The next leaf to look at.
+    pub(super) cursor: Option<u64>,
+    pub(super) unread_blocks: u64,
+    /// Byte offsets of unread blocks met in this run, the first thousand.
+    pub(super) unread: Vec<u64>,
+    pub(super) read_whole: bool,
+    disk: Option<D>,
+    pub(super) readers: Vec<SpanReader<D>>,
+}
+
+/// Finds each disk's base and decides what to read.
+pub(super) fn open_disks<D: Disk>(
+    access: &Access,
+    jobs: Vec<DiskJob<D>>,
+    point: Option<&Link>,
+    checkpoint: Option<&Link>,
+) -> Result<Vec<DiskRun<D>>, Error> {
+    let mut disks: Vec<DiskRun<D>> = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let in_point = base_of(point, &job);
+        let base = base_of(checkpoint, &job).or_else(|| in_point.clone());
+        let disk = open_disk(access, job, base, in_point.is_some())?;
+        if disks.iter().any(|other| other.name == disk.name) {
+            return Err(Error::misuse(disk.name, "is named twice")
+                .remedy("give each disk a name of its own: NAME=PATH"));
+        }
+        if disks.iter().any(|other| other.id == disk.id) {
+            return Err(Error::misuse(disk.name, "is the same disk as another one named"));
+        }
+        disks.push(disk);
+    }
+    if disks.is_empty() {
+        return Err(Error::misuse("protect", "no disk is named"));
+    }
+    Ok(disks)
+}
+
+/// The state of the job's disk in a record: by its label, or by its identity when it was renamed.
+fn base_of<D>(link: Option<&Link>, job: &DiskJob<D>) -> Option<DiskState> {
+    let disks = &link?.record.manifest()?.disks;
+    let by_name = disks.iter().find(|disk| disk.name == job.name);
+    let by_identity =
+        || disks.iter().find(|disk| !job.identity.is_empty() && disk.identity == job.identity);
+    by_name.or_else(by_identity).cloned()
+}
+
+fn open_disk<D: Disk>(
+    access: &Access,
+    mut job: DiskJob<D>,
+    base: Option<DiskState>,
+    in_point: bool,
+) -> Result<DiskRun<D>, Error> {
+    let geometry = job.disk.geometry().map_err(|error| about(&job.name, &error))?;
+    let bytes = geometry.bytes;
+    if bytes == 0 {
+        return Err(Error::device(&job.name, "has no bytes (no medium, or an empty file)"));
+    }
+    if blocks_of(bytes) > DISK_BLOCKS_MAX {
+        return Err(Error::exhausted(&job.name, "is larger than 64 PiB"));
+    }
+    let read_whole = job.changed.is_some() && !in_point;
+    let mut plan = match &job.changed {
+        Some(ranges) => Plan::from_bytes(ranges, bytes, &job.name)?,
+        None => Plan::Whole,
+    };
+    if read_whole {
+        plan = Plan::Whole;
+    }
+    let (id, root, root_bytes, unread_blocks) = match base {
+        Some(base) => {
+            if base.bytes != bytes {
+                plan = plan.with_tail(base.bytes.min(bytes) / BLOCK_BYTES as u64, bytes);
+            }
+            if base.root.height != height_of(blocks_of(base.bytes)) {
+                return Err(Error::corrupt(&job.name, "its map's height does not fit its size"));
+            }
+            (base.id, base.root, base.bytes, base.unread_blocks)
+        }
+        None => (DiskId(access.random_id()?), Root::empty(bytes), bytes, 0),
+    };
+    Ok(DiskRun {
+        id,
+        cursor: plan.next_leaf(0, bytes),
+        name: job.name,
+        identity: job.identity,
+        bytes,
+        sector_bytes: geometry.logical_sector_bytes,
+        plan,
+        root,
+        root_bytes,
+        unread_blocks,
+        unread: Vec::new(),
+        read_whole,
+        disk: Some(job.disk),
+        readers: Vec::new(),
+    })
+}
+
+impl<D: Disk> DiskRun<D> {
+    /// Makes the base's map fit the disk's size of today.
+    pub(super) fn fit_root(
+        &mut self,
+        source: &dyn PageSource,
+        sink: &mut dyn PageSink,
+    ) -> Result<(), Error> {
+        if self.root_bytes != self.bytes {
+            self.root = tree::resize(source, sink, &self.root, self.bytes)?;
+            self.root_bytes = self.bytes;
+        }
+        Ok(())
+    }
+
+    /// One queue per worker.
+    pub(super) fn open_readers(&mut self, workers: usize) -> Result<(), Error> {
+        let Some(first) = self.disk.take() else { return Ok(()) };
+        for _ in 1..workers {
+            let another = first.another().map_err(|error| about(&self.name, &error))?;
+            self.readers.push(SpanReader::new(another, &self.name, self.bytes)?);
+        }
+        self.readers.push(SpanReader::new(first, &self.name, self.bytes)?);
+        Ok(())
+    }
+
+    /// The disk must still have the size that it was opened with.
+    pub(super) fn check_size(&mut self) -> Result<(), Error> {
+        self.readers.first_mut().map_or(Ok(()), SpanReader::check_size)
+    }
+
+    /// Bytes of disk that the plan covers.
+    pub(super) fn planned_bytes(&self) -> u64 {
+        (self.plan.blocks(self.bytes) * BLOCK_BYTES as u64).min(self.bytes)
+    }
+
+    /// The disk as a record states it.
+    pub(super) fn state(&self) -> DiskState {
+        DiskState {
+            id: self.id,
+            name: self.name.clone(),
+            identity: self.identity.clone(),
+            bytes: self.bytes,
+            sector_bytes: self.sector_bytes,
+            root: self.root,
+            unread_blocks: self.unread_blocks,
+            done_blocks: match self.cursor {
+                Some(leaf) => leaf * crate::map::LEAF_BLOCKS,
+                None => blocks_of(self.bytes),
+            },
+        }
+    }
+}

@@ -3,25 +3,11 @@
 use std::sync::Arc;
 
 use hal::time::{Clock, Entropy};
-use pipeline::ids::{KeyEpoch, ServerId, VaultId};
-use pipeline::seal::SecretKey;
-use pipeline::segment::SegmentIdentity;
+use pipeline::ids::VaultId;
 
 use crate::error::Error;
-use crate::sealed::ObjectKey;
+use crate::keys::KeySource;
 use crate::store::BlobStore;
-
-/// What opens a vault's objects: the key ring opens everything, a ticket one server's one point.
-pub trait KeySource: Send + Sync {
-    /// The key that new records and segments of a server are sealed with; `None` for a ticket.
-    fn newest_record_key(&self, server: &ServerId) -> Option<(KeyEpoch, SecretKey)>;
-    /// The key of a server's record in a slot, sealed in an epoch.
-    fn record_key(&self, server: &ServerId, slot: u64, epoch: KeyEpoch) -> Option<ObjectKey>;
-    /// The key of one segment.
-    fn segment_key(&self, identity: &SegmentIdentity) -> Option<SecretKey>;
-    /// The key of a server's fingerprints, the same in all epochs.
-    fn fingerprint_key(&self, server: &ServerId) -> Option<SecretKey>;
-}
 
 /// An opened vault, as far as one operation needs it. Cheap to clone.
 #[derive(Clone)]

@@ -177,7 +177,9 @@ impl Chain {
         match self.access.store.create(&name, &bytes)? {
             // `Same` is a lost reply of ours: the bytes hold a fresh salt, nobody else can have made them.
             Created::New | Created::Same => {
-                self.head = Some(Link { record: Arc::new(record), digest: digest(&[&bytes]) });
+                let link = Link { record: Arc::new(record), digest: digest(&[&bytes]) };
+                self.confirm(&link)?;
+                self.head = Some(link);
                 Ok(Published::Slot(slot))
             }
             Created::Taken => {
@@ -194,6 +196,30 @@ impl Chain {
                 Ok(Published::Moved(moved))
             }
         }
+    }
+
+    /// Objects of pruned slots are deleted in the end, so a writer that slept longer than the grace could
+    /// create a slot that was pruned while it slept. Then newer slots exist and the next one does not link here.
+    fn confirm(&self, link: &Link) -> Result<(), Error> {
+        let slot = link.record.slot;
+        let prefix = names::chain_prefix(&self.server);
+        let newest = self.access.store.list(&prefix, None, 1)?.objects.into_iter().next();
+        let newest = newest.map(|facts| names::slot_of(&self.server, &facts.name)).transpose()?;
+        if newest == Some(slot) {
+            return Ok(());
+        }
+        let next = match newest {
+            Some(newest) if newest > slot => read_slot(&self.access, &self.server, slot + 1).ok(),
+            _ => None,
+        };
+        if next.is_some_and(|next| next.record.previous == link.digest) {
+            return Ok(());
+        }
+        Err(Error::refused(
+            names::chain_slot(&self.server, slot),
+            "was written into a part of the chain that is long pruned: this machine slept while another wrote",
+        )
+        .remedy("nothing was published; stop one of the two machines, then run again"))
     }
 
     fn seal(&self, name: &str, record: &Record) -> Result<Vec<u8>, Error> {
@@ -226,7 +252,7 @@ pub fn open_record(
 ) -> Result<Link, Error> {
     let name = names::chain_slot(server, slot);
     let plain = sealed::open(ObjectKind::Record, access.vault, &name, bytes, &|epoch| {
-        access.keys.record_key(server, slot, epoch)
+        access.keys.object_key(server, ObjectKind::Record, &name, epoch)
     })?;
     let record: Record = postcard::from_bytes(&plain).map_err(|error| {
         Error::corrupt(&name, format!("opens but does not decode ({error})"))

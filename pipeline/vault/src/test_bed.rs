@@ -9,12 +9,13 @@ use pipeline::ids::{KeyEpoch, ServerId, VaultId};
 use pipeline::seal::SecretKey;
 use pipeline::segment::{SegmentIdentity, derive_segment_key};
 
-use crate::access::{Access, KeySource};
+use crate::access::Access;
 use crate::error::Error;
 use crate::frames::FrameReader;
+use crate::keys::KeySource;
 use crate::points::read_chain;
 use crate::restore;
-use crate::sealed::ObjectKey;
+use crate::sealed::{ObjectKey, ObjectKind};
 use crate::store::BlobStore;
 use crate::writer::{DiskJob, Options, Outcome, Silent, protect};
 
@@ -29,7 +30,7 @@ impl KeySource for OneKey {
         Some((KeyEpoch(1), SecretKey::from_bytes([1; 32])))
     }
 
-    fn record_key(&self, _: &ServerId, _: u64, _: KeyEpoch) -> Option<ObjectKey> {
+    fn object_key(&self, _: &ServerId, _: ObjectKind, _: &str, _: KeyEpoch) -> Option<ObjectKey> {
         Some(ObjectKey::Epoch(SecretKey::from_bytes([1; 32])))
     }
 

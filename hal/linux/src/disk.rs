@@ -12,7 +12,7 @@ use hal::disk::{Completion, Disk, DiskError, ErrorKind, Geometry, Rejected, Requ
 use crate::sys::memory::AlignedBuffer;
 
 /// What an errno means for a disk, in words.
-mod fault;
+pub(crate) mod fault;
 /// Size and sectors by ioctl and stat.
 mod geometry;
 /// Opening and creating, with every refusal.

@@ -7,6 +7,8 @@ pub mod clock;
 pub mod disk;
 /// The kernel's random generator.
 pub mod entropy;
+/// What disks the machine has, and what is mounted on top of them.
+pub mod inventory;
 /// What this process uses of the machine: resident memory, processors.
 pub mod process;
 
@@ -16,4 +18,5 @@ mod sys;
 pub use clock::SystemClock;
 pub use disk::{Access, Direct, LinuxDisk, OpenOptions};
 pub use entropy::SystemEntropy;
+pub use inventory::{facts_of, inventory};
 pub use sys::memory::AlignedBuffer;

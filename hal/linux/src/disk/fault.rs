@@ -7,13 +7,13 @@ use rustix::io::Errno;
 const PATH_LETTERS_MAX: usize = 48;
 
 /// The error of a failed call: `doing` is what was tried ("reading"), `path` what on.
-pub(super) fn error(errno: Errno, doing: &str, path: &str) -> DiskError {
+pub(crate) fn error(errno: Errno, doing: &str, path: &str) -> DiskError {
     let (kind, cause) = meaning(errno);
     failed(kind, cause, doing, path).code(errno.raw_os_error())
 }
 
 /// An error of our own finding, in the same form.
-pub(super) fn failed(kind: ErrorKind, cause: &str, doing: &str, path: &str) -> DiskError {
+pub(crate) fn failed(kind: ErrorKind, cause: &str, doing: &str, path: &str) -> DiskError {
     let letters = path.chars().count();
     let kept: String = path.chars().skip(letters.saturating_sub(PATH_LETTERS_MAX)).collect();
     let dots = if letters > PATH_LETTERS_MAX { "…" } else { "" };

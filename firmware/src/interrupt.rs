@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use async_signal::{Signal, Signals};
 use smol::prelude::*;
 
-use crate::report::{Failure, exit_code, line};
+use crate::report::{Failure, Outcome, exit_code, line};
 
 /// Files that mean nothing once the program ends.
 static SCRAP: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -42,16 +42,25 @@ fn remove(path: &Path) {
     }
 }
 
+/// What a signal means to what is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// The work is cut short; another run resumes it.
+    CutShort,
+    /// It runs until it is told to stop: this is its good end.
+    GoodEnd,
+}
+
 /// From now on SIGINT, SIGTERM and SIGHUP end the program through here.
-pub fn watch() {
-    let started = std::thread::Builder::new().name("signals".to_owned()).spawn(|| {
+pub fn watch(meaning: Meaning) {
+    let started = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         smol::block_on(async {
             let ignored = ignored();
             let wanted = [Signal::Int, Signal::Term, Signal::Hup];
             match Signals::new(wanted.into_iter().filter(|&signal| !ignored(signal))) {
                 Ok(mut signals) => {
                     if let Some(Ok(signal)) = signals.next().await {
-                        end(signal);
+                        end(signal, meaning);
                     }
                 }
                 Err(error) => log::debug!("signals are not watched: {error}"),
@@ -76,11 +85,14 @@ fn ignored_mask(status: &str) -> u64 {
     word.and_then(|word| u64::from_str_radix(word.trim(), 16).ok()).unwrap_or(0)
 }
 
-fn end(signal: Signal) {
+fn end(signal: Signal, meaning: Meaning) {
     for path in SCRAP.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         remove(&path);
     }
-    let ending = Err(Failure::Interrupted(signal as i32));
+    let ending = match meaning {
+        Meaning::CutShort => Err(Failure::Interrupted(signal as i32)),
+        Meaning::GoodEnd => Ok(Outcome::Done),
+    };
     if let Some(line) = line(&ending) {
         // Nobody may be there to read it any more.
         let _ = std::io::stderr().lock().write_all(format!("\n{line}\n").as_bytes());

@@ -3,6 +3,8 @@
 
 /// The file of `--changed`: which ranges may differ from the last point.
 pub mod changed;
+/// The command line.
+pub mod cli;
 /// A disk as the command line names it.
 pub mod disk_argument;
 /// Ctrl-C and its relatives.

@@ -1,0 +1,458 @@
+//! The command line: its verbs, their options, and help good enough to need no manual.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli::help::{
+    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, REKEY, RESTORE, SERVE, TICKET, VERIFY,
+};
+use crate::disk_argument::{self, DiskArgument};
+use crate::nbd::listen::Address;
+use crate::vault_uri::VaultUri;
+
+/// The long texts.
+mod help;
+
+/// Takes real disks, makes encrypted, compressed, tamper-evident recovery points of them in a vault, and brings any
+/// point back bit for bit. A vault is a folder or a container of Azure Blob Storage.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lifeboat",
+    version,
+    max_term_width = 100,
+    after_long_help = OVERVIEW,
+    after_help = "lifeboat --help shows examples, environment variables and exit codes.",
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs"
+)]
+pub struct CommandLine {
+    /// Say more on standard error; -vv and -vvv say still more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Show no progress
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make a vault, look at it, and look after its keys
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Vault(VaultVerb),
+    /// Make one recovery point of all disks named
+    #[command(after_long_help = PROTECT)]
+    Protect(Protect),
+    /// List recovery points
+    #[command(after_long_help = POINTS)]
+    Points(Points),
+    /// Bring a disk of a point back to a file or a device
+    #[command(after_long_help = RESTORE)]
+    Restore(Restore),
+    /// Check that everything in the vault is there and whole
+    #[command(after_long_help = VERIFY)]
+    Verify(Verify),
+    /// Remove points by a retention policy, and what only they used
+    #[command(after_long_help = PRUNE)]
+    Prune(Prune),
+    /// Serve a disk of a point as a read-only NBD export, at once
+    #[command(after_long_help = SERVE)]
+    ServeNbd(ServeNbd),
+}
+
+/// Verbs about the vault itself.
+#[derive(Debug, Subcommand)]
+pub enum VaultVerb {
+    /// Make a vault and its recovery key
+    #[command(after_long_help = CREATE)]
+    Create(Create),
+    /// Size, objects, servers and cost
+    #[command(after_long_help = INFO)]
+    Info(Info),
+    /// New keys: for what is written from now on, or a new recovery key
+    #[command(after_long_help = REKEY)]
+    Rekey(Rekey),
+    /// The recovery kit: a page to print and keep off site
+    #[command(after_long_help = KIT)]
+    Kit(Kit),
+    /// A key for one server and point only
+    #[command(after_long_help = TICKET)]
+    Ticket(Ticket),
+}
+
+/// Which vault, and what opens it.
+#[derive(Clone, Debug, Args)]
+pub struct Opening {
+    /// The vault: dir:PATH or `azure://ACCOUNT/CONTAINER`
+    #[arg(long, value_name = "VAULT")]
+    pub vault: VaultUri,
+
+    /// File that holds the recovery key, or a recovery ticket
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+
+    /// File that holds the passphrase, where the vault has one (else LIFEBOAT_PASSPHRASE)
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// The same for the verbs of `vault`, which take the vault's place without its option's name too.
+#[derive(Clone, Debug, Args)]
+pub struct VaultOpening {
+    /// The vault: dir:PATH or `azure://ACCOUNT/CONTAINER`
+    #[arg(value_name = "VAULT", required_unless_present = "named")]
+    place: Option<VaultUri>,
+
+    /// The vault, as the other verbs name it
+    #[arg(id = "named", long = "vault", value_name = "VAULT", conflicts_with = "place")]
+    named: Option<VaultUri>,
+
+    /// File that holds the recovery key
+    #[arg(long, value_name = "FILE")]
+    key_file: PathBuf,
+
+    /// File that holds the passphrase, where the vault has one (else LIFEBOAT_PASSPHRASE)
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl VaultOpening {
+    /// Which vault, and what opens it.
+    #[must_use]
+    pub fn opening(self) -> Opening {
+        let vault = self.place.or(self.named).expect("the parser demands one of the two");
+        Opening { vault, key_file: self.key_file, passphrase_file: self.passphrase_file }
+    }
+}
+
+/// `vault create`
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The vault: dir:PATH or `azure://ACCOUNT/CONTAINER`
+    #[arg(value_name = "VAULT")]
+    pub vault: VaultUri,
+
+    /// Write the recovery key to this new file instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub key_out: Option<PathBuf>,
+
+    /// File that holds a passphrase which opening the vault will need beside the recovery key
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vault info`
+#[derive(Debug, Args)]
+pub struct Info {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: VaultOpening,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vault rekey`
+#[derive(Debug, Args)]
+pub struct Rekey {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: VaultOpening,
+
+    /// A new recovery key, written to this new file; the old one opens the vault no more
+    #[arg(long, value_name = "FILE")]
+    pub key_out: Option<PathBuf>,
+
+    /// Only this server gets a new key for what is written from now on (default: every server)
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    pub server: Option<String>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vault kit`
+#[derive(Debug, Args)]
+pub struct Kit {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: VaultOpening,
+
+    /// Write the page to this new file instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `vault ticket`
+#[derive(Debug, Args)]
+pub struct Ticket {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: VaultOpening,
+
+    /// The server
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    pub server: String,
+
+    /// The point: an ID of `lifeboat points`, or its first letters, or latest
+    #[arg(long, value_name = "latest|ID", default_value = "latest")]
+    pub point: PointChoice,
+
+    /// Write the ticket to this new file instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `protect`
+#[derive(Debug, Args)]
+pub struct Protect {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// The server that the disks belong to; a new name enrols a new server
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    pub server: String,
+
+    /// Read only what this file says may have changed: lines "DISK OFFSET LENGTH" in bytes (- is standard input)
+    #[arg(long, value_name = "FILE")]
+    pub changed: Option<PathBuf>,
+
+    /// How disks are read: direct skips the page cache, cached goes through it; auto is direct for block devices and
+    /// cached for image files
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub read: Reading,
+
+    /// How hard to compress: auto follows whichever of processor and link is slower, else a level of zstd (-7 to 19),
+    /// or deflate, or none
+    #[arg(long, value_name = "LEVEL", default_value = "auto", allow_hyphen_values = true)]
+    pub compress: Compression,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Block devices or image files, each with its name if it shall not be the file name
+    #[arg(value_name = "[NAME=]DISK", required = true, value_parser = disk_argument::Parser)]
+    pub disks: Vec<DiskArgument>,
+}
+
+/// `points`
+#[derive(Debug, Args)]
+pub struct Points {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// Only this server's points
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    pub server: Option<String>,
+
+    /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which disk of which point.
+#[derive(Clone, Debug, Args)]
+pub struct Chosen {
+    /// The server
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    pub server: String,
+
+    /// The point: an ID of `lifeboat points`, or its first letters, or latest
+    #[arg(long, value_name = "latest|ID", default_value = "latest")]
+    pub point: PointChoice,
+
+    /// Refuse unless the vault still knows this point: a vault rolled back to an older copy is noticed
+    #[arg(long, value_name = "ID")]
+    pub expect_point: Option<String>,
+
+    /// The disk, by the name it was protected under
+    #[arg(long, value_name = "NAME")]
+    pub disk: String,
+}
+
+/// `restore`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// Which disk.
+    #[command(flatten)]
+    pub chosen: Chosen,
+
+    /// Where to: a file, made where it is missing, or a block device; blocks that are the same already are not written
+    #[arg(long, value_name = "FILE|DEVICE")]
+    pub to: PathBuf,
+
+    /// Writing to a block device needs its name a second time
+    #[arg(long, value_name = "DEVICE")]
+    pub confirm: Option<PathBuf>,
+
+    /// Restore although blocks could not be read when the point was made; they become zeros, exit code 3
+    #[arg(long)]
+    pub accept_unread: bool,
+
+    /// The vault is a geo-redundant copy without order: take the newest point that is there whole
+    #[arg(long)]
+    pub secondary: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// Open every seal, not only the structure: reads the whole vault
+    #[arg(long)]
+    pub deep: bool,
+
+    /// Complain unless the vault still knows this point: a vault rolled back to an older copy is noticed
+    #[arg(long, value_name = "ID")]
+    pub expect_point: Option<String>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `prune`
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// What to keep: all of the last hours or days, then one an hour, a day, a week, a month for as long
+    #[arg(long, value_name = "POLICY")]
+    pub keep: String,
+
+    /// Only this server's points
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    pub server: Option<String>,
+
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Go on although more than half of the points would go, or this machine's clock jumped
+    #[arg(long)]
+    pub confirm: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `serve-nbd`
+#[derive(Debug, Args)]
+pub struct ServeNbd {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// Which disk.
+    #[command(flatten)]
+    pub chosen: Chosen,
+
+    /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10809")]
+    pub listen: Address,
+}
+
+/// Which point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PointChoice {
+    /// The newest.
+    Latest,
+    /// The one whose ID begins so.
+    Id(String),
+}
+
+/// Shortest beginning of an ID that names a point.
+const POINT_LETTERS_MIN: usize = 4;
+
+impl core::str::FromStr for PointChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        let fits = (POINT_LETTERS_MIN..=32).contains(&text.len());
+        if fits && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(Self::Id(text.to_ascii_lowercase()))
+        } else {
+            Err("give latest, or 4 to 32 hexadecimal digits as lifeboat points shows them"
+                .to_owned())
+        }
+    }
+}
+
+/// How disks are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reading {
+    /// Block devices directly, image files through the page cache.
+    Auto,
+    /// Past the page cache.
+    Direct,
+    /// Through the page cache.
+    Cached,
+}
+
+/// How hard to compress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As the slower of processor and link allows.
+    Auto,
+    /// A level of zstd.
+    Zstd(i32),
+    /// miniz_oxide's deflate.
+    Deflate,
+    /// Not at all.
+    Nothing,
+}
+
+impl core::str::FromStr for Compression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "deflate" => Ok(Self::Deflate),
+            "none" => Ok(Self::Nothing),
+            _ => match text.parse() {
+                Ok(level) if (-7..=19).contains(&level) && level != 0 => Ok(Self::Zstd(level)),
+                _ => Err("give auto, a level of zstd from -7 to 19, deflate or none".to_owned()),
+            },
+        }
+    }
+}
+
+fn server_name(text: &str) -> Result<String, String> {
+    disk_argument::check_name(text).map(|()| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

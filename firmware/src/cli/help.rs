@@ -1,0 +1,170 @@
+//! The long texts of `--help`: examples, and what the short lines cannot say.
+
+/// Below the list of verbs.
+pub(super) const OVERVIEW: &str = "\
+Start:
+  lifeboat vault create dir:/srv/vault --key-out vault.key
+  lifeboat protect --vault dir:/srv/vault --key-file vault.key --server web1 /dev/sda /dev/sdb
+  lifeboat points  --vault dir:/srv/vault --key-file vault.key
+  lifeboat restore --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda --to sda.img
+  lifeboat verify  --vault dir:/srv/vault --key-file vault.key --deep
+Each verb's own --help has more, for example lifeboat restore --help.
+
+Words:
+  A server is one protected machine; a recovery point holds all its disks at one instant. A vault is
+  where points are kept, sealed: a folder (dir:PATH) or a container of Azure Blob Storage
+  (azure://ACCOUNT/CONTAINER). The recovery key opens it. Vault and key alone bring everything back,
+  on any machine; without the key nobody can, so print the recovery kit and keep it elsewhere.
+
+Azure:
+  azure://ACCOUNT/CONTAINER                                   the commercial cloud
+  azure://ACCOUNT/CONTAINER?cloud=usgov                       US Government; or cloud=china
+  azure://ACCOUNT/CONTAINER?endpoint=http://127.0.0.1:10000/ACCOUNT   anything else that speaks blob
+
+Environment:
+  AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING
+                               a storage account's key, a shared access signature, or either within
+                               a connection string
+  AZURE_TENANT_ID, AZURE_CLIENT_ID with AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH
+                               an Entra application; without any of these, the managed identity of the
+                               machine (AZURE_CLIENT_ID picks one of several)
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+                               a proxy, with user:password@ where it wants them
+  SSL_CERT_FILE                own certificate authorities, as PEM, instead of the built-in ones
+  LIFEBOAT_PASSPHRASE          the vault's passphrase, where it has one
+
+Exit codes:
+  0  everything asked for was done
+  1  it failed; the line on standard error names the object and what to do
+  2  the command line was wrong; nothing was started
+  3  done but incomplete: blocks that could not be read are missing
+  128 and more  stopped by a signal (130: Ctrl-C); run the same command again to resume
+
+Standard output holds the result and nothing else; progress and errors go to standard error.";
+
+/// `vault create`
+pub(super) const CREATE: &str = "\
+Examples:
+  lifeboat vault create dir:/srv/vault --key-out vault.key
+  AZURE_STORAGE_KEY=... lifeboat vault create azure://backups01/servers
+
+Makes the folder or container where it is missing and may. The recovery key is shown once: nobody can
+read it out of the vault again. With --key-out it goes to a new file that only its owner can read.
+A folder that holds anything else, and a vault that exists already, are refused.
+
+Exit codes: 0 made, 1 failed, 2 wrong command line.";
+
+/// `vault info`
+pub(super) const INFO: &str = "\
+Example:
+  lifeboat vault info --vault dir:/srv/vault --key-file vault.key --json
+
+Shows size, objects, servers, their newest points and, for Azure, what it costs a month at list prices.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `vault rekey`
+pub(super) const REKEY: &str = "\
+Examples:
+  lifeboat vault rekey --vault dir:/srv/vault --key-file vault.key
+  lifeboat vault rekey --vault dir:/srv/vault --key-file vault.key --server web1
+  lifeboat vault rekey --vault dir:/srv/vault --key-file vault.key --key-out new.key
+
+Without --key-out, servers get new keys for what is written from now on; what is there stays readable.
+With --key-out there is a new recovery key: use it when the old one may have been seen.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `vault kit`
+pub(super) const KIT: &str = "\
+Example:
+  lifeboat vault kit --vault dir:/srv/vault --key-file vault.key --out kit.txt
+
+A page with the recovery key, the vault's address, the newest point known now, how to get credentials,
+and the one command that starts a recovery. Print it, put it in a safe, delete the file.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `vault ticket`
+pub(super) const TICKET: &str = "\
+Example:
+  lifeboat vault ticket --vault dir:/srv/vault --key-file vault.key --server web1 --out web1.ticket
+  lifeboat restore --vault dir:/srv/vault --key-file web1.ticket --server web1 --disk sda --to sda.img
+
+Whoever holds the ticket can restore that server up to that point and open nothing else.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `protect`
+pub(super) const PROTECT: &str = "\
+Examples:
+  lifeboat protect --vault dir:/srv/vault --key-file vault.key --server web1 /dev/sda /dev/sdb
+  lifeboat protect --vault azure://backups01/servers --key-file vault.key --server web1 root=/dev/vda
+  lifeboat protect --vault dir:/srv/vault --key-file vault.key --server web1 --changed ranges.txt /dev/sda
+
+Everything is read, but only blocks that are new to the vault are sent. With --changed only what the file names is
+read; disks and ranges that it does not name are taken to be as in the last point. A first point needs no such file.
+A device in use is read as it is at that moment; for a point at one instant, give a snapshot.
+A run that was stopped, by whatever, goes on where it was: give the same command again.
+
+Exit codes: 0 the point is made, 1 failed and no point was made, 2 wrong command line,
+3 the point is made but blocks are missing that the disk could not read.";
+
+/// `points`
+pub(super) const POINTS: &str = "\
+Examples:
+  lifeboat points --vault dir:/srv/vault --key-file vault.key
+  lifeboat points --vault dir:/srv/vault --key-file vault.key --server web1 --json
+
+The newest point is the last line.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `restore`
+pub(super) const RESTORE: &str = "\
+Examples:
+  lifeboat restore --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda --to sda.img
+  lifeboat restore --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda \\
+      --point 4f1c9a20 --to /dev/sdb --confirm /dev/sdb
+
+The target may have content: what is the same already is not written, so a nearly right disk is quickly mended, and a
+run that was stopped goes on where it was. A file is written under the name FILE.lifeboat-partial and gets its own
+name when it is whole. A device must be named twice, must not be mounted, and must be at least as large as the disk.
+
+Exit codes: 0 restored, 1 failed, 2 wrong command line, 3 restored but for blocks that the point lacks.";
+
+/// `verify`
+pub(super) const VERIFY: &str = "\
+Examples:
+  lifeboat verify --vault dir:/srv/vault --key-file vault.key
+  lifeboat verify --vault dir:/srv/vault --key-file vault.key --deep --json
+
+Without --deep: every chain, map and object is there and of the right size. With --deep every seal is opened,
+which reads the whole vault. Damage is listed by object, with the points that it touches.
+
+Exit codes: 0 all is well, 1 damage was found or the check failed, 2 wrong command line.";
+
+/// `prune`
+pub(super) const PRUNE: &str = "\
+Examples:
+  lifeboat prune --vault dir:/srv/vault --key-file vault.key --keep 72h,hourly=7d,daily=30d --dry-run
+  lifeboat prune --vault dir:/srv/vault --key-file vault.key --keep 72h,hourly=7d,daily=30d,weekly=12w
+
+--keep: first how long every point is kept, then for how long one an hour, a day, a week, a month. h, d, w, m and y
+are hours, days, weeks, months and years. The last points are always kept. What only removed points used is deleted
+in two steps, the second after a day: run prune regularly. A credential that may not delete can prune but not collect.
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong command line.";
+
+/// `serve-nbd`
+pub(super) const SERVE: &str = "\
+Examples:
+  lifeboat serve-nbd --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda
+  then, elsewhere:   qemu-img info nbd://127.0.0.1:10809/sda
+                     nbdcopy nbd://127.0.0.1:10809/sda sda.img
+                     modprobe nbd; nbd-client 127.0.0.1 -N sda /dev/nbd0; mount -o ro /dev/nbd0p1 /mnt
+
+Runs until it is stopped. Only this machine can connect unless --listen says otherwise; whoever can connect reads the
+disk in the clear. Writes are refused.
+
+Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 wrong command line.";

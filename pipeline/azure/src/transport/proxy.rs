@@ -1,0 +1,204 @@
+//! Which requests go through an HTTP proxy, by CONNECT. The metadata service never does, loopback only if told so.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use pipeline_vault::Error;
+
+use super::failure::{Failure, Kind};
+use crate::address::{Origin, is_localhost};
+
+/// Which proxy to use.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum ProxyChoice {
+    /// None, whatever the environment says.
+    Never,
+    /// This one for everything that `exceptions` (like `NO_PROXY`) does not match.
+    Always {
+        /// The proxy.
+        proxy: Proxy,
+        /// Hosts that are reached without it.
+        exceptions: Exceptions,
+    },
+    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case.
+    #[default]
+    FromEnvironment,
+}
+
+impl ProxyChoice {
+    /// The proxy at this URL for everything, loopback too: `http://name:password@host:port`.
+    pub fn explicit(url: &str) -> Result<Self, Error> {
+        Ok(Self::Always { proxy: Proxy::parse(url)?, exceptions: Exceptions::default() })
+    }
+
+    /// Fails where the environment names a proxy that cannot be one.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if let Self::FromEnvironment = self {
+            for https in [true, false] {
+                if let Some(url) = environment_url(https) {
+                    Proxy::parse(&url)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The proxy for a request to this origin.
+    pub(super) fn for_origin(&self, origin: &Origin) -> Result<Option<Proxy>, Failure> {
+        if is_metadata_service(origin) {
+            return Ok(None);
+        }
+        match self {
+            Self::Never => Ok(None),
+            Self::Always { exceptions, .. } if exceptions.matches(origin) => Ok(None),
+            Self::Always { proxy, .. } => Ok(Some(proxy.clone())),
+            Self::FromEnvironment => {
+                let exceptions = Exceptions::parse(&variable(["NO_PROXY", "no_proxy"]));
+                if origin.is_loopback() || exceptions.matches(origin) {
+                    return Ok(None);
+                }
+                let Some(url) = environment_url(origin.https) else { return Ok(None) };
+                // Checked when the client was made; the environment may have changed since.
+                let proxy = Proxy::parse(&url);
+                proxy.map(Some).map_err(|error| Failure::new(Kind::Request, error.to_string()))
+            }
+        }
+    }
+}
+
+fn environment_url(https: bool) -> Option<String> {
+    let names = if https { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    let first = variable(names);
+    let url = if first.is_empty() { variable(["ALL_PROXY", "all_proxy"]) } else { first };
+    (!url.is_empty()).then_some(url)
+}
+
+/// The first of the variables that is set to something.
+fn variable(names: [&str; 2]) -> String {
+    let set = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    set.unwrap_or_default()
+}
+
+/// Azure's metadata service and other link-local addresses: a proxy would answer for the wrong machine.
+fn is_metadata_service(origin: &Origin) -> bool {
+    match origin.host().parse() {
+        Ok(IpAddr::V4(address)) => address.is_link_local(),
+        Ok(IpAddr::V6(address)) => address.is_unicast_link_local(),
+        Err(_) => false,
+    }
+}
+
+/// One HTTP proxy, with name and password where it wants them.
+#[derive(Clone)]
+pub struct Proxy {
+    inner: ureq::Proxy,
+}
+
+impl Proxy {
+    /// Reads `http://name:password@host:port`, or the same with https.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        let bad = |what: &str| {
+            // The URL may hold a password: it is not repeated.
+            Error::misuse("proxy", what.to_owned())
+                .remedy("write it like http://name:password@host:port, special characters as %XX")
+        };
+        let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let inner = ureq::Proxy::new(&url).map_err(|_| bad("its URL cannot be read"))?;
+        match inner.protocol() {
+            ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https => Ok(Self { inner }),
+            _ => Err(bad("is no HTTP proxy; SOCKS is not supported")),
+        }
+    }
+
+    pub(super) fn as_ureq(&self) -> &ureq::Proxy {
+        &self.inner
+    }
+
+    /// Host and port, without name and password.
+    pub fn shown(&self) -> String {
+        format!("{}:{}", self.inner.host(), self.inner.port())
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({})", self.shown())
+    }
+}
+
+/// Hosts that are reached without a proxy, as `NO_PROXY` lists them.
+#[derive(Clone, Debug, Default)]
+pub struct Exceptions {
+    entries: Vec<Exception>,
+}
+
+#[derive(Clone, Debug)]
+enum Exception {
+    Everything,
+    /// A domain and all names under it, at one port or any.
+    Domain(String, Option<u16>),
+    /// Addresses of which the first `bits` bits are these.
+    Network(IpAddr, u32),
+}
+
+impl Exceptions {
+    /// Reads `*`, `.example.com`, `host:port`, `10.0.0.0/8`, separated by commas or blanks.
+    pub fn parse(text: &str) -> Self {
+        let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
+        Self { entries: words.map(Exception::parse).collect() }
+    }
+
+    fn matches(&self, origin: &Origin) -> bool {
+        self.entries.iter().any(|entry| entry.matches(origin))
+    }
+}
+
+impl Exception {
+    fn parse(word: &str) -> Self {
+        if word == "*" {
+            return Self::Everything;
+        }
+        if let Ok(address) = word.trim_matches(['[', ']']).parse::<IpAddr>() {
+            return Self::Network(address, 128);
+        }
+        if let Some((network, bits)) = word.split_once('/')
+            && let (Ok(network), Ok(bits)) = (network.parse(), bits.parse())
+        {
+            return Self::Network(network, bits);
+        }
+        let (host, port) = match word.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok()),
+            None => (word, None),
+        };
+        let host = host.trim_start_matches('*').trim_matches('.').to_ascii_lowercase();
+        Self::Domain(host, port)
+    }
+
+    fn matches(&self, origin: &Origin) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Domain(domain, port) => {
+                let host = origin.host();
+                let below = host.strip_suffix(domain.as_str());
+                let inside = below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                    || (is_localhost(domain) && is_localhost(host));
+                inside && port.is_none_or(|port| port == origin.port())
+            }
+            Self::Network(network, bits) => match (origin.host().parse(), network) {
+                (Ok(IpAddr::V4(address)), IpAddr::V4(network)) => {
+                    same_bits(address.to_bits(), network.to_bits(), *bits)
+                }
+                (Ok(IpAddr::V6(address)), IpAddr::V6(network)) => {
+                    let differ = address.to_bits() ^ network.to_bits();
+                    differ.leading_zeros() >= (*bits).min(128)
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+fn same_bits(a: u32, b: u32, bits: u32) -> bool {
+    (a ^ b).leading_zeros() >= bits.min(32)
+}

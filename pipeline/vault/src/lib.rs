@@ -17,6 +17,8 @@ pub mod map;
 pub mod names;
 /// The points of a server, and the one that a person means.
 pub mod points;
+/// Any bytes of a disk of a point, at any alignment, from a bounded cache.
+pub mod reader;
 /// What a chain is made of: points, checkpoints, epochs, upkeep.
 pub mod record;
 /// Brings a disk of a point back, writing only what differs.

@@ -5,7 +5,7 @@
 //! Nothing is written before the map of the whole disk has been read and every segment it names was found.
 
 /// What is fetched and opened for one span.
-mod fetch;
+pub(crate) mod fetch;
 /// One span onto the target.
 mod span;
 

@@ -15,10 +15,10 @@ const RANGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const RANGE_SLACK: u64 = 128 * 1024;
 
 /// A wanted block: its place in the leaf and what the map says of it.
-pub(super) type Wanted = (usize, BlockRef);
+pub(crate) type Wanted = (usize, BlockRef);
 
 /// The buffers of one worker.
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     sealed: Vec<u8>,
     decompressor: Decompressor,
 }
@@ -30,13 +30,13 @@ struct Need {
 }
 
 impl Fetcher {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { sealed: vec![0; RANGE_BYTES_MAX], decompressor: Decompressor::new() }
     }
 
     /// Opens every frame that `wanted` names, each once, into `plain`, and hands its content and its blocks
     /// to `take`. Gives the bytes fetched. `plain` has room for one extent.
-    pub(super) fn each_frame<B: AsMut<[u8]>>(
+    pub(crate) fn each_frame<B: AsMut<[u8]>>(
         &mut self,
         frames: &FrameReader,
         wanted: &mut [Wanted],

@@ -174,10 +174,14 @@ fn a_full_file_system_is_told_apart() {
 
 /// A loop device over a new file of `bytes`; the folder and the device live together.
 fn device(bytes: u64, read_only: bool) -> Option<(Folder, LoopDevice)> {
+    device_of(512, bytes, read_only)
+}
+
+fn device_of(sector_bytes: u32, bytes: u64, read_only: bool) -> Option<(Folder, LoopDevice)> {
     let folder = Folder::on_disk();
     let file = folder.file("backing.img");
     File::create_new(&file).unwrap().set_len(bytes).unwrap();
-    let device = LoopDevice::attach(&file, 512, read_only)?;
+    let device = LoopDevice::attach(&file, sector_bytes, read_only)?;
     Some((folder, device))
 }
 
@@ -227,9 +231,16 @@ fn a_write_protected_device_is_refused() {
 
 #[test]
 fn a_device_says_the_same_to_an_open_handle_and_in_sysfs() {
-    let Some((_folder, device)) = device(4 * MIB + 512, false) else { return };
-    let opened = LinuxDisk::open(device.node(), WRITE).unwrap().geometry().unwrap();
-    assert_eq!(facts_of(device.node()).unwrap().geometry, opened);
+    for sector_bytes in [512, 4096] {
+        let found = device_of(sector_bytes, 4 * MIB + 512, false);
+        let Some((_folder, device)) = found else { return };
+        let mut disk = LinuxDisk::open(device.node(), WRITE).unwrap();
+        let opened = disk.geometry().unwrap();
+        assert_eq!(facts_of(device.node()).unwrap().geometry, opened);
+        assert_eq!(opened.bytes, 4 * MIB + 512 / u64::from(sector_bytes) * 512, "whole sectors");
+        let last = opened.bytes - u64::from(sector_bytes);
+        perform(&mut disk, Operation::Read, last, sector_bytes).unwrap();
+    }
 }
 
 #[test]

@@ -28,8 +28,10 @@ pub(super) fn of(opened: &Opened) -> Result<Geometry, DiskError> {
 
 fn of_device(opened: &Opened) -> Result<Geometry, Errno> {
     let logical = ioctl_blksszget(opened)?.max(SECTOR_BYTES);
+    let bytes = ioctl::device_bytes(opened)?;
     Ok(Geometry {
-        bytes: ioctl::device_bytes(opened)?,
+        // A loop device with large sectors may have a rest that no request of its own can reach.
+        bytes: bytes - bytes % u64::from(logical),
         logical_sector_bytes: logical,
         physical_sector_bytes: ioctl_blkpbszget(opened).unwrap_or(logical).max(logical),
         request_align_bytes: opened.direct_align().max(1),

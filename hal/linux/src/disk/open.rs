@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hal::disk::{DiskError, ErrorKind};
-use rustix::fs::{FileType, Mode, OFlags, fstat, fsync, ftruncate, open, stat, unlink};
+use rustix::fs::{
+    Advice, FileType, Mode, OFlags, fadvise, fstat, fsync, ftruncate, open, stat, unlink,
+};
 use rustix::io::Errno;
 
 use super::{fault, geometry};
@@ -119,6 +121,10 @@ impl Opened {
                 geometry::direct_align(&opened)?.ok_or_else(|| no_direct(&opened.path))?;
         }
         opened.admit()?;
+        if !direct {
+            // Disks are mostly read from start to end; the kernel may read further ahead. Only advice: it may refuse.
+            let _ = fadvise(&opened.file, 0, None, Advice::Sequential);
+        }
         Ok(opened)
     }
 

@@ -14,6 +14,9 @@ use crate::sys::ring::{Finished, Ring, Transfer};
 /// Requests in flight: enough to keep a fast disk busy with 1 MiB requests, few enough to bound its buffers.
 pub(super) const DEPTH: usize = 16;
 
+/// How often a request may be interrupted before that is an error: far more than ever happens, and not for ever.
+const INTERRUPTIONS_MAX: u32 = 1000;
+
 /// A queue of requests over one ring.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -35,6 +38,8 @@ struct Flight {
     /// What the system is asked for: `length`, rounded up at the end of the disk.
     asked: usize,
     done: usize,
+    /// How often the kernel gave it back undone.
+    interruptions: u32,
 }
 
 impl Queue {
@@ -67,7 +72,7 @@ impl Queue {
             _ => length,
         };
         let Request { token, operation, offset, length: bytes, buffer } = request;
-        let flight = Flight { token, operation, offset, length, asked, done: 0 };
+        let flight = Flight { token, operation, offset, length, asked, done: 0, interruptions: 0 };
         self.start(slot, flight, buffer).map_err(|buffer| Rejected {
             request: Request { token, operation, offset, length: bytes, buffer },
             error: full(),
@@ -156,7 +161,12 @@ fn outcome(opened: &Opened, flight: &mut Flight, result: Result<usize, Errno>) -
     };
     match (flight.operation, result) {
         // Interrupted or cancelled with the thread that began it; the request itself is as good as new.
-        (_, Err(Errno::INTR | Errno::AGAIN | Errno::CANCELED)) => Outcome::Continue,
+        (_, Err(Errno::INTR | Errno::AGAIN | Errno::CANCELED))
+            if flight.interruptions < INTERRUPTIONS_MAX =>
+        {
+            flight.interruptions += 1;
+            Outcome::Continue
+        }
         (Operation::Flush, result) => Outcome::Done(opened.flushed(result.map(drop))),
         (Operation::Read, Ok(0)) => Outcome::Done(Err(plain::shrank(opened, at))),
         (Operation::Read, Err(Errno::INVAL)) if flight.done > 0 => {

@@ -112,9 +112,10 @@ impl Device {
         let logical = size("logical_block_size")
             .filter(|bytes| bytes.is_power_of_two() && SECTOR_RANGE.contains(bytes))
             .unwrap_or(512);
+        let bytes = self.number("size").unwrap_or(0).saturating_mul(UNIT_BYTES);
         let discards = self.queue("discard_max_bytes").unwrap_or(0) > 0;
         Geometry {
-            bytes: self.number("size").unwrap_or(0).saturating_mul(UNIT_BYTES),
+            bytes: bytes - bytes % u64::from(logical),
             logical_sector_bytes: logical,
             physical_sector_bytes: size("physical_block_size").unwrap_or(logical).max(logical),
             request_align_bytes: logical,

@@ -102,7 +102,7 @@ fn a_disk_says_who_it_is() {
     machine.write(&format!("{sda}/device/vpd_pg80"), b"\x00\x80\x00\x0c   WD-WMAY12");
     machine.partition("pci/ata1/block/sda", "sda2", "8:2", 1_050_624, 2048);
     machine.partition("pci/ata1/block/sda", "sda1", "8:1", 2048, 1_048_576);
-    let nvme = machine.disk("pci/nvme-subsys0/nvme10n1", "259:0", 1000);
+    let nvme = machine.disk("pci/nvme-subsys0/nvme10n1", "259:0", 1001);
     machine.write(&format!("{nvme}/queue/rotational"), "0\n");
     machine.write(&format!("{nvme}/queue/logical_block_size"), "4096\n");
     machine.write(&format!("{nvme}/queue/discard_granularity"), "4096\n");
@@ -131,6 +131,7 @@ fn a_disk_says_who_it_is() {
     assert_eq!(flash.wwn.as_deref(), Some("eui.0025388b91b0c7f1"));
     assert_eq!((flash.model.as_deref(), flash.rotational), (None, Some(false)));
     assert_eq!(flash.geometry.logical_sector_bytes, 4096);
+    assert_eq!(flash.geometry.bytes, 1000 * 512, "whole sectors");
     assert_eq!(flash.geometry.discard_bytes, 4096);
     assert!(flash.geometry.read_only);
 }
@@ -300,7 +301,7 @@ fn nonsense_in_attributes_ends_in_an_answer() {
     machine.partition("pci/block/sda", "sda1", "8:1", u64::MAX, u64::MAX);
     let found = machine.inventory();
     let [disk] = found.as_slice() else { panic!("{found:#?}") };
-    assert_eq!(disk.geometry.bytes, u64::MAX);
+    assert_eq!(disk.geometry.bytes, u64::MAX / 512 * 512);
     assert_eq!(disk.geometry.logical_sector_bytes, 512);
     assert_eq!((disk.serial.as_deref(), disk.partitions.len()), (None, 0));
     assert_eq!(disk.wwn.as_ref().map(String::len), Some(4096));

@@ -14,7 +14,7 @@ use crate::sys::memory::AlignedBuffer;
 /// What an errno means for a disk, in words.
 pub(crate) mod fault;
 /// Size and sectors by ioctl and stat.
-mod geometry;
+pub(crate) mod geometry;
 /// Opening and creating, with every refusal.
 mod open;
 /// One request at a time by pread and pwrite.

@@ -3,16 +3,17 @@
 //! Everything is read under a root folder, so that tests bring a machine of their own. It never writes, and where the
 //! kernel does not tell a fact it tells none.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use hal::disk::{DiskError, ErrorKind, Geometry};
+use hal::disk::{DiskError, ErrorKind};
 use hal::inventory::DiskFacts;
 use hal::table::table_guid;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, Stat};
 
 use crate::disk::fault;
+use crate::disk::geometry::of_image;
 
 /// What is mounted and what is swap.
 mod mounts;
@@ -25,6 +26,8 @@ use sysfs::Device;
 
 /// Sectors that a partition table may have been written for.
 const SECTOR_SIZES: [u32; 2] = [512, 4096];
+/// Who may write a file: anybody at all.
+const WRITERS: Mode = Mode::WUSR.union(Mode::WGRP).union(Mode::WOTH);
 
 /// The disks of this machine: hardware with a medium in it, without CD drives and without what is made of other disks
 /// (partitions, LVM, md, loop devices), which `facts_of` describes all the same.
@@ -48,7 +51,7 @@ pub fn facts_of(path: impl AsRef<Path>) -> Result<DiskFacts, DiskError> {
     let root = Path::new("/");
     let found = rustix::fs::stat(path).map_err(|errno| fault::error(errno, DOING, &text))?;
     match FileType::from_raw_mode(found.st_mode) {
-        FileType::RegularFile => Ok(facts_of_file(root, path)),
+        FileType::RegularFile => Ok(facts_of_file(root, path, &found)),
         FileType::BlockDevice => {
             let (major, minor) =
                 (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev));
@@ -82,10 +85,10 @@ fn facts(root: &Path, device: &Device, mounts: &mounts::Mounts) -> DiskFacts {
     }
 }
 
-fn facts_of_file(root: &Path, path: &Path) -> DiskFacts {
-    let found = fs::metadata(path);
-    let bytes = found.as_ref().map_or(0, fs::Metadata::len);
-    let read_only = found.is_ok_and(|found| found.permissions().readonly());
+fn facts_of_file(root: &Path, path: &Path, found: &Stat) -> DiskFacts {
+    // As the file system has it: a file that its owner may not write is no disk to write to.
+    let read_only = Mode::from_raw_mode(found.st_mode) & WRITERS == Mode::empty();
+    let geometry = of_image(found.st_size, found.st_blksize, read_only);
     let mounts = mounts::read(root);
     let mut mounted_at: Vec<String> = users::loop_devices_on(root, path)
         .iter()
@@ -98,15 +101,8 @@ fn facts_of_file(root: &Path, path: &Path) -> DiskFacts {
         model: None,
         serial: None,
         wwn: None,
-        table_guid: guid_in(path, bytes, &SECTOR_SIZES),
-        geometry: Geometry {
-            bytes,
-            logical_sector_bytes: 512,
-            physical_sector_bytes: 4096,
-            request_align_bytes: 1,
-            discard_bytes: 4096,
-            read_only,
-        },
+        table_guid: guid_in(path, geometry.bytes, &SECTOR_SIZES),
+        geometry,
         rotational: None,
         partitions: Vec::new(),
         mounted_at,

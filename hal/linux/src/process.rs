@@ -59,6 +59,12 @@ mod tests {
         assert!(during.now_bytes >= before.now_bytes + (48 << 20), "{before:?} {during:?}");
         assert!(during.peak_bytes >= during.now_bytes);
         drop(core::hint::black_box(touched));
+        if reset_peak() {
+            let after = residency().unwrap();
+            assert!(after.peak_bytes < during.peak_bytes, "{during:?} {after:?}");
+        } else {
+            eprintln!("SKIPPED, not tested on this machine: the peak cannot be reset");
+        }
         assert!(processors() >= 1);
     }
 }

@@ -230,7 +230,11 @@ fn a_write_protected_device_is_refused() {
 }
 
 #[test]
-fn a_device_says_the_same_to_an_open_handle_and_in_sysfs() {
+fn a_disk_says_the_same_to_an_open_handle_and_to_the_inventory() {
+    let folder = Folder::on_disk();
+    let path = folder.file("disk.img");
+    let opened = LinuxDisk::create(&path, MIB + 5).unwrap().geometry().unwrap();
+    assert_eq!(facts_of(&path).unwrap().geometry, opened);
     for sector_bytes in [512, 4096] {
         let found = device_of(sector_bytes, 4 * MIB + 512, false);
         let Some((_folder, device)) = found else { return };

@@ -42,15 +42,24 @@ fn of_device(opened: &Opened) -> Result<Geometry, Errno> {
 
 fn of_file(opened: &Opened) -> Result<Geometry, Errno> {
     let found = fstat(opened)?;
-    let unit = u32::try_from(found.st_blksize).unwrap_or(LARGE_SECTOR_BYTES);
+    let read_only = opened.access() == Access::Read;
     Ok(Geometry {
-        bytes: u64::try_from(found.st_size).unwrap_or(0),
+        request_align_bytes: opened.direct_align().max(1),
+        ..of_image(found.st_size, found.st_blksize, read_only)
+    })
+}
+
+/// An image file of this size, in a file system that works in units of `unit`, through the page cache.
+pub(crate) fn of_image(bytes: i64, unit: i64, read_only: bool) -> Geometry {
+    let unit = u32::try_from(unit).unwrap_or(LARGE_SECTOR_BYTES);
+    Geometry {
+        bytes: u64::try_from(bytes).unwrap_or(0),
         logical_sector_bytes: SECTOR_BYTES,
         physical_sector_bytes: unit.clamp(SECTOR_BYTES, LARGE_SECTOR_BYTES),
-        request_align_bytes: opened.direct_align().max(1),
+        request_align_bytes: 1,
         discard_bytes: unit,
-        read_only: opened.access() == Access::Read,
-    })
+        read_only,
+    }
 }
 
 /// What direct requests on this disk must be aligned to; `None` where it takes none.

@@ -131,12 +131,10 @@ impl Queue {
                 "the kernel finished what was not begun",
             ));
         };
-        let outcome = outcome(opened, &mut flight, result);
-        let Outcome::Continue = outcome else {
-            let Outcome::Done(result) = outcome else { return Ok(None) };
-            return Ok(Some(Completion { token: flight.token, buffer, result }));
-        };
         let token = flight.token;
+        if let Outcome::Done(result) = outcome(opened, &mut flight, result) {
+            return Ok(Some(Completion { token, buffer, result }));
+        }
         match self.start(slot, flight, buffer) {
             Ok(()) => Ok(None),
             Err(buffer) => {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::{env, process};
+use std::{env, fs, process};
 
 use hal::inventory::PartitionFacts;
 
@@ -76,6 +76,11 @@ impl Machine {
 
     fn mountinfo(&self, lines: &[&str]) {
         self.write("proc/self/mountinfo", lines.join("\n"));
+    }
+
+    fn file(&self, path: &str) -> DiskFacts {
+        let path = self.root.join(path);
+        facts_of_file(&self.root, &path, &rustix::fs::stat(&path).unwrap())
     }
 
     fn inventory(&self) -> Vec<DiskFacts> {
@@ -243,7 +248,7 @@ fn image_files_and_disks_under_loop_devices_are_in_use() {
         "31 1 7:1 / /disk ro - ext4 /dev/loop1 ro",
     ]);
     for name in ["disk.img", "link.img"] {
-        let facts = facts_of_file(&machine.root, &machine.root.join("images").join(name));
+        let facts = machine.file(&format!("images/{name}"));
         assert_eq!(facts.mounted_at, ["/image"]);
         assert_eq!(facts.geometry.bytes, 1);
     }
@@ -278,14 +283,13 @@ fn the_spare_table_names_a_disk_whose_first_is_damaged() {
         image[sector_bytes..sector_bytes + 92].copy_from_slice(&header(1, [7; 16]));
         image[bytes - sector_bytes..][..92].copy_from_slice(&header(last, [7; 16]));
         machine.write("disk.img", &image);
-        let path = machine.root.join("disk.img");
-        assert_eq!(facts_of_file(&machine.root, &path).table_guid, Some([7; 16]));
+        assert_eq!(machine.file("disk.img").table_guid, Some([7; 16]));
         image[sector_bytes + 60] ^= 1;
         machine.write("disk.img", &image);
-        assert_eq!(facts_of_file(&machine.root, &path).table_guid, Some([7; 16]));
+        assert_eq!(machine.file("disk.img").table_guid, Some([7; 16]));
         image[bytes - sector_bytes + 60] ^= 1;
         machine.write("disk.img", &image);
-        assert_eq!(facts_of_file(&machine.root, &path).table_guid, None);
+        assert_eq!(machine.file("disk.img").table_guid, None);
     }
 }
 

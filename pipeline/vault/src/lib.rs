@@ -27,7 +27,8 @@ pub mod restore;
 pub mod sealed;
 /// Where objects are kept: the trait, the directory and memory stores, the conformance suite.
 pub mod store;
-
+/// A vault as a whole: making one, opening one, its servers and their keys.
+pub mod vault;
 /// Makes recovery points.
 pub mod writer;
 

@@ -1,10 +1,8 @@
-//! What tests of this crate share: an empty folder, clocks and randomness that obey, damage by seed.
+//! What tests of this crate share: an empty folder, and damage by seed.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use hal::time::{Clock, Entropy, EntropyUnavailable, UnixMillis};
 
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -27,56 +25,6 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Randomness that follows from a seed: the same draws on every run and on every fork.
-pub(crate) struct Counting {
-    seed: u64,
-    drawn: AtomicU64,
-    broken: bool,
-}
-
-impl Counting {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, drawn: AtomicU64::new(0), broken: false }
-    }
-
-    /// A generator that never has anything to give.
-    pub(crate) fn broken() -> Self {
-        Self { broken: true, ..Self::new(0) }
-    }
-}
-
-impl Entropy for Counting {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
-        if self.broken {
-            return Err(EntropyUnavailable);
-        }
-        let draw = self.drawn.fetch_add(1, Ordering::Relaxed);
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.seed.to_le_bytes()).update(&draw.to_le_bytes());
-        hasher.finalize_xof().fill(bytes);
-        Ok(())
-    }
-}
-
-/// A clock that stands where it is put.
-pub(crate) struct Standing(pub(crate) AtomicU64);
-
-impl Standing {
-    pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(1_767_225_600_000))
-    }
-}
-
-impl Clock for Standing {
-    fn now(&self) -> UnixMillis {
-        UnixMillis(self.0.load(Ordering::Relaxed))
-    }
-
-    fn monotonic_nanos(&self) -> u64 {
-        self.0.load(Ordering::Relaxed).wrapping_mul(1_000_000)
     }
 }
 

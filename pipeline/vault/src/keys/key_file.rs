@@ -204,17 +204,20 @@ fn vault_in(notes: &[&str]) -> Result<Option<VaultId>, String> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use hal_sim::entropy::SimEntropy;
+
     use super::*;
-    use crate::scratch::{Counting, Scratch, mutations};
+    use crate::scratch::{Scratch, mutations};
 
     const VAULT: VaultId = VaultId([0xAB; 16]);
 
     fn key() -> RecoveryKey {
-        RecoveryKey::generate(&Counting::new(5)).expect("randomness")
+        RecoveryKey::generate(&SimEntropy::new(5)).expect("randomness")
     }
 
     fn text(passphrase: Option<&str>) -> Zeroizing<String> {
-        KeyFile::text(VAULT, "dir:/srv/vault", &key(), passphrase, &Counting::new(9)).expect("text")
+        KeyFile::text(VAULT, "dir:/srv/vault", &key(), passphrase, &SimEntropy::new(9))
+            .expect("text")
     }
 
     #[test]

@@ -143,22 +143,24 @@ fn stretch(passphrase: &str, salt: &[u8], cost: Cost) -> Option<SecretKey> {
 
 #[cfg(test)]
 mod tests {
+    use hal_sim::entropy::SimEntropy;
+
     use super::*;
     use crate::error::Blame;
-    use crate::scratch::{Counting, mutations};
+    use crate::scratch::mutations;
 
     const CHEAP: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
     const VAULT: VaultId = VaultId([4; 16]);
     const KIND: ObjectKind = ObjectKind::Ticket;
 
     fn sealed() -> Vec<u8> {
-        seal(KIND, VAULT, b"secret", "correct horse", CHEAP, &Counting::new(1)).expect("small")
+        seal(KIND, VAULT, b"secret", "correct horse", CHEAP, &SimEntropy::new(1)).expect("small")
     }
 
     #[test]
     fn the_passphrase_opens_it_and_no_other_does() {
         for cost in [CHEAP, Cost::USUAL] {
-            let bytes = seal(KIND, VAULT, b"secret", "correct horse", cost, &Counting::new(1));
+            let bytes = seal(KIND, VAULT, b"secret", "correct horse", cost, &SimEntropy::new(1));
             let (vault, plain) = open(KIND, &bytes.expect("small"), "correct horse", "file")
                 .expect("the right passphrase");
             assert_eq!((vault, plain.as_slice()), (VAULT, &b"secret"[..]));
@@ -181,8 +183,8 @@ mod tests {
 
     #[test]
     fn short_passphrases_are_refused_when_sealing() {
-        assert!(seal(KIND, VAULT, b"", "1234567", CHEAP, &Counting::new(1)).is_err());
-        assert!(seal(KIND, VAULT, b"", "äöüßäöüß", CHEAP, &Counting::new(1)).is_ok());
+        assert!(seal(KIND, VAULT, b"", "1234567", CHEAP, &SimEntropy::new(1)).is_err());
+        assert!(seal(KIND, VAULT, b"", "äöüßäöüß", CHEAP, &SimEntropy::new(1)).is_ok());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The page fits its paper, whatever is on it.
 
+use hal_sim::entropy::SimEntropy;
+
 use super::*;
-use crate::scratch::Counting;
 
 fn head(index: u8, name: Option<&str>) -> KitHead {
     KitHead {
@@ -27,7 +28,7 @@ fn assert_fits(text: &str) {
 
 #[test]
 fn the_fullest_page_fits() {
-    let key = RecoveryKey::generate(&Counting::new(1)).expect("randomness");
+    let key = RecoveryKey::generate(&SimEntropy::new(1)).expect("randomness");
     let long_name = "n".repeat(128);
     let heads: Vec<KitHead> = (0..40).map(|index| head(index, Some(&long_name))).collect();
     for place in

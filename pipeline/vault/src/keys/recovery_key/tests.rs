@@ -1,10 +1,12 @@
 //! What people do to forty letters, and what they are told.
 
+use hal_sim::entropy::SimEntropy;
+
 use super::*;
-use crate::scratch::{Counting, mutations};
+use crate::scratch::mutations;
 
 fn key() -> RecoveryKey {
-    RecoveryKey::generate(&Counting::new(5)).expect("randomness")
+    RecoveryKey::generate(&SimEntropy::new(5)).expect("randomness")
 }
 
 fn told(text: &str) -> String {
@@ -20,7 +22,7 @@ fn check_is_the_crc_that_it_says() {
 #[test]
 fn keys_survive_their_text() {
     for seed in 0..200 {
-        let key = RecoveryKey::generate(&Counting::new(seed)).expect("randomness");
+        let key = RecoveryKey::generate(&SimEntropy::new(seed)).expect("randomness");
         let text = key.to_text();
         assert_eq!(text.len(), 44);
         assert_eq!(RecoveryKey::parse(&text), Ok(key));
@@ -61,7 +63,7 @@ fn every_single_wrong_letter_is_named_by_its_group() {
 #[test]
 fn every_swap_of_neighbours_is_found() {
     for seed in 0..50 {
-        let text = RecoveryKey::generate(&Counting::new(seed)).expect("randomness").to_text();
+        let text = RecoveryKey::generate(&SimEntropy::new(seed)).expect("randomness").to_text();
         for position in (0..text.len() - 1).filter(|position| position % 9 < 7) {
             let mut letters = text.as_bytes().to_vec();
             letters.swap(position, position + 1);

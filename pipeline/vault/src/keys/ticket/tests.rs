@@ -1,8 +1,10 @@
 //! A ticket opens what it names, and nothing more.
 
+use hal_sim::entropy::SimEntropy;
+
 use super::*;
 use crate::names;
-use crate::scratch::{Counting, Scratch, mutations};
+use crate::scratch::{Scratch, mutations};
 use crate::sealed;
 
 const VAULT: VaultId = VaultId([7; 16]);
@@ -36,14 +38,14 @@ fn ticket() -> Ticket {
 fn tickets_survive_their_text_with_and_without_passphrase() {
     let scratch = Scratch::new();
     for passphrase in [None, Some("correct horse")] {
-        let text = ticket().text(passphrase, &Counting::new(1)).expect("small");
+        let text = ticket().text(passphrase, &SimEntropy::new(1)).expect("small");
         assert_eq!(is_sealed(&text), passphrase.is_some());
         let path = scratch.path().join(format!("ticket-{}", passphrase.is_some()));
         Ticket::write(&path, &text).expect("a new file");
         assert_eq!(Ticket::read(&path, passphrase), Ok(ticket()));
         assert!(Ticket::write(&path, &text).is_err(), "no file is overwritten");
     }
-    let sealed = ticket().text(Some("correct horse"), &Counting::new(1)).expect("small");
+    let sealed = ticket().text(Some("correct horse"), &SimEntropy::new(1)).expect("small");
     assert!(Ticket::parse(&sealed, None, "ticket").is_err());
     assert!(Ticket::parse(&sealed, Some("wrong horse"), "ticket").is_err());
     assert!(!sealed.contains("db1"), "a sealed ticket names no server");
@@ -56,7 +58,7 @@ fn the_named_record_opens_and_its_neighbour_does_not() {
     let open = |slot| {
         let name = names::chain_slot(&SERVER, slot);
         let kind = ObjectKind::Record;
-        let bytes = sealed::seal(kind, VAULT, epoch, &key(9), &name, b"x", &Counting::new(1));
+        let bytes = sealed::seal(kind, VAULT, epoch, &key(9), &name, b"x", &SimEntropy::new(1));
         let bytes = bytes.expect("small");
         sealed::open(kind, VAULT, &name, &bytes, &|epoch| ticket.record_key(&SERVER, slot, epoch))
     };
@@ -88,7 +90,7 @@ fn only_named_segments_of_the_server_open() {
 fn segments_out_of_order_are_no_ticket() {
     let mut ticket = ticket();
     ticket.segments.swap(0, 1);
-    let text = ticket.text(None, &Counting::new(1)).expect("small");
+    let text = ticket.text(None, &SimEntropy::new(1)).expect("small");
     assert!(Ticket::parse(&text, None, "ticket").is_err());
 }
 
@@ -97,12 +99,12 @@ fn a_ticket_too_large_is_refused() {
     let mut ticket = ticket();
     let segment = ticket.segments[0].clone();
     ticket.segments = vec![segment; 400_000];
-    assert!(ticket.text(None, &Counting::new(1)).is_err());
+    assert!(ticket.text(None, &SimEntropy::new(1)).is_err());
 }
 
 #[test]
 fn mutated_tickets_err_and_never_panic() {
-    let text = ticket().text(None, &Counting::new(1)).expect("small");
+    let text = ticket().text(None, &SimEntropy::new(1)).expect("small");
     let plain = ticket().encode().expect("small");
     mutations(text.as_bytes(), 3000, |changed| {
         let changed = String::from_utf8_lossy(changed);
@@ -111,7 +113,7 @@ fn mutated_tickets_err_and_never_panic() {
         }
     });
     mutations(&plain, 20_000, |changed| drop(Ticket::decode(changed, "ticket")));
-    let sealed = ticket().text(Some("correct horse"), &Counting::new(1)).expect("small");
+    let sealed = ticket().text(Some("correct horse"), &SimEntropy::new(1)).expect("small");
     mutations(sealed.as_bytes(), 3000, |changed| {
         let changed = String::from_utf8_lossy(changed);
         assert!(Ticket::parse(&changed, None, "ticket").is_err());

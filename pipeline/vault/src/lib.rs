@@ -23,6 +23,8 @@ pub mod reader;
 pub mod record;
 /// Brings a disk of a point back, writing only what differs.
 pub mod restore;
+/// Which points a retention policy keeps, and why.
+pub mod retain;
 /// Small sealed objects: key ring, records, indexes, pins.
 pub mod sealed;
 /// Where objects are kept: the trait, the directory and memory stores, the conformance suite.

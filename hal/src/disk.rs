@@ -1,8 +1,8 @@
 //! Block devices and image files: owned, aligned buffers go in, the same buffers come back filled.
 //!
-//! The trait is shaped for deep queues: `submit` hands a request and its buffer over, `complete` gives
-//! finished ones back in any order. A backend without a queue does the work in `complete`, one at a time,
-//! so that a buffer is still warm in the cache when its reader gets it.
+//! The trait is shaped for deep queues: `submit` hands a request and its buffer over, `complete`
+//! gives finished ones back in any order. A backend without a queue does the work in `complete`,
+//! one at a time, so that a buffer is still warm in the cache when its reader gets it.
 //! It refuses to know files, paths or system calls; those are the implementation's.
 
 use core::fmt;
@@ -10,13 +10,15 @@ use core::fmt;
 /// Size and sectors of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Size in bytes: a multiple of `logical_sector_bytes` (an image file through the page cache: any), not always of a block.
+    /// Size in bytes: a multiple of `logical_sector_bytes` (an image file through the page cache:
+    /// any), not always of a block.
     pub bytes: u64,
     /// Smallest addressable unit: 512 or 4096.
     pub logical_sector_bytes: u32,
     /// What the medium writes at once: 512 or 4096 or more.
     pub physical_sector_bytes: u32,
-    /// Offsets, lengths and buffers of requests must be multiples of this (1 for files through the page cache).
+    /// Offsets, lengths and buffers of requests must be multiples of this (1 for files through the
+    /// page cache).
     pub request_align_bytes: u32,
     /// Smallest discard, 0 where the disk has none.
     pub discard_bytes: u32,
@@ -26,8 +28,8 @@ pub struct Geometry {
 
 impl Geometry {
     /// Whether a request is inside the disk, aligned for it and has the buffer that it needs.
-    /// A read may end with the disk although the disk's end is not aligned; its buffer must then have room
-    /// up to the next aligned length. Every implementation refuses by this one rule.
+    /// A read may end with the disk although the disk's end is not aligned; its buffer must then
+    /// have room up to the next aligned length. Every implementation refuses by this one rule.
     pub fn check<B: AsRef<[u8]>>(&self, request: &Request<B>) -> Result<(), DiskError> {
         let Request { operation, offset, length, .. } = *request;
         if operation == Operation::Flush {
@@ -124,7 +126,8 @@ pub struct Completion<B> {
     pub result: Result<(), DiskError>,
 }
 
-/// A disk with a queue. One handle serves one thread; `another` opens a second queue onto the same disk.
+/// A disk with a queue. One handle serves one thread; `another` opens a second queue onto the same
+/// disk.
 pub trait Disk: Send {
     /// An owned buffer aligned for this disk's transfers.
     type Buffer: AsRef<[u8]> + AsMut<[u8]> + Send;
@@ -138,14 +141,15 @@ pub trait Disk: Send {
     /// How many requests are usefully in flight at once (1 for a backend without a queue).
     fn depth(&self) -> usize;
 
-    /// Queues a request. On error it comes back untouched with the reason (queue full: complete some first).
+    /// Queues a request. On error it comes back untouched with the reason (queue full: complete
+    /// some first).
     fn submit(&mut self, request: Request<Self::Buffer>) -> Result<(), Rejected<Self::Buffer>>;
 
     /// Waits for one finished request; `None` when nothing is in flight.
     fn complete(&mut self) -> Result<Option<Completion<Self::Buffer>>, DiskError>;
 
-    /// The first range at or after `offset` that may hold data, as (start, end); `None` when all to the end reads as zeros.
-    /// A disk that cannot tell answers with everything to its end.
+    /// The first range at or after `offset` that may hold data, as (start, end); `None` when all to
+    /// the end reads as zeros. A disk that cannot tell answers with everything to its end.
     fn data_after(&mut self, offset: u64) -> Result<Option<(u64, u64)>, DiskError>;
 
     /// A second handle with a queue of its own on the same disk.
@@ -194,7 +198,8 @@ pub enum ErrorKind {
     Refused,
     /// The disk cannot do this operation.
     Unsupported,
-    /// The machine ran out of something that is not disk space: memory, open files. Free some, then try again.
+    /// The machine ran out of something that is not disk space: memory, open files. Free some, then
+    /// try again.
     Exhausted,
 }
 

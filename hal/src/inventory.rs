@@ -1,11 +1,13 @@
-//! What a disk says of itself, as plain values: what `lifeboat` prints, matches disks by, and refuses to write over.
+//! What a disk says of itself, as plain values: what `lifeboat` prints, matches disks by, and
+//! refuses to write over.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::disk::Geometry;
 
-/// One block device or image file as the system describes it. Absent facts are `None`, never guessed.
+/// One block device or image file as the system describes it. Absent facts are `None`, never
+/// guessed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskFacts {
     /// Where it is opened: a device node or a file path.
@@ -24,7 +26,8 @@ pub struct DiskFacts {
     pub rotational: Option<bool>,
     /// Partitions in order of their start.
     pub partitions: Vec<PartitionFacts>,
-    /// Mount points of the disk itself and of anything on top of it (partitions, LVM, md, crypt), and `[swap]`.
+    /// Mount points of the disk itself and of anything on top of it (partitions, LVM, md, crypt),
+    /// and `[swap]`.
     pub mounted_at: Vec<String>,
 }
 

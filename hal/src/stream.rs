@@ -1,13 +1,16 @@
-//! A disk as a stream of bytes: embedded-io's `Read`, `Write` and `Seek` over one window of aligned memory.
+//! A disk as a stream of bytes: embedded-io's `Read`, `Write` and `Seek` over one window of aligned
+//! memory.
 //!
-//! For what reads a few bytes here and there: partition tables, file systems, headers. It copies by nature, so the
-//! path of the blocks never comes through here. It writes whole windows: while it lives, nobody else may write.
+//! For what reads a few bytes here and there: partition tables, file systems, headers. It copies by
+//! nature, so the path of the blocks never comes through here. It writes whole windows: while it
+//! lives, nobody else may write.
 
 use embedded_io::{ErrorType, Read, Seek, SeekFrom, Write};
 
 use crate::disk::{Disk, DiskError, ErrorKind, Operation, Request};
 
-/// The part of the disk that is held at a time: large enough to spare calls, a multiple of every alignment.
+/// The part of the disk that is held at a time: large enough to spare calls, a multiple of every
+/// alignment.
 const WINDOW_BYTES: u64 = 65_536;
 
 /// A stream over a disk, starting at its first byte.
@@ -37,14 +40,16 @@ impl<D: Disk> DiskStream<D> {
         Ok(Self { disk, bytes, position: 0, buffer: None, window: Window::default() })
     }
 
-    /// Writes what is still held, flushes, and gives the disk back. (Just dropping a stream loses what it holds.)
+    /// Writes what is still held, flushes, and gives the disk back. (Just dropping a stream loses
+    /// what it holds.)
     pub fn finish(mut self) -> Result<D, DiskError> {
         self.flush()?;
         Ok(self.disk)
     }
 
-    /// The part of the window from the position on, at most `most` bytes; empty at the end of the disk.
-    /// `whole` says that the caller overwrites all of it, so that a window that it covers need not be read.
+    /// The part of the window from the position on, at most `most` bytes; empty at the end of the
+    /// disk. `whole` says that the caller overwrites all of it, so that a window that it covers
+    /// need not be read.
     fn at_position(&mut self, most: usize, whole: bool) -> Result<&mut [u8], DiskError> {
         let within = self.position % WINDOW_BYTES;
         let start = self.position - within;

@@ -1,4 +1,5 @@
-//! The GUID of a partition table, read from one sector: what names a disk when its cables have been swapped.
+//! The GUID of a partition table, read from one sector: what names a disk when its cables have been
+//! swapped.
 //!
 //! It reads no more of a GPT than that, and takes any bytes: what is not a sound header is `None`.
 
@@ -6,8 +7,8 @@
 const HEADER_BYTES_MIN: usize = 92;
 const SIGNATURE: &[u8] = b"EFI PART";
 
-/// The disk GUID, as the bytes stand on the disk, of a GPT header that is sound and says that it belongs at `lba`.
-/// The main header is at 1, the spare one in the disk's last sector.
+/// The disk GUID, as the bytes stand on the disk, of a GPT header that is sound and says that it
+/// belongs at `lba`. The main header is at 1, the spare one in the disk's last sector.
 pub fn table_guid(sector: &[u8], lba: u64) -> Option<[u8; 16]> {
     if !sector.starts_with(SIGNATURE) {
         return None;
@@ -83,8 +84,9 @@ mod tests {
     use super::*;
 
     /// Made with Python's struct, uuid and zlib: LBA 1, disk 1b2c3d4e-5f60-4718-92a3-b4c5d6e7f809.
-    const HEADER: &str = "4546492050415254000001005c0000001bb8abb6000000000100000000000000ff3f000000000000220000000000\
-        0000de3f0000000000004e3d2c1b605f184792a3b4c5d6e7f80902000000000000008000000080000000efbeadde";
+    const HEADER: &str = "4546492050415254000001005c0000001bb8abb6000000000100000000000000\
+        ff3f0000000000002200000000000000de3f0000000000004e3d2c1b605f184792a3b4c5d6e7f809\
+        02000000000000008000000080000000efbeadde";
 
     fn sector() -> [u8; 512] {
         let mut sector = [0; 512];

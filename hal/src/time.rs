@@ -1,4 +1,5 @@
-//! Time and randomness as parameters: the rim of the program owns the real ones, everything else is handed them.
+//! Time and randomness as parameters: the rim of the program owns the real ones, everything else is
+//! handed them.
 
 /// Milliseconds since 1970-01-01 UTC, as the wall clock of this machine believes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +15,8 @@ pub trait Clock: Send + Sync {
 
 /// A source of unpredictable bytes.
 pub trait Entropy: Send + Sync {
-    /// Fills all of `bytes` from the system's generator; a failure is fatal to whatever wanted a key.
+    /// Fills all of `bytes` from the system's generator; a failure is fatal to whatever wanted a
+    /// key.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable>;
 }
 

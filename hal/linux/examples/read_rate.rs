@@ -1,5 +1,5 @@
-//! How fast a disk or image file is read, through each backend, beside a bare pread of the same bytes:
-//! `cargo run --release -p hal-linux --example read_rate -- PATH [MIB]`. It only reads.
+//! How fast a disk or image file is read, through each backend, beside a bare pread of the same
+//! bytes: `cargo run --release -p hal-linux --example read_rate -- PATH [MIB]`. It only reads.
 
 use core::error::Error;
 use std::env;

@@ -1,4 +1,5 @@
-//! The machine's clocks. It refuses to correct them: a wall clock that is wrong is somebody else's to notice.
+//! The machine's clocks. It refuses to correct them: a wall clock that is wrong is somebody else's
+//! to notice.
 
 use hal::time::{Clock, UnixMillis};
 use rustix::time::{ClockId, clock_gettime};

@@ -1,7 +1,7 @@
 //! Block devices and image files as `hal::disk::Disk`.
 //!
-//! Block devices are read and written past the page cache, through io_uring where the kernel lets us;
-//! image files go through the page cache unless asked otherwise.
+//! Block devices are read and written past the page cache, through io_uring where the kernel lets
+//! us; image files go through the page cache unless asked otherwise.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -48,8 +48,8 @@ enum Backend {
 }
 
 impl LinuxDisk {
-    /// Opens a block device or an image file. A block device for writing is claimed alone: the kernel refuses
-    /// one that is mounted, or held by LVM, md or another program.
+    /// Opens a block device or an image file. A block device for writing is claimed alone: the
+    /// kernel refuses one that is mounted, or held by LVM, md or another program.
     pub fn open(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self, DiskError> {
         Self::with(Opened::open(path.as_ref(), options)?, true)
     }
@@ -62,8 +62,9 @@ impl LinuxDisk {
         Self::with(Opened::open(path.as_ref(), options)?, false)
     }
 
-    /// Makes a new image file of this size that holds nothing but a hole, readable by its owner only,
-    /// and opens it for writing through the page cache. Refuses a path where something is already.
+    /// Makes a new image file of this size that holds nothing but a hole, readable by its owner
+    /// only, and opens it for writing through the page cache. Refuses a path where something is
+    /// already.
     pub fn create(path: impl AsRef<Path>, bytes: u64) -> Result<Self, DiskError> {
         Self::with(Opened::create(path.as_ref(), bytes)?, false)
     }
@@ -89,7 +90,8 @@ impl LinuxDisk {
 
     fn over(opened: Arc<Opened>, ring: bool) -> Result<Self, DiskError> {
         let geometry = geometry::of(&opened)?;
-        // A ring pays where the kernel really queues; the page cache answers at once or blocks a worker thread.
+        // A ring pays where the kernel really queues; the page cache answers at once or blocks a
+        // worker thread.
         let ring = if ring && opened.direct() { Queue::new(&opened) } else { None };
         let backend = match ring {
             Some(queue) => Backend::Ring(Box::new(queue)),

@@ -1,7 +1,7 @@
 //! What disks the machine has and what is on top of them, from sysfs and /proc.
 //!
-//! Everything is read under a root folder, so that tests bring a machine of their own. It never writes, and where the
-//! kernel does not tell a fact it tells none.
+//! Everything is read under a root folder, so that tests bring a machine of their own. It never
+//! writes, and where the kernel does not tell a fact it tells none.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -29,8 +29,9 @@ const SECTOR_SIZES: [u32; 2] = [512, 4096];
 /// Who may write a file: anybody at all.
 const WRITERS: Mode = Mode::WUSR.union(Mode::WGRP).union(Mode::WOTH);
 
-/// The disks of this machine: hardware with a medium in it, without CD drives and without what is made of other disks
-/// (partitions, LVM, md, loop devices), which `facts_of` describes all the same.
+/// The disks of this machine: hardware with a medium in it, without CD drives and without what is
+/// made of other disks (partitions, LVM, md, loop devices), which `facts_of` describes all the
+/// same.
 pub fn inventory() -> Vec<DiskFacts> {
     inventory_under(Path::new("/"))
 }
@@ -109,7 +110,8 @@ fn facts_of_file(root: &Path, path: &Path, found: &Stat) -> DiskFacts {
     }
 }
 
-/// The GUID of the partition table, from its main header or, where that is damaged, from the spare one at the end.
+/// The GUID of the partition table, from its main header or, where that is damaged, from the spare
+/// one at the end.
 fn guid_in(path: &Path, bytes: u64, sector_sizes: &[u32]) -> Option<[u8; 16]> {
     let file = File::open(path).ok()?;
     sector_sizes.iter().find_map(|sector_bytes| {

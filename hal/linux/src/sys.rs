@@ -1,5 +1,5 @@
-//! System calls behind safe functions, one file per family; the only place of the project that may say `unsafe`.
-//! What `rustix` already offers safely is called directly and is not repeated here.
+//! System calls behind safe functions, one file per family; the only place of the project that may
+//! say `unsafe`. What `rustix` already offers safely is called directly and is not repeated here.
 
 /// The ioctls of block devices.
 pub(crate) mod ioctl;

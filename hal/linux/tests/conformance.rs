@@ -1,4 +1,5 @@
-//! Files through the page cache, direct I/O with and without io_uring, and loop devices pass the suite.
+//! Files through the page cache, direct I/O with and without io_uring, and loop devices pass the
+//! suite.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! Disks conform while system calls fail now and then, or are not there at all: strace makes them fail.
+//! Disks conform while system calls fail now and then, or are not there at all: strace makes them
+//! fail.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::path::Path;
@@ -18,7 +19,8 @@ use folder::Folder;
 const CHILD: &str = "HAL_LINUX_CHILD";
 const BYTES: u64 = 2 * 1024 * 1024 + 4096;
 
-/// What strace runs: the suite over one kind of disk. On its own it is the same suite without faults.
+/// What strace runs: the suite over one kind of disk. On its own it is the same suite without
+/// faults.
 #[test]
 fn the_suite_runs_in_a_process_of_its_own() {
     let kind = env::var(CHILD).unwrap_or_else(|_| "cached".to_owned());
@@ -40,7 +42,8 @@ fn the_suite_runs_in_a_process_of_its_own() {
     conformance::run(fresh);
 }
 
-/// What the child said with these calls failing; `None`, loudly, where there is no strace or no direct I/O.
+/// What the child said with these calls failing; `None`, loudly, where there is no strace or no
+/// direct I/O.
 fn under_strace(kind: &str, calls: &str, failure: &str) -> Option<String> {
     let usable =
         Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();

@@ -1,5 +1,5 @@
-//! Where the kernel gives no io_uring, requests go through pread. Alone in its file, because it uses up the process's
-//! open files.
+//! Where the kernel gives no io_uring, requests go through pread. Alone in its file, because it
+//! uses up the process's open files.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! What goes wrong with real files and devices ends in an error of the right kind that names the object.
+//! What goes wrong with real files and devices ends in an error of the right kind that names the
+//! object.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs::{self, File};

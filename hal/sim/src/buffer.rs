@@ -1,4 +1,5 @@
-//! Owned memory at a multiple of 4096, in safe code: a vector with room to start at the right address.
+//! Owned memory at a multiple of 4096, in safe code: a vector with room to start at the right
+//! address.
 
 use hal::disk::{DiskError, ErrorKind};
 

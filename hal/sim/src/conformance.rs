@@ -1,6 +1,8 @@
-//! The one suite that every implementation of `hal::disk::Disk` passes; it panics at the first broken promise.
+//! The one suite that every implementation of `hal::disk::Disk` passes; it panics at the first
+//! broken promise.
 //!
-//! The factory gives a fresh disk for every check: writable, all zeros, of 1 to 64 MiB, the odder the better.
+//! The factory gives a fresh disk for every check: writable, all zeros, of 1 to 64 MiB, the odder
+//! the better.
 
 use hal::disk::{Completion, Disk, DiskError, ErrorKind, Geometry, Operation, Request};
 

@@ -1,4 +1,5 @@
-//! A disk in memory: sparse, so that 8 TiB cost what is written; shared by its handles; breakable by seed.
+//! A disk in memory: sparse, so that 8 TiB cost what is written; shared by its handles; breakable
+//! by seed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -108,8 +109,8 @@ impl SimDisk {
         self.medium().set_faults(faults);
     }
 
-    /// The power goes: unflushed writes survive, are lost, or are torn between sectors, as the seed has it.
-    /// Every handle is dead afterwards; `reopen` gives a living one.
+    /// The power goes: unflushed writes survive, are lost, or are torn between sectors, as the seed
+    /// has it. Every handle is dead afterwards; `reopen` gives a living one.
     pub fn cut_power(&self, seed: u64) {
         self.medium().cut_power(seed);
     }
@@ -139,8 +140,8 @@ impl SimDisk {
         bytes
     }
 
-    /// Where reads were put by "DMA", oldest first: offset on the disk, address of the buffer, length in bytes.
-    /// Of very many, the last 65,536.
+    /// Where reads were put by "DMA", oldest first: offset on the disk, address of the buffer,
+    /// length in bytes. Of very many, the last 65,536.
     pub fn dma_log(&self) -> Vec<(u64, usize, usize)> {
         self.medium().dma_log()
     }

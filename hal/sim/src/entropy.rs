@@ -1,5 +1,5 @@
-//! Seeded bytes behind the trait of the real generator: a clone gives the same stream as its original from there on,
-//! as two machines do that were forked from one snapshot.
+//! Seeded bytes behind the trait of the real generator: a clone gives the same stream as its
+//! original from there on, as two machines do that were forked from one snapshot.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,4 +1,5 @@
-//! Seeded numbers: the same seed gives the same run on every machine. It refuses to be good enough for keys.
+//! Seeded numbers: the same seed gives the same run on every machine. It refuses to be good enough
+//! for keys.
 
 /// `SplitMix64`, after Steele, Lea and Flood: tiny, and every seed is as good as any other.
 #[derive(Clone, Debug)]
@@ -29,7 +30,8 @@ impl Random {
 
     /// True this often in a million.
     pub fn happens(&mut self, per_million: u32) -> bool {
-        // A fault that cannot happen takes no number, so that adding one kind leaves the others' run alone.
+        // A fault that cannot happen takes no number, so that adding one kind leaves the others'
+        // run alone.
         per_million > 0 && self.below(1_000_000) < u64::from(per_million)
     }
 
@@ -50,7 +52,8 @@ mod tests {
 
     #[test]
     fn stream_is_the_published_one() {
-        // The first outputs of SplitMix64 for seed 1234567, as Vigna's reference program prints them.
+        // The first outputs of SplitMix64 for seed 1234567, as Vigna's reference program prints
+        // them.
         let mut random = Random::new(1_234_567);
         let first = [random.number(), random.number(), random.number()];
         assert_eq!(

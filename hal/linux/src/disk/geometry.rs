@@ -49,7 +49,8 @@ fn of_file(opened: &Opened) -> Result<Geometry, Errno> {
     })
 }
 
-/// An image file of this size, in a file system that works in units of `unit`, through the page cache.
+/// An image file of this size, in a file system that works in units of `unit`, through the page
+/// cache.
 pub(crate) fn of_image(bytes: i64, unit: i64, read_only: bool) -> Geometry {
     let unit = u32::try_from(unit).unwrap_or(LARGE_SECTOR_BYTES);
     Geometry {

@@ -122,7 +122,8 @@ impl Opened {
         }
         opened.admit()?;
         if !direct {
-            // Disks are mostly read from start to end; the kernel may read further ahead. Only advice: it may refuse.
+            // Disks are mostly read from start to end; the kernel may read further ahead. Only
+            // advice: it may refuse.
             let _ = fadvise(&opened.file, 0, None, Advice::Sequential);
         }
         Ok(opened)
@@ -199,8 +200,8 @@ impl Opened {
         fault::failed(kind, cause, doing, &self.path)
     }
 
-    /// The end of a flush on any handle. Once one failed, every later one fails too: what the kernel could not
-    /// write it has dropped, and its next answer would say that all is well.
+    /// The end of a flush on any handle. Once one failed, every later one fails too: what the
+    /// kernel could not write it has dropped, and its next answer would say that all is well.
     pub(super) fn flushed(&self, result: Result<(), Errno>) -> Result<(), DiskError> {
         if let Err(errno) = result {
             self.flush_failed.store(true, Ordering::SeqCst);

@@ -1,4 +1,5 @@
-//! One request at a time by pread and pwrite: for image files in the page cache, and where io_uring is not to be had.
+//! One request at a time by pread and pwrite: for image files in the page cache, and where io_uring
+//! is not to be had.
 
 use hal::disk::{Completion, DiskError, ErrorKind, Geometry, Operation, Request};
 use rustix::fs::fdatasync;
@@ -28,7 +29,8 @@ pub(super) fn perform(
     Completion { token: request.token, buffer: request.buffer, result }
 }
 
-/// The length to ask of the system: a direct read that ends with the disk is rounded up to the alignment.
+/// The length to ask of the system: a direct read that ends with the disk is rounded up to the
+/// alignment.
 pub(super) fn asked(geometry: &Geometry, length: usize) -> usize {
     length.next_multiple_of(geometry.request_align_bytes.max(1) as usize)
 }
@@ -55,7 +57,8 @@ fn read(
         match pread(opened, room, at) {
             Ok(0) => return Err(shrank(opened, at)),
             Ok(read) => done += read,
-            // A direct read goes on unaligned only behind a last part that was cut by the end of the file.
+            // A direct read goes on unaligned only behind a last part that was cut by the end of
+            // the file.
             Err(Errno::INVAL) if done > 0 => return Err(shrank(opened, at)),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(opened.error(errno, "reading").at(at)),

@@ -1,4 +1,5 @@
-//! Many requests at a time by io_uring: transfers fly in the kernel, everything else is done in `complete`.
+//! Many requests at a time by io_uring: transfers fly in the kernel, everything else is done in
+//! `complete`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,10 +12,12 @@ use super::{full, plain, sparse};
 use crate::sys::memory::AlignedBuffer;
 use crate::sys::ring::{Finished, Ring, Transfer};
 
-/// Requests in flight: enough to keep a fast disk busy with 1 MiB requests, few enough to bound its buffers.
+/// Requests in flight: enough to keep a fast disk busy with 1 MiB requests, few enough to bound its
+/// buffers.
 pub(super) const DEPTH: usize = 16;
 
-/// How often a request may be interrupted before that is an error: far more than ever happens, and not for ever.
+/// How often a request may be interrupted before that is an error: far more than ever happens, and
+/// not for ever.
 const INTERRUPTIONS_MAX: u32 = 1000;
 
 /// A queue of requests over one ring.
@@ -158,7 +161,8 @@ fn outcome(opened: &Opened, flight: &mut Flight, result: Result<usize, Errno>) -
         _ => "writing",
     };
     match (flight.operation, result) {
-        // Interrupted or cancelled with the thread that began it; the request itself is as good as new.
+        // Interrupted or cancelled with the thread that began it; the request itself is as good as
+        // new.
         (_, Err(Errno::INTR | Errno::AGAIN | Errno::CANCELED))
             if flight.interruptions < INTERRUPTIONS_MAX =>
         {

@@ -24,10 +24,12 @@ pub(super) fn data_after(
     if opened.kind() == Kind::Device {
         return everything;
     }
-    // The position that seek moves is shared by all handles and used by none: reads and writes name theirs.
+    // The position that seek moves is shared by all handles and used by none: reads and writes name
+    // theirs.
     let start = match seek(opened, SeekFrom::Data(offset)) {
         Ok(start) => start,
-        // Nothing but a hole up to the end. (A file that shrank below `offset` says so when it is read.)
+        // Nothing but a hole up to the end. (A file that shrank below `offset` says so when it is
+        // read.)
         Err(Errno::NXIO) => return Ok(None),
         Err(Errno::INVAL | Errno::OPNOTSUPP) => return everything,
         Err(errno) => return Err(opened.error(errno, "looking for data in").at(offset)),
@@ -41,7 +43,8 @@ pub(super) fn data_after(
     Ok(Some((start, end)).filter(|(start, end)| start < end))
 }
 
-/// Makes a range read as zeros: by a hole, by the device's own way of writing zeros, or by writing them.
+/// Makes a range read as zeros: by a hole, by the device's own way of writing zeros, or by writing
+/// them.
 pub(super) fn zero(
     opened: &Opened,
     offset: u64,

@@ -31,7 +31,8 @@ pub(super) fn read(root: &Path) -> Mounts {
     Mounts { mounts: mountinfo(&text("self/mountinfo")), swaps: swaps(&text("swaps")) }
 }
 
-/// `36 35 98:0 /root /mnt rw,noatime master:1 - ext4 /dev/sda1 rw`: the fields before the dash vary in number.
+/// `36 35 98:0 /root /mnt rw,noatime master:1 - ext4 /dev/sda1 rw`: the fields before the dash vary
+/// in number.
 fn mountinfo(text: &str) -> Vec<Mount> {
     text.lines()
         .filter_map(|line| {
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn lines_with_and_without_optional_fields_are_read() {
         let text = "36 35 98:0 / /mnt\\040one rw,noatime - ext4 /dev/sda1 rw\n\
-            37 35 0:44 /sub /b rw shared:1 master:2 propagate_from:3 - btrfs /dev/mapper/a\\134b rw\n\
+            37 35 0:44 /sub /b rw shared:1 master:2 - btrfs /dev/mapper/a\\134b rw\n\
             38 1 8:2 / / rw -\n38 1\n\n - \n- - -";
         let found = mountinfo(text);
         let mount = |numbers: &str, source: &str, at: &str| Mount {
@@ -101,7 +102,8 @@ mod tests {
 
     #[test]
     fn swap_areas_are_read_without_their_title() {
-        let text = "Filename\tType\tSize\tUsed\tPriority\n/dev/sda3 partition 1 0 -2\n\n/swap\\040file file 1 0 -3";
+        let text = "Filename\tType\tSize\tUsed\tPriority\n\
+            /dev/sda3 partition 1 0 -2\n\n/swap\\040file file 1 0 -3";
         assert_eq!(swaps(text), ["/dev/sda3", "/swap file"]);
         assert_eq!(swaps(""), [""; 0]);
     }

@@ -1,4 +1,5 @@
-//! One block device as sysfs describes it. Attributes are text from outside: read up to a limit, trimmed, never trusted.
+//! One block device as sysfs describes it. Attributes are text from outside: read up to a limit,
+//! trimmed, never trusted.
 
 use core::ops::RangeInclusive;
 use std::fs::{self, File};

@@ -164,7 +164,8 @@ fn only_hardware_with_a_medium_is_in_the_inventory() {
 #[test]
 fn what_is_mounted_is_found_through_every_layer() {
     let machine = Machine::new("layers");
-    // Two disks, a partition each, an array of both, a crypt device on it, a logical volume on that.
+    // Two disks, a partition each, an array of both, a crypt device on it, a logical volume on
+    // that.
     machine.disk("pci/block/sda", "8:0", 100);
     machine.disk("pci/block/sdb", "8:16", 100);
     machine.disk("pci/block/sdc", "8:32", 100);
@@ -203,7 +204,9 @@ fn swap_is_found_by_its_node_and_by_its_mapper_name() {
     machine.holds(&sda2, "dm-3");
     machine.write(
         "proc/swaps",
-        "Filename Type Size Used Priority\n/dev/mapper/swap\\040vol partition 1 0 -2\n/dev/sdb partition 1 0 -3\n/swapfile file 1 0 -4\n",
+        "Filename Type Size Used Priority\n\
+        /dev/mapper/swap\\040vol partition 1 0 -2\n/dev/sdb partition 1 0 -3\n\
+        /swapfile file 1 0 -4\n",
     );
     assert_eq!(machine.mounted_at("sda"), ["[swap]"]);
     assert_eq!(machine.mounted_at("sdb"), ["[swap]"]);

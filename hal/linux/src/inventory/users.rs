@@ -1,5 +1,5 @@
-//! What stands on top of a device: its partitions, what LVM, crypt, multipath and md made of it, loop devices on it, and
-//! what of all that is mounted or swap.
+//! What stands on top of a device: its partitions, what LVM, crypt, multipath and md made of it,
+//! loop devices on it, and what of all that is mounted or swap.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +35,8 @@ pub(super) fn loop_devices_on(root: &Path, path: &Path) -> Vec<String> {
     Device::all_disks(root)
         .into_iter()
         .filter(|device| {
-            // The kernel names the file as it was opened, which is without symbolic links but under the real root.
+            // The kernel names the file as it was opened, which is without symbolic links but under
+            // the real root.
             device.backing_file().is_some_and(|file| {
                 let file = root.join(file.trim_start_matches('/'));
                 fs::canonicalize(file).is_ok_and(|file| file == wanted)

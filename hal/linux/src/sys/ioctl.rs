@@ -27,13 +27,15 @@ pub(crate) fn device_is_read_only(device: impl AsFd) -> Result<bool> {
 
 /// Tells the device that a range's content no longer matters.
 pub(crate) fn device_discard(device: impl AsFd, offset: u64, length: u64) -> Result<()> {
-    // SAFETY: BLKDISCARD reads two u64 from where its argument points, and writes no memory of ours.
+    // SAFETY: BLKDISCARD reads two u64 from where its argument points, and writes no memory of
+    // ours.
     unsafe { ioctl(device, DeviceRange::<BLKDISCARD>([offset, length])) }
 }
 
 /// Makes a range of the device read as zeros.
 pub(crate) fn device_zero(device: impl AsFd, offset: u64, length: u64) -> Result<()> {
-    // SAFETY: BLKZEROOUT reads two u64 from where its argument points, and writes no memory of ours.
+    // SAFETY: BLKZEROOUT reads two u64 from where its argument points, and writes no memory of
+    // ours.
     unsafe { ioctl(device, DeviceRange::<BLKZEROOUT>([offset, length])) }
 }
 

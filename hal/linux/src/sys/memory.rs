@@ -1,5 +1,6 @@
 //! Page-aligned memory straight from the kernel: zeroed, reusable, given back on drop.
-//! It refuses to hand out its address for keeps; only the ring in this folder may lend it to the kernel.
+//! It refuses to hand out its address for keeps; only the ring in this folder may lend it to the
+//! kernel.
 #![allow(unsafe_code, reason = "this folder is where the project's unsafe lives")]
 
 use core::ffi::c_void;
@@ -65,7 +66,8 @@ fn no_memory(bytes: usize) -> DiskError {
 
 impl AsRef<[u8]> for AlignedBuffer {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the mapping is `bytes` long, initialised (zeroed by the kernel) and ours until drop.
+        // SAFETY: the mapping is `bytes` long, initialised (zeroed by the kernel) and ours until
+        // drop.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 }
@@ -79,7 +81,8 @@ impl AsMut<[u8]> for AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made by `zeroed` with this length and no borrow of it can be left.
+        // SAFETY: the mapping was made by `zeroed` with this length and no borrow of it can be
+        // left.
         let result = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.bytes) };
         debug_assert!(result.is_ok(), "unmapping our own mapping cannot fail");
     }

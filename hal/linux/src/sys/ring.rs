@@ -1,5 +1,6 @@
-//! io_uring with buffers that it owns from start to finish, so that the kernel never writes to memory of others.
-//! It refuses to lend a buffer out while a transfer is under way, whatever happens to its owner.
+//! io_uring with buffers that it owns from start to finish, so that the kernel never writes to
+//! memory of others. It refuses to lend a buffer out while a transfer is under way, whatever
+//! happens to its owner.
 #![allow(unsafe_code, reason = "this folder is where the project's unsafe lives")]
 
 use core::fmt;
@@ -57,8 +58,8 @@ enum Slot {
 }
 
 impl<F: AsFd> Ring<F> {
-    /// A ring with this many slots, proven to work by a request that does nothing. An error where the kernel has no
-    /// io_uring, has it switched off, or lacks what we need of it.
+    /// A ring with this many slots, proven to work by a request that does nothing. An error where
+    /// the kernel has no io_uring, has it switched off, or lacks what we need of it.
     pub(crate) fn new(file: Arc<F>, slots: u32) -> io::Result<Self> {
         let mut uring: IoUring = IoUring::builder().dontfork().build(slots)?;
         let mut probe = Probe::new();
@@ -85,8 +86,9 @@ impl<F: AsFd> Ring<F> {
         self.flying
     }
 
-    /// Starts a transfer of `from..from + length` of the buffer at `offset` of the file, in a free slot.
-    /// On refusal (slot taken, range outside the buffer, no buffer) the buffer comes back at once.
+    /// Starts a transfer of `from..from + length` of the buffer at `offset` of the file, in a free
+    /// slot. On refusal (slot taken, range outside the buffer, no buffer) the buffer comes back at
+    /// once.
     pub(crate) fn start(
         &mut self,
         slot: usize,
@@ -117,9 +119,10 @@ impl<F: AsFd> Ring<F> {
             Transfer::Sync => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
         }
         .user_data(slot as u64);
-        // SAFETY: the entry's memory is `length` bytes inside `buffer` (checked above), which moves into the slot
-        // below and leaves it only when the kernel has reported this entry finished, or never (see `drop`).
-        // Moving the buffer does not move its mapping. The file descriptor is kept open by `self.file`.
+        // SAFETY: the entry's memory is `length` bytes inside `buffer` (checked above), which moves
+        // into the slot below and leaves it only when the kernel has reported this entry finished,
+        // or never (see `drop`). Moving the buffer does not move its mapping. The file descriptor
+        // is kept open by `self.file`.
         if unsafe { self.uring.submission().push(&entry) }.is_err() {
             return Err(buffer);
         }
@@ -127,8 +130,8 @@ impl<F: AsFd> Ring<F> {
             *taken = Slot::Flying(buffer);
         }
         self.flying += 1;
-        // A shortage leaves the entry in the queue, and the next call hands it over; what is really wrong comes
-        // out of `wait`, which sees the same error.
+        // A shortage leaves the entry in the queue, and the next call hands it over; what is really
+        // wrong comes out of `wait`, which sees the same error.
         let _ = self.uring.submit();
         Ok(())
     }

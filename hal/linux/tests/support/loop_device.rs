@@ -1,4 +1,5 @@
-//! A loop device over a file for as long as the value lives; needs root, and says loudly when it cannot be had.
+//! A loop device over a file for as long as the value lives; needs root, and says loudly when it
+//! cannot be had.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! A mounted file system for as long as the value lives; needs root, and says loudly when it cannot be had.
+//! A mounted file system for as long as the value lives; needs root, and says loudly when it cannot
+//! be had.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,8 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts with these arguments of mount(8), at an existing folder; `None`, loudly, where we may not.
+    /// Mounts with these arguments of mount(8), at an existing folder; `None`, loudly, where we may
+    /// not.
     pub(crate) fn mount(arguments: &[&str], at: &Path) -> Option<Self> {
         let output = Command::new("mount").args(arguments).arg(at).output();
         match output {

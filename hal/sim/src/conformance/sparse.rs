@@ -6,7 +6,8 @@ use super::{Bench, size};
 
 pub(super) fn zeroed_ranges_read_as_zeros<D: Disk>(mut bench: Bench<D>) {
     let unit = size(bench.align().max(512));
-    // The whole first half MiB is noise; holes of one unit, of odd length, and of many blocks are cut into it.
+    // The whole first half MiB is noise; holes of one unit, of odd length, and of many blocks are
+    // cut into it.
     let mut expected = bench.noise(512 * 1024);
     bench.write(0, &expected);
     for (start, length) in

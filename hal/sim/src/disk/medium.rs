@@ -1,4 +1,5 @@
-//! What all handles of one simulated disk share: content, what of it is durable, faults, and the log of transfers.
+//! What all handles of one simulated disk share: content, what of it is durable, faults, and the
+//! log of transfers.
 
 use std::collections::VecDeque;
 
@@ -228,7 +229,8 @@ impl Medium {
         Ok(())
     }
 
-    /// The power goes: of the unflushed writes some survive, some are lost, some are torn between sectors.
+    /// The power goes: of the unflushed writes some survive, some are lost, some are torn between
+    /// sectors.
     pub(super) fn cut_power(&mut self, seed: u64) {
         let mut random = Random::new(seed);
         let sector = self.sector() as u64;

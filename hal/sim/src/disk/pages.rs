@@ -1,4 +1,5 @@
-//! Sparse content: pages that are held only where something was written. Copies share pages until one changes.
+//! Sparse content: pages that are held only where something was written. Copies share pages until
+//! one changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

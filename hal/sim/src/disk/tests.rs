@@ -1,4 +1,5 @@
-//! Faults, power cuts and books of the simulated disk; the conformance suite is in `tests/conformance.rs`.
+//! Faults, power cuts and books of the simulated disk; the conformance suite is in
+//! `tests/conformance.rs`.
 
 use super::*;
 use crate::fault::Shrink;

@@ -31,6 +31,9 @@ pub mod sealed;
 pub mod store;
 /// A vault as a whole: making one, opening one, its servers and their keys.
 pub mod vault;
+
+/// Proves that what a vault says it holds is there.
+pub mod verify;
 /// Makes recovery points.
 pub mod writer;
 

@@ -11,12 +11,12 @@ use std::time::Instant;
 use pipeline::compress::{Codec, Compressor, Decompressor, Outcome};
 use pipeline::extent;
 use pipeline::fingerprint::Fingerprinter;
-use pipeline::ids::{Fingerprint, KeyEpoch, SegmentId, ServerId, VaultId};
-use pipeline::limits::{BLOCK_BYTES, EXTENT_BYTES_MAX, SEGMENT_BYTES_MAX};
+use pipeline::ids::{KeyEpoch, SegmentId, ServerId, VaultId};
+use pipeline::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, EXTENT_BYTES_MAX, SEGMENT_BYTES_MAX};
 use pipeline::seal::{SecretKey, seal_in_place};
 use pipeline::segment::{
-    Expected, FrameKind, HEADER_BYTES, SegmentHeader, SegmentIdentity, SegmentTable, SegmentWriter,
-    open_frame,
+    Expected, Finished, FrameKind, HEADER_BYTES, SegmentHeader, SegmentIdentity, SegmentTable,
+    SegmentWriter, open_frame,
 };
 use pipeline::zero::is_zero;
 
@@ -99,74 +99,63 @@ fn compressed(compressor: &mut Compressor, runs: &[&[u8]], out: &mut [u8]) -> us
     }
 }
 
-/// The path of a first point: zero test, fingerprint, append, finish; and back.
+/// The path of a first point (zero test, fingerprint, append, finish), and back.
 fn whole(name: &str, corpus: &[u8]) {
+    let (mut made, mut buffer) = (0, vec![0; SEGMENT_BYTES_MAX]);
+    let time = best(|| {
+        made = 0;
+        protect(corpus, &mut buffer, |segment| made += segment.length);
+    });
+    report(&format!("{name} to segments, ratio {}", ratio(corpus.len(), made)), corpus.len(), time);
+    let (mut plain, mut time) = (0, Duration::ZERO);
+    protect(corpus, &mut buffer, |segment| {
+        plain += segment.plain_bytes;
+        let length = segment.length;
+        let watch = Stopwatch::start();
+        restore(&mut segment.buffer[..length]);
+        time += watch.elapsed();
+    });
+    report(&format!("{name} from segments"), usize::try_from(plain).unwrap_or(usize::MAX), time);
+}
+
+fn protect(corpus: &[u8], buffer: &mut [u8], mut done: impl FnMut(&mut Finished<&mut [u8]>)) {
     let fingerprinter = Fingerprinter::new(&SecretKey::from_bytes([1; 32]));
     let mut compressor = Compressor::new(Codec::preferred(), 1).expect("memory for a compressor");
-    let mut segments = Vec::new();
-    let time = best(|| {
-        segments.clear();
-        let mut writer = begin(0);
-        for extent in corpus.chunks_exact(EXTENT_BYTES_MAX) {
-            let (mut keep, mut fingerprints) = (0_u16, Vec::new());
+    let mut extents = corpus.chunks_exact(EXTENT_BYTES_MAX).peekable();
+    while extents.peek().is_some() {
+        let key = SecretKey::from_bytes([3; 32]);
+        let mut writer = SegmentWriter::new(&mut *buffer, IDENTITY, &key);
+        while writer.has_room(EXTENT_BYTES_MAX)
+            && let Some(extent) = extents.next()
+        {
+            let (mut keep, mut fingerprints) = (0_u16, Vec::with_capacity(EXTENT_BLOCKS_MAX));
             for (bit, block) in extent.chunks_exact(BLOCK_BYTES).enumerate() {
                 if !is_zero(block) {
                     keep |= 1 << bit;
                     fingerprints.push(fingerprinter.of(block));
                 }
             }
-            if keep == 0 {
-                continue;
+            if keep != 0 {
+                let runs = extent::runs(extent, keep);
+                writer
+                    .append(FrameKind::Data, &runs, &fingerprints, &mut compressor)
+                    .expect("has_room said so");
             }
-            if !writer.has_room(EXTENT_BYTES_MAX) {
-                let next = begin(segments.len() + 1);
-                segments.push(core::mem::replace(&mut writer, next).finish());
-            }
-            append(&mut writer, &extent::runs(extent, keep), &fingerprints, &mut compressor);
         }
-        let last = begin(segments.len() + 1);
-        segments.push(core::mem::replace(&mut writer, last).finish());
-    });
-    let made = segments.iter().map(|segment| segment.length).sum();
-    report(&format!("{name} to segments, ratio {}", ratio(corpus.len(), made)), corpus.len(), time);
-    let plain = segments.iter().map(|segment| segment.plain_bytes).sum::<u64>();
-    let mut objects: Vec<Vec<u8>> = segments.iter().map(|one| one.bytes().to_vec()).collect();
-    let started = Stopwatch::start();
-    for (number, object) in objects.iter_mut().enumerate() {
-        restore(number, object);
-    }
-    let plain = usize::try_from(plain).unwrap_or(usize::MAX);
-    report(&format!("{name} from segments"), plain, started.elapsed());
-}
-
-fn append(
-    writer: &mut SegmentWriter<Vec<u8>>,
-    runs: &[&[u8]],
-    fingerprints: &[Fingerprint],
-    compressor: &mut Compressor,
-) {
-    writer.append(FrameKind::Data, runs, fingerprints, compressor).expect("has_room said so");
-}
-
-fn identity(number: usize) -> SegmentIdentity {
-    let mut segment = [0; 16];
-    segment[..4].copy_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
-    SegmentIdentity {
-        vault: VaultId([1; 16]),
-        server: ServerId([2; 16]),
-        segment: SegmentId(segment),
-        key_epoch: KeyEpoch(0),
-        salt: [4; 32],
+        done(&mut writer.finish());
     }
 }
 
-fn begin(number: usize) -> SegmentWriter<Vec<u8>> {
-    let buffer = vec![0; SEGMENT_BYTES_MAX];
-    SegmentWriter::new(buffer, identity(number), &SecretKey::from_bytes([3; 32]))
-}
+const IDENTITY: SegmentIdentity = SegmentIdentity {
+    vault: VaultId([1; 16]),
+    server: ServerId([2; 16]),
+    segment: SegmentId([3; 16]),
+    key_epoch: KeyEpoch(0),
+    salt: [4; 32],
+};
 
-fn restore(number: usize, object: &mut [u8]) {
-    let SegmentIdentity { vault, server, segment, .. } = identity(number);
+fn restore(object: &mut [u8]) {
+    let SegmentIdentity { vault, server, segment, .. } = IDENTITY;
     let header = SegmentHeader::parse(object).expect("a segment just made");
     let (frames, sealed) = object.split_at_mut(usize::try_from(header.table_offset()).unwrap_or(0));
     let expected = Expected { vault, server, segment };

@@ -47,18 +47,6 @@ impl Codec {
         if cfg!(feature = "zstd") { Self::Zstd } else { Self::Deflate }
     }
 
-    /// Which version of its library writes it: another one may write other bytes for the same content.
-    pub(crate) fn version(self) -> u32 {
-        match self {
-            Self::Stored => 0,
-            #[cfg(feature = "zstd")]
-            Self::Zstd => zstd_safe::version_number(),
-            #[cfg(not(feature = "zstd"))]
-            Self::Zstd => 0,
-            Self::Deflate => deflate::VERSION,
-        }
-    }
-
     /// Whether this build can write and read it.
     #[must_use]
     pub const fn is_present(self) -> bool {

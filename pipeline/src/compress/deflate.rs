@@ -8,9 +8,6 @@ use miniz_oxide::{DataFormat, deflate::CompressionLevel};
 
 use crate::error::Error;
 
-/// Of miniz_oxide, as zstd numbers its own: 0.9.
-pub(super) const VERSION: u32 = 9_00;
-
 pub(super) struct Deflate {
     engine: CompressorOxide,
 }

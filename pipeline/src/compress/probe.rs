@@ -8,21 +8,21 @@ const JUDGED_BYTES_MIN: usize = 32 * 1024;
 const SAMPLES: usize = 16;
 const SAMPLE_BYTES: usize = 1024;
 /// For n uniformly random bytes the sum of squared counts is n + n(n-1)/256 = 5116, give or take 90.
-/// Text is above 40 000, machine code above 20 000, base64 about 17 000; a quarter over the mean is
-/// fourteen deviations away from noise and far below anything that entropy coding shrinks by 3 %.
-const SQUARES_MAX: u32 = 5116 * 5 / 4;
+/// Text is above 40 000, machine code above 20 000, base64 about 17 000. An eighth over the mean is seven
+/// deviations away from noise, and what lies below it shrinks by two percent at most.
+const SQUARES_MAX: u32 = 5116 * 9 / 8;
 /// Repeats of four bytes within a sample, allowed by chance: noise has one in 8000 samples.
 const REPEATS_MAX: u32 = 2;
 const SLOTS: usize = 1024;
 
 pub(super) struct Probe {
-    counts: [u32; 256],
-    slots: [u16; SLOTS],
+    counts: [u16; 256],
+    words: [u32; SLOTS],
 }
 
 impl Default for Probe {
     fn default() -> Self {
-        Self { counts: [0; 256], slots: [0; SLOTS] }
+        Self { counts: [0; 256], words: [0; SLOTS] }
     }
 }
 
@@ -35,33 +35,31 @@ impl Probe {
         }
         let step = total / SAMPLES;
         // The middle of each sixteenth: file headers sit at the starts of blocks.
-        (0..SAMPLES).all(|sample| {
-            at(runs, sample * step + step / 2).is_none_or(|bytes| self.sample_is_noise(bytes))
-        })
+        (0..SAMPLES)
+            .filter_map(|sample| at(runs, sample * step + step / 2))
+            .all(|sample| self.looks_uniform(sample) && self.repeats(sample) <= REPEATS_MAX)
     }
 
-    fn sample_is_noise(&mut self, sample: &[u8; SAMPLE_BYTES]) -> bool {
+    fn looks_uniform(&mut self, sample: &[u8; SAMPLE_BYTES]) -> bool {
         self.counts.fill(0);
         for &byte in sample {
             self.counts[usize::from(byte)] += 1;
         }
-        let squares: u32 = self.counts.iter().map(|count| count * count).sum();
-        squares <= SQUARES_MAX && self.repeats(sample) <= REPEATS_MAX
+        let square = |&count: &u16| u32::from(count) * u32::from(count);
+        self.counts.iter().map(square).sum::<u32>() <= SQUARES_MAX
     }
 
-    /// A tiny LZ trial: how often four bytes were seen before, by a table of last positions.
+    /// A tiny LZ trial: how often four bytes were seen before, by a table that keeps the last of each hash.
     fn repeats(&mut self, sample: &[u8; SAMPLE_BYTES]) -> u32 {
-        self.slots.fill(0);
+        // An empty slot equals a word of zeros; noise has none of those either.
+        self.words.fill(0);
+        let mut word = 0_u32;
         let mut repeats = 0;
-        for (position, word) in (0_u16..).zip(sample.windows(4)) {
-            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-            let slot = usize::try_from(word.wrapping_mul(2_654_435_761) >> 22).unwrap_or(0) % SLOTS;
-            let earlier = usize::from(self.slots[slot]);
-            repeats += u32::from(
-                earlier < usize::from(position)
-                    && sample.get(earlier..earlier + 4) == Some(&word.to_le_bytes()),
-            );
-            self.slots[slot] = position;
+        for &byte in sample {
+            word = (word << 8) | u32::from(byte);
+            let slot = (word.wrapping_mul(2_654_435_761) >> 22) as usize % SLOTS;
+            repeats += u32::from(self.words[slot] == word);
+            self.words[slot] = word;
         }
         repeats
     }

@@ -1,6 +1,7 @@
 //! Keys, nonces and associated data of a segment's frames, and how one frame is opened.
 
 use aes_gcm::aead::inout::InOutBuf;
+use zeroize::Zeroize;
 
 use super::layout::{self, TABLE_ORDINAL, associated, put};
 use super::table::SegmentTable;
@@ -29,28 +30,33 @@ impl FrameKeys {
         Self { sealer: sealer(segment_key), nonce_key: derive(segment_key, &[], &[b"nonce"]) }
     }
 
-    /// The nonce of a frame: its ordinal, and a digest of everything that decides which bytes are sealed.
+    /// The nonce of a frame: its ordinal, and a digest of exactly what is about to be sealed.
     ///
     /// The ordinal alone is unique while memory is not copied. The digest keeps two copies of one running
     /// machine, which go on with the same salt and the same ordinal, from sealing different bytes alike.
-    pub(super) fn frame_nonce(&self, facts: &FrameFacts, recipe: &Recipe<'_>) -> Nonce {
-        let mut fixed = [0; 24];
+    /// `compressed` is empty for a stored frame: the fingerprints are keyed digests of those same bytes, and
+    /// a second one would halve the speed of data that does not compress.
+    pub(super) fn frame_nonce(
+        &self,
+        facts: &FrameFacts,
+        fingerprints: &[Fingerprint],
+        compressed: &[u8],
+    ) -> Nonce {
+        debug_assert_eq!(compressed.is_empty(), facts.codec == Codec::Stored, "hashed once each");
+        let mut fixed = [0; 16];
         put(&mut fixed, 0..1, &[facts.kind as u8]);
         put(&mut fixed, 1..2, &[facts.codec as u8]);
         put(&mut fixed, 4..8, &facts.plain_bytes.to_le_bytes());
         put(&mut fixed, 8..12, &facts.sealed_bytes.to_le_bytes());
-        put(&mut fixed, 12..16, &recipe.level.to_le_bytes());
-        put(&mut fixed, 16..20, &recipe.codec_version.to_le_bytes());
-        put(&mut fixed, 20..24, &layout::u32_of(recipe.runs.len()).to_le_bytes());
+        put(&mut fixed, 12..16, &layout::u32_of(fingerprints.len()).to_le_bytes());
         let mut hasher = blake3::Hasher::new_keyed(self.nonce_key.as_bytes());
         hasher.update(b"frame").update(&fixed);
-        for run in recipe.runs {
-            hasher.update(&layout::u32_of(run.len()).to_le_bytes());
-        }
-        for fingerprint in recipe.fingerprints {
+        for fingerprint in fingerprints {
             hasher.update(&fingerprint.0);
         }
-        Nonce::new(facts.ordinal, hasher.finalize().as_bytes())
+        let digest = hasher.update(compressed).finalize();
+        hasher.zeroize();
+        Nonce::new(facts.ordinal, digest.as_bytes())
     }
 
     /// The nonce of the table: an ordinal that no frame has, and a digest of the header and all entries.
@@ -61,14 +67,6 @@ impl FrameKeys {
 
 pub(super) fn sealer(segment_key: &SecretKey) -> Sealer {
     Sealer::new(&derive(segment_key, &[], &[b"seal"]))
-}
-
-/// How a frame's sealed bytes come about, besides its facts.
-pub(super) struct Recipe<'a> {
-    pub(super) level: i32,
-    pub(super) codec_version: u32,
-    pub(super) runs: &'a [&'a [u8]],
-    pub(super) fingerprints: &'a [Fingerprint],
 }
 
 /// Twelve bytes: ordinal, then eight of a digest, which the table keeps.

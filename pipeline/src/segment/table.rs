@@ -246,19 +246,8 @@ impl SegmentTable {
         if identity.segment != expected.segment {
             return Err(Error::Foreign("its segment id"));
         }
-        if table_bytes.len() != header.table_bytes {
-            return Err(Error::Malformed("its table has another length than its header says"));
-        }
         let sealer = sealer(segment_key);
-        let mut plain = Vec::new();
-        plain.try_reserve_exact(table_bytes.len()).map_err(|_| Error::Memory("a frame table"))?;
-        plain.resize(table_bytes.len(), 0);
-        let buffer = InOutBuf::new(table_bytes, &mut plain)
-            .map_err(|_| Error::Malformed("its table has another length than its header says"))?;
-        let associated = &header_bytes[..header::TABLE_TAG.start];
-        sealer
-            .open(&header.table_nonce.0, associated, buffer, &header.table_tag)
-            .map_err(|_| Error::NotAuthentic("frame table"))?;
+        let plain = open_plain(&header, header_bytes, table_bytes, &sealer)?;
         let digest = segment_digest(&header_bytes[..HEADER_BYTES], table_bytes);
         parse_table(&header, digest, sealer, &plain)
     }
@@ -412,6 +401,28 @@ impl SegmentTable {
             fingerprints: self.fingerprints_of(record),
         }
     }
+}
+
+/// Opens the table's seal. `header_bytes` are those that `header` was parsed from.
+pub(super) fn open_plain(
+    header: &SegmentHeader,
+    header_bytes: &[u8],
+    table_bytes: &[u8],
+    sealer: &Sealer,
+) -> Result<Vec<u8>, Error> {
+    let length = Error::Malformed("its table has another length than its header says");
+    if table_bytes.len() != header.table_bytes {
+        return Err(length);
+    }
+    let mut plain = Vec::new();
+    plain.try_reserve_exact(table_bytes.len()).map_err(|_| Error::Memory("a frame table"))?;
+    plain.resize(table_bytes.len(), 0);
+    let buffer = InOutBuf::new(table_bytes, &mut plain).map_err(|_| length)?;
+    let associated = &header_bytes[..header::TABLE_TAG.start];
+    sealer
+        .open(&header.table_nonce.0, associated, buffer, &header.table_tag)
+        .map_err(|_| Error::NotAuthentic("frame table"))?;
+    Ok(plain)
 }
 
 /// Reads an opened table. It is authentic by now, yet every length is checked: a writer's bug must not

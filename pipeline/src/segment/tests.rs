@@ -1,5 +1,6 @@
 //! Segments written and read back, carried, forked, swapped and damaged.
 
+use std::string::ToString;
 use std::vec;
 use std::vec::Vec;
 

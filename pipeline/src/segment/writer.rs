@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use aes_gcm::aead::inout::InOutBuf;
 
-use super::frame::{FrameFacts, FrameKeys, Nonce, Recipe, derive_segment_key};
+use super::frame::{FrameFacts, FrameKeys, Nonce, derive_segment_key};
 use super::layout::{
     self, ENTRY_BYTES, FINGERPRINT_BYTES, FORMAT_VERSION, HEADER_BYTES, MAGIC, ORIGIN_BYTES,
     TABLE_HEAD_BYTES, entry, header, origin, put, table_head, u32_of,
@@ -85,12 +85,11 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> SegmentWriter<B> {
             plain_bytes: u32_of(plain),
             sealed_bytes: u32_of(sealed),
         };
-        let level = compressor.level();
-        let recipe = Recipe { level, codec_version: codec.version(), runs, fingerprints };
-        let nonce = self.keys.frame_nonce(&facts, &recipe);
+        let place = &mut place[..sealed];
         let SegmentIdentity { vault, server, segment, .. } = self.identity;
         let associated = facts.associated(FORMAT_VERSION, vault, server, segment);
-        let place = &mut place[..sealed];
+        let compressed = if codec == Codec::Stored { &[] } else { &*place };
+        let nonce = self.keys.frame_nonce(&facts, fingerprints, compressed);
         let buffer = if codec == Codec::Stored { stored(runs, place) } else { place.into() };
         let tag = self.keys.sealer.seal(&nonce.0, &associated, buffer);
         self.push(&facts, nonce, &tag, 0, fingerprints);
@@ -157,11 +156,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> SegmentWriter<B> {
         fill_table(table, &self.entries, &self.fingerprints, &self.origins);
         let head = &mut front[..HEADER_BYTES];
         fill_header(head, &self.identity, self.frames, used, table_bytes);
-        let nonce = self.keys.table_nonce(head, table);
-        put(head, header::TABLE_NONCE_TAIL, &nonce.tail());
-        let associated = &head[..header::TABLE_TAG.start];
-        let tag = self.keys.sealer.seal(&nonce.0, associated, (&mut *table).into());
-        put(head, header::TABLE_TAG, &tag);
+        seal_table(head, table, &self.keys);
         let digest = segment_digest(head, table);
         Finished {
             length,
@@ -298,6 +293,16 @@ fn fill_table(table: &mut [u8], entries: &[u8], fingerprints: &[u8], origins: &[
     let (entry_bytes, fingerprint_bytes) = rest.split_at_mut(entries.len());
     entry_bytes.copy_from_slice(entries);
     fingerprint_bytes.copy_from_slice(fingerprints);
+}
+
+/// Seals the table where it lies and completes the header, which is all associated data but for the tag.
+pub(super) fn seal_table(head: &mut [u8], table: &mut [u8], keys: &FrameKeys) {
+    put(head, header::TABLE_NONCE_TAIL, &[0; 8]);
+    put(head, header::TABLE_TAG, &[0; 16]);
+    let nonce = keys.table_nonce(head, table);
+    put(head, header::TABLE_NONCE_TAIL, &nonce.tail());
+    let tag = keys.sealer.seal(&nonce.0, &head[..header::TABLE_TAG.start], table.into());
+    put(head, header::TABLE_TAG, &tag);
 }
 
 /// A closed segment in its buffer, ready to be stored.

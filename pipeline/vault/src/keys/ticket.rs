@@ -1,9 +1,9 @@
 //! A recovery ticket: opens one recovery point of one server and nothing else, for whoever restores without the
 //! recovery key.
 //!
-//! It carries keys that were derived for this purpose: of single chain slots by name, of single segments; never a
-//! server's epoch key, from which others could be derived. The text is armoured postcard of `Ticket`, or that sealed
-//! with a passphrase.
+//! It carries keys that were derived for this purpose: of single objects by name, of single segments; never a server's
+//! epoch key, from which others could be derived. The text is armoured postcard of `Ticket`, or that sealed with a
+//! passphrase. It cannot be called back.
 
 #[cfg(test)]
 mod tests;

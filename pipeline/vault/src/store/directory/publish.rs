@@ -324,6 +324,11 @@ impl Publisher {
     }
 
     #[cfg(test)]
+    pub(super) fn distrust_folders(&self) {
+        self.distrusted.store(true, Ordering::Release);
+    }
+
+    #[cfg(test)]
     pub(super) fn without_hard_links(&self) {
         self.how.store(BY_RENAME, Ordering::Relaxed);
     }

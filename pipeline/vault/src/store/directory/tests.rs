@@ -272,3 +272,60 @@ fn a_large_folder_lists_in_bounded_pages() {
     assert_eq!(first.next.as_deref(), Some("many/04999"));
     assert_eq!(list_all(&store, "").expect("a listing").len(), 6000);
 }
+
+#[test]
+fn after_a_failed_sync_nothing_is_called_durable() {
+    let (_scratch, store) = prepared();
+    store.create("a", b"1").expect("prepared");
+    store.publisher.distrust_folders();
+    let error = store.create("b", b"2").expect_err("the folder's state is unknown");
+    assert_eq!((error.blame, error.retry), (Blame::Device, Retry::Never));
+    assert!(store.create("a", b"1").is_err(), "not even what is there already");
+    assert_eq!(store.read_all("a", 10).expect("reading is no promise"), b"1");
+}
+
+/// What the killed writer writes under a name: so long that a kill often lands inside a write.
+fn body_of(name: &str) -> Vec<u8> {
+    let mut body = vec![0; 700_000];
+    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut body);
+    body
+}
+
+const KILLED_FOLDER: &str = "LIFEBOAT_TEST_KILLED_FOLDER";
+
+/// Not a test of its own: what `a_writer_killed_at_any_moment_leaves_whole_objects_only` starts and kills.
+#[test]
+fn a_writer_that_is_killed() {
+    let Some(folder) = std::env::var_os(KILLED_FOLDER) else { return };
+    let store = store_at(Path::new(&folder));
+    for index in 0.. {
+        let name = format!("k{}/{}-{index}", index % 3, std::process::id());
+        store.create(&name, &body_of(&name)).expect("room for it");
+    }
+}
+
+#[test]
+fn a_writer_killed_at_any_moment_leaves_whole_objects_only() {
+    let (scratch, store) = prepared();
+    store.create("vault", b"x").expect("prepared");
+    let program = std::env::current_exe().expect("a test is a program");
+    for round in 0..12_u64 {
+        let mut writer = std::process::Command::new(&program)
+            .args(["--exact", "store::directory::tests::a_writer_that_is_killed"])
+            .env(KILLED_FOLDER, scratch.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("it starts");
+        std::thread::sleep(core::time::Duration::from_micros(20_000 + round * 3_777));
+        writer.kill().expect("it runs until it is killed");
+        writer.wait().expect("it is ours");
+        for facts in list_all(&store, "k").expect("a listing") {
+            let body = store.read_all(&facts.name, 1_000_000).expect("it is listed");
+            assert!(body == body_of(&facts.name), "{} is not whole", facts.name);
+        }
+    }
+    let made = list_all(&store, "k").expect("a listing").len();
+    assert!(made > 12, "the writers got to write: {made}");
+    store.create("k0/after", b"1").expect("strays are in nobody's way");
+}

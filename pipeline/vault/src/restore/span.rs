@@ -10,7 +10,7 @@ use super::fetch::{Fetcher, Wanted};
 use super::{Options, Tally};
 use crate::error::Error;
 use crate::frames::FrameReader;
-use crate::map::{Entry, LEAF_BLOCKS, Leaf, blocks_of, tree};
+use crate::map::{Child, Entry, LEAF_BLOCKS, Leaf, blocks_of, tree};
 use crate::record::DiskState;
 
 /// One worker's queue onto the target, and its buffers.
@@ -22,6 +22,8 @@ pub(super) struct Span<'a, D: Disk> {
     fetcher: Fetcher,
     /// One for frames, one for reading the target back.
     buffers: Vec<D::Buffer>,
+    /// (asked from, next data): between the two the target is known to read as zeros.
+    hole: (u64, u64),
 }
 
 /// Bytes of disk that a leaf covers.
@@ -40,7 +42,7 @@ impl<'a, D: Disk> Span<'a, D> {
         let buffers: Result<Vec<_>, _> = (0..2).map(|_| target.buffer(EXTENT_BYTES_MAX)).collect();
         let buffers = buffers.map_err(|error| Error::from(error).on(name))?;
         let compare = options.compare;
-        Ok(Self { frames, target, name, compare, fetcher: Fetcher::new(), buffers })
+        Ok(Self { frames, target, name, compare, fetcher: Fetcher::new(), buffers, hole: (0, 0) })
     }
 
     pub(super) fn restore(
@@ -49,6 +51,10 @@ impl<'a, D: Disk> Span<'a, D> {
         leaf: u64,
         tally: &Tally,
     ) -> Result<(), Error> {
+        let child = tree::find_leaf(self.frames, &disk.root, leaf)?;
+        if child == Child::Zero && (!self.compare || self.is_hole(disk, leaf)?) {
+            return Ok(());
+        }
         let entries = tree::load_leaf(self.frames, &disk.root, leaf)?;
         let blocks = blocks_of(disk.bytes).saturating_sub(leaf * LEAF_BLOCKS).min(LEAF_BLOCKS);
         let blocks = usize::try_from(blocks).expect("at most one leaf");
@@ -72,6 +78,19 @@ impl<'a, D: Disk> Span<'a, D> {
             self.zero_runs(disk, leaf, &entries, &differs[..blocks], tally)?;
         }
         self.write_frames(disk, leaf, &mut wanted, tally)
+    }
+
+    /// Whether the target has a hole where the leaf is.
+    fn is_hole(&mut self, disk: &DiskState, leaf: u64) -> Result<bool, Error> {
+        let start = leaf * LEAF_BLOCKS * BLOCK_BYTES as u64;
+        let end = start + span_bytes(disk, leaf);
+        if self.hole.0 <= start && end <= self.hole.1 {
+            return Ok(true);
+        }
+        let data =
+            self.target.data_after(start).map_err(|error| Error::from(error).on(self.name))?;
+        self.hole = (start, data.map_or(u64::MAX, |(data, _)| data));
+        Ok(end <= self.hole.1)
     }
 
     /// Reads the target and finds which blocks are not yet what the point says.

@@ -160,6 +160,11 @@ impl<D: Disk> Worker<'_, '_, '_, '_, D> {
     fn span(&mut self, leaf: u64, runs: &[(u64, u64)]) -> Result<(), Error> {
         let tools = self.tools;
         let base = tree::find_leaf(tools.frames, &self.root, leaf)?;
+        let blocks: u64 = runs.iter().map(|(first, end)| end - first).sum();
+        if base == Child::Zero && self.reader.is_hole(leaf, runs)? {
+            tools.progress.advance(blocks * BLOCK_BYTES as u64, 0);
+            return Ok(());
+        }
         let before = tree::load_leaf(tools.frames, &self.root, leaf)?;
         let mut after = Arc::clone(&before);
         clear_beyond(leaf, self.bytes, &mut after);
@@ -172,7 +177,6 @@ impl<D: Disk> Worker<'_, '_, '_, '_, D> {
         counters.read_bytes.fetch_add(found.read_bytes, Ordering::Relaxed);
         counters.new_blocks.fetch_add(found.new_blocks, Ordering::Relaxed);
         counters.known_blocks.fetch_add(found.known_blocks, Ordering::Relaxed);
-        let blocks: u64 = runs.iter().map(|(first, end)| end - first).sum();
         let sent = tools.uploader.totals().1;
         let mut state = lock(self.state);
         if child != base {

@@ -57,6 +57,16 @@ impl<D: Disk> SpanReader<D> {
         Ok(Self { disk, name: name.to_owned(), bytes, free, hole: (0, 0) })
     }
 
+    /// Whether a sparse disk has a hole where all of these runs are: then nothing needs to be read.
+    pub(crate) fn is_hole(&mut self, leaf: u64, runs: &[(u64, u64)]) -> Result<bool, Error> {
+        let (Some((first, _)), Some((_, end))) = (runs.first(), runs.last()) else {
+            return Ok(true);
+        };
+        let base = leaf * LEAF_BLOCKS;
+        let (data, _) = self.data_at((base + first) * BLOCK_BYTES as u64)?;
+        Ok(data >= (base + end) * BLOCK_BYTES as u64)
+    }
+
     /// Brings `leaf` up to date for these runs of its blocks.
     pub(crate) fn process(
         &mut self,

@@ -1,8 +1,10 @@
 //! The segment: an immutable object of many frames, a header in front and a sealed table behind. FORMAT.md has the bytes.
 
 mod frame;
+mod header;
 /// Where every field of a segment lies; FORMAT.md shows the same tables and a test compares them.
 pub mod layout;
+mod parse;
 mod table;
 mod writer;
 
@@ -12,10 +14,9 @@ mod tests;
 use crate::ids::{KeyEpoch, SegmentId, ServerId, VaultId};
 
 pub use frame::{derive_segment_key, open_frame};
+pub use header::{SegmentHeader, segment_digest};
 pub use layout::HEADER_BYTES;
-pub use table::{
-    Entry, Expected, Origin, SealedFrame, SegmentHeader, SegmentTable, segment_digest,
-};
+pub use table::{Entry, Expected, Origin, SealedFrame, SegmentTable};
 pub use writer::{Finished, SegmentWriter};
 
 /// What a frame holds. The numbers are on disk and never reused.

@@ -1,117 +1,18 @@
-//! Reading a segment: the header tells where the table is, the table tells where every frame is and opens it.
+//! A segment's table, opened: it tells where every frame is, and opens it.
 //!
 //! Everything here takes bytes from outside: whatever they are, the answer is an error, never a panic.
 
 use alloc::vec::Vec;
 
-use aes_gcm::aead::inout::InOutBuf;
-
 use super::frame::{FrameFacts, Nonce, derive_segment_key, sealer};
-use super::layout::{
-    self, ENTRY_BYTES, FINGERPRINT_BYTES, FORMAT_VERSION, HEADER_BYTES, MAGIC, ORIGIN_BYTES,
-    TABLE_HEAD_BYTES, TABLE_ORDINAL, associated, entry, header, origin, table_head, take, take_u16,
-    take_u32,
-};
+use super::header::{SegmentHeader, segment_digest};
+use super::layout::{FORMAT_VERSION, HEADER_BYTES, associated};
+use super::parse::{open_plain, parse_table};
 use super::{FrameKind, SegmentIdentity};
 use crate::compress::Codec;
 use crate::error::Error;
 use crate::ids::{Digest, Fingerprint, FrameAddress, KeyEpoch, SegmentId, ServerId, VaultId};
-use crate::limits::{
-    BLOCK_BYTES, EXTENT_BLOCKS_MAX, EXTENT_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_FRAMES_MAX,
-    SEGMENT_TABLE_BYTES_MAX,
-};
-use crate::seal::{Sealer, SecretKey, TAG_BYTES, digest};
-
-/// The digest of a segment, from its first `HEADER_BYTES` and its sealed table: what manifests name.
-#[must_use]
-pub fn segment_digest(header_bytes: &[u8], table_bytes: &[u8]) -> Digest {
-    digest(&[header_bytes, table_bytes])
-}
-
-/// A segment's header, well-formed. It proves nothing: any byte of it may be forged until the table opens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentHeader {
-    identity: SegmentIdentity,
-    frames: usize,
-    table_offset: usize,
-    table_bytes: usize,
-    table_nonce: Nonce,
-    table_tag: [u8; TAG_BYTES],
-}
-
-impl SegmentHeader {
-    /// Reads the first `HEADER_BYTES` of a segment; more bytes behind are ignored.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let bytes: &[u8; HEADER_BYTES] =
-            bytes.first_chunk().ok_or(Error::Malformed("it is shorter than a segment's header"))?;
-        if bytes[header::MAGIC] != MAGIC {
-            return Err(Error::Malformed("it does not begin like a segment"));
-        }
-        match take_u16(bytes, header::VERSION) {
-            FORMAT_VERSION => {}
-            0 => return Err(Error::Malformed("its format version is 0")),
-            newer => return Err(Error::NewerFormat(newer)),
-        }
-        let frames = take_u32(bytes, header::FRAMES) as usize;
-        let table_bytes = take_u32(bytes, header::TABLE_BYTES) as usize;
-        let table_offset = usize::try_from(u64::from_le_bytes(take(bytes, header::TABLE_OFFSET)))
-            .unwrap_or(usize::MAX);
-        if take_u16(bytes, header::LENGTH) != layout::HEADER_BYTES_U16
-            || bytes[header::RESERVED].iter().any(|&byte| byte != 0)
-            || frames > SEGMENT_FRAMES_MAX
-            || table_bytes > SEGMENT_TABLE_BYTES_MAX
-            || table_bytes < TABLE_HEAD_BYTES + frames * ENTRY_BYTES
-            || table_offset < HEADER_BYTES
-            || table_offset.saturating_add(table_bytes) > SEGMENT_BYTES_MAX
-        {
-            return Err(Error::Malformed("its header contradicts itself or the format's limits"));
-        }
-        Ok(Self {
-            identity: SegmentIdentity {
-                vault: VaultId(take(bytes, header::VAULT)),
-                server: ServerId(take(bytes, header::SERVER)),
-                segment: SegmentId(take(bytes, header::SEGMENT)),
-                key_epoch: KeyEpoch(take_u32(bytes, header::KEY_EPOCH)),
-                salt: take(bytes, header::SALT),
-            },
-            frames,
-            table_offset,
-            table_bytes,
-            table_nonce: Nonce::from_parts(TABLE_ORDINAL, take(bytes, header::TABLE_NONCE_TAIL)),
-            table_tag: take(bytes, header::TABLE_TAG),
-        })
-    }
-
-    /// Who the segment says it is.
-    #[must_use]
-    pub fn identity(&self) -> &SegmentIdentity {
-        &self.identity
-    }
-
-    /// How many frames it says to have.
-    #[must_use]
-    pub fn frames(&self) -> usize {
-        self.frames
-    }
-
-    /// Where its sealed table starts.
-    #[must_use]
-    pub fn table_offset(&self) -> u64 {
-        self.table_offset as u64
-    }
-
-    /// How long its sealed table is: at most `SEGMENT_TABLE_BYTES_MAX`.
-    #[must_use]
-    pub fn table_bytes(&self) -> usize {
-        self.table_bytes
-    }
-
-    /// How long the whole object is.
-    #[must_use]
-    pub fn object_bytes(&self) -> u64 {
-        (self.table_offset + self.table_bytes) as u64
-    }
-}
+use crate::seal::{Sealer, SecretKey, TAG_BYTES};
 
 /// Which segment the reader asked for: a whole one of another name, server or vault is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,26 +40,26 @@ pub struct Origin {
 
 /// A segment's table, opened: its seal and its consistency are proved; the frames' bytes are not yet.
 pub struct SegmentTable {
-    identity: SegmentIdentity,
-    digest: Digest,
-    sealer: Sealer,
-    records: Vec<Record>,
-    fingerprints: Vec<Fingerprint>,
-    origins: Vec<(Origin, Option<SecretKey>)>,
+    pub(super) identity: SegmentIdentity,
+    pub(super) digest: Digest,
+    pub(super) sealer: Sealer,
+    pub(super) records: Vec<Record>,
+    pub(super) fingerprints: Vec<Fingerprint>,
+    pub(super) origins: Vec<(Origin, Option<SecretKey>)>,
     /// Indices of carried records, by address.
-    carried: Vec<u32>,
+    pub(super) carried: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
-struct Record {
-    facts: FrameFacts,
+pub(super) struct Record {
+    pub(super) facts: FrameFacts,
     /// Index into origins, for a carried frame.
-    origin: Option<u32>,
-    offset: u32,
-    nonce: Nonce,
-    tag: [u8; TAG_BYTES],
-    fingerprints_start: u32,
-    fingerprints_count: u8,
+    pub(super) origin: Option<u32>,
+    pub(super) offset: u32,
+    pub(super) nonce: Nonce,
+    pub(super) tag: [u8; TAG_BYTES],
+    pub(super) fingerprints_start: u32,
+    pub(super) fingerprints_count: u8,
 }
 
 /// One frame as the table describes it.
@@ -380,7 +281,7 @@ impl SegmentTable {
             .map_or(own, |(origin, _)| *origin)
     }
 
-    fn address(&self, record: &Record) -> FrameAddress {
+    pub(super) fn address(&self, record: &Record) -> FrameAddress {
         FrameAddress { segment: self.origin_of(record).segment, ordinal: record.facts.ordinal }
     }
 
@@ -401,184 +302,4 @@ impl SegmentTable {
             fingerprints: self.fingerprints_of(record),
         }
     }
-}
-
-/// Opens the table's seal. `header_bytes` are those that `header` was parsed from.
-pub(super) fn open_plain(
-    header: &SegmentHeader,
-    header_bytes: &[u8],
-    table_bytes: &[u8],
-    sealer: &Sealer,
-) -> Result<Vec<u8>, Error> {
-    let length = Error::Malformed("its table has another length than its header says");
-    if table_bytes.len() != header.table_bytes {
-        return Err(length);
-    }
-    let mut plain = Vec::new();
-    plain.try_reserve_exact(table_bytes.len()).map_err(|_| Error::Memory("a frame table"))?;
-    plain.resize(table_bytes.len(), 0);
-    let buffer = InOutBuf::new(table_bytes, &mut plain).map_err(|_| length)?;
-    let associated = &header_bytes[..header::TABLE_TAG.start];
-    sealer
-        .open(&header.table_nonce.0, associated, buffer, &header.table_tag)
-        .map_err(|_| Error::NotAuthentic("frame table"))?;
-    Ok(plain)
-}
-
-/// Reads an opened table. It is authentic by now, yet every length is checked: a writer's bug must not
-/// become a reader's panic.
-fn parse_table(
-    header: &SegmentHeader,
-    digest: Digest,
-    sealer: Sealer,
-    plain: &[u8],
-) -> Result<SegmentTable, Error> {
-    let (head, rest) = plain
-        .split_at_checked(TABLE_HEAD_BYTES)
-        .ok_or(Error::Malformed("its table is shorter than the table's head"))?;
-    let count = |field| take_u32(head, field) as usize;
-    let (frames, origins) = (count(table_head::FRAMES), count(table_head::ORIGINS));
-    let fingerprints = count(table_head::FINGERPRINTS);
-    let lengths = [
-        origins.checked_mul(ORIGIN_BYTES),
-        frames.checked_mul(ENTRY_BYTES),
-        fingerprints.checked_mul(FINGERPRINT_BYTES),
-    ];
-    let total = lengths.iter().try_fold(0_usize, |sum, part| sum.checked_add((*part)?));
-    if frames != header.frames
-        || total != Some(rest.len())
-        || head[table_head::RESERVED].iter().any(|&byte| byte != 0)
-    {
-        return Err(Error::Malformed("its table's head contradicts the table"));
-    }
-    let (origin_bytes, rest) = rest.split_at(origins * ORIGIN_BYTES);
-    let (entry_bytes, fingerprint_bytes) = rest.split_at(frames * ENTRY_BYTES);
-    let (fingerprint_chunks, _) = fingerprint_bytes.as_chunks::<FINGERPRINT_BYTES>();
-    let mut table = SegmentTable {
-        identity: header.identity,
-        digest,
-        sealer,
-        records: parse_records(header, entry_bytes, origins, fingerprints)?,
-        fingerprints: fingerprint_chunks.iter().copied().map(Fingerprint).collect(),
-        origins: parse_origins(header, origin_bytes)?,
-        carried: Vec::new(),
-    };
-    table.carried = index_carried(&table)?;
-    Ok(table)
-}
-
-fn parse_origins(
-    header: &SegmentHeader,
-    bytes: &[u8],
-) -> Result<Vec<(Origin, Option<SecretKey>)>, Error> {
-    let parse = |bytes: &[u8]| {
-        let found = Origin {
-            segment: SegmentId(take(bytes, origin::SEGMENT)),
-            key_epoch: KeyEpoch(take_u32(bytes, origin::KEY_EPOCH)),
-            salt: take(bytes, origin::SALT),
-            version: take_u16(bytes, origin::VERSION),
-        };
-        if found.version > FORMAT_VERSION {
-            return Err(Error::NewerFormat(found.version));
-        }
-        if found.version == 0
-            || found.segment == header.identity.segment
-            || bytes[origin::RESERVED].iter().any(|&byte| byte != 0)
-        {
-            return Err(Error::Malformed("its table names an impossible origin"));
-        }
-        Ok((found, None))
-    };
-    bytes.chunks_exact(ORIGIN_BYTES).map(parse).collect()
-}
-
-fn parse_records(
-    header: &SegmentHeader,
-    bytes: &[u8],
-    origins: usize,
-    fingerprints: usize,
-) -> Result<Vec<Record>, Error> {
-    let mut records = Vec::with_capacity(bytes.len() / ENTRY_BYTES);
-    let (mut offset, mut fingerprint) = (HEADER_BYTES, 0_usize);
-    for (index, bytes) in (0_u32..).zip(bytes.chunks_exact(ENTRY_BYTES)) {
-        let (record, fields) = parse_record(bytes, fingerprint)?;
-        // Frames lie back to back, so that no byte of the object is outside every seal.
-        if fields.offset as usize != offset
-            || fields.origin as usize > origins
-            || (fields.origin == 0 && record.facts.ordinal != index)
-        {
-            return Err(Error::Malformed("its table's entries do not fit together"));
-        }
-        offset = offset.saturating_add(record.facts.sealed_bytes as usize);
-        fingerprint += usize::from(record.fingerprints_count);
-        records.push(record);
-    }
-    if offset != header.table_offset || fingerprint != fingerprints {
-        return Err(Error::Malformed("its table's entries do not fill the segment"));
-    }
-    Ok(records)
-}
-
-struct Fields {
-    offset: u32,
-    origin: u32,
-}
-
-fn parse_record(bytes: &[u8], fingerprints_start: usize) -> Result<(Record, Fields), Error> {
-    let bad = Error::Malformed("its table has an impossible entry");
-    let [kind] = take(bytes, entry::KIND);
-    let [codec] = take(bytes, entry::CODEC);
-    let [count] = take(bytes, entry::FINGERPRINTS);
-    let [reserved] = take(bytes, entry::RESERVED);
-    let kind = FrameKind::from_byte(kind).ok_or(bad)?;
-    let codec = Codec::from_byte(codec).ok_or(bad)?;
-    let facts = FrameFacts {
-        kind,
-        codec,
-        ordinal: take_u32(bytes, entry::ORDINAL),
-        plain_bytes: take_u32(bytes, entry::PLAIN_BYTES),
-        sealed_bytes: take_u32(bytes, entry::SEALED_BYTES),
-    };
-    let (plain, sealed) = (facts.plain_bytes as usize, facts.sealed_bytes as usize);
-    let count_fits = match kind {
-        FrameKind::Data => {
-            (1..=EXTENT_BLOCKS_MAX).contains(&usize::from(count))
-                && plain == usize::from(count) * BLOCK_BYTES
-        }
-        FrameKind::Page => count == 1 && (1..=EXTENT_BYTES_MAX).contains(&plain),
-    };
-    let length_fits = match codec {
-        Codec::Stored => sealed == plain,
-        _ => sealed > 0 && sealed < plain,
-    };
-    let ordinal_fits = (facts.ordinal as usize) < SEGMENT_FRAMES_MAX;
-    if reserved != 0 || !count_fits || !length_fits || !ordinal_fits {
-        return Err(bad);
-    }
-    let fields =
-        Fields { offset: take_u32(bytes, entry::OFFSET), origin: take_u32(bytes, entry::ORIGIN) };
-    let record = Record {
-        facts,
-        origin: fields.origin.checked_sub(1),
-        offset: fields.offset,
-        nonce: Nonce::from_parts(facts.ordinal, take(bytes, entry::NONCE_TAIL)),
-        tag: take(bytes, entry::TAG),
-        fingerprints_start: u32::try_from(fingerprints_start).map_err(|_| bad)?,
-        fingerprints_count: count,
-    };
-    Ok((record, fields))
-}
-
-/// Indices of the carried records by address; one address twice would make `find` ambiguous.
-fn index_carried(table: &SegmentTable) -> Result<Vec<u32>, Error> {
-    let mut carried: Vec<(FrameAddress, u32)> = (0_u32..)
-        .zip(&table.records)
-        .filter(|(_, record)| record.origin.is_some())
-        .map(|(index, record)| (table.address(record), index))
-        .collect();
-    carried.sort_unstable();
-    if carried.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-        return Err(Error::Malformed("its table carries one frame twice"));
-    }
-    Ok(carried.into_iter().map(|(_, index)| index).collect())
 }

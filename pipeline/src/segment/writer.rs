@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use aes_gcm::aead::inout::InOutBuf;
 
 use super::frame::{FrameFacts, FrameKeys, Nonce, derive_segment_key};
+use super::header::segment_digest;
 use super::layout::{
     self, ENTRY_BYTES, FINGERPRINT_BYTES, FORMAT_VERSION, HEADER_BYTES, MAGIC, ORIGIN_BYTES,
     TABLE_HEAD_BYTES, entry, header, origin, put, table_head, u32_of,
 };
-use super::table::{Origin, SealedFrame, segment_digest};
+use super::table::{Origin, SealedFrame};
 use super::{FrameKind, SegmentIdentity};
 use crate::compress::{Codec, Compressor, Outcome};
 use crate::error::Error;

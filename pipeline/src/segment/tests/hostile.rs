@@ -132,7 +132,7 @@ fn a_damaged_table_under_a_good_seal_is_an_error_or_a_table() {
     let header = SegmentHeader::parse(&object).unwrap();
     let start = usize::try_from(header.table_offset()).unwrap();
     let keys = frame::FrameKeys::new(&derive_segment_key(&epoch_key(), header.identity()));
-    let whole = table::open_plain(&header, &object, &object[start..], &keys.sealer).unwrap();
+    let whole = parse::open_plain(&header, &object, &object[start..], &keys.sealer).unwrap();
     let (mut opened, mut refused) = (0, 0);
     for seed in 0..40_000_u64 {
         let dice = noise(seed, 16);

@@ -33,6 +33,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_vector_of_the_official_sdk_is_met() {
+        let Some(vectors) = crate::test_vectors::shared("crc64_vectors.json") else { return };
+        let inputs = [
+            vec![],
+            b"123456789".to_vec(),
+            vec![0; 512],
+            vec![0; 4 << 20],
+            (0..17).flat_map(|_| 0..=255).collect(),
+        ];
+        let cases = vectors["vectors"].as_array().unwrap();
+        assert_eq!(cases.len(), inputs.len());
+        for (case, input) in cases.iter().zip(&inputs) {
+            assert_eq!(case["len"], input.len(), "{case}");
+            assert_eq!(format!("{:016x}", crc64(input)), case["crc64_hex"], "{case}");
+            assert_eq!(header_value(crc64(input)), case["x-ms-content-crc64"], "{case}");
+        }
+    }
+
     fn bit_by_bit(bytes: &[u8]) -> u64 {
         let mut crc = u64::MAX;
         for byte in bytes {

@@ -33,6 +33,10 @@ pub mod sign;
 pub mod store;
 /// Time and chance as parameters.
 pub mod surroundings;
+#[cfg(test)]
+mod test_vectors;
+#[cfg(test)]
+mod test_world;
 /// The one HTTP client.
 pub mod transport;
 /// One request's life: signed, sent, judged, tried again.

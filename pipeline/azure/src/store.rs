@@ -188,6 +188,3 @@ impl BlobStore for AzureStore {
         self.wire.governor.limit()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -266,7 +266,7 @@ impl Said {
             }
             other => return Err(format!("answers «{other}»")),
         }
-        let mut at = name.clone();
+        let (mut at, mut followed) = (name.clone(), false);
         for _ in 0..ALIASES_MAX {
             let mut alias = None;
             for record in &message.answers {
@@ -287,11 +287,11 @@ impl Said {
                 self.seconds = Some(seconds);
             }
             match alias {
-                Some(target) => at = target,
+                Some(target) => (at, followed) = (target, true),
                 None => break,
             }
         }
-        if !at.eq_ignore_root_case(name) {
+        if followed {
             self.alias = Some(at);
         }
         Ok(())
@@ -299,4 +299,4 @@ impl Said {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -105,6 +105,9 @@ impl Proxy {
         };
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let inner = ureq::Proxy::new(&url).map_err(|_| bad("its URL cannot be read"))?;
+        if inner.host().is_empty() {
+            return Err(bad("its URL names no host"));
+        }
         match inner.protocol() {
             ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https => Ok(Self { inner }),
             _ => Err(bad("is no HTTP proxy; SOCKS is not supported")),

@@ -168,3 +168,6 @@ impl Sealer {
             .map_err(|_| NotAuthentic)
     }
 }
+
+#[cfg(test)]
+mod tests;

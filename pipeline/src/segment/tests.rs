@@ -15,6 +15,7 @@ use crate::seal::SecretKey;
 
 mod carried;
 mod fork;
+mod format_page;
 mod golden;
 mod hostile;
 mod roundtrip;

@@ -7,8 +7,12 @@ pub mod access;
 pub mod chain;
 /// What can go wrong, sorted by whose fault it is and whether trying again helps.
 pub mod error;
+/// What somebody knows of a chain from elsewhere, held against the chain.
+pub mod expect;
 /// Frames by their logical address: relocations, tables, seals, codecs.
 pub mod frames;
+/// What a vault holds and about what it costs.
+pub mod info;
 /// Keys: what a person keeps, what a vault keeps sealed, and what opens what.
 pub mod keys;
 /// A point's map of a disk: a copy-on-write radix tree of sealed pages.
@@ -27,8 +31,12 @@ pub mod restore;
 pub mod retain;
 /// Small sealed objects: key ring, records, indexes, pins.
 pub mod sealed;
+/// The newest point that a secondary copy of a vault can give back.
+pub mod secondary;
 /// Where objects are kept: the trait, the directory and memory stores, the conformance suite.
 pub mod store;
+/// Recovery tickets: filled for one point, and that point read with the ticket alone.
+pub mod tickets;
 /// A vault as a whole: making one, opening one, its servers and their keys.
 pub mod vault;
 

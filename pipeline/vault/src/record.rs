@@ -268,6 +268,15 @@ impl Record {
         }
     }
 
+    /// The segments that it introduces and vouches for.
+    pub fn segments(&self) -> &[SegmentRef] {
+        match &self.body {
+            Body::Point(manifest) | Body::Checkpoint(manifest) => &manifest.segments,
+            Body::Upkeep(Upkeep { action: Action::Relocate { segments }, .. }) => segments,
+            _ => &[],
+        }
+    }
+
     /// The earlier of the author's and the store's clock: what pruning trusts.
     pub fn earlier_time(&self) -> u64 {
         self.local_time.min(self.store_time)

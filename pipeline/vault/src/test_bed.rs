@@ -5,15 +5,19 @@ use std::sync::Arc;
 use hal::disk::Disk;
 use hal_sim::random::Random;
 use hal_sim::{SimClock, SimDisk, SimEntropy};
-use pipeline::ids::{KeyEpoch, ServerId, VaultId};
+use pipeline::ids::{KeyEpoch, SegmentId, ServerId, VaultId};
+use pipeline::limits::SEGMENT_BYTES_MAX;
 use pipeline::seal::SecretKey;
-use pipeline::segment::{SegmentIdentity, derive_segment_key};
+use pipeline::segment::{SegmentIdentity, SegmentWriter, derive_segment_key};
 
 use crate::access::Access;
+use crate::chain::Chain;
 use crate::error::Error;
 use crate::frames::FrameReader;
 use crate::keys::KeySource;
+use crate::names;
 use crate::points::read_chain;
+use crate::record::{Action, Body, Relocation, SegmentRef};
 use crate::restore;
 use crate::sealed::{ObjectKey, ObjectKind};
 use crate::store::BlobStore;
@@ -101,6 +105,34 @@ pub(crate) fn restored(access: &Access, text: &str) -> Result<SimDisk, Error> {
     let options = restore::Options { workers: 2, compare: false, ..Default::default() };
     restore::restore_disk(&frames, state, target.another()?, "target", &options, &Silent)?;
     Ok(target)
+}
+
+/// Carries every frame of a segment into a new one and publishes where they are; the old segment stays.
+pub(crate) fn relocate(access: &Access, server: ServerId, from: SegmentId) -> SegmentId {
+    let mut chain = Chain::open(access, server).expect("a chain");
+    let mut upkeep = chain.upkeep().expect("a chain");
+    let frames = FrameReader::new(access, server, &upkeep, 4 << 20).expect("a reader");
+    let opened = frames.table(&from).expect("a segment");
+    let (key_epoch, key) = access.keys.newest_record_key(&server).expect("a key");
+    let into = SegmentId(access.random_id().expect("randomness"));
+    let vault = access.vault;
+    let identity = SegmentIdentity { vault, server, segment: into, key_epoch, salt: [7; 32] };
+    let mut writer = SegmentWriter::new(vec![0; SEGMENT_BYTES_MAX], identity, &key);
+    for entry in opened.table.entries() {
+        let mut bytes = vec![0; entry.sealed_bytes];
+        let name = names::segment(&server, &from);
+        access.store.read(&name, entry.offset, &mut bytes).expect("a frame");
+        let frame = opened.table.sealed_frame(entry.address, &bytes).expect("a frame");
+        writer.append_sealed(&frame).expect("room");
+    }
+    let done = writer.finish();
+    access.store.create(&names::segment(&server, &into), done.bytes()).expect("a new name");
+    let bytes = u32::try_from(done.length).expect("at most 8 MiB");
+    let segments = vec![SegmentRef { segment: into, bytes, digest: done.digest }];
+    upkeep.action = Action::Relocate { segments };
+    upkeep.relocations.push(Relocation { from, into: vec![into] });
+    chain.publish(Body::Upkeep(upkeep)).expect("a record");
+    into
 }
 
 /// Panics at the first block that differs.

@@ -11,7 +11,7 @@ mod heads;
 mod maps;
 mod objects;
 mod pages;
-mod parallel;
+pub(crate) mod parallel;
 /// What a run found, as plain values.
 pub mod report;
 mod segments;
@@ -33,12 +33,13 @@ use crate::writer::Progress;
 pub use report::{Concern, Notice, Problem, Report, ServerReport};
 
 pub(crate) use findings::Findings;
-pub(crate) use maps::Walk;
-pub(crate) use objects::Inventory;
-pub(crate) use segments::check_segments;
+pub(crate) use maps::{Walk, jobs};
+pub(crate) use objects::{Inventory, server_of};
+pub(crate) use segments::{check_presence, live, open_tables, read_all};
 
 use chain::ChainState;
 use objects::VaultInventory;
+use segments::check_segments;
 
 /// Memory for map pages and frame tables.
 pub(crate) const CACHE_BYTES: usize = 64 * 1024 * 1024;

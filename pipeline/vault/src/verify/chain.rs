@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use pipeline::ids::{Digest, ServerId};
 
 use super::findings::Findings;
-use super::maps::Job;
+use super::maps::{Job, jobs};
 use super::objects::Inventory;
 use super::{Options, parallel};
 use crate::access::Access;
@@ -14,7 +14,7 @@ use crate::chain::{Link, open_record};
 use crate::error::Error;
 use crate::map::{blocks_of, height_of};
 use crate::names;
-use crate::record::{Action, Body, Manifest, SegmentRef, Upkeep};
+use crate::record::{Body, Manifest, SegmentRef, Upkeep};
 use crate::sealed::SEALED_BYTES_MAX;
 
 /// Missing slots that are named one by one.
@@ -108,17 +108,7 @@ fn read_slot(access: &Access, server: &ServerId, slot: u64) -> (Slot, Option<Err
 /// What kept records say of segments, each once.
 fn refs_of(links: &[Link]) -> Vec<SegmentRef> {
     let mut refs: Vec<SegmentRef> = Vec::new();
-    for link in links {
-        match &link.record.body {
-            Body::Point(manifest) | Body::Checkpoint(manifest) => {
-                refs.extend_from_slice(&manifest.segments);
-            }
-            Body::Upkeep(Upkeep { action: Action::Relocate { segments }, .. }) => {
-                refs.extend_from_slice(segments);
-            }
-            _ => {}
-        }
-    }
+    links.iter().for_each(|link| refs.extend_from_slice(link.record.segments()));
     refs.sort_unstable_by_key(|sent| sent.segment);
     refs.dedup();
     refs
@@ -220,11 +210,7 @@ impl ChainState {
 
     /// The maps to walk.
     pub(crate) fn jobs(&self) -> Vec<Job> {
-        let disks = self.manifests().flat_map(|(_, manifest)| &manifest.disks);
-        disks
-            .filter(|disk| disk.root.height == height_of(blocks_of(disk.bytes)))
-            .map(|disk| Job { root: disk.root })
-            .collect()
+        jobs(self.manifests().flat_map(|(_, manifest)| &manifest.disks))
     }
 
     /// What a kept record vouches for of a segment.

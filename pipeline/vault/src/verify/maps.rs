@@ -14,13 +14,20 @@ use super::pages::PageSet;
 use super::{Depth, Options, parallel};
 use crate::error::Error;
 use crate::frames::{FrameReader, Located};
-use crate::map::{BlockRef, Child, Entry, Leaf, PageRef, PageSource, Root};
+use crate::map::{BlockRef, Child, Entry, Leaf, PageRef, PageSource, Root, blocks_of, height_of};
 use crate::names;
+use crate::record::DiskState;
 
 /// One map to walk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Job {
     pub(crate) root: Root,
+}
+
+/// The maps of disks whose height fits their size.
+pub(crate) fn jobs<'a>(disks: impl IntoIterator<Item = &'a DiskState>) -> Vec<Job> {
+    let fits = |disk: &&DiskState| disk.root.height == height_of(blocks_of(disk.bytes));
+    disks.into_iter().filter(fits).map(|disk| Job { root: disk.root }).collect()
 }
 
 /// What the maps name.

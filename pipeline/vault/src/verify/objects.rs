@@ -61,15 +61,7 @@ impl VaultInventory {
             objects: 0,
             bytes: 0,
         };
-        let mut next: Option<String> = None;
-        loop {
-            let page = access.store.list("", next.as_deref(), LIST_PAGE_MAX)?;
-            page.objects.iter().for_each(|facts| all.sort_in(facts));
-            match page.next {
-                Some(more) => next = Some(more),
-                None => break,
-            }
-        }
+        each_object(access, "", &mut |facts| all.sort_in(facts))?;
         all.servers.values_mut().for_each(Inventory::order);
         Ok(all)
     }
@@ -102,6 +94,23 @@ impl VaultInventory {
     }
 }
 
+/// Every object under a prefix, a page at a time.
+fn each_object(
+    access: &Access,
+    prefix: &str,
+    take: &mut dyn FnMut(&ObjectFacts),
+) -> Result<(), Error> {
+    let mut next: Option<String> = None;
+    loop {
+        let page = access.store.list(prefix, next.as_deref(), LIST_PAGE_MAX)?;
+        page.objects.iter().for_each(&mut *take);
+        match page.next {
+            Some(more) => next = Some(more),
+            None => return Ok(()),
+        }
+    }
+}
+
 /// The server that an object belongs to by its name.
 pub(crate) fn server_of(name: &str) -> Option<ServerId> {
     let (class, rest) = name.split_once('/')?;
@@ -123,6 +132,18 @@ impl Inventory {
             objects: 0,
             bytes: 0,
         }
+    }
+
+    /// Lists one server alone.
+    pub(crate) fn list(access: &Access, server: ServerId) -> Result<Self, Error> {
+        let mut inventory = Self::new(server);
+        for prefix in [names::chain_prefix(&server), names::segment_prefix(&server)] {
+            each_object(access, &prefix, &mut |facts| {
+                inventory.sort_in(facts);
+            })?;
+        }
+        inventory.order();
+        Ok(inventory)
     }
 
     /// Takes an object in; false where Lifeboat writes none of this name.

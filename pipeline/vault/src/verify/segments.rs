@@ -148,18 +148,66 @@ pub(crate) fn check_presence(
     parallel::each(&live, workers, &options.stop, || (), |(), segment| look(segment))
 }
 
+/// Every live segment's table opens, is as long as it says, and is the one that its record names.
+pub(crate) fn open_tables(
+    frames: &FrameReader,
+    inventory: &Inventory,
+    reference: &(dyn Fn(&SegmentId) -> Option<SegmentRef> + Sync),
+    live: &HashSet<SegmentId>,
+    findings: &Findings,
+    options: &Options,
+) -> Result<(), Error> {
+    let live: Vec<Listed> = live.iter().filter_map(|id| inventory.find(id)).copied().collect();
+    let server = frames.server();
+    let look = |listed: &Listed| {
+        let name = || names::segment(&server, &listed.segment);
+        let error = match frames.table(&listed.segment) {
+            Ok(opened) if opened.object_bytes != u64::from(listed.bytes) => {
+                wrong_length(name(), opened.object_bytes, listed)
+            }
+            Ok(opened) => match reference(&listed.segment) {
+                Some(sent) if sent.digest != opened.table.digest() => other_segment(name()),
+                _ => return Ok(()),
+            },
+            Err(error) => error,
+        };
+        findings.segment(listed.segment, Part::Whole, &error)
+    };
+    let workers = options.workers.max(frames.access().store.parallel()).min(16);
+    parallel::each(&live, workers, &options.stop, || (), |(), listed| look(listed))
+}
+
+/// Reads every live segment whole and proves it.
+pub(crate) fn read_all(
+    frames: &FrameReader,
+    inventory: &Inventory,
+    reference: &(dyn Fn(&SegmentId) -> Option<SegmentRef> + Sync),
+    live: &HashSet<SegmentId>,
+    findings: &Findings,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let live: Vec<Listed> = live.iter().filter_map(|id| inventory.find(id)).copied().collect();
+    let deep = Deep { frames, findings, options, progress, read: AtomicU64::new(0) };
+    deep.run(&live, &|listed| (reference(&listed.segment), true))
+}
+
+fn other_segment(name: String) -> Error {
+    Error::corrupt(name, "is whole, but not the segment that its record names").remedy(FROM_COPY)
+}
+
 fn wrong_length(name: String, wanted: u64, listed: &Listed) -> Error {
     let what = format!("is {} bytes long instead of {wanted}", listed.bytes);
     Error::corrupt(name, what).remedy(FROM_COPY)
 }
 
 /// The pass over every byte.
-pub(crate) struct Deep<'a> {
-    pub(crate) frames: &'a FrameReader,
-    pub(crate) findings: &'a Findings,
-    pub(crate) options: &'a Options,
-    pub(crate) progress: &'a dyn Progress,
-    pub(crate) read: AtomicU64,
+struct Deep<'a> {
+    frames: &'a FrameReader,
+    findings: &'a Findings,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+    read: AtomicU64,
 }
 
 /// One thread's memory.
@@ -171,7 +219,7 @@ struct Bench {
 
 impl Deep<'_> {
     /// Reads and proves these segments; `about` gives what a record says of one and whether a map needs it.
-    pub(crate) fn run(
+    fn run(
         &self,
         wanted: &[Listed],
         about: &(dyn Fn(&Listed) -> (Option<SegmentRef>, bool) + Sync),
@@ -252,10 +300,7 @@ impl Deep<'_> {
         let head = bench.object.get(..HEADER_BYTES).unwrap_or_default();
         let opened = self.frames.open_table(&listed.segment, head, table)?;
         match reference {
-            Some(sent) if sent.digest != opened.table.digest() => {
-                Err(Error::corrupt(name, "is whole, but not the segment that its record names")
-                    .remedy(FROM_COPY))
-            }
+            Some(sent) if sent.digest != opened.table.digest() => Err(other_segment(name)),
             _ => Ok(Arc::new(opened)),
         }
     }

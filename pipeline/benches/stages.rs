@@ -11,7 +11,7 @@ use std::time::Instant;
 use pipeline::compress::{Codec, Compressor, Decompressor, Outcome};
 use pipeline::extent;
 use pipeline::fingerprint::Fingerprinter;
-use pipeline::ids::{KeyEpoch, SegmentId, ServerId, VaultId};
+use pipeline::ids::{Fingerprint, KeyEpoch, SegmentId, ServerId, VaultId};
 use pipeline::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, EXTENT_BYTES_MAX, SEGMENT_BYTES_MAX};
 use pipeline::seal::{SecretKey, seal_in_place};
 use pipeline::segment::{
@@ -38,6 +38,7 @@ fn main() {
     }
     whole("corpus", &corpus);
     let noise = noise(64 * 1024 * 1024);
+    appending(&noise);
     whole("noise", &noise);
 }
 
@@ -97,6 +98,29 @@ fn compressed(compressor: &mut Compressor, runs: &[&[u8]], out: &mut [u8]) -> us
         Outcome::Compressed { len, .. } => len,
         Outcome::Incompressible => runs.iter().map(|run| run.len()).sum(),
     }
+}
+
+/// What does not compress, from the probe to the seal.
+fn appending(noise: &[u8]) {
+    let mut compressor = Compressor::new(Codec::preferred(), 1).expect("memory for a compressor");
+    let fingerprints = [Fingerprint([0; 16]); EXTENT_BLOCKS_MAX];
+    let mut buffer = vec![0; SEGMENT_BYTES_MAX];
+    let time = best(|| {
+        let mut extents = noise.chunks_exact(EXTENT_BYTES_MAX).peekable();
+        while extents.peek().is_some() {
+            let key = SecretKey::from_bytes([3; 32]);
+            let mut writer = SegmentWriter::new(&mut *buffer, IDENTITY, &key);
+            while writer.has_room(EXTENT_BYTES_MAX)
+                && let Some(extent) = extents.next()
+            {
+                writer
+                    .append(FrameKind::Data, &[extent], &fingerprints, &mut compressor)
+                    .expect("has_room said so");
+            }
+            consume(writer.finish().digest);
+        }
+    });
+    report("noise, append alone", noise.len(), time);
 }
 
 /// The path of a first point (zero test, fingerprint, append, finish), and back.

@@ -97,12 +97,18 @@ impl Compressor {
             Codec::Deflate => Engine::Deflate(Box::default()),
         };
         let mut made = Self { engine, level: 0, probe: Box::default() };
-        made.set_level(level);
+        made.apply_level(level);
         Ok(made)
     }
 
     /// The level from the next frame on; taken to the nearest that the codec knows.
     pub fn set_level(&mut self, level: i32) {
+        if level != self.level {
+            self.apply_level(level);
+        }
+    }
+
+    fn apply_level(&mut self, level: i32) {
         self.level = match &mut self.engine {
             Engine::Stored => 0,
             #[cfg(feature = "zstd")]

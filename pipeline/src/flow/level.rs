@@ -69,6 +69,7 @@ impl LevelGovernor {
     }
 
     /// Tells how many of the queue's places are taken, when a segment enters it. Gives the level to use now.
+    /// `places` counts those that a queue can really fill: buffers that workers are still filling are none.
     ///
     /// A full queue: the link is the bottleneck, so there is processor time to make less of it. An empty one:
     /// the link idles, so frames must come faster.

@@ -2,6 +2,7 @@
 //!
 //! Everything here takes bytes from outside: whatever they are, the answer is an error, never a panic.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::frame::{FrameFacts, Nonce, derive_segment_key, sealer};
@@ -103,12 +104,12 @@ impl SealedFrame<'_> {
 }
 
 /// All that opening one frame takes.
-pub(super) struct Opening {
+pub(super) struct Opening<'a> {
     pub(super) facts: FrameFacts,
     pub(super) nonce: Nonce,
     pub(super) tag: [u8; TAG_BYTES],
     pub(super) associated: [u8; associated::BYTES],
-    pub(super) sealer: Sealer,
+    pub(super) sealer: Cow<'a, Sealer>,
 }
 
 impl SegmentTable {
@@ -242,14 +243,14 @@ impl SegmentTable {
         })
     }
 
-    pub(super) fn opening(&self, address: FrameAddress) -> Result<Opening, Error> {
+    pub(super) fn opening(&self, address: FrameAddress) -> Result<Opening<'_>, Error> {
         let record = self.record(address).ok_or(Error::UnknownFrame(address))?;
         let origin = self.origin_of(record);
         let sealer = match record.origin {
-            None => self.sealer.clone(),
+            None => Cow::Borrowed(&self.sealer),
             Some(index) => {
                 let key = self.origins.get(index as usize).and_then(|(_, key)| key.as_ref());
-                sealer(key.ok_or(Error::KeyMissing(origin.key_epoch))?)
+                Cow::Owned(sealer(key.ok_or(Error::KeyMissing(origin.key_epoch))?))
             }
         };
         let SegmentIdentity { vault, server, .. } = self.identity;

@@ -5,6 +5,7 @@
 //! meant to be forgotten, the old rings are deleted. Whoever reads takes the newest ring; nothing else decides.
 //! It refuses to print or keep a recovery key: whoever asks for one gets it before anything depends on it.
 
+mod audit;
 /// What this machine remembers of vaults, so that one rolled back is noticed.
 pub mod known;
 mod marker;

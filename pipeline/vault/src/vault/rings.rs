@@ -191,7 +191,7 @@ impl Rings<'_> {
         }
     }
 
-    fn try_object(
+    pub(super) fn try_object(
         &self,
         stored_as: &str,
         name: &str,
@@ -230,7 +230,7 @@ impl Rings<'_> {
 }
 
 /// Why one object gave no ring.
-enum Unopened {
+pub(super) enum Unopened {
     Sealed(Failure),
     Content(Error),
 }

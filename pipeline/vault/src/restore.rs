@@ -171,7 +171,7 @@ fn check_target(
         )
         .remedy("choose a target of at least that size; nothing was written"));
     }
-    if disk.bytes % u64::from(geometry.logical_sector_bytes.max(1)) != 0 {
+    if !disk.bytes.is_multiple_of(u64::from(geometry.logical_sector_bytes.max(1))) {
         return Err(Error::misuse(
             target_name,
             format!(

@@ -72,7 +72,7 @@ pub(crate) fn scribble(disk: &SimDisk, bytes: u64, random: &mut Random, blocks: 
                 content
                     .iter_mut()
                     .enumerate()
-                    .for_each(|(i, byte)| *byte = word[i % 7] ^ (i >> 9) as u8);
+                    .for_each(|(i, byte)| *byte = word[i % 7] ^ (i >> 9).to_le_bytes()[0]);
             }
         }
         disk.load(at, &content);

@@ -41,7 +41,7 @@ impl Fetcher {
         frames: &FrameReader,
         wanted: &mut [Wanted],
         plain: &mut B,
-        take: &mut dyn FnMut(&mut B, usize, &[Wanted]) -> Result<(), Error>,
+        mut take: impl FnMut(&mut B, usize, &[Wanted]) -> Result<(), Error>,
     ) -> Result<u64, Error> {
         wanted.sort_unstable_by_key(|(place, block)| (block.address, block.index, *place));
         let mut needs = needs(frames, wanted)?;

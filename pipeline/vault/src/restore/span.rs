@@ -165,10 +165,10 @@ impl<'a, D: Disk> Span<'a, D> {
         let mut slot: Slot<D> = Slot { frame, spare: Some(self.take_buffer()?) };
         let Self { frames, target, name, fetcher, .. } = self;
         let frames: &FrameReader = frames;
-        let mut take = |slot: &mut Slot<D>, bytes: usize, blocks: &[Wanted]| {
+        let take = |slot: &mut Slot<D>, bytes: usize, blocks: &[Wanted]| {
             write_frame(frames, target, name, disk, leaf, slot, bytes, blocks, tally)
         };
-        let fetched = fetcher.each_frame(frames, wanted, &mut slot, &mut take)?;
+        let fetched = fetcher.each_frame(frames, wanted, &mut slot, take)?;
         tally.fetched.fetch_add(fetched, Ordering::Relaxed);
         self.buffers.extend(slot.frame.into_iter().chain(slot.spare));
         Ok(())

@@ -4,8 +4,8 @@
 //! costs a block stored twice, never a wrong one. Entries name only blocks whose segments are named by the
 //! base map, were salvaged, or were made by this run; pruned points are never a source.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipeline::ids::{Fingerprint, FrameAddress, SegmentId};
 
@@ -98,7 +98,7 @@ impl KnownBlocks {
             .iter()
             .position(|slot| slot.segment != 0 && slot.fingerprint == block.fingerprint.0)
             .or_else(|| ways.iter().position(|slot| slot.segment == 0));
-        let way = same.unwrap_or(usize::from(turn) % WAYS);
+        let way = same.unwrap_or_else(|| usize::from(turn) % WAYS);
         ways[way] = Slot {
             fingerprint: block.fingerprint.0,
             segment,

@@ -81,7 +81,7 @@ pub(super) fn round<D: Disk>(
     crew: &mut Crew<'_>,
     tools: &Tools<'_>,
 ) -> Result<bool, Error> {
-    let mut readers = std::mem::take(&mut disk.readers);
+    let mut readers = core::mem::take(&mut disk.readers);
     let plan = disk.plan.clone();
     let (sent_at_start, told) = tools.uploader.totals();
     let state = Mutex::new(Round {

@@ -281,10 +281,10 @@ impl Fresh {
         let same = self.fingerprints.iter().position(|known| *known == fingerprint);
         let index = same.unwrap_or_else(|| {
             self.keep |= 1 << at;
-            self.fingerprints.push(fingerprint).ok().expect(full);
+            self.fingerprints.push(fingerprint).expect(full);
             self.fingerprints.len() - 1
         });
-        self.places.push((place, u8::try_from(index).expect(full))).ok().expect(full);
+        self.places.push((place, u8::try_from(index).expect(full))).expect(full);
     }
 
     fn seal(

@@ -81,7 +81,7 @@ fn only_changed_ranges_are_read() {
     let mut ranges = Vec::new();
     for _ in 0..20 {
         let at = random.below(2000);
-        disk.load(at * BLOCK + 17, &[random.number() as u8; 99]);
+        disk.load(at * BLOCK + 17, &[random.number().to_le_bytes()[0]; 99]);
         ranges.push((at * BLOCK + 17, 99));
     }
     let outcome =

@@ -129,7 +129,7 @@ impl Uploader {
         }
         match &state.failed {
             Some(error) => Err(error.clone()),
-            None => Ok(std::mem::take(&mut state.sent)),
+            None => Ok(core::mem::take(&mut state.sent)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The tree against a plain array of leaves.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use pipeline::ids::{Fingerprint, FrameAddress, SegmentId};
@@ -14,8 +14,6 @@ struct Pages {
     pages: RefCell<HashMap<FrameAddress, Vec<u8>>>,
     next: u32,
 }
-
-struct Sink<'a>(&'a mut Pages);
 
 impl PageSource for Pages {
     fn leaf(&self, page: &PageRef) -> Result<Arc<Leaf>, Error> {
@@ -52,12 +50,6 @@ impl PageSink for Collected {
     }
 }
 
-impl PageSink for Sink<'_> {
-    fn store(&mut self, plain: &[u8]) -> Result<PageRef, Error> {
-        Ok(self.0.put(plain))
-    }
-}
-
 fn leaf_with(mark: u8) -> Leaf {
     let mut leaf = Leaf::default();
     leaf.entries[usize::from(mark)] = Entry::Data(BlockRef {
@@ -65,7 +57,7 @@ fn leaf_with(mark: u8) -> Leaf {
         index: mark % 16,
         fingerprint: Fingerprint([mark; 16]),
     });
-    leaf.entries[0] = if mark % 2 == 0 { Entry::Unread } else { Entry::Discarded };
+    leaf.entries[0] = if mark.is_multiple_of(2) { Entry::Unread } else { Entry::Discarded };
     leaf
 }
 

@@ -9,7 +9,7 @@ use pipeline::fingerprint::Fingerprinter;
 use pipeline::ids::{Digest, FrameAddress, SegmentId, ServerId};
 use pipeline::limits::{EXTENT_BYTES_MAX, SEGMENT_BYTES_MAX};
 use pipeline::segment::{
-    Expected, FrameKind, HEADER_BYTES, SegmentHeader, SegmentIdentity, SegmentTable, open_frame,
+    Entry as TableEntry, Expected, FrameKind, HEADER_BYTES, SegmentHeader, SegmentIdentity, SegmentTable, open_frame,
 };
 
 use crate::access::Access;
@@ -194,6 +194,24 @@ impl FrameReader {
             names::segment(&self.server, &address.segment),
             format!("holds no frame {} although a map names it", address.ordinal),
         ))
+    }
+
+    /// One entry of a segment's table as a frame that can be opened.
+    pub(crate) fn located(
+        &self,
+        segment: &SegmentId,
+        opened: &Arc<OpenedTable>,
+        entry: &TableEntry<'_>,
+    ) -> Located {
+        Located {
+            segment: *segment,
+            opened: Arc::clone(opened),
+            address: entry.address,
+            offset: entry.offset,
+            sealed_bytes: entry.sealed_bytes,
+            plain_bytes: entry.plain_bytes,
+            kind: entry.kind,
+        }
     }
 
     /// Opens a frame whose sealed bytes are at hand into `out`; gives the length of its content.

@@ -15,10 +15,16 @@ pub mod frames;
 pub mod info;
 /// Keys: what a person keeps, what a vault keeps sealed, and what opens what.
 pub mod keys;
+/// What a day's or an hour's slots hold, so that points are found by few calls.
+pub mod index;
+/// What kept points reach.
+pub mod live;
 /// A point's map of a disk: a copy-on-write radix tree of sealed pages.
 pub mod map;
 /// Names of objects.
 pub mod names;
+/// Readers' sealed, expiring words that keep a point from being deleted under them.
+pub mod pins;
 /// The points of a server, and the one that a person means.
 pub mod points;
 /// Any bytes of a disk of a point, at any alignment, from a bounded cache.
@@ -29,6 +35,8 @@ pub mod record;
 pub mod restore;
 /// Which points a retention policy keeps, and why.
 pub mod retain;
+/// What slots a chain has and what is in them, found by few calls.
+pub mod roster;
 /// Small sealed objects: key ring, records, indexes, pins.
 pub mod sealed;
 /// The newest point that a secondary copy of a vault can give back.
@@ -37,6 +45,8 @@ pub mod secondary;
 pub mod store;
 /// Recovery tickets: filled for one point, and that point read with the ticket alone.
 pub mod tickets;
+/// Upkeep of a server's part of a vault: prune, condemn, collect, compact.
+pub mod upkeep;
 /// A vault as a whole: making one, opening one, its servers and their keys.
 pub mod vault;
 
@@ -46,6 +56,7 @@ pub mod verify;
 pub mod writer;
 
 mod cache;
+mod parallel;
 #[cfg(test)]
 mod scratch;
 #[cfg(test)]

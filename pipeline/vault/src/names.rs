@@ -62,7 +62,12 @@ pub fn day_index(server: &ServerId, day: u64) -> String {
     format!("index/{server}/{:08x}", 0xFFFF_FFFF_u64.saturating_sub(day))
 }
 
-/// All day indexes of a server.
+/// The index of a server's points of one hour of a day; hours count down as days do.
+pub fn hour_index(server: &ServerId, hour: u64) -> String {
+    format!("{}-{:02}", day_index(server, hour / 24), 23 - hour % 24)
+}
+
+/// All indexes of a server, of days and of hours.
 pub fn day_index_prefix(server: &ServerId) -> String {
     format!("index/{server}/")
 }

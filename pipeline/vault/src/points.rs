@@ -3,11 +3,15 @@
 use pipeline::ids::ServerId;
 
 use crate::access::Access;
-use crate::chain::{Link, open_record};
-use crate::error::Error;
+use crate::chain::{Link, read_slot};
+use crate::error::{Blame, Error};
 use crate::names;
+use crate::parallel;
 use crate::record::{Body, Upkeep};
 use crate::store::list_all;
+
+/// How often a chain is read anew that is pruned while it is read.
+const TRIES: u32 = 4;
 
 /// A chain as a reader finds it: the records that exist, and the state of upkeep.
 pub struct ChainView {
@@ -36,34 +40,73 @@ pub fn read_chain_leniently(
     access: &Access,
     server: ServerId,
 ) -> Result<(ChainView, Option<Error>), Error> {
+    let mut tries = 1;
+    loop {
+        let (view, problem) = read_once(access, server)?;
+        match problem {
+            // What was listed is gone: pruned and deleted in the meantime, or stolen. A new look tells.
+            Some(error) if error.is_missing() && tries < TRIES => tries += 1,
+            problem => return Ok((view, problem)),
+        }
+    }
+}
+
+fn read_once(access: &Access, server: ServerId) -> Result<(ChainView, Option<Error>), Error> {
     let mut slots = Vec::new();
     for facts in list_all(&*access.store, &names::chain_prefix(&server))? {
         slots.push(names::slot_of(&server, &facts.name)?);
     }
     slots.sort_unstable();
+    // What is covered is no part of the chain any more: it may vanish while this reads, and a writer that slept
+    // for too long may have put something in its place.
+    let upkeep = newest_upkeep(access, &server, &slots)?;
+    slots.retain(|slot| upkeep.gap_of(*slot).is_none());
+    let read = parallel::each(&slots, access.store.parallel(), |slot| {
+        match read_slot(access, &server, *slot) {
+            Err(error) if error.blame == Blame::Device => Err(error),
+            read => Ok(read),
+        }
+    })?;
     let mut problem = None;
     let mut links: Vec<Link> = Vec::with_capacity(slots.len());
-    for slot in &slots {
-        let name = names::chain_slot(&server, *slot);
-        let read = access.store.read_all(&name, crate::sealed::SEALED_BYTES_MAX as u64);
-        match read.and_then(|bytes| open_record(access, &server, *slot, &bytes)) {
+    for link in read {
+        match link {
             Ok(link) => links.push(link),
-            Err(error) if error.blame == crate::Blame::Device => return Err(error),
             Err(error) => {
                 problem.get_or_insert(error);
             }
         }
     }
-    let upkeep = links.iter().rev().find_map(|link| match &link.record.body {
-        Body::Upkeep(upkeep) => Some(upkeep.clone()),
-        _ => None,
-    });
-    let upkeep = upkeep.unwrap_or_default();
     if let Some(error) = check_links(&server, &links, &upkeep) {
         problem.get_or_insert(error);
     }
-    links.retain(|link| upkeep.gap_of(link.record.slot).is_none());
     Ok((ChainView { server, links, upkeep }, problem))
+}
+
+/// The newest state of upkeep, as the newest record that opens has it or leads to it.
+fn newest_upkeep(access: &Access, server: &ServerId, slots: &[u64]) -> Result<Upkeep, Error> {
+    for slot in slots.iter().rev() {
+        let link = match read_slot(access, server, *slot) {
+            Ok(link) => link,
+            Err(error) if error.blame == Blame::Device => return Err(error),
+            // Damaged: the one before it may know.
+            Err(_) => continue,
+        };
+        if let Body::Upkeep(upkeep) = &link.record.body {
+            return Ok(upkeep.clone());
+        }
+        let Some(slot) = link.record.trail.upkeep else { break };
+        match read_slot(access, server, slot).map(|link| link.record) {
+            Ok(record) => {
+                if let Body::Upkeep(upkeep) = &record.body {
+                    return Ok(upkeep.clone());
+                }
+            }
+            Err(error) if error.blame == Blame::Device => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(Upkeep::default())
 }
 
 /// Every slot from 0 to the newest is there or covered, and each links to the one before it.

@@ -164,6 +164,8 @@ pub struct Upkeep {
     /// Slots whose records are no longer part of the chain, as ascending, disjoint, non-adjacent runs.
     /// A missing slot inside one is pruned; a missing slot outside is stolen.
     pub gaps: Vec<Gap>,
+    /// Covered slots whose objects are still to be deleted, as ascending, disjoint runs.
+    pub leaving: Vec<Leaving>,
     /// Segments that nothing may name any more, until they are deleted.
     pub condemned: Vec<Condemned>,
     /// Where the frames of moved segments are now.
@@ -194,6 +196,11 @@ pub enum Action {
         /// Which.
         deleted: Vec<SegmentId>,
     },
+    /// Took segments off the condemned list because something reaches them after all.
+    Rescue {
+        /// Which.
+        segments: Vec<SegmentId>,
+    },
 }
 
 /// A point that pruning removed.
@@ -216,6 +223,17 @@ pub struct Gap {
     pub last: u64,
     /// BLAKE3 of the last missing slot's object: what the slot after it links to.
     pub last_digest: Digest,
+}
+
+/// A run of covered slots whose objects are still to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The first slot.
+    pub first: u64,
+    /// The last slot.
+    pub last: u64,
+    /// The store's clock when the newest of them was covered, milliseconds since 1970: their grace runs from here.
+    pub since: u64,
 }
 
 /// A segment that nothing may name any more.
@@ -295,6 +313,20 @@ impl Upkeep {
         self.condemned.iter().any(|condemned| condemned.segment == *segment)
     }
 
+    /// Puts one covered slot on the list of those whose objects are to be deleted.
+    pub fn leave(&mut self, slot: u64, since: u64) {
+        let place = self.leaving.partition_point(|run| run.last < slot);
+        if self.leaving.get(place).is_some_and(|run| run.first <= slot) {
+            return;
+        }
+        let before = place.checked_sub(1).and_then(|at| self.leaving.get_mut(at));
+        match before {
+            // Runs of another time stay apart, or a run that grows would never be old enough.
+            Some(run) if run.last + 1 == slot && run.since == since => run.last = slot,
+            _ => self.leaving.insert(place, Leaving { first: slot, last: slot, since }),
+        }
+    }
+
     /// Adds one slot to the gaps, joining runs that touch.
     pub fn cover(&mut self, slot: u64, digest: Digest) {
         if self.gap_of(slot).is_some() {
@@ -332,5 +364,16 @@ mod tests {
         assert_eq!(runs, [(3, 5, 5), (8, 9, 9)]);
         assert!(upkeep.gap_of(7).is_none());
         assert!(upkeep.gap_of(4).is_some());
+    }
+
+    #[test]
+    fn leaving_slots_of_one_time_are_runs_and_keep_their_time() {
+        let mut upkeep = Upkeep::default();
+        for (slot, since) in [(3, 1), (4, 1), (5, 2), (4, 9), (1, 2), (2, 2)] {
+            upkeep.leave(slot, since);
+        }
+        let runs: Vec<_> =
+            upkeep.leaving.iter().map(|run| (run.first, run.last, run.since)).collect();
+        assert_eq!(runs, [(1, 2, 2), (3, 4, 1), (5, 5, 2)]);
     }
 }

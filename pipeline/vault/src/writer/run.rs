@@ -72,7 +72,8 @@ pub fn protect<D: Disk>(
         outcome: Counters::default(),
     };
     if interrupted {
-        run.unnamed = salvage::salvage(&frames, &known, since, &upkeep, checkpoint.as_ref())?;
+        let newest = [checkpoint.as_ref(), point.as_ref()];
+        run.unnamed = salvage::salvage(&frames, &known, since, &upkeep, newest)?;
     }
     std::thread::scope(|scope| {
         for _ in 0..uploader.threads() {
@@ -245,6 +246,8 @@ impl<'run> Run<'run> {
 
     /// A record after a condemning may not name what was condemned: the collector may delete it.
     fn respect(&self, upkeep: &Upkeep) -> Result<(), Error> {
+        // Pages of the base may have been moved: their old segments go when the grace is over.
+        self.frames.relocate(upkeep);
         let ours = self.unnamed.iter().map(|sent| &sent.segment).chain(&self.named);
         match ours.into_iter().find(|segment| upkeep.condemns(segment)) {
             None => Ok(()),

@@ -1,0 +1,66 @@
+//! The same call for many things, several at once: how latency is hidden where order does not matter.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::Error;
+
+/// Calls `work` for every item on at most `threads` threads; the answers are in the order of the items.
+/// The first failure ends it; what was begun is finished.
+pub(crate) fn each<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    work: impl Fn(&T) -> Result<R, Error> + Sync,
+) -> Result<Vec<R>, Error> {
+    let threads = threads.clamp(1, 64).min(items.len());
+    if threads <= 1 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Result<Vec<(usize, R)>, Error>> = Mutex::new(Ok(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else { return };
+                    let result = work(item);
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    match (&mut *done, result) {
+                        (Ok(answers), Ok(answer)) => answers.push((at, answer)),
+                        (Ok(_), Err(error)) => *done = Err(error),
+                        (Err(_), _) => return,
+                    }
+                }
+            });
+        }
+    });
+    let mut answers = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    answers.sort_unstable_by_key(|(at, _)| *at);
+    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_keep_the_order_of_the_items() {
+        let items: Vec<u32> = (0..1000).collect();
+        let doubled = each(&items, 7, |item| Ok(item * 2)).expect("nothing fails");
+        assert!(items.iter().zip(&doubled).all(|(item, answer)| item * 2 == *answer));
+        assert_eq!(each(&[], 7, |item: &u32| Ok(*item)), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_failure_is_the_answer_and_ends_the_work() {
+        let items: Vec<u32> = (0..100_000).collect();
+        let calls = AtomicUsize::new(0);
+        let failed = each(&items, 4, |item| {
+            calls.fetch_add(1, Ordering::Relaxed);
+            if *item == 50 { Err(Error::misuse("50", "is not liked")) } else { Ok(()) }
+        });
+        assert_eq!(failed, Err(Error::misuse("50", "is not liked")));
+        assert!(calls.into_inner() < 100_000);
+    }
+}

@@ -1,0 +1,302 @@
+//! Pins: a reader's sealed, expiring word that it reads a point, so that nobody deletes the point under it.
+//!
+//! A reader writes its pin first, then reads the chain again and goes on only if the point is still in it. Whoever
+//! deletes looks at the pins after the chain and again just before deleting. So either the reader sees that its point
+//! is gone, or the deleter sees the pin. A pin that does not open is honoured too, until it is a week old: its reader
+//! may hold keys that the deleter does not.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pipeline::ids::{PointId, ServerId};
+use serde::{Deserialize, Serialize};
+
+use crate::access::Access;
+use crate::chain::{Chain, Link, read_slot};
+use crate::error::{Blame, Error, Retry};
+use crate::names;
+use crate::record::Upkeep;
+use crate::sealed::{self, ObjectKind};
+use crate::store::{Created, list_all};
+
+/// How long a pin holds unless it is renewed; it is renewed after a third of this. Milliseconds.
+pub const LIFE: u64 = 6 * 3_600_000;
+/// Clocks of a store's machines, and requests on their way, may be off by so much. Milliseconds.
+pub const SLACK: u64 = 2 * 3_600_000;
+/// A pin that nobody here can open is honoured for so long after it was made. Milliseconds.
+pub const UNKNOWN_LIFE: u64 = 7 * 24 * 3_600_000;
+/// A pin is a few hundred bytes; larger objects are not read.
+const PIN_BYTES_MAX: u64 = 64 * 1024;
+
+/// What a pin says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinRecord {
+    /// Whose point.
+    pub server: ServerId,
+    /// The point's slot.
+    pub slot: u64,
+    /// The point's identity.
+    pub point: PointId,
+    /// The store's clock when it was first made, milliseconds since 1970; renewing keeps it.
+    pub made: u64,
+    /// The store's clock when it ends, milliseconds since 1970.
+    pub expires: u64,
+    /// Who reads, for people.
+    pub reader: String,
+}
+
+/// A pin as it was found in the vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The object's name.
+    pub name: String,
+    /// What it says; `None` where it does not open.
+    pub pin: Option<PinRecord>,
+    /// When its object was made, by the store's clock, milliseconds since 1970.
+    pub modified: u64,
+}
+
+impl Found {
+    /// Whether it still counts at `now`, the store's clock; in doubt it does.
+    #[must_use]
+    pub fn is_live(&self, now: u64) -> bool {
+        let ends = match &self.pin {
+            Some(pin) => pin.expires.saturating_add(SLACK),
+            None => self.modified.saturating_add(UNKNOWN_LIFE),
+        };
+        ends >= now
+    }
+
+    /// When its reader began at the earliest: what was condemned since then, the reader may still count on.
+    #[must_use]
+    pub fn since(&self) -> u64 {
+        let made = self.pin.as_ref().map_or(0, |pin| pin.made).min(self.modified);
+        made.saturating_sub(SLACK)
+    }
+}
+
+/// All pins on a server.
+pub fn list(access: &Access, server: &ServerId) -> Result<Vec<Found>, Error> {
+    let mut pins = Vec::new();
+    for facts in list_all(&*access.store, &names::pin_prefix(server))? {
+        let pin = match read(access, server, &facts.name) {
+            Ok(pin) => Some(pin),
+            // Its reader has just finished.
+            Err(error) if error.is_missing() => continue,
+            Err(error) if error.blame == Blame::Device => return Err(error),
+            Err(error) => {
+                log::warn!("{error}: honoured until it is a week old");
+                None
+            }
+        };
+        pins.push(Found { name: facts.name, pin, modified: facts.modified });
+    }
+    Ok(pins)
+}
+
+fn read(access: &Access, server: &ServerId, name: &str) -> Result<PinRecord, Error> {
+    let bytes = access.store.read_all(name, PIN_BYTES_MAX)?;
+    let plain = sealed::open(ObjectKind::Pin, access.vault, name, &bytes, &|epoch| {
+        access.keys.object_key(server, ObjectKind::Pin, name, epoch)
+    })?;
+    let pin: PinRecord = postcard::from_bytes(&plain)
+        .map_err(|error| Error::corrupt(name, format!("opens but does not decode ({error})")))?;
+    if pin.server == *server {
+        Ok(pin)
+    } else {
+        Err(Error::corrupt(name, "is a pin on another server"))
+    }
+}
+
+/// A point that is safe to read for as long as this is kept.
+pub struct Pinned {
+    /// The point, read after it was pinned.
+    pub point: Link,
+    /// The state of upkeep after the point was pinned: readers of frames must use this one or a newer one.
+    pub upkeep: Upkeep,
+    /// The pin; dropping it ends it.
+    pub pin: Option<Pin>,
+    /// Why there is no pin: the store or the keys let this reader only read. The point is then safe for the
+    /// collector's grace from now on, a day unless it was set otherwise.
+    pub unpinned: Option<Error>,
+}
+
+/// Pins the point in `slot` and makes sure that it is still there; `reader` says who reads, for people.
+///
+/// Errors: the point was pruned in the meantime, or is no point, or the store fails.
+pub fn pin_and_check(
+    access: &Access,
+    server: ServerId,
+    slot: u64,
+    reader: &str,
+) -> Result<Pinned, Error> {
+    let before = read_slot(access, &server, slot)?;
+    let Some(manifest) = before.record.point() else {
+        return Err(Error::misuse(names::chain_slot(&server, slot), "is no recovery point"));
+    };
+    let (pin, unpinned) = match Pin::new(access, server, slot, manifest.id, reader) {
+        Ok(pin) => (Some(pin), None),
+        Err(error) if matches!(error.blame, Blame::Refused | Blame::Misuse) => (None, Some(error)),
+        Err(error) => return Err(error),
+    };
+    // Only now: a pin that is written after this look would protect nothing.
+    let upkeep = Chain::open(access, server)?.upkeep()?;
+    if upkeep.gap_of(slot).is_some() {
+        return Err(Error::misuse(format!("point {}", manifest.id), "was pruned a moment ago")
+            .retry(Retry::Never)
+            .remedy("choose another: `lifeboat points` lists them"));
+    }
+    Ok(Pinned { point: before, upkeep, pin, unpinned })
+}
+
+/// A pin of this program: renewed by a thread of its own until it is dropped, then deleted if that is allowed.
+pub struct Pin {
+    inner: Arc<Inner>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Inner {
+    access: Access,
+    id: String,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    record: PinRecord,
+    /// Number of the newest object.
+    number: u32,
+    /// Objects that may exist.
+    names: Vec<String>,
+    ended: bool,
+}
+
+impl Pin {
+    fn new(
+        access: &Access,
+        server: ServerId,
+        slot: u64,
+        point: PointId,
+        reader: &str,
+    ) -> Result<Self, Error> {
+        let id = access.random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let made = access.store.now()?;
+        let record = PinRecord {
+            server,
+            slot,
+            point,
+            made,
+            expires: made.saturating_add(LIFE),
+            reader: reader.to_owned(),
+        };
+        let state = State { record, number: 0, names: Vec::new(), ended: false };
+        let inner =
+            Inner { access: access.clone(), id, state: Mutex::new(state), changed: Condvar::new() };
+        inner.write(&mut inner.lock())?;
+        let inner = Arc::new(inner);
+        let worker = Arc::clone(&inner);
+        let thread = std::thread::Builder::new()
+            .name("pin".to_owned())
+            .spawn(move || worker.renew_until_ended())
+            .map_err(|error| Error::device("this machine", format!("starts no thread: {error}")))?;
+        Ok(Self { inner, thread: Some(thread) })
+    }
+
+    /// Makes it hold for its whole life from now on.
+    pub fn renew(&self) -> Result<(), Error> {
+        self.inner.renew()
+    }
+
+    /// What it says now.
+    #[must_use]
+    pub fn record(&self) -> PinRecord {
+        self.inner.lock().record.clone()
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.inner.lock().ended = true;
+        self.inner.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the renewing thread is no reason to fail now: the pin is ended anyway.
+            drop(thread.join());
+        }
+        let names = core::mem::take(&mut self.inner.lock().names);
+        self.inner.delete(&names);
+    }
+}
+
+impl Inner {
+    fn renew_until_ended(&self) {
+        let pause = Duration::from_millis(LIFE / 3);
+        let mut state = self.lock();
+        while !state.ended {
+            let (guard, wait) =
+                self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
+            drop(guard);
+            if wait.timed_out()
+                && let Err(error) = self.renew()
+            {
+                log::warn!("{error}: the pin is renewed later");
+            }
+            state = self.lock();
+        }
+    }
+
+    /// Objects are never overwritten: a longer life is a new object, then the old ones go.
+    fn renew(&self) -> Result<(), Error> {
+        let now = self.access.store.now()?;
+        let old = {
+            let mut state = self.lock();
+            state.record.expires = now.saturating_add(LIFE);
+            state.number += 1;
+            let old = state.names.clone();
+            self.write(&mut state)?;
+            state.names.retain(|name| !old.contains(name));
+            old
+        };
+        self.delete(&old);
+        Ok(())
+    }
+
+    fn write(&self, state: &mut State) -> Result<(), Error> {
+        let server = state.record.server;
+        let name = names::pin(&server, &format!("{}-{:04}", self.id, state.number));
+        let keys = &self.access.keys;
+        let (epoch, key) = keys.newest_record_key(&server).ok_or_else(|| {
+            Error::misuse(format!("server {server}"), "the keys at hand only read: no pin is made")
+        })?;
+        let plain = postcard::to_allocvec(&state.record)
+            .map_err(|error| Error::misuse(&name, format!("cannot be encoded ({error})")))?;
+        let entropy = &*self.access.entropy;
+        let bytes =
+            sealed::seal(ObjectKind::Pin, self.access.vault, epoch, &key, &name, &plain, entropy)?;
+        state.names.push(name.clone());
+        match self.access.store.create(&name, &bytes)? {
+            Created::New | Created::Same => Ok(()),
+            Created::Taken => Err(Error::corrupt(name, "exists although its name is random")
+                .retry(Retry::Now)
+                .remedy("somebody else writes into this vault: find out who")),
+        }
+    }
+
+    fn delete(&self, names: &[String]) {
+        if names.is_empty() {
+            return;
+        }
+        for answer in self.access.store.delete(names) {
+            if let Err(error) = answer {
+                log::debug!("{error}: the pin ends by itself");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,18 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(crate) fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// In memory where the system has a place for it: syncs then cost nothing.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::below(memory) } else { Self::new() }
+    }
+
+    fn below(folder: &Path) -> Self {
         let count = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("lifeboat-{}-{count}", std::process::id()));
+        let path = folder.join(format!("lifeboat-{}-{count}", std::process::id()));
         fs::create_dir(&path).expect("temporary folders can be made where tests run");
         Self(path)
     }

@@ -354,6 +354,18 @@ fn a_change_stopped_at_any_call_is_done_or_not() {
 }
 
 #[test]
+fn a_shred_takes_the_old_rings_along() {
+    let (memory, mut vault, key) = made();
+    vault.enrol("db1").expect("a fresh name");
+    assert_eq!(vault.shred("db1"), Ok(OldRings { deleted: 4, kept: vec![] }));
+    assert_eq!(memory.names(), [object_name(3), copy_name(3), "vault".to_owned()]);
+    assert!(vault.shred("db1").is_err(), "it is gone");
+    let again = vault.enrol("db1").expect("the name is free again");
+    assert_ne!(again.id, vault.ring().shredded()[0].id);
+    assert_eq!(open(&memory, &key).expect("its own key").servers().len(), 1);
+}
+
+#[test]
 fn a_shred_stopped_at_any_call_is_finished_by_the_next() {
     let (memory, mut vault, key) = made();
     let db1 = vault.enrol("db1").expect("a fresh name");

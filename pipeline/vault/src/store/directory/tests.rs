@@ -284,9 +284,9 @@ fn after_a_failed_sync_nothing_is_called_durable() {
     assert_eq!(store.read_all("a", 10).expect("reading is no promise"), b"1");
 }
 
-/// What the killed writer writes under a name: so long that a kill often lands inside a write.
+/// What the killed writer writes under a name: so long that most kills land inside a write.
 fn body_of(name: &str) -> Vec<u8> {
-    let mut body = vec![0; 700_000];
+    let mut body = vec![0; 4_000_000];
     blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut body);
     body
 }
@@ -306,7 +306,9 @@ fn a_writer_that_is_killed() {
 
 #[test]
 fn a_writer_killed_at_any_moment_leaves_whole_objects_only() {
-    let (scratch, store) = prepared();
+    let scratch = Scratch::in_memory();
+    let store = store_at(scratch.path());
+    store.prepare().expect("an empty folder");
     store.create("vault", b"x").expect("prepared");
     let program = std::env::current_exe().expect("a test is a program");
     for round in 0..12_u64 {
@@ -321,7 +323,7 @@ fn a_writer_killed_at_any_moment_leaves_whole_objects_only() {
         writer.kill().expect("it runs until it is killed");
         writer.wait().expect("it is ours");
         for facts in list_all(&store, "k").expect("a listing") {
-            let body = store.read_all(&facts.name, 1_000_000).expect("it is listed");
+            let body = store.read_all(&facts.name, 4_000_000).expect("it is listed");
             assert!(body == body_of(&facts.name), "{} is not whole", facts.name);
         }
     }

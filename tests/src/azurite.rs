@@ -2,6 +2,12 @@
 //!
 //! It never tests durability: Azurite forgets what it acknowledged seconds ago when it is killed.
 
+/// A CA of a test's own and what it signed.
+pub mod certificates;
+/// An HTTP proxy that wants a name and password.
+pub mod connect_proxy;
+/// A stand-in for Entra and for the metadata service.
+pub mod identity;
 /// An HTTP server of a few dozen lines, for peers that misbehave on purpose.
 pub mod server;
 
@@ -20,6 +26,8 @@ use rustix::fs::{FlockOperation, flock};
 
 /// The version that everything here is known to work with.
 const VERSION: &str = "3.37.0";
+/// The script that is its blob service, in the folder that it was installed into.
+const SCRIPT: &str = "node_modules/azurite/dist/src/blob/main.js";
 /// The oldest Node that runs it.
 const NODE_MAJOR_MIN: u32 = 20;
 /// Longest wait for Azurite to listen; cold starts on a busy machine take long.
@@ -201,7 +209,14 @@ pub fn run(command: &mut Command) -> Result<String, String> {
     Err(format!("{shown} failed ({}): {}{}", output.status, text.trim(), words.trim()))
 }
 
+/// What `.ci/install` put beside the project, or what is in the cache, put there now if need be.
 fn installed() -> Result<Installed, String> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.lifeboat/tools");
+    let script = tools.join("azurite").join(SCRIPT);
+    let node_there = tools.join("bin/node");
+    if script.is_file() && node_there.exists() {
+        return Ok(Installed { node: node_there, script });
+    }
     let (node, npm) = node()?;
     let folder = install_once(&format!("azurite-{VERSION}"), &|folder| {
         let mut command = Command::new(&node);
@@ -212,7 +227,7 @@ fn installed() -> Result<Installed, String> {
         }
         run(&mut command).map(drop)
     })?;
-    Ok(Installed { node, script: folder.join("node_modules/azurite/dist/src/blob/main.js") })
+    Ok(Installed { node, script: folder.join(SCRIPT) })
 }
 
 fn path_variable() -> String {

@@ -6,7 +6,7 @@ use pipeline_vault::store::{Created, Tier};
 
 use super::AzureStore;
 use crate::crc64::{crc64, header_value};
-use crate::explain::Act;
+use crate::explain::{Act, explain};
 use crate::request::Request;
 use crate::request::blob::{self, BlockId};
 use crate::response::Refusal;
@@ -28,6 +28,8 @@ enum Made {
     Exists,
     /// The blocks that were put are gone: another writer of the same object committed, or a week passed.
     BlocksGone,
+    /// These credentials may not: at all, or only because the name is taken and they may not overwrite.
+    Forbidden(Refusal),
 }
 
 impl AzureStore {
@@ -38,8 +40,10 @@ impl AzureStore {
             } else {
                 self.wire.run(&mut Put { store: self, name, body })?
             };
-            if let Made::New = made {
-                return Ok(Created::New);
+            match made {
+                Made::New => return Ok(Created::New),
+                Made::Forbidden(refusal) => return self.compare_forbidden(name, body, &refusal),
+                Made::Exists | Made::BlocksGone => {}
             }
             if let Some(created) = self.compare(name, body)? {
                 return Ok(created);
@@ -62,6 +66,21 @@ impl AzureStore {
             ids.push(id);
         }
         self.wire.run(&mut PutBlockList { store: self, name, ids: &ids })
+    }
+
+    /// Credentials that may create, but not overwrite, are refused in the same words as those that may do
+    /// neither. An object that exists tells which it was.
+    fn compare_forbidden(
+        &self,
+        name: &str,
+        body: &[u8],
+        refusal: &Refusal,
+    ) -> Result<Created, Error> {
+        if let Ok(Some(created)) = self.compare(name, body) {
+            return Ok(created);
+        }
+        let object = self.wire.address.object(name);
+        Err(explain(refusal, &self.wire.scene(Act::Create, &object)))
     }
 
     /// Whether the object there is the one that was to be made; `None` if it is gone again.
@@ -170,6 +189,9 @@ fn take_made(reply: Reply, sent: impl Fn() -> u64) -> Result<Made, Trouble> {
             Ok(Made::Exists)
         }
         Trouble::Refused(refusal) if refusal.code == "InvalidBlockList" => Ok(Made::BlocksGone),
+        Trouble::Refused(refusal) if refusal.code == "AuthorizationPermissionMismatch" => {
+            Ok(Made::Forbidden(refusal))
+        }
         trouble => Err(trouble),
     }
 }

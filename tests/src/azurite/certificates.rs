@@ -1,0 +1,143 @@
+//! Certificates for one test: a CA of its own, a server's certificate by it, and a client's for an identity.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Scratch, TlsFiles, run};
+
+/// Files that openssl made; they go with the test.
+#[derive(Debug)]
+pub struct Certificates {
+    folder: Scratch,
+}
+
+impl Certificates {
+    /// Makes them all, the server's for these names besides loopback's.
+    pub fn make(names: &[&str]) -> Result<Self, String> {
+        let made = Self { folder: Scratch::new("certificates")? };
+        made.openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=Lifeboat tests",
+            "-addext",
+            "keyUsage=critical,keyCertSign",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+        ])?;
+        let mut extensions = "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\n\
+            subjectAltName=DNS:localhost,IP:127.0.0.1"
+            .to_owned();
+        names.iter().for_each(|name| extensions.push_str(&format!(",DNS:{name}")));
+        fs::write(made.path("server.ext"), extensions).map_err(|error| error.to_string())?;
+        made.openssl(&[
+            "req",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=server",
+            "-keyout",
+            "server.key",
+            "-out",
+            "server.csr",
+        ])?;
+        made.openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            "server.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "server.ext",
+            "-out",
+            "server.pem",
+        ])?;
+        made.openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=client",
+            "-keyout",
+            "client.key",
+            "-out",
+            "client.crt",
+        ])?;
+        let read = |name: &str| fs::read(made.path(name)).map_err(|error| error.to_string());
+        let both = [read("client.key")?, read("client.crt")?].concat();
+        fs::write(made.path("client.pem"), both).map_err(|error| error.to_string())?;
+        Ok(made)
+    }
+
+    /// The CA to trust.
+    pub fn ca(&self) -> PathBuf {
+        self.path("ca.pem")
+    }
+
+    /// The server's certificate and key.
+    pub fn server(&self) -> TlsFiles {
+        TlsFiles { certificate: self.path("server.pem"), key: self.path("server.key") }
+    }
+
+    /// The client's certificate and key in one file.
+    pub fn client(&self) -> PathBuf {
+        self.path("client.pem")
+    }
+
+    /// Whether openssl takes this as the client's PS256 signature under the text.
+    pub fn client_signed(&self, text: &[u8], signature: &[u8]) -> bool {
+        // One folder per check: checks run in parallel.
+        let check = || -> Result<String, String> {
+            let scratch = Scratch::new("signature")?;
+            let file = |name: &str, bytes: &[u8]| {
+                let path = scratch.path().join(name);
+                fs::write(&path, bytes).map(|()| path).map_err(|error| error.to_string())
+            };
+            let (text, signature) = (file("text", text)?, file("signature", signature)?);
+            let public = self.openssl(&["x509", "-in", "client.crt", "-noout", "-pubkey"])?;
+            let public = file("public.pem", public.as_bytes())?;
+            let shown = |path: &Path| path.display().to_string();
+            self.openssl(&[
+                "dgst",
+                "-sha256",
+                "-sigopt",
+                "rsa_padding_mode:pss",
+                "-sigopt",
+                "rsa_pss_saltlen:32",
+                "-verify",
+                &shown(&public),
+                "-signature",
+                &shown(&signature),
+                &shown(&text),
+            ])
+        };
+        check().is_ok_and(|said| said.contains("Verified OK"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn openssl(&self, arguments: &[&str]) -> Result<String, String> {
+        run(Command::new("openssl").args(arguments).current_dir(self.folder.path()))
+    }
+}

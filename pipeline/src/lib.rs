@@ -15,7 +15,7 @@ pub mod error;
 pub mod extent;
 /// What identifies a block's content within one server.
 pub mod fingerprint;
-/// Pure controllers: the compression level, and how many requests are in flight.
+/// The compression level follows the bottleneck.
 pub mod flow;
 /// Names of things that never change: vault, server, disk, point, segment, frame address, fingerprint, digest.
 pub mod ids;

@@ -54,7 +54,13 @@ pub fn protect<D: Disk>(
     let fingerprinter = Fingerprinter::new(&key);
     let frames = FrameReader::new(access, server, &upkeep, options.page_cache_bytes_max)?;
     let known = KnownBlocks::new(options.known_bytes_max);
-    let uploader = Uploader::new(access, server, options.buffer_bytes_max, options.levels);
+    let uploader = Uploader::new(
+        access,
+        server,
+        options.buffer_bytes_max,
+        options.workers.max(1) + 1,
+        options.levels,
+    );
     let mut run = Run {
         chain,
         options,

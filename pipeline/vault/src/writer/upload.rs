@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use pipeline::flow::{LevelGovernor, LevelPolicy};
 use pipeline::ids::ServerId;
 use pipeline::limits::SEGMENT_BYTES_MAX;
+use pipeline::pool::Pool;
 use pipeline::segment::Finished;
 
 use crate::access::Access;
@@ -21,16 +22,15 @@ use crate::store::{BlobStore, Created};
 pub struct Uploader {
     store: Arc<dyn BlobStore>,
     server: ServerId,
-    buffers_max: usize,
+    /// Segments that can be queued: all buffers but those that are being filled.
+    places: usize,
     state: Mutex<State>,
     changed: Condvar,
     governor: Mutex<LevelGovernor>,
 }
 
-#[derive(Default)]
 struct State {
-    free: Vec<Vec<u8>>,
-    buffers: usize,
+    pool: Pool<Vec<u8>>,
     waiting: VecDeque<Finished<Vec<u8>>>,
     in_flight: usize,
     sent: Vec<SegmentRef>,
@@ -41,18 +41,31 @@ struct State {
 }
 
 impl Uploader {
-    /// A way to the store with room for so many bytes of segments, at least three.
+    /// A way to the store with room for so many bytes of segments, at least two more than there are lanes.
     pub fn new(
         access: &Access,
         server: ServerId,
         buffer_bytes_max: usize,
+        lanes: usize,
         levels: LevelPolicy,
     ) -> Self {
+        let buffers = (buffer_bytes_max / SEGMENT_BYTES_MAX).max(lanes + 2);
+        // Zeroed by the kernel on first touch: buffers that are never filled cost nothing.
+        let pool = Pool::new((0..buffers).map(|_| vec![0; SEGMENT_BYTES_MAX]));
         Self {
             store: Arc::clone(&access.store),
             server,
-            buffers_max: (buffer_bytes_max / SEGMENT_BYTES_MAX).max(3),
-            state: Mutex::default(),
+            places: buffers - lanes,
+            state: Mutex::new(State {
+                pool,
+                waiting: VecDeque::new(),
+                in_flight: 0,
+                sent: Vec::new(),
+                sent_bytes: 0,
+                sent_segments: 0,
+                failed: None,
+                closed: false,
+            }),
             changed: Condvar::new(),
             governor: Mutex::new(LevelGovernor::new(levels)),
         }
@@ -60,7 +73,7 @@ impl Uploader {
 
     /// Threads that are worth starting for `send_until_closed`.
     pub fn threads(&self) -> usize {
-        self.buffers_max.min(16)
+        self.places.min(16)
     }
 
     /// An empty segment buffer; waits until one is free.
@@ -70,13 +83,8 @@ impl Uploader {
             if let Some(error) = &state.failed {
                 return Err(error.clone());
             }
-            if let Some(buffer) = state.free.pop() {
+            if let Some(buffer) = state.pool.take() {
                 return Ok(buffer);
-            }
-            if state.buffers < self.buffers_max {
-                state.buffers += 1;
-                // Zeroed by the kernel on first touch: a segment that stays small costs what it uses.
-                return Ok(vec![0; SEGMENT_BYTES_MAX]);
             }
             state = self.wait(state);
         }
@@ -84,7 +92,8 @@ impl Uploader {
 
     /// Gives a buffer back unused.
     pub fn give_back(&self, buffer: Vec<u8>) {
-        self.lock().free.push(buffer);
+        let given = self.lock().pool.give(buffer);
+        debug_assert!(given.is_ok(), "every buffer comes from the pool");
         self.changed.notify_all();
     }
 
@@ -98,7 +107,7 @@ impl Uploader {
         let queued = state.waiting.len() + state.in_flight;
         drop(state);
         self.changed.notify_all();
-        lock(&self.governor).observe(queued, self.buffers_max);
+        lock(&self.governor).observe(queued, self.places);
         Ok(())
     }
 
@@ -184,7 +193,8 @@ impl Uploader {
                 state.failed.get_or_insert(error);
             }
         }
-        state.free.push(segment.buffer);
+        let given = state.pool.give(segment.buffer);
+        debug_assert!(given.is_ok(), "every buffer comes from the pool");
         drop(state);
         self.changed.notify_all();
     }

@@ -89,7 +89,7 @@ impl Session<'_> {
         report: &mut Report,
     ) -> Result<Carried, Error> {
         let policy = LevelPolicy::default();
-        let uploader = Uploader::new(&self.access, self.server, BUFFER_BYTES_MAX, policy);
+        let uploader = Uploader::new(&self.access, self.server, BUFFER_BYTES_MAX, 1, policy);
         std::thread::scope(|scope| {
             for _ in 0..uploader.threads().min(4) {
                 scope.spawn(|| uploader.send_until_closed());

@@ -160,6 +160,49 @@ fn missing_randomness_stops_sealing() {
 }
 
 #[test]
+fn format_md_has_the_same_tables_as_the_code() {
+    let page = include_str!("../../../FORMAT.md");
+    let sources = [
+        include_str!("../sealed.rs"),
+        include_str!("../keys/passphrase.rs"),
+        include_str!("../keys/ring.rs"),
+        include_str!("../vault/marker.rs"),
+    ];
+    for source in sources {
+        let rows: Vec<_> = source.lines().filter_map(|line| line.strip_prefix("//! | ")).collect();
+        assert!(rows.len() > 3, "the source has its table");
+        for row in rows {
+            assert!(page.contains(&format!("| {row}\n")), "FORMAT.md lacks the row {row}");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_the_header_is_the_code() {
+    let fields = [
+        (layout::MAGIC, "magic"),
+        (layout::VERSION, "format version"),
+        (layout::KIND, "kind"),
+        (layout::FLAGS, "flags"),
+        (layout::KEY_EPOCH, "key epoch"),
+        (layout::VAULT, "vault"),
+        (layout::SALT, "salt"),
+        (layout::KEY_CHECK, "key check"),
+        (layout::NONCE, "nonce"),
+        (layout::PLAIN_BYTES, "length"),
+    ];
+    let source = include_str!("../sealed.rs");
+    let mut end = 0;
+    for (range, name) in fields {
+        let row = format!("//! | {}..{} | {name}", range.start, range.end);
+        assert!(source.contains(&row), "no row says {row}");
+        assert_eq!(range.start, end, "no gap and no overlap before {name}");
+        end = range.end;
+    }
+    assert_eq!(end, HEADER_BYTES);
+}
+
+#[test]
 fn the_format_is_pinned() {
     let bytes = seal(KIND, VAULT, KeyEpoch(3), &key(1), NAME, b"golden", &SimEntropy::new(0));
     let bytes = bytes.expect("small");

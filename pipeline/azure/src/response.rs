@@ -41,9 +41,13 @@ impl Head {
         self.header("x-ms-request-id").is_some() || self.header("x-ms-version").is_some()
     }
 
-    /// For how many seconds the sender wants to be left alone.
+    /// For how many seconds the sender wants to be left alone: a number, or a date by its own clock.
     pub fn retry_after(&self) -> Option<u64> {
-        self.header("retry-after")?.trim().parse().ok()
+        let text = self.header("retry-after")?.trim();
+        text.parse().ok().or_else(|| {
+            let until = parse_http_date(text)?;
+            Some(until.saturating_sub(self.date()?).div_ceil(1000))
+        })
     }
 }
 

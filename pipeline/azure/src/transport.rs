@@ -56,9 +56,9 @@ pub trait Transport: Send + Sync {
 pub struct TransportOptions {
     /// Longest wait for a connection, name and TLS included.
     pub connect: Duration,
-    /// Longest wait while a connection takes or brings nothing at all.
+    /// Longest wait while a connection takes nothing of what is sent.
     pub idle: Duration,
-    /// Longest wait for the head of an answer after the request is sent.
+    /// Longest silence of the peer: before the head of its answer, and between pieces of its body.
     pub answer: Duration,
     /// Connections kept for the next request.
     pub kept_connections: usize,
@@ -102,21 +102,21 @@ impl TransportOptions {
 #[derive(Debug)]
 pub struct HttpTransport {
     agent: Agent,
-    proxy: ProxyChoice,
+    proxies: proxy::Settled,
 }
 
 impl HttpTransport {
     /// Makes the client; fails where a certificate file or a proxy's address is no good.
     pub fn new(options: &TransportOptions) -> Result<Self, Error> {
         let tls = tls::client_config(&options.ca_files)?;
-        options.proxy.check()?;
+        let proxies = options.proxy.settle(&|name| std::env::var(name).ok())?;
         let chain =
             ().chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
                 .chain(tls::TlsConnector::new(tls));
         let names = Names::new(options.names.clone());
         let agent = Agent::with_parts(agent_config(options), chain, names);
-        Ok(Self { agent, proxy: options.proxy.clone() })
+        Ok(Self { agent, proxies })
     }
 }
 
@@ -144,12 +144,12 @@ impl Transport for HttpTransport {
         request: &Request<'_>,
         patience: Duration,
     ) -> Result<Reply, Failure> {
-        let proxy = self.proxy.for_origin(origin)?;
+        let proxy = self.proxies.for_origin(origin);
         let sent = match &request.body {
-            Some(body) => self.run(proxy.as_ref(), patience, build(origin, request, &**body)?),
-            None => self.run(proxy.as_ref(), patience, build(origin, request, ())?),
+            Some(body) => self.run(proxy, patience, build(origin, request, &**body)?),
+            None => self.run(proxy, patience, build(origin, request, ())?),
         };
-        let response = sent.map_err(|error| Failure::from_ureq(error, origin, proxy.as_ref()))?;
+        let response = sent.map_err(|error| Failure::from_ureq(error, origin, proxy))?;
         let (parts, body) = response.into_parts();
         let headers = parts.headers.iter().filter_map(|(name, value)| {
             // A value that is no text is of no use to anybody here.

@@ -49,6 +49,11 @@ pub(crate) trait Exchange {
         0
     }
 
+    /// Bytes of content that the answers brought: it tells how busy the link is.
+    fn brought(&self) -> u64 {
+        0
+    }
+
     /// Takes an answer. `uncertain` says that an earlier try may have been carried out.
     fn accept(&mut self, reply: Reply, uncertain: bool) -> Result<Self::Output, Trouble>;
 
@@ -120,9 +125,9 @@ impl Wire {
     fn once<X: Exchange>(&self, exchange: &mut X, uncertain: bool) -> Result<X::Output, Trouble> {
         let slot = self.governor.enter();
         let request = self.authorize(exchange.request()).map_err(Trouble::Final)?;
-        let bytes = u64::try_from(request.body_bytes()).unwrap_or(u64::MAX);
-        let bytes = bytes.saturating_add(exchange.answer_bytes());
-        let patience = PATIENCE + Duration::from_secs(bytes / SLOWEST_LINK);
+        let sends = u64::try_from(request.body_bytes()).unwrap_or(u64::MAX);
+        let expected = sends.saturating_add(exchange.answer_bytes());
+        let patience = PATIENCE + Duration::from_secs(expected / SLOWEST_LINK);
         let sent = self.transport.send(self.address.origin(), &request, patience);
         let bearer = self.bearer_of(&request);
         drop(request);
@@ -133,7 +138,8 @@ impl Wire {
         drop(slot);
         match outcome {
             Ok(output) => {
-                self.governor.answered(bytes, self.surroundings.elapsed());
+                let moved = sends.saturating_add(exchange.brought());
+                self.governor.answered(moved, self.surroundings.elapsed());
                 Ok(output)
             }
             Err(Trouble::Refused(refusal)) if is_about_token(&refusal) => {

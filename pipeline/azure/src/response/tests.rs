@@ -25,6 +25,20 @@ fn a_refusal_is_read_from_its_header_and_its_body() {
 }
 
 #[test]
+fn a_wait_is_asked_for_in_seconds_or_by_a_date() {
+    let asked = |value: &str| {
+        let date = ("date", "Sun, 22 Nov 2026 12:44:35 GMT");
+        head(503, &[("retry-after", value), date]).retry_after()
+    };
+    assert_eq!(asked(" 7 "), Some(7));
+    assert_eq!(asked("Sun, 22 Nov 2026 12:45:05 GMT"), Some(30));
+    assert_eq!(asked("Sun, 22 Nov 2026 12:00:00 GMT"), Some(0), "a date that has passed");
+    assert_eq!(asked("soon"), None);
+    let alone = head(503, &[("retry-after", "Sun, 22 Nov 2026 12:45:05 GMT")]);
+    assert_eq!(alone.retry_after(), None, "no clock to compare it with");
+}
+
+#[test]
 fn foreign_bodies_give_no_code() {
     for body in [
         &b"<html><Code>x</Code></html>"[..],

@@ -130,6 +130,10 @@ impl Exchange for Range<'_, '_> {
         self.wanted()
     }
 
+    fn brought(&self) -> u64 {
+        u64::try_from(self.filled).unwrap_or(u64::MAX)
+    }
+
     fn progressed(&mut self) -> bool {
         core::mem::take(&mut self.progressed)
     }
@@ -235,6 +239,10 @@ impl Exchange for Whole<'_> {
 
     fn answer_bytes(&self) -> u64 {
         self.bytes_max
+    }
+
+    fn brought(&self) -> u64 {
+        u64::try_from(self.filled).unwrap_or(u64::MAX)
     }
 
     fn progressed(&mut self) -> bool {

@@ -5,8 +5,8 @@ use core::net::IpAddr;
 
 use pipeline_vault::Error;
 
-use super::failure::{Failure, Kind};
 use crate::address::{Origin, is_localhost};
+use crate::credentials::Lookup;
 
 /// Which proxy to use.
 #[derive(Clone, Debug, Default)]
@@ -32,52 +32,52 @@ impl ProxyChoice {
         Ok(Self::Always { proxy: Proxy::parse(url)?, exceptions: Exceptions::default() })
     }
 
-    /// Fails where the environment names a proxy that cannot be one.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        if let Self::FromEnvironment = self {
-            for https in [true, false] {
-                if let Some(url) = environment_url(https) {
-                    Proxy::parse(&url)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The proxy for a request to this origin.
-    pub(super) fn for_origin(&self, origin: &Origin) -> Result<Option<Proxy>, Failure> {
-        if is_metadata_service(origin) {
-            return Ok(None);
-        }
+    /// What it comes to, given where variables are looked up. Read once: a client does not change its way.
+    pub(super) fn settle(&self, lookup: Lookup<'_>) -> Result<Settled, Error> {
         match self {
-            Self::Never => Ok(None),
-            Self::Always { exceptions, .. } if exceptions.matches(origin) => Ok(None),
-            Self::Always { proxy, .. } => Ok(Some(proxy.clone())),
+            Self::Never => Ok(Settled::default()),
+            Self::Always { proxy, exceptions } => Ok(Settled {
+                https: Some(proxy.clone()),
+                http: Some(proxy.clone()),
+                exceptions: exceptions.clone(),
+                even_loopback: true,
+            }),
             Self::FromEnvironment => {
-                let exceptions = Exceptions::parse(&variable(["NO_PROXY", "no_proxy"]));
-                if origin.is_loopback() || exceptions.matches(origin) {
-                    return Ok(None);
-                }
-                let Some(url) = environment_url(origin.https) else { return Ok(None) };
-                // Checked when the client was made; the environment may have changed since.
-                let proxy = Proxy::parse(&url);
-                proxy.map(Some).map_err(|error| Failure::new(Kind::Request, error.to_string()))
+                let first = |names: &[&str]| {
+                    names.iter().find_map(|name| lookup(name).filter(|value| !value.is_empty()))
+                };
+                let proxy = |names: &[&str]| first(names).map(|url| Proxy::parse(&url)).transpose();
+                Ok(Settled {
+                    https: proxy(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])?,
+                    http: proxy(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])?,
+                    exceptions: Exceptions::parse(
+                        &first(&["NO_PROXY", "no_proxy"]).unwrap_or_default(),
+                    ),
+                    even_loopback: false,
+                })
             }
         }
     }
 }
 
-fn environment_url(https: bool) -> Option<String> {
-    let names = if https { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
-    let first = variable(names);
-    let url = if first.is_empty() { variable(["ALL_PROXY", "all_proxy"]) } else { first };
-    (!url.is_empty()).then_some(url)
+/// Which proxies there are, and for what.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settled {
+    https: Option<Proxy>,
+    http: Option<Proxy>,
+    exceptions: Exceptions,
+    even_loopback: bool,
 }
 
-/// The first of the variables that is set to something.
-fn variable(names: [&str; 2]) -> String {
-    let set = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
-    set.unwrap_or_default()
+impl Settled {
+    /// The proxy for a request to this origin.
+    pub(super) fn for_origin(&self, origin: &Origin) -> Option<&Proxy> {
+        let direct = is_metadata_service(origin)
+            || (origin.is_loopback() && !self.even_loopback)
+            || self.exceptions.matches(origin);
+        let proxy = if origin.https { &self.https } else { &self.http };
+        proxy.as_ref().filter(|_| !direct)
+    }
 }
 
 /// Azure's metadata service and other link-local addresses: a proxy would answer for the wrong machine.

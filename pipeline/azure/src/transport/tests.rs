@@ -7,14 +7,47 @@ fn origin(url: &str) -> Origin {
     Origin::parse(url).expect(url).0
 }
 
+fn settled(choice: &ProxyChoice) -> proxy::Settled {
+    choice.settle(&|_| None).expect("a choice")
+}
+
+#[test]
+fn the_environment_names_proxies_by_scheme_and_never_for_loopback() {
+    let set = [
+        ("https_proxy", "http://secure.example:1"),
+        ("HTTP_PROXY", "plain.example:2"),
+        ("ALL_PROXY", "http://all.example:3"),
+        ("NO_PROXY", "direct.example"),
+    ];
+    let from = |set: &[(&str, &str)]| {
+        let lookup = |name: &str| {
+            set.iter().find(|(has, _)| *has == name).map(|(_, value)| (*value).to_owned())
+        };
+        ProxyChoice::FromEnvironment.settle(&lookup)
+    };
+    let proxies = from(&set).expect("proxies");
+    let shown = |proxies: &proxy::Settled, url: &str| {
+        proxies.for_origin(&origin(url)).map(Proxy::shown).unwrap_or_default()
+    };
+    assert_eq!(shown(&proxies, "https://x.example"), "secure.example:1");
+    assert_eq!(shown(&proxies, "http://x.example"), "plain.example:2");
+    for direct in ["https://direct.example", "https://localhost", "http://127.0.0.1:1"] {
+        assert_eq!(shown(&proxies, direct), "", "{direct}");
+    }
+    let proxies = from(&set[2..]).expect("proxies");
+    assert_eq!(shown(&proxies, "https://x.example"), "all.example:3");
+    assert!(from(&[("HTTPS_PROXY", "socks5://x:1")]).is_err(), "told before anything is sent");
+}
+
 #[test]
 fn the_metadata_service_is_never_reached_through_a_proxy() {
     let choice = ProxyChoice::explicit("http://proxy.example:3128").expect("a proxy");
     for url in ["http://169.254.169.254", "http://[fe80::1]", "http://169.254.1.1:80"] {
-        assert!(choice.for_origin(&origin(url)).expect("a choice").is_none(), "{url}");
+        assert!(settled(&choice).for_origin(&origin(url)).is_none(), "{url}");
     }
     for url in ["http://127.0.0.1:1", "https://account.blob.core.windows.net"] {
-        let proxy = choice.for_origin(&origin(url)).expect("a choice").expect("a proxy");
+        let settled = settled(&choice);
+        let proxy = settled.for_origin(&origin(url)).expect("a proxy");
         assert_eq!(proxy.shown(), "proxy.example:3128", "told so, it is used for all: {url}");
     }
 }
@@ -41,14 +74,13 @@ fn exceptions_match_as_no_proxy_does() {
         ("http://x.localhost", true),
         ("https://other.example", false),
     ] {
-        let proxy = choice.for_origin(&origin(url)).expect("a choice");
-        assert_eq!(proxy.is_none(), direct, "{url}");
+        assert_eq!(settled(&choice).for_origin(&origin(url)).is_none(), direct, "{url}");
     }
     let all = ProxyChoice::Always {
         proxy: Proxy::parse("proxy.example:3128").expect("a proxy"),
         exceptions: Exceptions::parse("*"),
     };
-    assert!(all.for_origin(&origin("https://x.example")).expect("a choice").is_none());
+    assert!(settled(&all).for_origin(&origin("https://x.example")).is_none());
 }
 
 #[test]

@@ -65,6 +65,30 @@ impl BlockSet {
         })
     }
 
+    /// Byte ranges (offset, length) of a disk of so many bytes: at most `most` of them. Where there are more, runs are
+    /// rounded outwards until there are few enough; what that adds is only read, never believed to have changed.
+    #[must_use]
+    pub fn ranges(&self, disk_bytes: u64, most: usize) -> Vec<(u64, u64)> {
+        let mut grain = 1_u64;
+        loop {
+            let mut ranges: Vec<(u64, u64)> = Vec::new();
+            for run in self.runs() {
+                let start = (run.start / grain * grain).saturating_mul(BLOCK);
+                let end = run.end.next_multiple_of(grain).saturating_mul(BLOCK).min(disk_bytes);
+                let full = ranges.len() > most;
+                match ranges.last_mut() {
+                    Some((last, length)) if *last + *length >= start => *length = end - *last,
+                    _ if full => break,
+                    _ => ranges.push((start, end.saturating_sub(start))),
+                }
+            }
+            if ranges.len() <= most.max(1) {
+                return ranges;
+            }
+            grain *= 2;
+        }
+    }
+
     fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         self.pages.iter().flat_map(|(page, words)| {
             words.iter().zip(0_u64..).flat_map(move |(word, place)| {

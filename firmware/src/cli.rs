@@ -97,7 +97,7 @@ pub struct Opening {
     #[arg(long, value_name = "FILE")]
     pub key_file: PathBuf,
 
-    /// File that holds the passphrase, where the vault has one (else LIFEBOAT_PASSPHRASE)
+    /// File that holds the passphrase of a sealed key file (else LIFEBOAT_PASSPHRASE)
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
 }
@@ -117,7 +117,7 @@ pub struct VaultOpening {
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
 
-    /// File that holds the passphrase, where the vault has one (else LIFEBOAT_PASSPHRASE)
+    /// File that holds the passphrase of a sealed key file (else LIFEBOAT_PASSPHRASE)
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }
@@ -142,8 +142,8 @@ pub struct Create {
     #[arg(long, value_name = "FILE")]
     pub key_out: Option<PathBuf>,
 
-    /// File that holds a passphrase which opening the vault will need beside the recovery key
-    #[arg(long, value_name = "FILE")]
+    /// Seal the key file with the passphrase that this file holds
+    #[arg(long, value_name = "FILE", requires = "key_out")]
     pub passphrase_file: Option<PathBuf>,
 
     /// Print the result as JSON
@@ -170,13 +170,25 @@ pub struct Rekey {
     #[command(flatten)]
     pub opening: VaultOpening,
 
-    /// A new recovery key, written to this new file; the old one opens the vault no more
-    #[arg(long, value_name = "FILE")]
-    pub key_out: Option<PathBuf>,
-
-    /// Only this server gets a new key for what is written from now on (default: every server)
+    /// Only this server gets new keys (default: every server)
     #[arg(long, value_name = "NAME", value_parser = server_name)]
     pub server: Option<String>,
+
+    /// Make a new recovery key too; the old one opens the vault no more
+    #[arg(long)]
+    pub recovery_key: bool,
+
+    /// Write the new recovery key to this new file instead of printing it
+    #[arg(long, value_name = "FILE", requires = "recovery_key")]
+    pub key_out: Option<PathBuf>,
+
+    /// Destroy the keys of this server: its points can never be read again
+    #[arg(long, value_name = "NAME", requires = "confirm", conflicts_with_all = ["server", "recovery_key"])]
+    pub shred: Option<String>,
+
+    /// Shredding needs the server's name a second time
+    #[arg(long, value_name = "NAME", requires = "shred")]
+    pub confirm: Option<String>,
 
     /// Print the result as JSON
     #[arg(long)]
@@ -189,6 +201,18 @@ pub struct Kit {
     /// Which vault.
     #[command(flatten)]
     pub opening: VaultOpening,
+
+    /// As a web page instead of text
+    #[arg(long)]
+    pub html: bool,
+
+    /// Print the recovery key on the page; otherwise there is room to write it by hand
+    #[arg(long)]
+    pub with_key: bool,
+
+    /// Print server names on the page too
+    #[arg(long)]
+    pub with_names: bool,
 
     /// Write the page to this new file instead of printing it
     #[arg(long, value_name = "FILE")]
@@ -230,15 +254,21 @@ pub struct Protect {
     #[arg(long, value_name = "FILE")]
     pub changed: Option<PathBuf>,
 
-    /// How disks are read: direct skips the page cache, cached goes through it; auto is direct for block devices and
-    /// cached for image files
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    pub read: Reading,
+    /// Read image files past the page cache too, as block devices always are
+    #[arg(long)]
+    pub direct: bool,
 
-    /// How hard to compress: auto follows whichever of processor and link is slower, else a level of zstd (-7 to 19),
-    /// or deflate, or none
-    #[arg(long, value_name = "LEVEL", default_value = "auto", allow_hyphen_values = true)]
-    pub compress: Compression,
+    /// What compresses
+    #[arg(long, value_name = "CODEC", default_value = "zstd")]
+    pub codec: CodecChoice,
+
+    /// A fixed level of zstd, -7 to 19 (default: what the slower of processor and link allows, from 1 to 9)
+    #[arg(long, value_name = "LEVEL", allow_hyphen_values = true, value_parser = level)]
+    pub level: Option<i32>,
+
+    /// Worker threads (default: one per processor, at most 8)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Option<u16>,
 
     /// Print the result as JSON
     #[arg(long)]
@@ -356,9 +386,13 @@ pub struct Prune {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Go on although more than half of the points would go, or this machine's clock jumped
+    /// Go on although more than half of the points would go, or a clock jumped
     #[arg(long)]
     pub confirm: bool,
+
+    /// How long after it was condemned an object is deleted
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub grace: String,
 
     /// Print the result as JSON
     #[arg(long)]
@@ -410,43 +444,21 @@ impl core::str::FromStr for PointChoice {
     }
 }
 
-/// How disks are read.
+/// What compresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Reading {
-    /// Block devices directly, image files through the page cache.
-    Auto,
-    /// Past the page cache.
-    Direct,
-    /// Through the page cache.
-    Cached,
-}
-
-/// How hard to compress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// As the slower of processor and link allows.
-    Auto,
-    /// A level of zstd.
-    Zstd(i32),
-    /// miniz_oxide's deflate.
+pub enum CodecChoice {
+    /// Fast and small, in C
+    Zstd,
+    /// Pure Rust
     Deflate,
-    /// Not at all.
-    Nothing,
+    /// Nothing does
+    None,
 }
 
-impl core::str::FromStr for Compression {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "deflate" => Ok(Self::Deflate),
-            "none" => Ok(Self::Nothing),
-            _ => match text.parse() {
-                Ok(level) if (-7..=19).contains(&level) && level != 0 => Ok(Self::Zstd(level)),
-                _ => Err("give auto, a level of zstd from -7 to 19, deflate or none".to_owned()),
-            },
-        }
+fn level(text: &str) -> Result<i32, String> {
+    match text.parse() {
+        Ok(level) if (-7..=19).contains(&level) && level != 0 => Ok(level),
+        _ => Err("give a level from -7 to 19, but not 0".to_owned()),
     }
 }
 

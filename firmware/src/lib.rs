@@ -7,15 +7,25 @@ pub mod changed;
 pub mod cli;
 /// A disk as the command line names it.
 pub mod disk_argument;
+/// What the system says of a disk, as verbs use it.
+pub mod disk_facts;
 /// Ctrl-C and its relatives.
 pub mod interrupt;
 /// The log crate onto standard error.
 pub mod logging;
 /// A recovery point's disk as a read-only NBD export.
 pub mod nbd;
+/// From the command line to the exit code.
+pub mod program;
 /// How far a long verb is.
 pub mod progress;
 /// What the program says at its end.
 pub mod report;
+/// An opened vault as the verbs need it.
+pub mod session;
+/// Where a disk is restored to.
+pub mod target;
 /// Where a vault is, as a person writes it.
 pub mod vault_uri;
+/// The verbs.
+pub mod verbs;

@@ -1,3 +1,7 @@
 //! The program lifeboat.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    firmware::program::run()
+}

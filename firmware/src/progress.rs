@@ -23,6 +23,17 @@ pub struct Counters {
     pub stored: AtomicU64,
 }
 
+impl pipeline_vault::writer::Progress for Counters {
+    fn total(&self, bytes: u64) {
+        self.total.store(bytes, Ordering::Relaxed);
+    }
+
+    fn advance(&self, covered_bytes: u64, sent_bytes: u64) {
+        self.done.fetch_add(covered_bytes, Ordering::Relaxed);
+        self.stored.fetch_add(sent_bytes, Ordering::Relaxed);
+    }
+}
+
 impl Counters {
     fn sample(&self, at: Duration) -> Sample {
         Sample {
@@ -206,10 +217,20 @@ fn per_second(bytes: u64, time: Duration) -> Option<u64> {
 /// Erases the bar; log lines are written between erasing and the next drawing.
 pub(crate) const ERASE_LINE: &str = "\r\x1b[K";
 
-/// Draws a meter from a thread of its own until it is dropped.
+/// How far the painter's owner is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Working,
+    /// It succeeded: the summary is worth a line.
+    Done,
+    /// It did not: the error says all.
+    Failed,
+}
+
+/// Draws a meter from a thread of its own until it is finished or dropped.
 #[derive(Debug)]
 pub struct Painter {
-    stop: Arc<(Mutex<bool>, Condvar)>,
+    stop: Arc<(Mutex<Stage>, Condvar)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -217,7 +238,7 @@ impl Painter {
     /// Starts drawing what `counters` says on standard error.
     #[must_use]
     pub fn start(label: &str, counters: Arc<Counters>, mode: Mode) -> Self {
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let stop = Arc::new((Mutex::new(Stage::Working), Condvar::new()));
         if mode == Mode::Quiet {
             return Self { stop, thread: None };
         }
@@ -232,9 +253,23 @@ impl Painter {
     }
 }
 
+impl Painter {
+    /// Ends the drawing with a summary where the work succeeded.
+    pub fn finish(self, succeeded: bool) {
+        if succeeded {
+            *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = Stage::Done;
+        }
+    }
+}
+
 impl Drop for Painter {
     fn drop(&mut self) {
-        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        {
+            let mut stage = self.stop.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if *stage == Stage::Working {
+                *stage = Stage::Failed;
+            }
+        }
         self.stop.1.notify_all();
         if let Some(thread) = self.thread.take() {
             // A painter that panicked has nothing to say that matters more than the verb's own result.
@@ -243,26 +278,21 @@ impl Drop for Painter {
     }
 }
 
-fn paint(mut meter: Meter, counters: &Counters, mode: Mode, stop: &(Mutex<bool>, Condvar)) {
+fn paint(mut meter: Meter, counters: &Counters, mode: Mode, stop: &(Mutex<Stage>, Condvar)) {
     let start = Instant::now();
-    let mut stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
-    while !*stopped {
-        let waited = stop.1.wait_timeout(stopped, mode.pause());
-        stopped = waited.unwrap_or_else(PoisonError::into_inner).0;
+    let mut stage = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
+    while *stage == Stage::Working {
+        let waited = stop.1.wait_timeout(stage, mode.pause());
+        stage = waited.unwrap_or_else(PoisonError::into_inner).0;
         meter.look(counters.sample(start.elapsed()));
-        if *stopped {
-            break;
+        match (*stage, mode) {
+            (Stage::Working, Mode::Bar) => say(&format!("{ERASE_LINE}{}", meter.bar())),
+            (Stage::Working, Mode::Plain) => say(&format!("{}\n", meter.plain())),
+            (Stage::Failed, Mode::Bar) => say(ERASE_LINE),
+            (Stage::Done, Mode::Bar) => say(&format!("{ERASE_LINE}{}\n", meter.summary())),
+            (Stage::Done, Mode::Plain) => say(&format!("{}\n", meter.summary())),
+            (_, Mode::Quiet) | (Stage::Failed, Mode::Plain) => (),
         }
-        match mode {
-            Mode::Bar => say(&format!("{ERASE_LINE}{}", meter.bar())),
-            Mode::Plain => say(&format!("{}\n", meter.plain())),
-            Mode::Quiet => (),
-        }
-    }
-    match mode {
-        Mode::Bar => say(&format!("{ERASE_LINE}{}\n", meter.summary())),
-        Mode::Plain => say(&format!("{}\n", meter.summary())),
-        Mode::Quiet => (),
     }
 }
 

@@ -24,8 +24,8 @@ pub enum Failure {
     Usage(Error),
     /// It was tried and failed.
     Failed(Error),
-    /// It was stopped by a signal of this number.
-    Interrupted(i32),
+    /// It was stopped by a signal of this number; the work's own words, where it ended in order.
+    Interrupted(i32, Option<Error>),
 }
 
 impl From<Error> for Failure {
@@ -54,7 +54,9 @@ pub fn exit_code(ending: &Ending) -> u8 {
         Ok(Outcome::Incomplete(_)) => EXIT_INCOMPLETE,
         Err(Failure::Failed(_)) => EXIT_FAILED,
         Err(Failure::Usage(_)) => EXIT_USAGE,
-        Err(Failure::Interrupted(signal)) => u8::try_from(*signal).unwrap_or(2).saturating_add(128),
+        Err(Failure::Interrupted(signal, _)) => {
+            u8::try_from(*signal).unwrap_or(2).saturating_add(128)
+        }
     }
 }
 
@@ -64,8 +66,10 @@ pub fn line(ending: &Ending) -> Option<String> {
     let text = match ending {
         Ok(Outcome::Done) => return None,
         Ok(Outcome::Incomplete(sentence)) => sentence.clone(),
-        Err(Failure::Usage(error) | Failure::Failed(error)) => error.to_string(),
-        Err(Failure::Interrupted(_)) => {
+        Err(
+            Failure::Usage(error) | Failure::Failed(error) | Failure::Interrupted(_, Some(error)),
+        ) => error.to_string(),
+        Err(Failure::Interrupted(_, None)) => {
             "interrupted: nothing that was finished is lost; run the same command again to resume"
                 .to_owned()
         }

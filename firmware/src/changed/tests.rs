@@ -89,3 +89,26 @@ fn memory_is_bounded_by_the_disk_not_the_file() {
     let sets = read(text.as_bytes(), "f", &disks).unwrap();
     assert!(sets["big"].pages.len() <= 1000);
 }
+
+#[test]
+fn many_runs_become_few_ranges_that_hold_them_all() {
+    let disks = BTreeMap::from([("big".to_owned(), 10_000 * BLOCK + 512)]);
+    let mut text = String::new();
+    for block in (0..10_001).step_by(3) {
+        text.push_str(&format!("big {} 1\n", block * BLOCK));
+    }
+    let set = &read(text.as_bytes(), "f", &disks).unwrap()["big"];
+    let exact = set.ranges(10_000 * BLOCK + 512, 1_000_000);
+    assert_eq!(exact.len(), 3334);
+    assert_eq!(exact[1], (3 * BLOCK, BLOCK));
+    let few = set.ranges(10_000 * BLOCK + 512, 50);
+    assert!((1..=50).contains(&few.len()), "{}", few.len());
+    for (offset, _) in exact {
+        assert!(
+            few.iter().any(|&(start, length)| (start..start + length).contains(&offset)),
+            "{offset}"
+        );
+    }
+    let (start, length) = few[few.len() - 1];
+    assert!(start + length <= 10_000 * BLOCK + 512, "no range goes past the end");
+}

@@ -28,10 +28,12 @@ Environment:
   AZURE_TENANT_ID, AZURE_CLIENT_ID with AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH
                                an Entra application; without any of these, the managed identity of the
                                machine (AZURE_CLIENT_ID picks one of several)
-  HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
                                a proxy, with user:password@ where it wants them
-  SSL_CERT_FILE                own certificate authorities, as PEM, instead of the built-in ones
-  LIFEBOAT_PASSPHRASE          the vault's passphrase, where it has one
+  LIFEBOAT_CA_FILE             certificate authorities of your own, as PEM, beside the built-in ones
+  LIFEBOAT_PASSPHRASE          the passphrase of a sealed key file
+  LIFEBOAT_STATE               where this machine remembers the newest points that it saw, to notice a vault
+                               that was rolled back (/var/lib/lifeboat, or ~/.local/state/lifeboat)
 
 Exit codes:
   0  everything asked for was done
@@ -49,7 +51,8 @@ Examples:
   AZURE_STORAGE_KEY=... lifeboat vault create azure://backups01/servers
 
 Makes the folder or container where it is missing and may. The recovery key is shown once: nobody can
-read it out of the vault again. With --key-out it goes to a new file that only its owner can read.
+read it out of the vault again. With --key-out it goes to a new file that only its owner can read, sealed with a
+passphrase where --passphrase-file gives one.
 A folder that holds anything else, and a vault that exists already, are refused.
 
 Exit codes: 0 made, 1 failed, 2 wrong command line.";
@@ -68,20 +71,23 @@ pub(super) const REKEY: &str = "\
 Examples:
   lifeboat vault rekey --vault dir:/srv/vault --key-file vault.key
   lifeboat vault rekey --vault dir:/srv/vault --key-file vault.key --server web1
-  lifeboat vault rekey --vault dir:/srv/vault --key-file vault.key --key-out new.key
+  lifeboat vault rekey --vault dir:/srv/vault --key-file vault.key --recovery-key --key-out new.key
+  lifeboat vault rekey --vault dir:/srv/vault --key-file vault.key --shred old1 --confirm old1
 
-Without --key-out, servers get new keys for what is written from now on; what is there stays readable.
-With --key-out there is a new recovery key: use it when the old one may have been seen.
+Servers get new keys for what is written from now on; what is there stays readable. --recovery-key: the old recovery
+key may have been seen. Keep the old one until this has succeeded. --shred: a server's history must go, wherever
+copies of it are; nothing brings it back.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
 
 /// `vault kit`
 pub(super) const KIT: &str = "\
 Example:
-  lifeboat vault kit --vault dir:/srv/vault --key-file vault.key --out kit.txt
+  lifeboat vault kit --vault dir:/srv/vault --key-file vault.key --with-key --out kit.txt
 
-A page with the recovery key, the vault's address, the newest point known now, how to get credentials,
-and the one command that starts a recovery. Print it, put it in a safe, delete the file.
+A page with the vault's address, the newest points known now, how to get credentials and the commands that start a
+recovery; with --with-key the recovery key too, otherwise room to write it by hand. Print it, put it in a safe, delete
+the file.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
 
@@ -128,7 +134,7 @@ Examples:
       --point 4f1c9a20 --to /dev/sdb --confirm /dev/sdb
 
 The target may have content: what is the same already is not written, so a nearly right disk is quickly mended, and a
-run that was stopped goes on where it was. A file is written under the name FILE.lifeboat-partial and gets its own
+run that was stopped goes on where it was. While it is written a file is called FILE.lifeboat-part; it gets its own
 name when it is whole. A device must be named twice, must not be mounted, and must be at least as large as the disk.
 
 Exit codes: 0 restored, 1 failed, 2 wrong command line, 3 restored but for blocks that the point lacks.";
@@ -152,7 +158,7 @@ Examples:
 
 --keep: first how long every point is kept, then for how long one an hour, a day, a week, a month. h, d, w, m and y
 are hours, days, weeks, months and years. The last points are always kept. What only removed points used is deleted
-in two steps, the second after a day: run prune regularly. A credential that may not delete can prune but not collect.
+in two steps, the second after --grace: run prune regularly. A credential that may not delete can prune but not collect.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong command line.";
 

@@ -32,6 +32,9 @@ fn every_line_of_the_issue_parses() {
         "vault info OPEN --json",
         "vault info dir:v --key-file k",
         "vault rekey OPEN",
+        "vault rekey OPEN --recovery-key --key-out new.key",
+        "vault rekey OPEN --shred web1 --confirm web1",
+        "protect OPEN --server web1 --direct --level -3 --workers 2 --json a.img",
         "vault kit OPEN",
         "vault ticket OPEN --server web1",
         "serve-nbd OPEN --server web1 --disk sda",
@@ -58,7 +61,7 @@ fn defaults_are_those_of_the_help() {
     let Ok(CommandLine { verb: Verb::Protect(protect), .. }) = parse(&line) else {
         panic!("{line}")
     };
-    assert_eq!((protect.read, protect.compress), (Reading::Auto, Compression::Auto));
+    assert_eq!((protect.codec, protect.level), (CodecChoice::Zstd, None));
 }
 
 #[test]
@@ -69,11 +72,14 @@ fn wrong_lines_end_with_the_code_of_misuse() {
         "lifeboat protect --vault dir:v --key-file k --server web1",
         "lifeboat protect --vault nowhere --key-file k --server web1 a.img",
         "lifeboat protect --vault dir:v --key-file k --server a/b a.img",
-        "lifeboat protect --vault dir:v --key-file k --server web1 --compress 99 a.img",
+        "lifeboat protect --vault dir:v --key-file k --server web1 --level 99 a.img",
         "lifeboat restore --vault dir:v --key-file k --server web1 --point newest --disk a --to b",
         "lifeboat serve-nbd --vault dir:v --key-file k --server web1 --disk a --listen nowhere",
         "lifeboat vault info --key-file k",
         "lifeboat vault info dir:v --vault dir:v --key-file k",
+        "lifeboat vault rekey --vault dir:v --key-file k --shred web1",
+        "lifeboat vault rekey --vault dir:v --key-file k --key-out n",
+        "lifeboat vault create dir:v --passphrase-file p",
         "lifeboat frobnicate",
     ] {
         let error = parse(line).expect_err(line);

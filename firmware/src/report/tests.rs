@@ -61,7 +61,7 @@ fn every_ending_has_its_own_code() {
         Err(Failure::Failed(error.clone())),
         Err(Failure::Usage(error)),
         Ok(Outcome::Incomplete("z".into())),
-        Err(Failure::Interrupted(2)),
+        Err(Failure::Interrupted(2, None)),
     ];
     let codes: Vec<u8> = endings.iter().map(exit_code).collect();
     assert_eq!(codes, [0, 1, 2, 3, 130]);

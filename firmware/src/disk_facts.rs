@@ -1,0 +1,111 @@
+//! What the system says of a disk, as verbs use it: whose it is, who uses it, what an error on it means.
+
+use std::path::{Path, PathBuf};
+
+use hal::disk::{DiskError, ErrorKind};
+use hal::inventory::DiskFacts;
+use pipeline_vault::Error;
+
+/// What tells this disk from others, whatever it is called today: WWN, serial number, GUID of its partition
+/// table, or the file's full path.
+#[must_use]
+pub fn identity(facts: &DiskFacts) -> String {
+    let mut parts = Vec::new();
+    if let Some(wwn) = &facts.wwn {
+        parts.push(format!("wwn={wwn}"));
+    }
+    if let Some(serial) = &facts.serial {
+        parts.push(format!("serial={serial}"));
+    }
+    if let Some(guid) = &facts.table_guid {
+        let digits: String = guid.iter().map(|byte| format!("{byte:02x}")).collect();
+        parts.push(format!("gpt={digits}"));
+    }
+    if parts.is_empty() {
+        let full =
+            std::fs::canonicalize(&facts.path).unwrap_or_else(|_| PathBuf::from(&facts.path));
+        parts.push(format!("path={}", full.display()));
+    }
+    parts.join(" ")
+}
+
+/// Whether somebody may write to the disk while it is read: it is mounted for writing, or swap.
+#[must_use]
+pub fn is_written_to(facts: &DiskFacts) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    facts.mounted_at.iter().any(|place| !is_read_only_mount(&mounts, place))
+}
+
+/// Whether the newest mount at `place` is read-only. A place that is not found counts as writable.
+fn is_read_only_mount(mounts: &str, place: &str) -> bool {
+    let escaped = place.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011");
+    let options = mounts.lines().rev().find_map(|line| {
+        let mut words = line.split(' ');
+        (words.nth(1) == Some(escaped.as_str())).then(|| words.nth(1).unwrap_or_default())
+    });
+    options.is_some_and(|options| options.split(',').any(|option| option == "ro"))
+}
+
+/// A disk's error, on the disk that the person named, with what to do.
+#[must_use]
+pub fn disk_error(error: DiskError, path: &Path) -> Error {
+    let remedy = match error.kind {
+        ErrorKind::Gone => "check the path and that the disk is connected",
+        ErrorKind::Refused => "check permissions and who uses it",
+        ErrorKind::Full => "free some space and run again",
+        _ => "check the disk",
+    };
+    let error = Error::from(error).on(path.display().to_string());
+    if error.remedy.is_empty() { error.remedy(remedy) } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use hal::disk::Geometry;
+
+    use super::*;
+
+    fn facts() -> DiskFacts {
+        let geometry = Geometry {
+            bytes: 0,
+            logical_sector_bytes: 512,
+            physical_sector_bytes: 512,
+            request_align_bytes: 1,
+            discard_bytes: 0,
+            read_only: false,
+        };
+        DiskFacts {
+            path: "/nowhere/x.img".into(),
+            model: None,
+            serial: None,
+            wwn: None,
+            table_guid: None,
+            geometry,
+            rotational: None,
+            partitions: Vec::new(),
+            mounted_at: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn hardware_is_known_by_what_it_says_and_files_by_their_path() {
+        assert_eq!(identity(&facts()), "path=/nowhere/x.img");
+        let disk = DiskFacts {
+            wwn: Some("naa.5000".into()),
+            serial: Some("S1".into()),
+            table_guid: Some([0xAB; 16]),
+            ..facts()
+        };
+        assert_eq!(identity(&disk), format!("wwn=naa.5000 serial=S1 gpt={}", "ab".repeat(16)));
+    }
+
+    #[test]
+    fn only_a_read_only_mount_keeps_writers_away() {
+        let mounts = "/dev/sda1 / ext4 rw,relatime 0 0\n/dev/sdb1 /mnt/a\\040b ext4 ro,noatime 0 0\n\
+                      /dev/sdc1 /x ext4 ro 0 0\n/dev/sdc1 /x ext4 rw 0 0\n";
+        assert!(!is_read_only_mount(mounts, "/"));
+        assert!(is_read_only_mount(mounts, "/mnt/a b"));
+        assert!(!is_read_only_mount(mounts, "/x"), "the newest mount counts");
+        assert!(!is_read_only_mount(mounts, "[swap]"));
+    }
+}

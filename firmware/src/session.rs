@@ -1,0 +1,350 @@
+//! An opened vault as the verbs need it: store, keys, servers, and what this machine remembers of it.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use hal::time::{Clock, Entropy};
+use hal_linux::{SystemClock, SystemEntropy};
+use pipeline::ids::ServerId;
+use pipeline_azure::credentials::Credentials;
+use pipeline_azure::store::{AzureOptions, AzureStore};
+use pipeline_azure::transport::TransportOptions;
+use pipeline_vault::Error;
+use pipeline_vault::access::Access;
+use pipeline_vault::chain::Link;
+use pipeline_vault::keys::key_file::KeyFile;
+use pipeline_vault::keys::recovery_key::RecoveryKey;
+use pipeline_vault::keys::ticket::Ticket;
+use pipeline_vault::points::{ChainView, read_chain, read_chain_leniently};
+use pipeline_vault::store::BlobStore;
+use pipeline_vault::store::directory::DirectoryStore;
+use pipeline_vault::vault::Vault;
+use pipeline_vault::vault::known::{self, Head, Known};
+use zeroize::Zeroizing;
+
+use crate::cli::Opening;
+use crate::vault_uri::VaultUri;
+
+/// Longest passphrase; a file that is longer is not one.
+const PASSPHRASE_BYTES_MAX: u64 = 4096;
+/// Bytes of a key file that tell a ticket from a key.
+const PEEK_BYTES: u64 = 4096;
+
+/// This machine's clock and randomness.
+#[derive(Clone)]
+pub struct Machine {
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The random generator.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Machine {
+    /// The real one.
+    #[must_use]
+    pub fn real() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    }
+}
+
+/// Where a vault's objects are.
+pub enum Place {
+    /// A folder.
+    Directory(Arc<DirectoryStore>),
+    /// A container.
+    Azure(Arc<AzureStore>),
+}
+
+impl Place {
+    /// The store that a person named; credentials come from the environment.
+    pub fn of(uri: &VaultUri, machine: &Machine) -> Result<Self, Error> {
+        match uri {
+            VaultUri::Directory(path) => {
+                let store = DirectoryStore::new(path, Arc::clone(&machine.clock));
+                Ok(Self::Directory(Arc::new(store)))
+            }
+            VaultUri::Azure(address) => {
+                let (credentials, address) = Credentials::from_env(address)?;
+                let transport = TransportOptions::from_env();
+                let options = AzureOptions { transport, ..AzureOptions::default() };
+                Ok(Self::Azure(Arc::new(AzureStore::open(&address, credentials, options)?)))
+            }
+        }
+    }
+
+    /// Its read-only copy in the paired region.
+    pub fn secondary(&self) -> Result<Self, Error> {
+        match self {
+            Self::Azure(store) => Ok(Self::Azure(Arc::new(store.secondary()?))),
+            Self::Directory(store) => {
+                Err(Error::misuse(store.place(), "has no secondary: only Azure keeps such copies")
+                    .remedy("leave out --secondary"))
+            }
+        }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn BlobStore> {
+        match self {
+            Self::Directory(store) => Arc::clone(store) as Arc<dyn BlobStore>,
+            Self::Azure(store) => Arc::clone(store) as Arc<dyn BlobStore>,
+        }
+    }
+
+    /// How many workers restore and read well from here.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        let cores = hal_linux::process::processors();
+        match self {
+            Self::Directory(_) => cores,
+            Self::Azure(store) => cores.max(store.parallel()).min(16),
+        }
+    }
+}
+
+/// What opened the vault.
+enum Opened {
+    Whole(Box<Vault>),
+    Ticket(Arc<Ticket>, Access),
+}
+
+/// An opened vault.
+pub struct Session {
+    opened: Opened,
+    place: Place,
+    known: Option<Known>,
+}
+
+impl Session {
+    /// Opens the vault with the key or ticket named.
+    pub fn open(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
+        Self::open_at(Place::of(&opening.vault, machine)?, opening, machine)
+    }
+
+    /// The same at its secondary.
+    pub fn open_secondary(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
+        Self::open_at(Place::of(&opening.vault, machine)?.secondary()?, opening, machine)
+    }
+
+    fn open_at(place: Place, opening: &Opening, machine: &Machine) -> Result<Self, Error> {
+        let passphrase = passphrase(opening.passphrase_file.as_deref())?;
+        let passphrase = passphrase.as_ref().map(|words| words.as_str());
+        if is_ticket(&opening.key_file) {
+            let ticket = Arc::new(Ticket::read(&opening.key_file, passphrase)?);
+            refuse_expired(&ticket, machine, &opening.key_file)?;
+            let access = Access {
+                store: place.store(),
+                vault: ticket.vault,
+                keys: Arc::clone(&ticket) as _,
+                clock: Arc::clone(&machine.clock),
+                entropy: Arc::clone(&machine.entropy),
+            };
+            return Ok(Self { opened: Opened::Ticket(ticket, access), place, known: None });
+        }
+        let key = KeyFile::read(&opening.key_file)?.open(passphrase)?;
+        let vault = open_whole(&place, &key, machine)?;
+        let known = remembered(&vault)?;
+        if let Some(known) = &known {
+            known.check_ring(vault.ring().version())?;
+        }
+        let mut session = Self { opened: Opened::Whole(Box::new(vault)), place, known };
+        session.note_ring();
+        Ok(session)
+    }
+
+    /// What operations on the vault are handed.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        match &self.opened {
+            Opened::Whole(vault) => vault.access(),
+            Opened::Ticket(_, access) => access.clone(),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The whole vault; a ticket opens less.
+    pub fn vault(&mut self) -> Result<&mut Vault, Error> {
+        match &mut self.opened {
+            Opened::Whole(vault) => Ok(vault),
+            Opened::Ticket(..) => {
+                Err(Error::misuse("ticket", "opens one point only, which this needs more than")
+                    .remedy("give --key-file the recovery key"))
+            }
+        }
+    }
+
+    /// What this machine knows of the vault.
+    #[must_use]
+    pub fn known(&self) -> Option<&Known> {
+        self.known.as_ref()
+    }
+
+    /// The servers that can be read, by name.
+    #[must_use]
+    pub fn servers(&self) -> Vec<(String, ServerId)> {
+        match &self.opened {
+            Opened::Whole(vault) => {
+                vault.servers().iter().map(|server| (server.name.clone(), server.id)).collect()
+            }
+            Opened::Ticket(ticket, _) => vec![(ticket.server_name.clone(), ticket.server)],
+        }
+    }
+
+    /// A server by its name.
+    pub fn server(&self, name: &str) -> Result<ServerId, Error> {
+        match &self.opened {
+            Opened::Whole(vault) => Ok(vault.server(name)?.id),
+            Opened::Ticket(ticket, _) if ticket.server_name == name => Ok(ticket.server),
+            Opened::Ticket(ticket, _) => {
+                Err(Error::misuse(format!("server {name}"), "is not what this ticket opens")
+                    .remedy(format!("it opens {}", ticket.server_name)))
+            }
+        }
+    }
+
+    /// A server's chain, after making sure that this machine never saw a newer one.
+    pub fn chain(&mut self, server: ServerId) -> Result<ChainView, Error> {
+        let view = read_chain(&self.access(), server)?;
+        self.check(&view)?;
+        self.note(&view);
+        Ok(view)
+    }
+
+    /// The same of what still stands, and what is wrong with it.
+    pub fn chain_leniently(
+        &mut self,
+        server: ServerId,
+    ) -> Result<(ChainView, Option<Error>), Error> {
+        let (view, mut problem) = read_chain_leniently(&self.access(), server)?;
+        if problem.is_none() {
+            problem = self.check(&view).err();
+        }
+        if problem.is_none() {
+            self.note(&view);
+        }
+        Ok((view, problem))
+    }
+
+    fn check(&self, view: &ChainView) -> Result<(), Error> {
+        let Some(known) = &self.known else { return Ok(()) };
+        let Some(head) = known.head(&view.server) else { return Ok(()) };
+        // Where the known slot still is, it must be the one that was seen, also when newer ones follow it.
+        let same = view.links.iter().find(|link| link.record.slot == head.slot);
+        let newest = view.links.last();
+        match same.or(newest) {
+            Some(link) if link.record.slot > head.slot => Ok(()),
+            Some(link) => known.check_head(&view.server, link.record.slot, &link.digest),
+            None => known.check_head(&view.server, 0, &pipeline::ids::Digest([0; 32])),
+        }
+    }
+
+    fn note(&mut self, view: &ChainView) {
+        if let Some(link) = view.links.last() {
+            let newest = view.points().next_back().and_then(point_of);
+            self.note_link(link, newest);
+        }
+    }
+
+    /// Remembers a link as the newest of its chain.
+    pub fn note_link(&mut self, link: &Link, point: Option<(pipeline::ids::PointId, u64)>) {
+        let head =
+            Head { server: link.record.server, slot: link.record.slot, digest: link.digest, point };
+        if let Some(known) = &mut self.known
+            && known.head(&head.server) != Some(&head)
+        {
+            known.note_head(head);
+            save(known);
+        }
+    }
+
+    /// Remembers the key ring's version.
+    pub fn note_ring(&mut self) {
+        if let (Some(known), Opened::Whole(vault)) = (&mut self.known, &self.opened) {
+            known.note_ring(vault.ring().version());
+        }
+    }
+}
+
+/// A point's identity and time, of a link that is one.
+#[must_use]
+pub fn point_of(link: &Link) -> Option<(pipeline::ids::PointId, u64)> {
+    link.record.point().map(|point| (point.id, point.started))
+}
+
+fn open_whole(place: &Place, key: &RecoveryKey, machine: &Machine) -> Result<Vault, Error> {
+    let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
+    Vault::open(place.store(), clock, entropy, key)
+}
+
+/// What this machine knows of the vault; nothing where it has no place to remember in.
+fn remembered(vault: &Vault) -> Result<Option<Known>, Error> {
+    let is_root = rustix::process::geteuid().is_root();
+    let variable = |name: &str| std::env::var_os(name);
+    let Some(folder) = known::folder(&variable, is_root) else {
+        log::info!("this machine has no folder to remember the vault in");
+        return Ok(None);
+    };
+    let (known, trouble) = Known::load(&folder, vault.id())?;
+    if let Some(trouble) = trouble {
+        log::warn!("{trouble}");
+    }
+    Ok(Some(known))
+}
+
+fn save(known: &mut Known) {
+    // Without it a rolled back vault goes unnoticed on this machine; that is no reason to fail a restore.
+    if let Err(error) = known.save() {
+        log::warn!(
+            "{error}; until this is mended, a vault that is rolled back goes unnoticed here"
+        );
+    }
+}
+
+/// Whether a key file is a ticket. A file that cannot be read is for the reader of keys to complain about.
+fn is_ticket(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(PEEK_BYTES).read_to_end(&mut start));
+    let text = String::from_utf8_lossy(&start);
+    let begin = text.lines().find(|line| line.trim_start().starts_with("-----BEGIN"));
+    read.is_ok() && begin.is_some_and(|line| line.to_ascii_uppercase().contains("TICKET"))
+}
+
+fn refuse_expired(ticket: &Ticket, machine: &Machine, path: &Path) -> Result<(), Error> {
+    match ticket.expires {
+        Some(expires) if expires <= machine.clock.now().0 => {
+            let what = format!("expired at {}", crate::report::Utc(expires));
+            Err(Error::misuse(format!("ticket {}", path.display()), what).remedy(
+                "have a new one made with `lifeboat vault ticket`, or check this machine's clock",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The passphrase of the file named, or of the environment.
+pub fn passphrase(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Error> {
+    let Some(path) = file else {
+        let set = std::env::var("LIFEBOAT_PASSPHRASE").ok().filter(|words| !words.is_empty());
+        return Ok(set.map(Zeroizing::new));
+    };
+    let name = format!("passphrase file {}", path.display());
+    let unreadable =
+        |error: std::io::Error| Error::misuse(&name, format!("cannot be read: {error}"));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut words = Zeroizing::new(String::with_capacity(4097));
+    file.take(PASSPHRASE_BYTES_MAX + 1).read_to_string(&mut words).map_err(unreadable)?;
+    let trimmed = words.trim_end_matches(['\n', '\r']);
+    if trimmed.is_empty() || words.len() as u64 > PASSPHRASE_BYTES_MAX {
+        let what = "holds no passphrase: one line of at most 4096 bytes";
+        return Err(Error::misuse(&name, what));
+    }
+    Ok(Some(Zeroizing::new(trimmed.to_owned())))
+}

@@ -1,0 +1,72 @@
+//! The verbs: each takes its part of the command line and ends.
+
+use core::sync::atomic::AtomicBool;
+use std::sync::Arc;
+
+use crate::cli::{CommandLine, VaultVerb, Verb};
+use crate::interrupt::{self, Meaning};
+use crate::progress::{Counters, Mode, Painter};
+use crate::report::{Ending, printable};
+use crate::session::Machine;
+
+/// The point that a command line means.
+mod choose;
+/// `vault create`
+mod create;
+/// `points`
+mod points;
+/// `protect`
+mod protect;
+/// `vault rekey`
+mod rekey;
+/// `restore`
+mod restore;
+/// `serve-nbd`
+mod serve_nbd;
+/// `verify`
+mod verify;
+
+/// What every verb is handed beside its own options.
+pub struct Context {
+    /// Clock and randomness.
+    pub machine: Machine,
+    /// Set when a signal asks to stop in order.
+    pub stop: Arc<AtomicBool>,
+    quiet: bool,
+}
+
+impl Context {
+    /// Counters that are shown until the painter is dropped.
+    fn progress(&self, label: &str, json: bool) -> (Arc<Counters>, Painter) {
+        let counters = Arc::new(Counters::default());
+        let mode = Mode::choose(self.quiet || json);
+        let painter = Painter::start(label, Arc::clone(&counters), mode);
+        (counters, painter)
+    }
+}
+
+/// What this machine calls itself, for whoever finds its traces in a vault.
+fn host_name() -> String {
+    printable(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+/// Does what the command line says.
+pub fn run(line: CommandLine) -> Ending {
+    let context = Context { machine: Machine::real(), stop: Arc::default(), quiet: line.quiet };
+    let (stop, stopped) = smol::channel::bounded(1);
+    interrupt::watch(match &line.verb {
+        Verb::Protect(_) | Verb::Restore(_) => Meaning::Ask(Arc::clone(&context.stop)),
+        Verb::ServeNbd(_) => Meaning::Tell(stop),
+        _ => Meaning::EndAtOnce,
+    });
+    match line.verb {
+        Verb::Vault(VaultVerb::Create(create)) => create::run(&create, &context),
+        Verb::Vault(VaultVerb::Rekey(rekey)) => rekey::run(rekey, &context),
+        Verb::Protect(protect) => protect::run(protect, &context),
+        Verb::Points(points) => points::run(&points, &context),
+        Verb::Restore(restore) => restore::run(&restore, &context),
+        Verb::ServeNbd(serve) => serve_nbd::run(serve, &stopped, &context),
+        Verb::Verify(verify) => verify::run(&verify, &context),
+        _ => Err(pipeline_vault::Error::misuse("this verb", "is not wired yet").into()),
+    }
+}

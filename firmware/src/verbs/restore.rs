@@ -1,0 +1,119 @@
+//! `restore`: a disk of a point onto a file or a device.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use hal::time::Clock;
+use pipeline_vault::Error;
+use pipeline_vault::frames::FrameReader;
+use pipeline_vault::record::Manifest;
+use pipeline_vault::restore::{Options, Restored, restore_disk};
+use serde::Serialize;
+
+use crate::cli::Restore;
+use crate::report::{Ending, Outcome, Size, Span, Utc, print, print_json};
+use crate::session::Session;
+use crate::target::Target;
+use crate::verbs::Context;
+use crate::verbs::choose::choose;
+
+/// Bytes of map pages and frame tables kept in memory.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The answer as JSON.
+#[derive(Serialize)]
+struct Answer<'a> {
+    server: &'a str,
+    point: String,
+    disk: &'a str,
+    to: String,
+    disk_bytes: u64,
+    written_bytes: u64,
+    fetched_bytes: u64,
+    same_blocks: u64,
+    unread_blocks: u64,
+    took_millis: u64,
+}
+
+pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
+    let machine = &context.machine;
+    let mut session = match restore.secondary {
+        true => Session::open_secondary(&restore.opening, machine)?,
+        false => Session::open(&restore.opening, machine)?,
+    };
+    let found = choose(&mut session, &restore.chosen)?;
+    let disk = found.disk(&restore.chosen.disk)?;
+    let target = Target::open(&restore.to, restore.confirm.as_deref(), disk.bytes)?;
+    let access = session.access();
+    let frames = FrameReader::new(&access, found.server, &found.upkeep, CACHE_BYTES)?;
+    let options = Options {
+        workers: session.place().readers(),
+        compare: target.compare(),
+        accept_unread: restore.accept_unread,
+        stop: Arc::clone(&context.stop),
+    };
+    let began = machine.clock.monotonic_nanos();
+    let name = restore.to.display().to_string();
+    let label = format!("restore {}", restore.chosen.disk);
+    let (counters, painter) = context.progress(&label, restore.json);
+    let done = restore_disk(&frames, disk, target.disk()?, &name, &options, &*counters);
+    painter.finish(done.is_ok());
+    let restored = match done {
+        Ok(restored) => {
+            target.finish()?;
+            restored
+        }
+        Err(error) => return Err(target.give_up(error).into()),
+    };
+    let took = took(&*machine.clock, began);
+    say(restore, found.point(), &restored, took)?;
+    Ok(ending(restore, &restored))
+}
+
+fn took(clock: &dyn Clock, began: u64) -> Duration {
+    Duration::from_nanos(clock.monotonic_nanos().saturating_sub(began))
+}
+
+fn say(
+    restore: &Restore,
+    point: &Manifest,
+    restored: &Restored,
+    took: Duration,
+) -> Result<(), Error> {
+    if restore.json {
+        return print_json(&Answer {
+            server: &restore.chosen.server,
+            point: point.id.to_string(),
+            disk: &restore.chosen.disk,
+            to: restore.to.display().to_string(),
+            disk_bytes: restored.disk_bytes,
+            written_bytes: restored.written_bytes,
+            fetched_bytes: restored.fetched_bytes,
+            same_blocks: restored.same_blocks,
+            unread_blocks: restored.unread_blocks,
+            took_millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+    print(&format!(
+        "Restored {} of {} as it was at {} (point {}) to {}: {} written, {} fetched, {}.\n",
+        restore.chosen.disk,
+        restore.chosen.server,
+        Utc(point.started),
+        point.id,
+        restore.to.display(),
+        Size(restored.written_bytes),
+        Size(restored.fetched_bytes),
+        Span(took),
+    ))
+}
+
+fn ending(restore: &Restore, restored: &Restored) -> Outcome {
+    if restored.unread_blocks == 0 {
+        return Outcome::Done;
+    }
+    Outcome::Incomplete(format!(
+        "{}: {} blocks are missing that could not be read when the point was made; they are as the target had them",
+        restore.to.display(),
+        restored.unread_blocks
+    ))
+}

@@ -111,6 +111,7 @@ pub struct FaultProxy {
 struct State {
     rules: Vec<Rule>,
     seen: Vec<Seen>,
+    connections: usize,
     random: u64,
 }
 
@@ -143,6 +144,11 @@ impl FaultProxy {
     /// The requests that came by since the rules were set.
     pub fn seen(&self) -> Vec<Seen> {
         self.lock().seen.clone()
+    }
+
+    /// How many connections clients have made.
+    pub fn connections(&self) -> usize {
+        self.lock().connections
     }
 
     /// How many requests met this fate since the rules were set.
@@ -216,6 +222,7 @@ struct Forwarder {
 
 impl Handler for Forwarder {
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).connections += 1;
         let mut writer = stream.try_clone()?;
         let mut reader = BufReader::new(stream);
         let mut upstream: Option<BufReader<TcpStream>> = None;

@@ -289,6 +289,23 @@ fn nobody_at_the_endpoint_is_said_plainly() {
     says(&error, &[&authority, "refuses the connection", "firewall"]);
 }
 
+#[test]
+fn connections_are_kept_from_request_to_request() {
+    let (_azurite, proxy, store) = bed(options());
+    let bytes = body(200_000, 9);
+    let before = proxy.connections();
+    for number in 0..20 {
+        let name = format!("kept-{number}");
+        assert_eq!(store.create(&name, &bytes), Ok(Created::New));
+        store.read(&name, 100, &mut [0; 5000]).unwrap();
+        store.read_all(&name, 200_000).unwrap();
+        assert!(store.facts(&name).unwrap().is_some());
+        store.list("kept", None, 5).unwrap();
+    }
+    let made = proxy.connections() - before;
+    assert!(made <= 3, "{made} connections for 100 requests in a row");
+}
+
 /// A store before a server that answers everything with the same bytes.
 fn liar(reply: Vec<u8>) -> (Server, AzureStore) {
     let server = Server::start(Answers(move |_: &_| reply.clone())).unwrap();

@@ -258,6 +258,62 @@ fn signatures_that_allow_too_little_or_ended_say_so() {
     says(&ended, &["the shared access signature ended at 20", "AZURE_STORAGE_SAS_TOKEN"]);
 }
 
+/// Every line that anybody logs, at every level that is compiled in.
+struct Lines(std::sync::Mutex<String>);
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("{} {}\n", record.target(), record.args());
+        self.0.lock().expect("no test panics while logging").push_str(&line);
+    }
+
+    fn flush(&self) {}
+}
+
+static LINES: Lines = Lines(std::sync::Mutex::new(String::new()));
+
+#[test]
+fn no_secret_is_logged_at_any_level() {
+    log::set_logger(&LINES).expect("the only logger of this test");
+    log::set_max_level(log::LevelFilter::Trace);
+    let bed = Bed::new();
+    let signer = SharedKey::new(ACCOUNT, &Secret::new(KEY)).expect("a key");
+    let terms = Terms {
+        permissions: "rcl".to_owned(),
+        expiry: "2099-01-01T00:00:00Z".to_owned(),
+        version: "2024-11-04".to_owned(),
+        ..Terms::default()
+    };
+    let token = service(&signer, &terms, Resource::Container { container: "logged" });
+    let token = token.expect("a token");
+    let query = token.query().expose().to_owned();
+    let signature = query.split("sig=").nth(1).expect("a signature").to_owned();
+    let proxy = ConnectProxy::start("bGlmZTpib2F0").expect("a proxy");
+    let key = Credentials::shared_key(ACCOUNT, &Secret::new(KEY)).expect("a key");
+    for credentials in [key, bed.by_secret(), Credentials::Sas(token)] {
+        let mut options = bed.options();
+        let url = format!("http://life:boat@{}", proxy.authority());
+        options.transport.proxy = ProxyChoice::explicit(&url).expect("a proxy");
+        let address = bed.address("logged");
+        let store = AzureStore::open(&address, credentials, options).expect("a store");
+        let outcome = store.prepare().and_then(|()| store.create("vault", b"x").map(drop));
+        outcome.expect("it works");
+        let missing = store.read_all("missing", 10).expect_err("missing");
+        log::error!("{missing} {store:?}");
+    }
+    let logged = LINES.0.lock().expect("no test panics while logging").clone();
+    assert!(logged.lines().count() > 20, "something was logged: {logged}");
+    for secret in
+        [KEY, &signature, CLIENT_SECRET, "Bearer", "SharedKey dev", "bGlmZTpib2F0", "boat@"]
+    {
+        assert!(!logged.contains(secret), "«{secret}» is in the log:\n{logged}");
+    }
+}
+
 #[test]
 fn leases_and_tiers_do_what_azure_does() {
     let azurite = Azurite::start().expect("Azurite starts");

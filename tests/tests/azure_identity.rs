@@ -12,6 +12,7 @@ use pipeline_azure::request::lease::LeaseTerm;
 use pipeline_azure::retry::RetryPolicy;
 use pipeline_azure::sas::make::{Resource, Terms, service};
 use pipeline_azure::sign::SharedKey;
+use pipeline_azure::transport::TransportOptions;
 use pipeline_azure::transport::proxy::ProxyChoice;
 use pipeline_azure::{AzureAddress, AzureOptions, AzureStore, Credentials, Secret};
 use pipeline_vault::store::{BlobStore as _, Created, Tier};
@@ -74,16 +75,18 @@ impl Bed {
 
 /// Quick to give up, and never through a proxy that the environment names.
 fn quick() -> AzureOptions {
-    let mut options = AzureOptions::default();
-    options.retry = RetryPolicy {
+    let retry = RetryPolicy {
         attempts_max: 3,
         total: Duration::from_secs(10),
         first_wait: Duration::from_millis(10),
         wait_max: Duration::from_millis(50),
     };
-    options.transport.proxy = ProxyChoice::Never;
-    options.transport.connect = Duration::from_secs(5);
-    options
+    let transport = TransportOptions {
+        proxy: ProxyChoice::Never,
+        connect: Duration::from_secs(5),
+        ..TransportOptions::default()
+    };
+    AzureOptions { retry, transport, ..AzureOptions::default() }
 }
 
 fn says(error: &Error, words: &[&str]) {

@@ -1,5 +1,6 @@
 //! Certificates for one test: a CA of its own, a server's certificate by it, and a client's for an identity.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,72 +17,26 @@ impl Certificates {
     /// Makes them all, the server's for these names besides loopback's.
     pub fn make(names: &[&str]) -> Result<Self, String> {
         let made = Self { folder: Scratch::new("certificates")? };
-        made.openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=Lifeboat tests",
-            "-addext",
-            "keyUsage=critical,keyCertSign",
-            "-keyout",
-            "ca.key",
-            "-out",
-            "ca.pem",
-        ])?;
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<String>>();
+        let openssl = |text: &str| made.openssl(&words(text)).map(drop);
+        openssl(
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=lifeboat-tests \
+             -addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem",
+        )?;
         let mut extensions = "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\n\
             subjectAltName=DNS:localhost,IP:127.0.0.1"
             .to_owned();
         names.iter().for_each(|name| extensions.push_str(&format!(",DNS:{name}")));
         fs::write(made.path("server.ext"), extensions).map_err(|error| error.to_string())?;
-        made.openssl(&[
-            "req",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-subj",
-            "/CN=server",
-            "-keyout",
-            "server.key",
-            "-out",
-            "server.csr",
-        ])?;
-        made.openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            "server.csr",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            "server.ext",
-            "-out",
-            "server.pem",
-        ])?;
-        made.openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=client",
-            "-keyout",
-            "client.key",
-            "-out",
-            "client.crt",
-        ])?;
+        openssl("req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr")?;
+        openssl(
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+             -extfile server.ext -out server.pem",
+        )?;
+        openssl(
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=client \
+             -keyout client.key -out client.crt",
+        )?;
         let read = |name: &str| fs::read(made.path(name)).map_err(|error| error.to_string());
         let both = [read("client.key")?, read("client.crt")?].concat();
         fs::write(made.path("client.pem"), both).map_err(|error| error.to_string())?;
@@ -137,7 +92,7 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
-    fn openssl(&self, arguments: &[&str]) -> Result<String, String> {
+    fn openssl<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String, String> {
         run(Command::new("openssl").args(arguments).current_dir(self.folder.path()))
     }
 }

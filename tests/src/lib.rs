@@ -2,7 +2,11 @@
 
 /// Azurite, installed once and started per test.
 pub mod azurite;
+/// Runs the program with a deadline and looks at how it ended.
+pub mod cli;
 /// A TCP proxy that is only far away.
 pub mod delay_line;
 /// A proxy that makes requests fail by rules.
 pub mod fault_proxy;
+/// The program `lifeboat` as a person or a script runs it.
+pub mod program;

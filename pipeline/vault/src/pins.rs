@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use core::time::Duration;
 
 use pipeline::ids::{PointId, ServerId};
 use serde::{Deserialize, Serialize};

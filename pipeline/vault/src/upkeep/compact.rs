@@ -82,7 +82,7 @@ impl Session<'_> {
         }
         for from in carried.origins() {
             let holders = old.get(&from).cloned().unwrap_or_else(|| vec![from]);
-            let mut into = carried.into_of(&from);
+            let mut into = carried.holders_of(&from);
             into.extend(holders.into_iter().filter(|holder| !gone.contains(holder)));
             relocations.insert(from, into);
         }

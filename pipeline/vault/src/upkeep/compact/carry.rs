@@ -71,7 +71,7 @@ impl Carried {
     }
 
     /// The new segments that hold frames of one, in ascending order of the ordinals.
-    pub(super) fn into_of(&self, from: &SegmentId) -> Vec<SegmentId> {
+    pub(super) fn holders_of(&self, from: &SegmentId) -> Vec<SegmentId> {
         let Some(places) = self.places.get(from) else { return Vec::new() };
         let mut into: Vec<(u32, SegmentId)> =
             places.iter().map(|(into, first)| (*first, *into)).collect();

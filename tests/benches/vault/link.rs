@@ -1,0 +1,49 @@
+//! A vault 150 ms away: the same point to the same Azurite, with and without the delay line between.
+//!
+//! Azurite is the slowest part; what counts is the ratio of the two, not the rate.
+
+use core::time::Duration;
+use std::process::Command;
+
+use tests::azurite::{ACCOUNT, Azurite, KEY};
+use tests::delay_line::{DelayLine, Distance};
+
+use crate::ours::Vault;
+use crate::run::{Bench, median, run};
+
+/// Bytes of the image that are protected: enough for many segments, little enough for Azurite.
+const PART_MIB: u64 = 768;
+
+/// Prints both rates and their ratio.
+pub(crate) fn measure(bench: &Bench) -> Result<(), String> {
+    let azurite = Azurite::start()?;
+    let upstream = azurite.authority().parse().map_err(|error| format!("{error}"))?;
+    let one_way = Duration::from_millis(75);
+    let far = DelayLine::start(upstream, Distance { one_way, ..Distance::default() })
+        .map_err(|error| error.to_string())?;
+    let part = bench.fresh("part").join("disk.img");
+    let mib = PART_MIB.min(bench.image_bytes >> 20);
+    let mut dd = Command::new("dd");
+    dd.args(["bs=1M", &format!("count={mib}"), "status=none"]);
+    run(dd.arg(format!("if={}", bench.image.display())).arg(format!("of={}", part.display())))?;
+    let (mut near_times, mut far_times) = (Vec::new(), Vec::new());
+    for round in 0..bench.rounds {
+        let seconds = |authority: &str, container: &str| -> Result<f64, String> {
+            let place = format!(
+                "azure://{ACCOUNT}/{container}{round}?endpoint=http://{authority}/{ACCOUNT}"
+            );
+            let key = ("AZURE_STORAGE_KEY".to_owned(), KEY.to_owned());
+            let vault = Vault::create(place, &bench.fresh(container), vec![key])?;
+            let (cost, _) = vault.protect(&part, None, &["--level", "1"])?;
+            Ok(cost.wall.as_secs_f64())
+        };
+        near_times.push(seconds(&azurite.authority(), "near")?);
+        far_times.push(seconds(&far.address().to_string(), "far")?);
+    }
+    let (near, far) = (median(near_times), median(far_times));
+    println!(
+        "| 150 ms round trip | {mib} MiB in {far:.1} s, {near:.1} s without | {:.0} % of the rate without |",
+        100.0 * near / far
+    );
+    Ok(())
+}

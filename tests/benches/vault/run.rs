@@ -1,0 +1,117 @@
+//! Where the benchmark keeps things, how it runs a program and what that costs.
+
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// The place of one benchmark run, removed at its end.
+pub(crate) struct Bench {
+    /// In tmpfs: vaults, repositories, targets.
+    pub(crate) folder: PathBuf,
+    /// The disk image.
+    pub(crate) image: PathBuf,
+    pub(crate) image_bytes: u64,
+    pub(crate) rounds: usize,
+}
+
+/// What one program run cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    pub(crate) wall: Duration,
+    /// Peak resident memory, as the kernel's VmHWM was last seen.
+    pub(crate) peak_kib: u64,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let base = std::env::var_os("LIFEBOAT_BENCH_DIR").unwrap_or_else(|| "/dev/shm".into());
+        let folder = PathBuf::from(base).join(format!("lifeboat-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("the benchmark's folder can be made");
+        let number = |name: &str, default: u64| {
+            std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+        };
+        let image_bytes = number("LIFEBOAT_BENCH_MIB", 3072) << 20;
+        let rounds = usize::try_from(number("LIFEBOAT_BENCH_ROUNDS", 3)).expect("a few rounds");
+        let image = crate::image::prepared(image_bytes);
+        Self { folder, image, image_bytes, rounds: rounds.max(1) }
+    }
+
+    /// Date, processor and cores: what the figures hold for.
+    pub(crate) fn machine(&self) -> String {
+        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = info.lines().find(|line| line.starts_with("model name"));
+        let model = model.and_then(|line| line.split_once(": ")).map_or("unknown", |pair| pair.1);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let date = Command::new("date").arg("-u").arg("+%F").output().map(|output| output.stdout);
+        let date = String::from_utf8(date.unwrap_or_default()).unwrap_or_default();
+        format!("{}: {model}, {cores} cores, image {} MiB", date.trim(), self.image_bytes >> 20)
+    }
+
+    /// An empty folder in the benchmark's place.
+    pub(crate) fn fresh(&self, name: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a folder in the benchmark's place");
+        path
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Runs a program to its end; its output is shown only when it fails.
+pub(crate) fn run(command: &mut Command) -> Result<Cost, String> {
+    run_for_output(command).map(|(cost, _)| cost)
+}
+
+/// Runs a program to its end and gives what it wrote to standard output.
+pub(crate) fn run_for_output(command: &mut Command) -> Result<(Cost, String), String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let begun = Instant::now();
+    let child = command.spawn().map_err(|error| format!("{command:?} does not start: {error}"))?;
+    let status = format!("/proc/{}/status", child.id());
+    let watcher = std::thread::spawn(move || {
+        let mut peak = 0;
+        while let Some(now) = peak_of(Path::new(&status)) {
+            peak = now.max(peak);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        peak
+    });
+    let output = child.wait_with_output().map_err(|error| format!("{command:?}: {error}"))?;
+    let wall = begun.elapsed();
+    let peak_kib = watcher.join().unwrap_or(0);
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("{command:?} ended with {}: {said}", output.status));
+    }
+    Ok((Cost { wall, peak_kib }, String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// The peak so far; `None` once the program is gone.
+fn peak_of(status: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(status).ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The median of durations, in seconds.
+pub(crate) fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Bytes of all files below a folder.
+pub(crate) fn bytes_below(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(facts) if facts.is_dir() => bytes_below(&entry.path()),
+        Ok(facts) => facts.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}

@@ -10,3 +10,5 @@ pub mod delay_line;
 pub mod fault_proxy;
 /// The program `lifeboat` as a person or a script runs it.
 pub mod program;
+/// The vault's protocol as an abstract machine small enough to try every interleaving of it.
+pub mod model;

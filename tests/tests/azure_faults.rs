@@ -95,7 +95,8 @@ fn passing_faults_are_survived_by_every_call() {
         assert_eq!(store.list(&name, None, 10).unwrap().objects.len(), 1, "{action:?}");
         proxy.set_rules(twice("DELETE"));
         assert_eq!(store.delete(core::slice::from_ref(&name)), [Ok(true)], "{action:?}");
-        assert_eq!(proxy.seen().len(), 3, "{action:?}: two faults, then one that went through");
+        let tries = if matches!(action, Action::Delay(_)) { 1 } else { 3 };
+        assert_eq!(proxy.seen().len(), tries, "{action:?}: who is only late is not asked again");
     }
 }
 

@@ -1,8 +1,11 @@
 //! The command line: its verbs, their options, and help good enough to need no manual.
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
     CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, REKEY, RESTORE, SERVE, TICKET, VERIFY,
@@ -234,6 +237,10 @@ pub struct Ticket {
     #[arg(long, value_name = "latest|ID", default_value = "latest")]
     pub point: PointChoice,
 
+    /// After this time the ticket is refused (30d, 12h)
+    #[arg(long, value_name = "TIME", value_parser = length_of_time)]
+    pub expires: Option<Duration>,
+
     /// Write the ticket to this new file instead of printing it
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -375,8 +382,8 @@ pub struct Prune {
     pub opening: Opening,
 
     /// What to keep: all of the last hours or days, then one an hour, a day, a week, a month for as long
-    #[arg(long, value_name = "POLICY")]
-    pub keep: String,
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    pub keep: Policy,
 
     /// Only this server's points
     #[arg(long, value_name = "NAME", value_parser = server_name)]
@@ -391,8 +398,8 @@ pub struct Prune {
     pub confirm: bool,
 
     /// How long after it was condemned an object is deleted
-    #[arg(long, value_name = "TIME", default_value = "24h")]
-    pub grace: String,
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = length_of_time)]
+    pub grace: Duration,
 
     /// Print the result as JSON
     #[arg(long)]
@@ -460,6 +467,27 @@ fn level(text: &str) -> Result<i32, String> {
         Ok(level) if (-7..=19).contains(&level) && level != 0 => Ok(level),
         _ => Err("give a level from -7 to 19, but not 0".to_owned()),
     }
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    Policy::parse(text).map_err(|error| error.to_string())
+}
+
+/// A whole number of s, min, h or d.
+fn length_of_time(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, unit) = text.split_at(digits);
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("give a number and s, min, h or d".to_owned()),
+    };
+    let count: u64 = count.parse().map_err(|_| "give a number and s, min, h or d".to_owned())?;
+    let longest = 1000 * 366 * 86_400;
+    let seconds = count.checked_mul(seconds).filter(|&seconds| seconds <= longest);
+    seconds.map(Duration::from_secs).ok_or_else(|| "is longer than a thousand years".to_owned())
 }
 
 fn server_name(text: &str) -> Result<String, String> {

@@ -12,13 +12,14 @@ use pipeline_azure::store::{AzureOptions, AzureStore};
 use pipeline_azure::transport::TransportOptions;
 use pipeline_vault::Error;
 use pipeline_vault::access::Access;
-use pipeline_vault::chain::Link;
+use pipeline_vault::expect;
 use pipeline_vault::keys::key_file::KeyFile;
 use pipeline_vault::keys::recovery_key::RecoveryKey;
 use pipeline_vault::keys::ticket::Ticket;
 use pipeline_vault::points::{ChainView, read_chain, read_chain_leniently};
 use pipeline_vault::store::BlobStore;
 use pipeline_vault::store::directory::DirectoryStore;
+use pipeline_vault::tickets;
 use pipeline_vault::vault::Vault;
 use pipeline_vault::vault::known::{self, Head, Known};
 use zeroize::Zeroizing;
@@ -107,7 +108,7 @@ impl Place {
 /// What opened the vault.
 enum Opened {
     Whole(Box<Vault>),
-    Ticket(Arc<Ticket>, Access),
+    Ticket(Box<Ticket>, Access),
 }
 
 /// An opened vault.
@@ -132,15 +133,9 @@ impl Session {
         let passphrase = passphrase(opening.passphrase_file.as_deref())?;
         let passphrase = passphrase.as_ref().map(|words| words.as_str());
         if is_ticket(&opening.key_file) {
-            let ticket = Arc::new(Ticket::read(&opening.key_file, passphrase)?);
-            refuse_expired(&ticket, machine, &opening.key_file)?;
-            let access = Access {
-                store: place.store(),
-                vault: ticket.vault,
-                keys: Arc::clone(&ticket) as _,
-                clock: Arc::clone(&machine.clock),
-                entropy: Arc::clone(&machine.entropy),
-            };
+            let ticket = Box::new(Ticket::read(&opening.key_file, passphrase)?);
+            let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
+            let access = tickets::access((*ticket).clone(), place.store(), clock, entropy)?;
             return Ok(Self { opened: Opened::Ticket(ticket, access), place, known: None });
         }
         let key = KeyFile::read(&opening.key_file)?.open(passphrase)?;
@@ -209,8 +204,17 @@ impl Session {
         }
     }
 
-    /// A server's chain, after making sure that this machine never saw a newer one.
+    /// Whether only one point is open to this session.
+    #[must_use]
+    pub fn has_ticket(&self) -> bool {
+        matches!(self.opened, Opened::Ticket(..))
+    }
+
+    /// A server's chain, after making sure that this machine never saw a newer one. With a ticket, its point alone.
     pub fn chain(&mut self, server: ServerId) -> Result<ChainView, Error> {
+        if let Opened::Ticket(ticket, access) = &self.opened {
+            return tickets::read_point(access, ticket);
+        }
         let view = read_chain(&self.access(), server)?;
         self.check(&view)?;
         self.note(&view);
@@ -222,6 +226,9 @@ impl Session {
         &mut self,
         server: ServerId,
     ) -> Result<(ChainView, Option<Error>), Error> {
+        if let Opened::Ticket(ticket, access) = &self.opened {
+            return Ok((tickets::read_point(access, ticket)?, None));
+        }
         let (view, mut problem) = read_chain_leniently(&self.access(), server)?;
         if problem.is_none() {
             problem = self.check(&view).err();
@@ -233,29 +240,19 @@ impl Session {
     }
 
     fn check(&self, view: &ChainView) -> Result<(), Error> {
-        let Some(known) = &self.known else { return Ok(()) };
-        let Some(head) = known.head(&view.server) else { return Ok(()) };
-        // Where the known slot still is, it must be the one that was seen, also when newer ones follow it.
-        let same = view.links.iter().find(|link| link.record.slot == head.slot);
-        let newest = view.links.last();
-        match same.or(newest) {
-            Some(link) if link.record.slot > head.slot => Ok(()),
-            Some(link) => known.check_head(&view.server, link.record.slot, &link.digest),
-            None => known.check_head(&view.server, 0, &pipeline::ids::Digest([0; 32])),
+        match self.known.as_ref().and_then(|known| known.head(&view.server)) {
+            Some(head) => expect::head(view, &head.into()),
+            None => Ok(()),
         }
     }
 
     fn note(&mut self, view: &ChainView) {
-        if let Some(link) = view.links.last() {
-            let newest = view.points().next_back().and_then(point_of);
-            self.note_link(link, newest);
+        if let Some(head) = expect::head_of(view) {
+            self.note_head(head);
         }
     }
 
-    /// Remembers a link as the newest of its chain.
-    pub fn note_link(&mut self, link: &Link, point: Option<(pipeline::ids::PointId, u64)>) {
-        let head =
-            Head { server: link.record.server, slot: link.record.slot, digest: link.digest, point };
+    fn note_head(&mut self, head: Head) {
         if let Some(known) = &mut self.known
             && known.head(&head.server) != Some(&head)
         {
@@ -270,12 +267,6 @@ impl Session {
             known.note_ring(vault.ring().version());
         }
     }
-}
-
-/// A point's identity and time, of a link that is one.
-#[must_use]
-pub fn point_of(link: &Link) -> Option<(pipeline::ids::PointId, u64)> {
-    link.record.point().map(|point| (point.id, point.started))
 }
 
 fn open_whole(place: &Place, key: &RecoveryKey, machine: &Machine) -> Result<Vault, Error> {
@@ -315,18 +306,6 @@ fn is_ticket(path: &Path) -> bool {
     let text = String::from_utf8_lossy(&start);
     let begin = text.lines().find(|line| line.trim_start().starts_with("-----BEGIN"));
     read.is_ok() && begin.is_some_and(|line| line.to_ascii_uppercase().contains("TICKET"))
-}
-
-fn refuse_expired(ticket: &Ticket, machine: &Machine, path: &Path) -> Result<(), Error> {
-    match ticket.expires {
-        Some(expires) if expires <= machine.clock.now().0 => {
-            let what = format!("expired at {}", crate::report::Utc(expires));
-            Err(Error::misuse(format!("ticket {}", path.display()), what).remedy(
-                "have a new one made with `lifeboat vault ticket`, or check this machine's clock",
-            ))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The passphrase of the file named, or of the environment.

@@ -13,16 +13,24 @@ use crate::session::Machine;
 mod choose;
 /// `vault create`
 mod create;
+/// `vault info`
+mod info;
+/// `vault kit`
+mod kit;
 /// `points`
 mod points;
 /// `protect`
 mod protect;
+/// `prune`
+mod prune;
 /// `vault rekey`
 mod rekey;
 /// `restore`
 mod restore;
 /// `serve-nbd`
 mod serve_nbd;
+/// `vault ticket`
+mod ticket;
 /// `verify`
 mod verify;
 
@@ -67,6 +75,9 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Restore(restore) => restore::run(&restore, &context),
         Verb::ServeNbd(serve) => serve_nbd::run(serve, &stopped, &context),
         Verb::Verify(verify) => verify::run(&verify, &context),
-        _ => Err(pipeline_vault::Error::misuse("this verb", "is not wired yet").into()),
+        Verb::Prune(prune) => prune::run(&prune, &context),
+        Verb::Vault(VaultVerb::Info(info)) => info::run(info, &context),
+        Verb::Vault(VaultVerb::Kit(kit)) => kit::run(kit, &context),
+        Verb::Vault(VaultVerb::Ticket(ticket)) => ticket::run(ticket, &context),
     }
 }

@@ -3,9 +3,14 @@
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_vault::chain::Link;
+use pipeline_vault::expect;
 use pipeline_vault::pins::{Pin, pin_and_check};
-use pipeline_vault::points::ChainView;
+use pipeline_vault::points::{ChainView, read_chain_leniently};
 use pipeline_vault::record::{DiskState, Manifest, Upkeep};
+
+use pipeline_vault::secondary::newest_complete_point;
+use pipeline_vault::verify::{self, Depth};
+use pipeline_vault::writer::Silent;
 
 use crate::cli::{Chosen, PointChoice};
 use crate::session::Session;
@@ -38,38 +43,74 @@ impl Found {
 pub(super) fn choose(session: &mut Session, chosen: &Chosen) -> Result<Found, Error> {
     let server = session.server(&chosen.server)?;
     let view = session.chain(server)?;
-    if let Some(expected) = &chosen.expect_point {
-        expect(&view, expected)?;
+    expect_point(&view, chosen)?;
+    let link = find(&view, chosen)?;
+    if session.has_ticket() {
+        // A ticket opens no more than its point, and may not write.
+        return Ok(Found { server, link: link.clone(), upkeep: view.upkeep, _pin: None });
     }
-    let text = match &chosen.point {
-        PointChoice::Latest => "latest",
-        PointChoice::Id(id) => id,
-    };
-    let slot = view.find(text).map_err(|error| name_server(error, &chosen.server))?.record.slot;
     let reader = format!("{} {}", crate::verbs::host_name(), std::process::id());
-    let pinned = pin_and_check(&session.access(), server, slot, &reader)?;
+    let pinned = pin_and_check(&session.access(), server, link.record.slot, &reader)?;
     if let Some(reason) = pinned.unpinned {
         log::info!("the point is not pinned: {reason}");
     }
     Ok(Found { server, link: pinned.point, upkeep: pinned.upkeep, _pin: pinned.pin })
 }
 
+/// The same on a copy without order: the newest point that is there whole, or what still stands of the one named.
+pub(super) fn choose_on_secondary(session: &mut Session, chosen: &Chosen) -> Result<Found, Error> {
+    let server = session.server(&chosen.server)?;
+    let access = session.access();
+    if chosen.point != PointChoice::Latest || chosen.expect_point.is_some() {
+        let (view, problem) = read_chain_leniently(&access, server)?;
+        if let Some(problem) = problem {
+            log::warn!("the secondary is incomplete: {problem}");
+        }
+        expect_point(&view, chosen)?;
+        if chosen.point != PointChoice::Latest {
+            let link = find(&view, chosen)?.clone();
+            return Ok(Found { server, link, upkeep: view.upkeep, _pin: None });
+        }
+    }
+    let options = verify::Options::new(Depth::Shallow);
+    let found = newest_complete_point(&access, server, &options, &Silent)?;
+    for passed in &found.passed_over {
+        log::warn!("a newer point is not whole on the secondary: {}", passed.why);
+    }
+    found.notes.iter().for_each(|note| log::info!("{note}"));
+    Ok(Found { server, link: found.point, upkeep: found.view.upkeep, _pin: None })
+}
+
+fn find<'a>(view: &'a ChainView, chosen: &Chosen) -> Result<&'a Link, Error> {
+    find_point(view, &chosen.point, &chosen.server)
+}
+
+/// The point of a chain that a person means; errors call the server by its name.
+pub(super) fn find_point<'a>(
+    view: &'a ChainView,
+    point: &PointChoice,
+    server: &str,
+) -> Result<&'a Link, Error> {
+    let text = match point {
+        PointChoice::Latest => "latest",
+        PointChoice::Id(id) => id,
+    };
+    view.find(text).map_err(|error| name_server(error, server))
+}
+
+fn expect_point(view: &ChainView, chosen: &Chosen) -> Result<(), Error> {
+    match &chosen.expect_point {
+        Some(expected) => expect::point(view, expected)
+            .map(drop)
+            .map_err(|error| name_server(error, &chosen.server)),
+        None => Ok(()),
+    }
+}
+
 /// The chain calls a server by its identity; a person knows its name.
-fn name_server(mut error: Error, name: &str) -> Error {
+pub(super) fn name_server(mut error: Error, name: &str) -> Error {
     if error.object.starts_with("server ") {
         error.object = format!("server {name}");
     }
     error
-}
-
-/// Fails unless the chain has this point: somebody outside the vault saw it.
-pub(super) fn expect(view: &ChainView, expected: &str) -> Result<(), Error> {
-    match view.find(expected) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::corrupt(
-            format!("point {expected}"),
-            "is expected but not in the vault: the vault was rolled back to an older copy, or the point was pruned",
-        )
-        .remedy("find out which; without --expect-point the vault's own newest point counts")),
-    }
 }

@@ -11,7 +11,6 @@ use hal_linux::{Direct, LinuxDisk, OpenOptions, facts_of};
 use pipeline::compress::Codec;
 use pipeline::flow::LevelPolicy;
 use pipeline_vault::Error;
-use pipeline_vault::chain::Chain;
 use pipeline_vault::record::{Consistency, KnownHead};
 use pipeline_vault::writer::{self, DiskJob, Options};
 use serde::Serialize;
@@ -21,7 +20,7 @@ use crate::cli::{CodecChoice, Protect};
 use crate::disk_argument::{DiskArgument, refuse_duplicates};
 use crate::disk_facts::{disk_error, identity, is_written_to};
 use crate::report::{Ending, Failure, Outcome, Size, Span, print, print_json};
-use crate::session::{Session, point_of};
+use crate::session::Session;
 use crate::verbs::{Context, host_name};
 
 /// Ranges of one disk that are handed over; more are joined with what lies between them, which is then read too.
@@ -87,10 +86,8 @@ pub(super) fn run(protect: Protect, context: &Context) -> Ending {
     let made = writer::protect(&access, server, jobs, &options, &*counters);
     painter.finish(made.is_ok());
     let made = made?;
-    let chain = Chain::open(&access, server)?;
-    if let Some(link) = chain.head() {
-        session.note_link(link, point_of(link));
-    }
+    // What this machine has just made is what a later rollback is measured by.
+    session.chain(server)?;
     say(&protect, &made, disks, options.consistency)?;
     Ok(ending(&made))
 }
@@ -158,11 +155,6 @@ fn options(
     let defaults = Options::default();
     let fuzzy = opened.iter().any(|disk| disk.written_to);
     let heads = session.known().map(|known| known.heads().to_vec()).unwrap_or_default();
-    let head = |head: pipeline_vault::vault::known::Head| KnownHead {
-        server: head.server,
-        slot: head.slot,
-        digest: head.digest,
-    };
     Ok(Options {
         consistency: if fuzzy { Consistency::Fuzzy } else { Consistency::Crash },
         codec: match protect.codec {
@@ -173,7 +165,7 @@ fn options(
         levels: protect.level.map_or(defaults.levels, LevelPolicy::Fixed),
         workers: protect.workers.map_or(defaults.workers, usize::from),
         host: format!("{} {}", host_name(), std::process::id()),
-        heads: heads.into_iter().map(head).collect(),
+        heads: heads.iter().map(KnownHead::from).collect(),
         ring_version: session.vault()?.ring().version(),
         stop: Arc::clone(&context.stop),
         ..defaults

@@ -15,7 +15,7 @@ use crate::report::{Ending, Outcome, Size, Span, Utc, print, print_json};
 use crate::session::Session;
 use crate::target::Target;
 use crate::verbs::Context;
-use crate::verbs::choose::choose;
+use crate::verbs::choose::{choose, choose_on_secondary};
 
 /// Bytes of map pages and frame tables kept in memory.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -37,11 +37,15 @@ struct Answer<'a> {
 
 pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
     let machine = &context.machine;
-    let mut session = match restore.secondary {
-        true => Session::open_secondary(&restore.opening, machine)?,
-        false => Session::open(&restore.opening, machine)?,
+    let (session, found) = if restore.secondary {
+        let mut session = Session::open_secondary(&restore.opening, machine)?;
+        let found = choose_on_secondary(&mut session, &restore.chosen)?;
+        (session, found)
+    } else {
+        let mut session = Session::open(&restore.opening, machine)?;
+        let found = choose(&mut session, &restore.chosen)?;
+        (session, found)
     };
-    let found = choose(&mut session, &restore.chosen)?;
     let disk = found.disk(&restore.chosen.disk)?;
     let target = Target::open(&restore.to, restore.confirm.as_deref(), disk.bytes)?;
     let access = session.access();

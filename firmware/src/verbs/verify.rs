@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline_vault::Error;
+use pipeline_vault::expect;
 use pipeline_vault::record::KnownHead;
 use pipeline_vault::verify::{self, Depth, Options, Report, ServerReport};
 use serde::Serialize;
@@ -12,7 +13,6 @@ use crate::cli::Verify;
 use crate::report::{Ending, Failure, Outcome, Size, Span, print, print_json, printable, table};
 use crate::session::Session;
 use crate::verbs::Context;
-use crate::verbs::choose::expect;
 
 /// Problems that are listed; `--json` has them all.
 const LISTED_MAX: usize = 50;
@@ -59,7 +59,7 @@ fn expect_somewhere(session: &mut Session, expected: &str) -> Result<(), Error> 
         Err(Error::misuse(format!("point {expected}"), "is expected, but the vault has no server"));
     for (_, id) in session.servers() {
         let (view, _) = session.chain_leniently(id)?;
-        answer = expect(&view, expected);
+        answer = expect::point(&view, expected).map(drop);
         if answer.is_ok() {
             break;
         }
@@ -69,14 +69,9 @@ fn expect_somewhere(session: &mut Session, expected: &str) -> Result<(), Error> 
 
 fn options(verify: &Verify, session: &mut Session, context: &Context) -> Result<Options, Error> {
     let known = session.known().map(|known| known.heads().to_vec()).unwrap_or_default();
-    let head = |head: pipeline_vault::vault::known::Head| KnownHead {
-        server: head.server,
-        slot: head.slot,
-        digest: head.digest,
-    };
     let depth = if verify.deep { Depth::Deep } else { Depth::Shallow };
     Ok(Options {
-        heads: known.into_iter().map(head).collect(),
+        heads: known.iter().map(KnownHead::from).collect(),
         troubles: session.vault()?.troubles().to_vec(),
         stop: Arc::clone(&context.stop),
         ..Options::new(depth)

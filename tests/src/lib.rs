@@ -12,3 +12,5 @@ pub mod fault_proxy;
 pub mod model;
 /// The program `lifeboat` as a person or a script runs it.
 pub mod program;
+/// A small real vault in a folder, to be hurt.
+pub mod small_vault;

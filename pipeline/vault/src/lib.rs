@@ -11,12 +11,12 @@ pub mod error;
 pub mod expect;
 /// Frames by their logical address: relocations, tables, seals, codecs.
 pub mod frames;
+/// What a day's or an hour's slots hold, so that points are found by few calls.
+pub mod index;
 /// What a vault holds and about what it costs.
 pub mod info;
 /// Keys: what a person keeps, what a vault keeps sealed, and what opens what.
 pub mod keys;
-/// What a day's or an hour's slots hold, so that points are found by few calls.
-pub mod index;
 /// What kept points reach.
 pub mod live;
 /// A point's map of a disk: a copy-on-write radix tree of sealed pages.

@@ -5,9 +5,9 @@
 //! is gone, or the deleter sees the pin. A pin that does not open is honoured too, until it is a week old: its reader
 //! may hold keys that the deleter does not.
 
+use core::time::Duration;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use core::time::Duration;
 
 use pipeline::ids::{PointId, ServerId};
 use serde::{Deserialize, Serialize};

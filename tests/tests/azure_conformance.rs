@@ -61,9 +61,9 @@ fn keys_and_signatures_pass_over_http() {
         AzureStore::open(address, Credentials::Sas(token), AzureOptions::default())
             .expect("a store")
     });
-    // Small blocks, so that most bodies of the suite go up in several.
+    // Blocks, so that all larger bodies of the suite go up in them.
     let mut blocks = AzureOptions::default();
-    (blocks.single_put_bytes_max, blocks.block_bytes) = (4096, 300_000);
+    (blocks.single_put_bytes_max, blocks.block_bytes) = (60_000, 2_000_000);
     suite("blocks", &vault, &|address| {
         AzureStore::open(address, key(), blocks.clone()).expect("a store")
     });

@@ -11,7 +11,8 @@
 //! | 68..100 | BLAKE3 of bytes 0..68 |
 //!
 //! In every format the version stands where it does here and the last 32 bytes are BLAKE3 of all before, so that damage
-//! is not taken for a newer format. No key depends on it: a vault whose marker is lost still opens, with the identity that its key ring names.
+//! is not taken for a newer format. No key depends on it: a vault whose marker is lost still opens, with the identity
+//! that its key ring names.
 
 use core::ops::Range;
 

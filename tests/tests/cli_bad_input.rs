@@ -152,7 +152,7 @@ fn disks_that_cannot_be_protected_are_named() {
     protect(&["/nowhere/sda"]).fails(1, &["/nowhere/sda", "no such"]);
     protect(&["/dev/null"]).fails(1, &["/dev/null"]);
     protect(&[bed.scratch.path().to_str().unwrap()]).fails(1, &["directory"]);
-    protect(&[disk, disk]).fails(2, &["twice"]);
+    protect(&[disk, disk]).fails(2, &["names both"]);
     protect(&[&format!("a={disk}"), "a=/dev/null"]).fails(2, &["disk a", "NAME=PATH"]);
     protect(&[&format!("a b={disk}")]).is_misuse("space");
     let loops = bed.path("loop");
@@ -184,8 +184,8 @@ fn targets_that_do_not_fit_are_left_as_they_were() {
     run(&mut bed.restore(&small)).fails(1, &["small.img", "bytes", "nothing was written"]);
     assert!(fs::read(&small).unwrap() == vec![7; BYTES - 512]);
     run(&mut bed.restore(&bed.path("none/x.img"))).fails(1, &["none/x.img"]);
-    run(&mut bed.restore(bed.scratch.path())).fails(1, &["neither a file nor a block device"]);
-    run(&mut bed.restore(Path::new("/dev/null"))).fails(1, &["neither a file nor a block device"]);
+    run(&mut bed.restore(bed.scratch.path())).fails(1, &["neither a block device nor an image file"]);
+    run(&mut bed.restore(Path::new("/dev/null"))).fails(1, &["neither a block device nor an image file"]);
     let mut confirmed = bed.restore(&small);
     run(confirmed.args(["--confirm", "/dev/sdz"])).fails(1, &["--confirm", "nothing was written"]);
     // Larger is fine; what lies behind the disk stays.
@@ -275,8 +275,6 @@ fn a_full_vault_says_so_and_keeps_what_it_has() {
     let bed = Bed::new("fullvault");
     image(&bed.disk, 3 * BYTES, 12);
     let vault = bed.path("vault");
-    let mut inside = bed.protect();
-    inside.get_program();
     let at = Place { vault: "dir:vault".to_owned(), ..bed.place.clone() };
     let mut protect = at.verb("protect");
     protect.args(["--server", "web1"]).arg(&bed.disk);
@@ -285,7 +283,7 @@ fn a_full_vault_says_so_and_keeps_what_it_has() {
         vault.display()
     );
     let Some(ran) = in_little_room(&bed, 6, &script, &protect) else { return };
-    ran.fails(1, &["no space", "free"]);
+    ran.fails(1, &["No space", "free"]);
     run(bed.place.verb("verify").arg("--deep")).succeeds();
     let list = run(bed.place.verb("points").arg("--json")).succeeds().json();
     assert_eq!(list["points"].as_array().unwrap().len(), 1);

@@ -72,7 +72,7 @@ fn options(verify: &Verify, session: &mut Session, context: &Context) -> Result<
     let depth = if verify.deep { Depth::Deep } else { Depth::Shallow };
     Ok(Options {
         heads: known.iter().map(KnownHead::from).collect(),
-        troubles: session.vault()?.troubles().to_vec(),
+        troubles: session.vault()?.audit()?,
         stop: Arc::clone(&context.stop),
         ..Options::new(depth)
     })

@@ -5,7 +5,7 @@
 //! upkeep record says; a slot that no index tells of is read itself, and an index that is missing or damaged costs
 //! calls and nothing else. What an index says of a slot never becomes wrong, because a slot never changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipeline::ids::{Digest, PointId, SegmentId, ServerId};
 use serde::{Deserialize, Serialize};
@@ -195,24 +195,25 @@ pub(crate) fn write(
     }
 }
 
-/// The periods that are over at `now` (the store's clock) and the entries that their indexes would have: whole days,
-/// and hours of days that are not yet over.
+/// The periods that are over at `now` (the store's clock) and the entries that their indexes would have: days where
+/// `whole_days` says so, and hours of days that have none.
 pub(crate) fn due<'a>(
     server: &ServerId,
     entries: impl Iterator<Item = &'a Entry>,
     now: u64,
+    whole_days: bool,
+    known: &BTreeSet<String>,
 ) -> BTreeMap<String, Vec<&'a Entry>> {
     let mut due: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         let hour = entry.store_time / HOUR;
-        let name = if (hour / 24 + 1) * 24 * HOUR <= now {
-            names::day_index(server, hour / 24)
-        } else if (hour + 1) * HOUR <= now {
-            names::hour_index(server, hour)
-        } else {
-            continue;
-        };
-        due.entry(name).or_default().push(entry);
+        let day = names::day_index(server, hour / 24);
+        let over = |hours: u64| hours * HOUR <= now;
+        if (whole_days && over((hour / 24 + 1) * 24)) || known.contains(&day) {
+            due.entry(day).or_default().push(entry);
+        } else if over(hour + 1) {
+            due.entry(names::hour_index(server, hour)).or_default().push(entry);
+        }
     }
     due
 }

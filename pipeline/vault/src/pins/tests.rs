@@ -1,1 +1,86 @@
-//! Tests.
+//! Pins by themselves; what they keep from being deleted is in upkeep's tests.
+
+use hal_sim::SimDisk;
+use hal_sim::random::Random;
+
+use super::*;
+use crate::store::BlobStore;
+use crate::store::memory::MemoryStore;
+use crate::test_bed::{BLOCK, SERVER, access, point, scribble};
+use crate::writer;
+
+fn vault() -> (Arc<MemoryStore>, Access) {
+    let store = Arc::new(MemoryStore::new());
+    let access = access(store.clone(), 9);
+    let disk = SimDisk::new(20 * BLOCK);
+    scribble(&disk, 20 * BLOCK, &mut Random::new(9), 10);
+    point(&access, &disk, &writer::Options::default()).expect("a point");
+    (store, access)
+}
+
+#[test]
+fn a_pin_says_what_it_pins_and_goes_with_its_reader() {
+    let (store, access) = vault();
+    let pinned = pin_and_check(&access, SERVER, 1, "drill on host a").expect("a pin");
+    let found = list(&access, &SERVER).expect("pins");
+    let record = found[0].pin.clone().expect("it opens");
+    assert_eq!((record.slot, record.reader.as_str()), (1, "drill on host a"));
+    assert_eq!(Some(record.point), pinned.point.record.point().map(|point| point.id));
+    assert_eq!(record.expires, record.made + LIFE);
+    let now = access.store.now().expect("memory");
+    assert!(found[0].is_live(now + LIFE + SLACK) && !found[0].is_live(now + LIFE + SLACK + 1));
+    drop(pinned);
+    assert_eq!(list(&access, &SERVER).expect("pins"), []);
+    assert!(store.names().iter().all(|name| !name.starts_with("pin/")));
+}
+
+#[test]
+fn renewing_makes_a_new_object_that_keeps_the_beginning() {
+    let (store, access) = vault();
+    let pinned = pin_and_check(&access, SERVER, 1, "a test").expect("a pin");
+    let pin = pinned.pin.as_ref().expect("a pin");
+    let first = pin.record();
+    for _ in 0..3 {
+        store.advance(LIFE / 2);
+        pin.renew().expect("a renewal");
+    }
+    let found = list(&access, &SERVER).expect("pins");
+    assert_eq!(found.len(), 1);
+    let record = found[0].pin.clone().expect("it opens");
+    assert_eq!(record.made, first.made);
+    assert_eq!(record.expires, first.made + LIFE / 2 * 3 + LIFE);
+    assert!(found[0].since() < first.made);
+}
+
+#[test]
+fn a_checkpoint_or_a_slot_that_is_not_there_cannot_be_pinned() {
+    let (store, access) = vault();
+    assert!(
+        pin_and_check(&access, SERVER, 0, "a test")
+            .is_err_and(|e| e.what.contains("no recovery point"))
+    );
+    assert!(pin_and_check(&access, SERVER, 77, "a test").is_err_and(|e| e.is_missing()));
+    assert!(store.names().iter().all(|name| !name.starts_with("pin/")));
+}
+
+#[test]
+fn pins_that_do_not_open_are_listed_as_such() {
+    let (store, access) = vault();
+    let pinned = pin_and_check(&access, SERVER, 1, "a test").expect("a pin");
+    let name = list(&access, &SERVER).expect("pins")[0].name.clone();
+    let bytes = store.read_all(&name, 1 << 16).expect("a pin");
+    store.create(&names::pin(&SERVER, "copied"), &bytes).expect("a fresh name");
+    store.create(&names::pin(&SERVER, "empty"), b"").expect("a fresh name");
+    crate::scratch::mutations(&bytes, 60, |bad| {
+        store.overwrite(&names::pin(&SERVER, "mutated"), bad);
+        let found = list(&access, &SERVER).expect("pins");
+        assert_eq!(found.len(), 4);
+        let unknown = found.iter().filter(|found| found.pin.is_none()).count();
+        assert!(unknown >= 2, "{unknown}");
+        let now = store.now().expect("memory");
+        assert!(found.iter().all(|found| found.is_live(now)));
+        let week = now + UNKNOWN_LIFE + 1;
+        assert!(found.iter().all(|found| !found.is_live(week)));
+    });
+    drop(pinned);
+}

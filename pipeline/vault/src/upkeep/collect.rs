@@ -45,7 +45,7 @@ impl Session<'_> {
         let mut rescued = 0;
         let covered = self.publish(&mut |session| {
             survey.extend(session)?;
-            let needed = survey.needed(&session.roster.upkeep);
+            let needed = survey.needed(&session.roster.upkeep)?;
             let mut next = session.roster.upkeep.clone();
             let taken =
                 next.condemned.extract_if(.., |condemned| needed.contains(&condemned.segment));

@@ -36,9 +36,9 @@ impl Session<'_> {
     }
 
     /// Segments that nothing reaches and nobody may be about to name.
-    fn dead(&self, survey: &Survey) -> Result<Vec<SegmentId>, Error> {
+    fn dead(&self, survey: &mut Survey) -> Result<Vec<SegmentId>, Error> {
         let now = self.access.store.now()?;
-        let needed = survey.needed(&self.roster.upkeep);
+        let needed = survey.needed(&self.roster.upkeep)?;
         let condemned = condemned_set(&self.roster.upkeep);
         let running = self.running();
         let named = self.named();
@@ -84,6 +84,12 @@ impl Session<'_> {
         let since = self.access.store.now()?;
         let mut next = self.roster.upkeep.clone();
         next.relocations.retain(|moved| survey.live.count(&moved.from) > 0);
+        let gone: HashSet<&SegmentId> = dead.iter().collect();
+        for moved in &mut next.relocations {
+            // Of what is spread over several objects, some may hold nothing that lives any more.
+            moved.into.retain(|holder| !gone.contains(holder));
+            assert!(!moved.into.is_empty(), "what lives has a home: `needed` said so");
+        }
         next.condemned.extend(dead.iter().map(|segment| Condemned { segment: *segment, since }));
         next.action = Action::Condemn;
         Ok(next)

@@ -13,18 +13,17 @@ const SETTLED: u64 = 10 * 60_000;
 const WRITE_WORTH: usize = 2 * INDEX_WORTH;
 
 impl Session<'_> {
-    /// Writes what is due; a recent scope only knows its own hours, so whole days are left to the whole scope.
+    /// Writes what is due, and takes the hours away whose day is written.
     pub(super) fn indexes(&mut self, report: &mut Report) -> Result<(), Stop> {
         let now = self.access.store.now()?.saturating_sub(SETTLED);
         let known: BTreeSet<String> =
             index::names_of(&self.access, &self.server)?.into_iter().collect();
-        let due = index::due(&self.server, self.roster.entries.values(), now);
+        // What knows only the last hours cannot write a whole day's.
+        let whole = self.options.scope == Scope::Whole;
+        let due = index::due(&self.server, self.roster.entries.values(), now, whole, &known);
         let mut superseded = Vec::new();
         for (name, entries) in due {
             let hourly = name.len() > self.day_name_bytes();
-            if self.options.scope != Scope::Whole && !hourly {
-                continue;
-            }
             let there = known.contains(&name);
             if !there && entries.len() >= WRITE_WORTH {
                 let entries: Vec<Entry> = entries.into_iter().cloned().collect();

@@ -1,6 +1,6 @@
 //! What is live and what is there: the pins, the listed segments, and a walk from everything that is kept.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pipeline::ids::SegmentId;
 
@@ -13,8 +13,9 @@ use crate::index::Summary;
 use crate::live::{Class, Live};
 use crate::map::Root;
 use crate::names;
+use crate::parallel;
 use crate::pins::{self, Found};
-use crate::record::{Relocation, Upkeep};
+use crate::record::Upkeep;
 use crate::store::{ObjectFacts, list_all};
 
 /// A point that stays longer than this is for the class of frames that live long, milliseconds.
@@ -30,10 +31,27 @@ pub(super) struct Survey {
     pub(super) pins: Vec<Found>,
     /// Names of pins that do not count any more.
     pub(super) expired: Vec<String>,
+    /// Objects whose tables were looked at.
+    tables: HashMap<SegmentId, Seen>,
     /// Slots whose maps were walked.
     walked: BTreeSet<u64>,
     /// Only segments made since then by the store's clock are known, 0 where all are.
     since: u64,
+}
+
+/// What an object's table said.
+struct Seen {
+    /// How many frames of its residents were live then, wherever they are.
+    live: u64,
+    /// Whether one of them is in it.
+    holds: bool,
+}
+
+impl Seen {
+    /// Live frames only become more while a run looks: what held one still does, and nothing new is nothing new.
+    fn is_sure(&self, live: u64) -> bool {
+        self.holds || self.live == live
+    }
 }
 
 impl Session<'_> {
@@ -57,6 +75,7 @@ impl Session<'_> {
             objects: HashMap::new(),
             pins: Vec::new(),
             expired: Vec::new(),
+            tables: HashMap::new(),
             walked: BTreeSet::new(),
             since,
         };
@@ -174,14 +193,66 @@ impl Survey {
         Ok(())
     }
 
-    /// The objects that hold live frames now.
-    pub(super) fn needed(&self, upkeep: &Upkeep) -> HashSet<SegmentId> {
+    /// The objects that hold live frames now. Where the frames of a segment are in one object, its live frames are
+    /// there; where they were spread over several, the tables tell which of these hold live ones.
+    pub(super) fn needed(&mut self, upkeep: &Upkeep) -> Result<HashSet<SegmentId>, Error> {
         let moved = moved(upkeep);
-        let holders = |segment: &SegmentId| match moved.get(segment) {
-            Some(into) => (*into).clone(),
-            None => vec![*segment],
+        let mut needed = HashSet::new();
+        let mut spread: BTreeMap<SegmentId, u64> = BTreeMap::new();
+        for segment in self.live.segments() {
+            match moved.get(segment).map(|into| &into[..]) {
+                None => drop(needed.insert(*segment)),
+                Some([holder]) => drop(needed.insert(*holder)),
+                Some(holders) => {
+                    let live = u64::from(self.live.count(segment));
+                    holders.iter().for_each(|holder| *spread.entry(*holder).or_default() += live);
+                }
+            }
+        }
+        let unseen: Vec<(SegmentId, u64)> = spread
+            .into_iter()
+            .filter(|(holder, live)| {
+                !self.tables.get(holder).is_some_and(|seen| seen.is_sure(*live))
+            })
+            .collect();
+        let threads = self.frames.access().store.parallel();
+        let holds =
+            parallel::each(&unseen, threads, |(holder, _)| self.holds_live(&moved, holder))?;
+        for ((holder, live), holds) in unseen.into_iter().zip(holds) {
+            self.tables.insert(holder, Seen { live, holds });
+        }
+        for segment in self.live.segments() {
+            let Some(holders) = moved.get(segment).filter(|into| into.len() > 1) else { continue };
+            let holds =
+                |holder: &&SegmentId| self.tables.get(holder).is_some_and(|seen| seen.holds);
+            let before = needed.len();
+            needed.extend(holders.iter().filter(holds));
+            if needed.len() == before && !holders.iter().any(|holder| needed.contains(holder)) {
+                // Its live frames are in none of them: that is damage, and no reason to delete any.
+                needed.extend(holders.iter());
+            }
+        }
+        Ok(needed)
+    }
+
+    /// Whether a live frame is at home in an object; in doubt it is.
+    fn holds_live(
+        &self,
+        moved: &HashMap<SegmentId, &Vec<SegmentId>>,
+        holder: &SegmentId,
+    ) -> Result<bool, Error> {
+        let opened = match self.frames.table(holder) {
+            Ok(opened) => opened,
+            Err(error) if error.blame == Blame::Device => return Err(error),
+            Err(error) => {
+                log::warn!("{error}: it is kept");
+                return Ok(true);
+            }
         };
-        self.live.segments().flat_map(holders).collect()
+        Ok(opened.table.entries().any(|entry| {
+            let home = moved.get(&entry.address.segment).is_some_and(|into| into.contains(holder));
+            home && self.live.class(entry.address).is_some()
+        }))
     }
 
     /// Whether everything is known of who names the frames of a segment.
@@ -198,8 +269,7 @@ impl Survey {
 
 /// Where the frames of moved segments are, by the name that maps use.
 pub(super) fn moved(upkeep: &Upkeep) -> HashMap<SegmentId, &Vec<SegmentId>> {
-    let entry = |relocation: &'_ Relocation| relocation.from;
-    upkeep.relocations.iter().map(|relocation| (entry(relocation), &relocation.into)).collect()
+    upkeep.relocations.iter().map(|moved| (moved.from, &moved.into)).collect()
 }
 
 fn roots_of(summary: &Summary) -> impl Iterator<Item = Root> {

@@ -1,8 +1,10 @@
 //! A server's life in memory: points, upkeep, and every rule of the protocol tried from its weak side.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use hal::disk::Disk;
+use hal::time::Clock;
 use hal_sim::random::Random;
 use hal_sim::{SimClock, SimDisk, SimEntropy};
 use pipeline::ids::{PointId, SegmentId, VaultId};
@@ -13,7 +15,7 @@ use crate::names;
 use crate::points::read_chain;
 use crate::record::Upkeep;
 use crate::store::memory::MemoryStore;
-use crate::store::{BlobStore, list_all};
+use crate::store::{BlobStore, Created, Listing, ObjectFacts, list_all};
 use crate::test_bed::{BLOCK, OneKey, SERVER, changed_point, point, restored, scribble};
 use crate::verify;
 use crate::writer;
@@ -25,8 +27,8 @@ mod pruning;
 mod together;
 
 pub(super) const DAY: u64 = 24 * HOUR;
-/// Two leaves and a bit, so that maps have an inner page.
-pub(super) const BLOCKS: u64 = 530;
+/// A leaf and a bit, so that maps have an inner page.
+pub(super) const BLOCKS: u64 = 270;
 pub(super) const BYTES: u64 = BLOCKS * BLOCK + 512;
 
 /// A vault in memory with one server of one disk, and what its points must look like.
@@ -54,16 +56,13 @@ impl Bed {
 
     /// The same vault and time, going its own way from here; the disk stays shared.
     pub(super) fn fork(&mut self) -> Self {
-        let clock = SimClock::default();
-        let passed = self.store.now().expect("memory") - SimClock::default_millis();
-        clock.advance(passed);
         self.seeds += 1 << 16;
         Self {
             store: Arc::new(self.store.fork()),
-            clock,
-            disk: self.disk.another_handle(),
+            clock: SimClock::at(self.clock.now()),
+            disk: self.disk.another().expect("a handle"),
             random: self.random.clone(),
-            seeds: self.seeds,
+            seeds: self.seeds + (1 << 15),
             contents: self.contents.clone(),
         }
     }
@@ -180,24 +179,79 @@ impl Bed {
     }
 }
 
-trait Extra {
-    fn another_handle(&self) -> SimDisk;
+/// Runs something once, just before an object that matches is created: another machine's work at the worst moment.
+pub(super) struct Hook {
+    inner: Arc<dyn BlobStore>,
+    waiting: Mutex<Option<Waiting>>,
 }
 
-impl Extra for SimDisk {
-    fn another_handle(&self) -> SimDisk {
-        hal::disk::Disk::another(self).expect("a handle")
+struct Waiting {
+    matches: Box<dyn Fn(&str) -> bool + Send>,
+    action: Box<dyn FnOnce() + Send>,
+}
+
+impl Hook {
+    pub(super) fn new(
+        inner: Arc<dyn BlobStore>,
+        matches: impl Fn(&str) -> bool + Send + 'static,
+        action: impl FnOnce() + Send + 'static,
+    ) -> Arc<Self> {
+        let waiting = Waiting { matches: Box::new(matches), action: Box::new(action) };
+        Arc::new(Self { inner, waiting: Mutex::new(Some(waiting)) })
+    }
+
+    /// Whether it has happened.
+    pub(super) fn is_done(&self) -> bool {
+        self.waiting.lock().expect("no panic").is_none()
     }
 }
 
-trait Epoch {
-    fn default_millis() -> u64;
-}
+impl BlobStore for Hook {
+    fn prepare(&self) -> Result<(), Error> {
+        self.inner.prepare()
+    }
 
-impl Epoch for SimClock {
-    fn default_millis() -> u64 {
-        use hal::time::Clock;
-        Self::default().now().0
+    fn create(&self, name: &str, body: &[u8]) -> Result<Created, Error> {
+        let due = {
+            let mut waiting = self.waiting.lock().expect("no panic");
+            if waiting.as_ref().is_some_and(|waiting| (waiting.matches)(name)) {
+                waiting.take()
+            } else {
+                None
+            }
+        };
+        if let Some(due) = due {
+            (due.action)();
+        }
+        self.inner.create(name, body)
+    }
+
+    fn read(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<(), Error> {
+        self.inner.read(name, offset, into)
+    }
+
+    fn read_all(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>, Error> {
+        self.inner.read_all(name, bytes_max)
+    }
+
+    fn facts(&self, name: &str) -> Result<Option<ObjectFacts>, Error> {
+        self.inner.facts(name)
+    }
+
+    fn list(&self, prefix: &str, next: Option<&str>, limit: usize) -> Result<Listing, Error> {
+        self.inner.list(prefix, next, limit)
+    }
+
+    fn delete(&self, names: &[String]) -> Vec<Result<bool, Error>> {
+        self.inner.delete(names)
+    }
+
+    fn now(&self) -> Result<u64, Error> {
+        self.inner.now()
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
     }
 }
 

@@ -29,7 +29,7 @@ struct Residents<'a> {
 }
 
 impl Session<'_> {
-    pub(super) fn choose(&self, survey: &Survey) -> Result<Vec<Chosen>, Error> {
+    pub(super) fn choose(&self, survey: &mut Survey) -> Result<Vec<Chosen>, Error> {
         let moved = moved(&self.roster.upkeep);
         let mut carried: HashMap<SegmentId, Vec<SegmentId>> = HashMap::new();
         for (from, into) in &moved {
@@ -37,7 +37,7 @@ impl Session<'_> {
         }
         let residents = Residents { moved, carried };
         let condemned = condemned_set(&self.roster.upkeep);
-        let needed = survey.needed(&self.roster.upkeep);
+        let needed = survey.needed(&self.roster.upkeep)?;
         // A run that goes on reads its own segments, and gives up when one of them is condemned.
         let running = self.running();
         let mut small = Vec::new();

@@ -9,7 +9,8 @@ use pipeline::fingerprint::Fingerprinter;
 use pipeline::ids::{Digest, FrameAddress, SegmentId, ServerId};
 use pipeline::limits::{EXTENT_BYTES_MAX, SEGMENT_BYTES_MAX};
 use pipeline::segment::{
-    Entry as TableEntry, Expected, FrameKind, HEADER_BYTES, SegmentHeader, SegmentIdentity, SegmentTable, open_frame,
+    Entry as TableEntry, Expected, FrameKind, HEADER_BYTES, SegmentHeader, SegmentIdentity,
+    SegmentTable, open_frame,
 };
 
 use crate::access::Access;
@@ -31,8 +32,12 @@ pub struct FrameReader {
     tables: Mutex<Cache<SegmentId, Arc<OpenedTable>>>,
     leaves: Mutex<Cache<FrameAddress, Arc<Leaf>>>,
     inners: Mutex<Cache<FrameAddress, Arc<Inner>>>,
-    chunks: Mutex<Cache<(SegmentId, u64), Arc<Vec<u8>>>>,
+    chunks: Mutex<Cache<ChunkKey, Arc<Vec<u8>>>>,
 }
+
+/// A segment and the number of a chunk of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct ChunkKey(SegmentId, u64);
 
 /// A segment's table and what else its header tells.
 pub struct OpenedTable {
@@ -268,7 +273,7 @@ impl FrameReader {
             return self.access.store.read(&name, located.offset, into);
         }
         let weigh = |bytes: &Arc<Vec<u8>>| bytes.len();
-        let key = (located.segment, chunk);
+        let key = ChunkKey(located.segment, chunk);
         let known = lock(&self.chunks).find(&key, weigh);
         let bytes = match known {
             Some(bytes) => bytes,

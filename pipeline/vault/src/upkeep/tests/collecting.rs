@@ -2,10 +2,8 @@
 
 use super::*;
 use crate::error::Blame;
-use crate::frames::FrameReader;
 use crate::pins::{self, pin_and_check};
 use crate::record::{Action, Body, Condemned};
-use crate::restore;
 use crate::store::fault::{FaultStore, Faults};
 
 /// Old content that only old points need, then new content; upkeep has pruned and condemned.
@@ -133,19 +131,14 @@ fn a_pinned_point_is_readable_after_it_was_pruned_until_its_reader_is_done() {
     assert!(bed.state().gap_of(slot).is_some());
     let id = first.record.point().expect("a point").id;
     let frames = FrameReader::new(&access, SERVER, &pinned.upkeep, 1 << 20).expect("a reader");
-    let state = &first.record.point().expect("a point").disks[0];
-    let target = SimDisk::new(state.bytes);
-    let another = target.another().expect("a handle");
-    let options = restore::Options { compare: false, ..restore::Options::default() };
-    restore::restore_disk(&frames, state, another, "target", &options, &writer::Silent)
-        .expect("its reader began before it was pruned");
-    assert_eq!(content(&target), bed.contents[&id]);
+    let restored = back(&frames, first.record.point().expect("a point"));
+    assert_eq!(restored.expect("its reader began before it was pruned"), bed.contents[&id]);
     crate::chain::read_slot(&access, &SERVER, slot).expect("its record stays too");
     drop(pinned);
     assert!(list_all(&*bed.store, "pin/").expect("a listing").is_empty());
     bed.pass(2 * DAY);
     bed.upkeep("3d", &Options { confirmed: true, ..plain() }).expect("upkeep");
-    assert!(restored(&access, &id.to_string()).is_err());
+    assert!(back(&frames, first.record.point().expect("a point")).is_err());
     assert!(crate::chain::read_slot(&access, &SERVER, slot).is_err_and(|error| error.is_missing()));
     bed.assert_settles("3d");
 }
@@ -171,12 +164,7 @@ fn a_reader_with_a_pin_keeps_what_it_saw_and_one_without_only_for_the_grace() {
         }
         let report = bed.upkeep("99d", &plain()).expect("upkeep");
         assert_eq!(report.segments_pinned > 0, with_pin, "{report:?}");
-        let state = &pinned.point.record.point().expect("a point").disks[0];
-        let target = SimDisk::new(state.bytes);
-        let another = target.another().expect("a handle");
-        let options = restore::Options { compare: false, ..restore::Options::default() };
-        let done =
-            restore::restore_disk(&frames, state, another, "target", &options, &writer::Silent);
+        let done = back(&frames, pinned.point.record.point().expect("a point"));
         assert_eq!(done.is_ok(), with_pin, "{done:?}");
         drop(kept);
         bed.assert_points_whole();

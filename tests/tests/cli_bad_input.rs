@@ -1,5 +1,7 @@
 //! Bad input of every kind: one clear line that names the object and the remedy, a code that is not zero, nothing lost.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -184,8 +186,10 @@ fn targets_that_do_not_fit_are_left_as_they_were() {
     run(&mut bed.restore(&small)).fails(1, &["small.img", "bytes", "nothing was written"]);
     assert!(fs::read(&small).unwrap() == vec![7; BYTES - 512]);
     run(&mut bed.restore(&bed.path("none/x.img"))).fails(1, &["none/x.img"]);
-    run(&mut bed.restore(bed.scratch.path())).fails(1, &["neither a block device nor an image file"]);
-    run(&mut bed.restore(Path::new("/dev/null"))).fails(1, &["neither a block device nor an image file"]);
+    run(&mut bed.restore(bed.scratch.path()))
+        .fails(1, &["neither a block device nor an image file"]);
+    run(&mut bed.restore(Path::new("/dev/null")))
+        .fails(1, &["neither a block device nor an image file"]);
     let mut confirmed = bed.restore(&small);
     run(confirmed.args(["--confirm", "/dev/sdz"])).fails(1, &["--confirm", "nothing was written"]);
     // Larger is fine; what lies behind the disk stays.

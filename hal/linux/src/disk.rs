@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use hal::disk::{Completion, Disk, DiskError, ErrorKind, Geometry, Rejected, Request};
+use hal::disk::{Completion, Disk, DiskError, ErrorKind, Geometry, Operation, Rejected, Request};
 
 use crate::sys::memory::AlignedBuffer;
 
@@ -37,6 +37,8 @@ pub struct LinuxDisk {
     opened: Arc<Opened>,
     geometry: Geometry,
     backend: Backend,
+    /// The range found last that may hold data: looking for its end walks the whole of it, and on tmpfs page by page.
+    data: (u64, u64),
 }
 
 #[derive(Debug)]
@@ -97,7 +99,7 @@ impl LinuxDisk {
             Some(queue) => Backend::Ring(Box::new(queue)),
             None => Backend::Plain(VecDeque::with_capacity(PLAIN_QUEUE_MAX)),
         };
-        Ok(Self { opened, geometry, backend })
+        Ok(Self { opened, geometry, backend, data: (0, 0) })
     }
 }
 
@@ -106,6 +108,7 @@ impl Disk for LinuxDisk {
 
     fn geometry(&mut self) -> Result<Geometry, DiskError> {
         self.geometry = geometry::of(&self.opened)?;
+        self.data = (0, 0);
         Ok(self.geometry)
     }
 
@@ -123,6 +126,9 @@ impl Disk for LinuxDisk {
     fn submit(&mut self, request: Request<AlignedBuffer>) -> Result<(), Rejected<AlignedBuffer>> {
         if let Err(error) = self.geometry.check(&request) {
             return Err(Rejected { request, error });
+        }
+        if matches!(request.operation, Operation::Zero | Operation::Discard) {
+            self.data = (0, 0);
         }
         match &mut self.backend {
             Backend::Plain(waiting) if waiting.len() >= PLAIN_QUEUE_MAX => {
@@ -146,7 +152,12 @@ impl Disk for LinuxDisk {
     }
 
     fn data_after(&mut self, offset: u64) -> Result<Option<(u64, u64)>, DiskError> {
-        sparse::data_after(&self.opened, &self.geometry, offset)
+        if !(self.data.0..self.data.1).contains(&offset) {
+            let found = sparse::data_after(&self.opened, &self.geometry, offset)?;
+            let Some(found) = found else { return Ok(None) };
+            self.data = found;
+        }
+        Ok(Some((offset.max(self.data.0), self.data.1)))
     }
 
     fn another(&self) -> Result<Self, DiskError> {

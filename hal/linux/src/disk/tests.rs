@@ -12,7 +12,7 @@ fn a_failed_flush_stays_failed_on_every_handle() {
     let mut other = disk.another().unwrap();
     let flush = || Request {
         token: 1,
-        operation: hal::disk::Operation::Flush,
+        operation: Operation::Flush,
         offset: 0,
         length: 0,
         buffer: None,

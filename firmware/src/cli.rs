@@ -3,19 +3,24 @@
 use core::time::Duration;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
     CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, REKEY, RESTORE, SERVE, TICKET, VERIFY,
 };
+use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
 use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
+pub use crate::cli::values::{CodecChoice, PointChoice};
+
 /// The long texts.
 mod help;
+/// Values of options.
+mod values;
 
 /// Takes real disks, makes encrypted, compressed, tamper-evident recovery points of them in a vault, and brings any
 /// point back bit for bit. A vault is a folder or a container of Azure Blob Storage.
@@ -103,6 +108,11 @@ pub struct Opening {
     /// File that holds the passphrase of a sealed key file (else LIFEBOAT_PASSPHRASE)
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+
+    /// Read with an older recovery key although the vault has newer key rings: the newer key is lost, or somebody put
+    /// a key ring of their own over yours
+    #[arg(long)]
+    pub older_key: bool,
 }
 
 /// The same for the verbs of `vault`, which take the vault's place without its option's name too.
@@ -130,7 +140,8 @@ impl VaultOpening {
     #[must_use]
     pub fn opening(self) -> Opening {
         let vault = self.place.or(self.named).expect("the parser demands one of the two");
-        Opening { vault, key_file: self.key_file, passphrase_file: self.passphrase_file }
+        let (key_file, passphrase_file) = (self.key_file, self.passphrase_file);
+        Opening { vault, key_file, passphrase_file, older_key: false }
     }
 }
 
@@ -150,7 +161,7 @@ pub struct Create {
     pub passphrase_file: Option<PathBuf>,
 
     /// Print the result as JSON
-    #[arg(long)]
+    #[arg(long, requires = "key_out")]
     pub json: bool,
 }
 
@@ -193,7 +204,7 @@ pub struct Rekey {
     #[arg(long, value_name = "NAME", requires = "shred")]
     pub confirm: Option<String>,
 
-    /// Print the result as JSON
+    /// Print the result as JSON; a new recovery key then wants --key-out
     #[arg(long)]
     pub json: bool,
 }
@@ -420,78 +431,6 @@ pub struct ServeNbd {
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10809")]
     pub listen: Address,
-}
-
-/// Which point.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PointChoice {
-    /// The newest.
-    Latest,
-    /// The one whose ID begins so.
-    Id(String),
-}
-
-/// Shortest beginning of an ID that names a point.
-const POINT_LETTERS_MIN: usize = 4;
-
-impl core::str::FromStr for PointChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "latest" {
-            return Ok(Self::Latest);
-        }
-        let fits = (POINT_LETTERS_MIN..=32).contains(&text.len());
-        if fits && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            Ok(Self::Id(text.to_ascii_lowercase()))
-        } else {
-            Err("give latest, or 4 to 32 hexadecimal digits as lifeboat points shows them"
-                .to_owned())
-        }
-    }
-}
-
-/// What compresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CodecChoice {
-    /// Fast and small, in C
-    Zstd,
-    /// Pure Rust
-    Deflate,
-    /// Nothing does
-    None,
-}
-
-fn level(text: &str) -> Result<i32, String> {
-    match text.parse() {
-        Ok(level) if (-7..=19).contains(&level) && level != 0 => Ok(level),
-        _ => Err("give a level from -7 to 19, but not 0".to_owned()),
-    }
-}
-
-fn policy(text: &str) -> Result<Policy, String> {
-    Policy::parse(text).map_err(|error| error.to_string())
-}
-
-/// A whole number of s, min, h or d.
-fn length_of_time(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (count, unit) = text.split_at(digits);
-    let seconds: u64 = match unit {
-        "s" => 1,
-        "min" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err("give a number and s, min, h or d".to_owned()),
-    };
-    let count: u64 = count.parse().map_err(|_| "give a number and s, min, h or d".to_owned())?;
-    let longest = 1000 * 366 * 86_400;
-    let seconds = count.checked_mul(seconds).filter(|&seconds| seconds <= longest);
-    seconds.map(Duration::from_secs).ok_or_else(|| "is longer than a thousand years".to_owned())
-}
-
-fn server_name(text: &str) -> Result<String, String> {
-    disk_argument::check_name(text).map(|()| text.to_owned())
 }
 
 #[cfg(test)]

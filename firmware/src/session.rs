@@ -14,7 +14,6 @@ use pipeline_vault::Error;
 use pipeline_vault::access::Access;
 use pipeline_vault::expect;
 use pipeline_vault::keys::key_file::KeyFile;
-use pipeline_vault::keys::recovery_key::RecoveryKey;
 use pipeline_vault::keys::ticket::Ticket;
 use pipeline_vault::points::{ChainView, read_chain, read_chain_leniently};
 use pipeline_vault::store::BlobStore;
@@ -139,10 +138,15 @@ impl Session {
             return Ok(Self { opened: Opened::Ticket(ticket, access), place, known: None });
         }
         let key = KeyFile::read(&opening.key_file)?.open(passphrase)?;
-        let vault = open_whole(&place, &key, machine)?;
+        let open = if opening.older_key { Vault::salvage } else { Vault::open };
+        let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
+        let vault = open(place.store(), clock, entropy, &key)?;
         let known = remembered(&vault)?;
         if let Some(known) = &known {
-            known.check_ring(vault.ring().version())?;
+            match known.check_ring(vault.ring().version()) {
+                Err(trouble) if opening.older_key => log::warn!("{trouble}"),
+                checked => checked?,
+            }
         }
         let mut session = Self { opened: Opened::Whole(Box::new(vault)), place, known };
         session.note_ring();
@@ -263,15 +267,12 @@ impl Session {
 
     /// Remembers the key ring's version.
     pub fn note_ring(&mut self) {
-        if let (Some(known), Opened::Whole(vault)) = (&mut self.known, &self.opened) {
-            known.note_ring(vault.ring().version());
+        if let (Some(known), Opened::Whole(vault)) = (&mut self.known, &self.opened)
+            && known.note_ring(vault.ring().version())
+        {
+            save(known);
         }
     }
-}
-
-fn open_whole(place: &Place, key: &RecoveryKey, machine: &Machine) -> Result<Vault, Error> {
-    let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
-    Vault::open(place.store(), clock, entropy, key)
 }
 
 /// What this machine knows of the vault; nothing where it has no place to remember in.

@@ -203,12 +203,25 @@ fn new_keys_keep_old_points_readable() {
     change(&disk, "sda.img", 3, 9);
     bed.protect("web1", &[], &[&disk]);
     let new_key = bed.path("new-key");
+    let rings = bed.path("vault").join("keys");
+    let kept = bed.path("old-rings");
+    run(std::process::Command::new("cp").arg("-a").arg(&rings).arg(&kept)).succeeds();
+    rekey(&["--recovery-key", "--json"], &bed.place.key).is_misuse("--key-out");
     rekey(&["--recovery-key", "--key-out", new_key.to_str().unwrap()], &bed.place.key).succeeds();
     run(&mut bed.place.verb("points")).fails(1, &["key"]);
     let place = Place { key: new_key.clone(), ..bed.place.clone() };
     let list = run(place.verb("points").arg("--json")).succeeds().json();
     assert_eq!(list["points"].as_array().unwrap().len(), 2);
     run(place.verb("verify").arg("--deep")).succeeds();
+    // Somebody who could write put old rings back, or kept them from being deleted: the old key reads, and is told.
+    run(std::process::Command::new("cp").arg("-a").arg(kept.join(".")).arg(&rings)).succeeds();
+    run(&mut bed.place.verb("points")).fails(1, &["is an old one", "--older-key"]);
+    let old = run(bed.place.verb("points").args(["--older-key", "--json"])).succeeds().json();
+    assert_eq!(old["points"].as_array().unwrap().len(), 2);
+    let mut protect = bed.place.verb("protect");
+    run(protect.args(["--older-key", "--server", "web1"]).arg(&disk)).fails(1, &[]);
+    run(place.verb("prune").args(["--keep", "72h"])).succeeds();
+    run(bed.place.verb("points").arg("--older-key")).fails(1, &["key"]);
     rekey(&["--shred", "web1", "--confirm", "web2"], &new_key).is_misuse("--confirm");
     rekey(&["--shred", "web1", "--confirm", "web1"], &new_key).succeeds();
     let mut restore = place.verb("restore");

@@ -20,7 +20,7 @@ use crate::cli::{CodecChoice, Protect};
 use crate::disk_argument::{DiskArgument, refuse_duplicates};
 use crate::disk_facts::{disk_error, identity, is_written_to};
 use crate::report::{Ending, Failure, Outcome, Size, Span, print, print_json};
-use crate::session::Session;
+use crate::session::{Place, Session};
 use crate::verbs::{Context, host_name};
 
 /// Ranges of one disk that are handed over; more are joined with what lies between them, which is then read too.
@@ -38,6 +38,8 @@ struct Made<'a> {
     new_blocks: u64,
     known_blocks: u64,
     took_millis: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync_millis: Option<u64>,
     unread_blocks: u64,
     unread: Vec<Unread>,
     resumed: bool,
@@ -88,7 +90,7 @@ pub(super) fn run(protect: Protect, context: &Context) -> Ending {
     let made = made?;
     // What this machine has just made is what a later rollback is measured by.
     session.chain(server)?;
-    say(&protect, &made, disks, options.consistency)?;
+    say(&protect, &made, disks, options.consistency, sync_millis(&session))?;
     Ok(ending(&made))
 }
 
@@ -177,6 +179,7 @@ fn say(
     made: &writer::Outcome,
     disks: Vec<MadeDisk>,
     consistency: Consistency,
+    sync_millis: Option<u64>,
 ) -> Result<(), Error> {
     let work = &made.work;
     if protect.json {
@@ -192,6 +195,7 @@ fn say(
             new_blocks: work.new_blocks,
             known_blocks: work.known_blocks,
             took_millis: work.took_millis,
+            sync_millis,
             unread_blocks: made.unread_blocks,
             unread: made.unread.iter().map(unread).collect(),
             resumed: made.resumed,
@@ -210,6 +214,14 @@ fn say(
         Size(work.stored_bytes),
         Span(core::time::Duration::from_millis(work.took_millis)),
     ))
+}
+
+/// How long threads of this run waited, in sum, for a folder's medium; a cloud does not tell.
+fn sync_millis(session: &Session) -> Option<u64> {
+    match session.place() {
+        Place::Directory(store) => Some(store.sync_nanos() / 1_000_000),
+        Place::Azure(_) => None,
+    }
 }
 
 fn ending(made: &writer::Outcome) -> Outcome {

@@ -40,13 +40,16 @@ struct Answer<'a> {
 
 pub(super) fn run(prune: &Prune, context: &Context) -> Ending {
     let mut session = Session::open(&prune.opening, &context.machine)?;
-    session.vault()?;
+    let vault = session.vault()?;
+    let mut problems: Vec<Error> = Vec::new();
+    if !prune.dry_run {
+        problems.extend(vault.forget_outdated_rings()?.kept);
+    }
     let servers = match &prune.server {
         Some(name) => vec![(name.clone(), session.server(name)?)],
         None => session.servers(),
     };
     let mut done = Vec::new();
-    let mut problems: Vec<Error> = Vec::new();
     for (name, id) in servers {
         // One server's trouble keeps no other from being pruned.
         match one(prune, &mut session, &name, id) {

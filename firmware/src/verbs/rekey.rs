@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Rekey;
 use crate::report::{Ending, Failure, Outcome, print, print_json};
-use crate::session::Session;
+use crate::session::{Machine, Session};
 use crate::verbs::Context;
 
 /// The answer as JSON.
@@ -20,8 +20,6 @@ struct Rekeyed<'a> {
     shredded: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recovery_key: Option<&'a str>,
     /// Older key rings that could not be deleted: they still open with the key of their time.
     old_rings_kept: Vec<String>,
 }
@@ -37,28 +35,29 @@ pub(super) fn run(rekey: Rekey, context: &Context) -> Ending {
             .remedy(format!("shredding cannot be undone: add --confirm {name}")),
         ));
     }
-    let opening = rekey.opening.opening();
+    if rekey.json && rekey.recovery_key && rekey.key_out.is_none() {
+        let error = Error::misuse("a new recovery key", "is not printed among JSON");
+        return Err(Failure::Usage(error.remedy("name a file for it with --key-out")));
+    }
+    let opening = rekey.opening.clone().opening();
     let mut session = Session::open(&opening, &context.machine)?;
     if let Some(name) = &rekey.shred {
         let vault = session.vault()?;
         let old = vault.shred(name)?;
-        let answer = Answer { servers: 0, shredded: Some(name), key: None, key_file: None };
+        let answer = Answer { servers: 0, shredded: Some(name), key_file: None };
         return say(&answer, &old, vault, rekey.json);
     }
     let new_key = rekey.recovery_key.then(|| RecoveryKey::generate(&*context.machine.entropy));
     let new_key = new_key.transpose()?;
-    if let (Some(path), Some(key)) = (&rekey.key_out, &new_key) {
-        let vault = session.vault()?;
-        let text = KeyFile::text(vault.id(), &vault.place(), key, None, &*context.machine.entropy)?;
-        KeyFile::write(path, &text)?;
-    }
     let vault = session.vault()?;
+    if let Some(key) = &new_key {
+        keep_safe(&rekey, key, vault, &context.machine)?;
+    }
     let names: Vec<&str> = rekey.server.iter().map(String::as_str).collect();
     let done = vault.rekey(&names, new_key.as_ref())?;
     let answer = Answer {
         servers: done.servers,
         shredded: None,
-        key: new_key.as_ref().filter(|_| rekey.key_out.is_none()),
         key_file: rekey.key_out.as_ref().map(|path| path.display().to_string()),
     };
     let ending = say(&answer, &done.old_rings, vault, rekey.json);
@@ -66,16 +65,33 @@ pub(super) fn run(rekey: Rekey, context: &Context) -> Ending {
     ending
 }
 
+/// Whoever is stopped after this has the new key, whether it is in force or not.
+fn keep_safe(
+    rekey: &Rekey,
+    key: &RecoveryKey,
+    vault: &Vault,
+    machine: &Machine,
+) -> Result<(), Error> {
+    match &rekey.key_out {
+        Some(path) => {
+            let text = KeyFile::text(vault.id(), &vault.place(), key, None, &*machine.entropy)?;
+            KeyFile::write(path, &text)
+        }
+        None => print(&format!(
+            "The new recovery key, shown this once, in force when this command succeeds:\n\n    {}\n\n\
+             Keep the old one until then.\n",
+            key.to_text().as_str()
+        )),
+    }
+}
+
 struct Answer<'a> {
     servers: usize,
     shredded: Option<&'a str>,
-    key: Option<&'a RecoveryKey>,
     key_file: Option<String>,
 }
 
 fn say(answer: &Answer<'_>, old: &OldRings, vault: &Vault, json: bool) -> Ending {
-    let text = answer.key.map(RecoveryKey::to_text);
-    let text = text.as_ref().map(|text| text.as_str());
     let kept: Vec<String> = old.kept.iter().map(ToString::to_string).collect();
     if json {
         print_json(&Rekeyed {
@@ -83,7 +99,6 @@ fn say(answer: &Answer<'_>, old: &OldRings, vault: &Vault, json: bool) -> Ending
             servers: answer.servers,
             shredded: answer.shredded,
             key_file: answer.key_file.clone(),
-            recovery_key: text,
             old_rings_kept: kept.clone(),
         })?;
     } else {
@@ -97,9 +112,6 @@ fn say(answer: &Answer<'_>, old: &OldRings, vault: &Vault, json: bool) -> Ending
             lines += &format!(
                 "The new recovery key is in {path}; the old one opens nothing new any more.\n"
             );
-        }
-        if let Some(key) = text {
-            lines += &format!("The new recovery key, shown this once:\n\n    {key}\n\n");
         }
         print(&lines)?;
     }

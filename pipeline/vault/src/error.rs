@@ -133,7 +133,7 @@ impl From<hal::disk::DiskError> for Error {
         let blame = match error.kind {
             ErrorKind::Misuse => Blame::Misuse,
             ErrorKind::Refused | ErrorKind::Unsupported => Blame::Refused,
-            ErrorKind::Full => Blame::Exhausted,
+            ErrorKind::Full | ErrorKind::Exhausted => Blame::Exhausted,
             _ => Blame::Device,
         };
         Self::new(blame, "disk", error.to_string())

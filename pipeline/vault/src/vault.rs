@@ -13,6 +13,7 @@ mod rings;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hal::time::{Clock, Entropy};
@@ -24,12 +25,12 @@ use crate::access::Access;
 use crate::error::{Blame, Error, Retry};
 use crate::keys::KeySource;
 use crate::keys::recovery_key::RecoveryKey;
-use crate::keys::ring::{EpochKey, KeyRing, ServerKeys, check_server_name};
+use crate::keys::ring::{self, EpochKey, KeyRing, ServerKeys, check_server_name};
 use crate::sealed::{ObjectKey, ObjectKind};
 use crate::store::{BlobStore, Created};
 
 use self::marker::{Marker, MarkerState};
-use self::rings::{Replaced, Rings};
+use self::rings::{Opened, Replaced, Rings};
 
 /// Attempts to publish a ring while others publish theirs.
 const ATTEMPTS_MAX: u32 = 16;
@@ -361,6 +362,30 @@ impl Vault {
             }
         }
         Ok(old_rings)
+    }
+
+    /// Finishes what an interrupted or refused rekey or shred left: deletes rings that still open with another recovery
+    /// key, or still hold keys of a server that was shredded. Other old rings stay, to stand in for a damaged one.
+    pub fn forget_outdated_rings(&self) -> Result<OldRings, Error> {
+        let old = rings::names_before(&*self.store, self.ring.version())?;
+        let versions: BTreeSet<u64> = old
+            .iter()
+            .filter_map(|name| ring::version_of(name))
+            .map(|(version, _)| version)
+            .collect();
+        for version in versions {
+            let outdated = match self.rings().load(version, &self.key_encryption_key)? {
+                Opened::OtherKey => true,
+                Opened::Ring { ring, .. } => {
+                    self.ring.shredded().iter().any(|gone| ring.server(&gone.id).is_some())
+                }
+                Opened::Damaged(_) => false,
+            };
+            if outdated {
+                return self.forget_old_rings();
+            }
+        }
+        Ok(OldRings::default())
     }
 
     /// Publishes what `step` makes of the newest ring, until nobody was faster; `None` from it means that nothing is

@@ -149,9 +149,11 @@ impl Known {
         Ok(())
     }
 
-    /// Remembers a ring's version.
-    pub fn note_ring(&mut self, version: u64) {
+    /// Remembers a ring's version. True where that is news.
+    pub fn note_ring(&mut self, version: u64) -> bool {
+        let is_news = version > self.state.ring_version;
         self.state.ring_version = self.state.ring_version.max(version);
+        is_news
     }
 
     /// Remembers a chain's slot, unless a newer one is known.

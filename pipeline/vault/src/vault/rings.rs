@@ -225,7 +225,7 @@ impl Rings<'_> {
             self.vault
         );
         Error::misuse("recovery key", what)
-            .remedy("use the key that `lifeboat vault rekey` gave out last")
+            .remedy("use the key that `lifeboat vault rekey` gave out last; if it is lost, --older-key reads what this one opens")
     }
 }
 

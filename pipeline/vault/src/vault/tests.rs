@@ -427,7 +427,10 @@ fn rings_that_may_not_be_deleted_are_told_and_the_old_key_is_called_old() {
     let db1 = salvaged.server("db1").expect("it was there").id;
     assert_eq!(salvaged.access().keys.newest_record_key(&db1), None);
     memory.keep_for(None);
-    assert_eq!(vault.forget_old_rings().map(|rings| rings.deleted), Ok(4));
+    assert_eq!(vault.forget_outdated_rings().map(|rings| rings.deleted), Ok(4));
+    vault.enrol("db2").expect("a fresh name");
+    let forgotten = vault.forget_outdated_rings();
+    assert_eq!(forgotten, Ok(OldRings::default()), "what may have to stand in is kept");
     assert!(told(open(&memory, &key)).what.contains("does not open"));
 }
 

@@ -1,0 +1,81 @@
+//! Values of options: what a person may write, and what it means.
+
+use core::time::Duration;
+
+use clap::ValueEnum;
+
+use pipeline_vault::retain::Policy;
+
+use crate::disk_argument;
+
+/// Which point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PointChoice {
+    /// The newest.
+    Latest,
+    /// The one whose ID begins so.
+    Id(String),
+}
+
+/// Shortest beginning of an ID that names a point.
+const POINT_LETTERS_MIN: usize = 4;
+
+impl core::str::FromStr for PointChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        let fits = (POINT_LETTERS_MIN..=32).contains(&text.len());
+        if fits && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(Self::Id(text.to_ascii_lowercase()))
+        } else {
+            Err("give latest, or 4 to 32 hexadecimal digits as lifeboat points shows them"
+                .to_owned())
+        }
+    }
+}
+
+/// What compresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CodecChoice {
+    /// Fast and small, in C
+    Zstd,
+    /// Pure Rust
+    Deflate,
+    /// Nothing does
+    None,
+}
+
+pub(super) fn level(text: &str) -> Result<i32, String> {
+    match text.parse() {
+        Ok(level) if (-7..=19).contains(&level) && level != 0 => Ok(level),
+        _ => Err("give a level from -7 to 19, but not 0".to_owned()),
+    }
+}
+
+pub(super) fn policy(text: &str) -> Result<Policy, String> {
+    Policy::parse(text).map_err(|error| error.to_string())
+}
+
+/// A whole number of s, min, h or d.
+pub(super) fn length_of_time(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, unit) = text.split_at(digits);
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("give a number and s, min, h or d".to_owned()),
+    };
+    let count: u64 = count.parse().map_err(|_| "give a number and s, min, h or d".to_owned())?;
+    let longest = 1000 * 366 * 86_400;
+    let seconds = count.checked_mul(seconds).filter(|&seconds| seconds <= longest);
+    seconds.map(Duration::from_secs).ok_or_else(|| "is longer than a thousand years".to_owned())
+}
+
+pub(super) fn server_name(text: &str) -> Result<String, String> {
+    disk_argument::check_name(text).map(|()| text.to_owned())
+}

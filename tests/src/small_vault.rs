@@ -7,18 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hal::disk::Disk;
+use hal::time::Clock;
 use hal_linux::{LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
-use hal_sim::SimDisk;
 use hal_sim::random::Random;
+use hal_sim::{SimClock, SimDisk};
+use pipeline::ids::ServerId;
 use pipeline_vault::access::Access;
 use pipeline_vault::expect;
 use pipeline_vault::frames::FrameReader;
 use pipeline_vault::keys::recovery_key::RecoveryKey;
+use pipeline_vault::pins;
 use pipeline_vault::points::{ChainView, read_chain, read_chain_leniently};
 use pipeline_vault::record::KnownHead;
 use pipeline_vault::restore;
+use pipeline_vault::retain::Policy;
 use pipeline_vault::store::directory::DirectoryStore;
 use pipeline_vault::store::{BlobStore, list_all};
+use pipeline_vault::upkeep;
 use pipeline_vault::vault::Vault;
 use pipeline_vault::verify::{self, Depth, Report};
 use pipeline_vault::writer::{DiskJob, Options, Silent, protect};
@@ -27,6 +32,8 @@ use pipeline_vault::writer::{DiskJob, Options, Silent, protect};
 pub const BLOCK: u64 = 65_536;
 /// Bytes of each disk: no multiple of a block.
 pub const DISK_BYTES: u64 = 40 * BLOCK + 1536;
+
+const HOUR: u64 = 3_600_000;
 
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -75,6 +82,7 @@ pub struct Kept {
 /// A vault in a folder.
 pub struct SmallVault {
     folder: Folder,
+    clock: SimClock,
     key: RecoveryKey,
     /// Its points, oldest first.
     pub kept: Vec<Kept>,
@@ -107,22 +115,76 @@ fn content(seed: u64, before: Option<&[u8]>) -> Vec<u8> {
 impl SmallVault {
     /// Makes one: three points of an image file on `db1`, two of a simulated disk on `web`, in turn.
     pub fn new() -> Self {
-        let folder = Folder::new();
-        let store =
-            Arc::new(DirectoryStore::new(folder.path().join("vault"), Arc::new(SystemClock)));
-        let (vault, key) = Vault::create(store, Arc::new(SystemClock), Arc::new(SystemEntropy))
-            .expect("a new folder");
-        drop(vault);
-        let mut made = Self { folder, key, kept: Vec::new(), heads: Vec::new() };
+        let mut made = Self::empty();
         for (seed, server) in (1..).zip(["db1", "web", "db1", "web", "db1"]) {
             made.point(server, seed);
         }
         made
     }
 
-    /// Where the vault is.
-    pub fn place(&self) -> PathBuf {
-        self.folder.path().join("vault")
+    /// Makes one that has seen some days: points pruned, frames carried into other segments, indexes, a pin.
+    pub fn kept_up() -> Self {
+        let mut made = Self::empty();
+        for seed in 1..=18 {
+            made.point("db1", seed);
+        }
+        made.point("web", 19);
+        made.clock.advance(2 * HOUR);
+        made.upkeep("30d");
+        // Half of the points at most without being asked; in two steps it is less.
+        for keep in ["last=9", "last=6"] {
+            made.upkeep(keep);
+            made.clock.advance(25 * HOUR);
+        }
+        made.upkeep("last=6");
+        made.point("db1", 20);
+        let vault = made.open().expect("its own key");
+        let access = vault.access();
+        let view = read_chain(&access, made.id(&vault, "db1")).expect("a chain");
+        let ids: Vec<String> = view
+            .points()
+            .filter_map(|link| link.record.point().map(|point| point.id.to_string()))
+            .collect();
+        made.kept.retain(|kept| kept.server != "db1" || ids.contains(&kept.point));
+        assert!(!view.upkeep.gaps.is_empty() && !view.upkeep.relocations.is_empty());
+        made.pin(&access, &view);
+        assert!(made.objects().iter().any(|name| name.starts_with("index/")));
+        made
+    }
+
+    fn empty() -> Self {
+        let folder = Folder::new();
+        let clock = SimClock::at(SystemClock.now());
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let store = Arc::new(DirectoryStore::new(folder.path().join("vault"), shared.clone()));
+        let (vault, key) =
+            Vault::create(store, shared, Arc::new(SystemEntropy)).expect("a new folder");
+        drop(vault);
+        Self { folder, clock, key, kept: Vec::new(), heads: Vec::new() }
+    }
+
+    fn id(&self, vault: &Vault, server: &str) -> ServerId {
+        vault.server(server).expect("a server").id
+    }
+
+    fn upkeep(&mut self, policy: &str) {
+        let vault = self.open().expect("its own key");
+        let access = vault.access();
+        let policy = Policy::parse(policy).expect("a policy");
+        let options = upkeep::Options { merge_count_min: 2, ..Default::default() };
+        let server = self.id(&vault, "db1");
+        upkeep::run(&access, server, &policy, &options).expect("upkeep");
+        self.learn(&access, server);
+    }
+
+    /// Leaves a pin behind as a reader that was stopped does.
+    fn pin(&self, access: &Access, view: &ChainView) {
+        let slot = view.points().next().expect("a point").record.slot;
+        let pinned = pins::pin_and_check(access, view.server, slot, "a test").expect("a pin");
+        let names = self.objects().into_iter().filter(|name| name.starts_with("pin/"));
+        let bodies: Vec<_> = names.map(|name| (self.body(&name), name)).collect();
+        drop(pinned);
+        bodies.iter().for_each(|(body, name)| self.put(name, body));
     }
 
     /// Makes one more point with changed content.
@@ -149,11 +211,21 @@ impl SmallVault {
             protect(&access, id, vec![job(disk)], &options, &Silent)
         };
         let point = outcome.expect("a point").id.to_string();
-        let view = read_chain(&access, id).expect("a chain");
-        let head = KnownHead::from(&expect::head_of(&view).expect("a head"));
-        self.heads.retain(|known| known.server != id);
-        self.heads.push(head);
+        self.learn(&access, id);
         self.kept.push(Kept { server, point, content });
+    }
+
+    /// Remembers the newest slot of a chain.
+    fn learn(&mut self, access: &Access, server: ServerId) {
+        let view = read_chain(access, server).expect("a chain");
+        let head = KnownHead::from(&expect::head_of(&view).expect("a head"));
+        self.heads.retain(|known| known.server != server);
+        self.heads.push(head);
+    }
+
+    /// Where the vault is.
+    pub fn place(&self) -> PathBuf {
+        self.folder.path().join("vault")
     }
 
     /// Opens it as a person with the recovery key does.
@@ -163,8 +235,12 @@ impl SmallVault {
 
     /// Opens a copy of it.
     pub fn open_at(&self, place: &Path) -> Result<Vault, pipeline_vault::Error> {
-        let store = Arc::new(DirectoryStore::new(place, Arc::new(SystemClock)));
-        Vault::open(store, Arc::new(SystemClock), Arc::new(SystemEntropy), &self.key)
+        self.open_in(Arc::new(DirectoryStore::new(place, Arc::new(self.clock.clone()))))
+    }
+
+    /// Opens a copy of it in another store.
+    pub fn open_in(&self, store: Arc<dyn BlobStore>) -> Result<Vault, pipeline_vault::Error> {
+        Vault::open(store, Arc::new(self.clock.clone()), Arc::new(SystemEntropy), &self.key)
     }
 
     /// Every object's name.

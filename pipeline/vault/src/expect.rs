@@ -64,14 +64,17 @@ fn not_there(view: &ChainView, text: &str) -> Error {
         |newest| format!("its newest point is {}", newest.id),
     );
     // The record that pruned a point is itself superseded by later upkeep, so an old identity proves less.
-    let remedy = if view.upkeep.gaps.is_empty() {
-        "nothing was ever pruned here, so it was there: find out who put an older state in place"
+    let (or, remedy) = if view.upkeep.gaps.is_empty() {
+        ("", "nothing was ever pruned here: find out who put an older state in place")
     } else {
-        "expect a newer point if this one may have been pruned long ago; otherwise find out who put an older state in place"
+        (
+            ", or the point was pruned long ago",
+            "expect the newest point that you know of; if that one is gone too, find out who put an older state in place",
+        )
     };
     Error::corrupt(
         format!("server {}", view.server),
-        format!("the vault was rolled back: point {text} is not in the chain, {ends}"),
+        format!("the vault was rolled back{or}: point {text} is not in the chain, {ends}"),
     )
     .remedy(remedy)
 }

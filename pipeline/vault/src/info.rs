@@ -7,9 +7,11 @@ use pipeline::limits::BLOCK_BYTES;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
-use crate::error::Error;
+use crate::error::{Blame, Error};
+use crate::index::{Entry, Summary};
 use crate::points::read_chain_leniently;
-use crate::record::{Manifest, Work};
+use crate::record::Work;
+use crate::roster;
 use crate::store::{LIST_PAGE_MAX, ObjectFacts, Tier};
 use crate::verify::server_of;
 
@@ -205,28 +207,27 @@ fn server_info(
     name: &str,
     stored: Class,
 ) -> Result<ServerInfo, Error> {
-    let (view, trouble) = read_chain_leniently(access, server)?;
-    let manifests: Vec<_> = view.points().filter_map(|link| link.record.point()).collect();
+    let (points, trouble) = points_of(access, server)?;
     let mut work = Work::default();
-    for manifest in &manifests {
-        work.new_blocks = work.new_blocks.saturating_add(manifest.work.new_blocks);
-        work.known_blocks = work.known_blocks.saturating_add(manifest.work.known_blocks);
-        work.stored_bytes = work.stored_bytes.saturating_add(manifest.work.stored_bytes);
+    for point in &points {
+        work.new_blocks = work.new_blocks.saturating_add(point.work.new_blocks);
+        work.known_blocks = work.known_blocks.saturating_add(point.work.known_blocks);
+        work.stored_bytes = work.stored_bytes.saturating_add(point.work.stored_bytes);
     }
     let bytes = |blocks: u64| blocks.saturating_mul(BLOCK_BYTES as u64);
-    let size = |manifest: &&Manifest| {
-        manifest.disks.iter().fold(0_u64, |sum, disk| sum.saturating_add(disk.bytes))
+    let size = |point: &Summary| {
+        point.disks.iter().fold(0_u64, |sum, disk| sum.saturating_add(disk.bytes))
     };
-    let all_points_bytes = manifests.iter().map(size).fold(0_u64, u64::saturating_add);
+    let all_points_bytes = points.iter().map(size).fold(0_u64, u64::saturating_add);
     let (new_bytes, known_bytes) = (bytes(work.new_blocks), bytes(work.known_blocks));
     Ok(ServerInfo {
         server: server.to_string(),
         name: name.to_owned(),
-        points: manifests.len() as u64,
-        newest_point: manifests.last().map(|newest| newest.id.to_string()),
-        newest_started: manifests.last().map(|newest| newest.started),
-        oldest_started: manifests.first().map(|oldest| oldest.started),
-        disk_bytes: manifests.last().map_or(0, size),
+        points: points.len() as u64,
+        newest_point: points.last().map(|newest| newest.id.to_string()),
+        newest_started: points.last().map(|newest| newest.started),
+        oldest_started: points.first().map(|oldest| oldest.started),
+        disk_bytes: points.last().map_or(0, size),
         all_points_bytes,
         stored,
         new_bytes,
@@ -237,6 +238,22 @@ fn server_info(
         saving: ratio(all_points_bytes, stored.bytes),
         trouble: trouble.map(|error| error.to_string()),
     })
+}
+
+/// The points, from indexes where there are any; from what still opens where the chain is not whole.
+fn points_of(access: &Access, server: ServerId) -> Result<(Vec<Summary>, Option<Error>), Error> {
+    let trouble = match roster::points(access, server) {
+        Ok(entries) => {
+            let summaries = entries.iter().filter_map(|entry| entry.point().cloned());
+            return Ok((summaries.collect(), None));
+        }
+        Err(error) if error.blame == Blame::Device => return Err(error),
+        Err(error) => error,
+    };
+    let (view, first) = read_chain_leniently(access, server)?;
+    let entries = view.points().map(Entry::of);
+    let summaries = entries.filter_map(|entry| entry.point().cloned()).collect();
+    Ok((summaries, Some(first.unwrap_or(trouble))))
 }
 
 fn ratio(over: u64, under: u64) -> Option<f64> {

@@ -13,6 +13,7 @@ use crate::chain::{Link, read_slot};
 use crate::error::{Blame, Error};
 use crate::frames::FrameReader;
 use crate::names;
+use crate::parallel;
 use crate::points::ChainView;
 use crate::record::{Body, Manifest, Relocation, SegmentRef, Upkeep};
 use crate::verify::{self, Depth, Findings, Inventory, Options, Walk};
@@ -138,15 +139,21 @@ impl Remains {
     fn read(access: &Access, inventory: &Inventory) -> Result<Self, Error> {
         let mut remains =
             Self { links: BTreeMap::new(), broken: BTreeMap::new(), refs: HashMap::new() };
-        for slot in &inventory.slots {
+        let threads = access.store.parallel();
+        let read = parallel::each(&inventory.slots, threads, |slot| {
             match read_slot(access, &inventory.server, *slot) {
+                Err(error) if error.blame == Blame::Device => Err(error),
+                read => Ok(read),
+            }
+        })?;
+        for (slot, read) in inventory.slots.iter().zip(read) {
+            match read {
                 Ok(link) => {
                     for sent in link.record.segments() {
                         remains.refs.insert(sent.segment, *sent);
                     }
                     remains.links.insert(*slot, link);
                 }
-                Err(error) if error.blame == Blame::Device => return Err(error),
                 Err(error) => {
                     remains.broken.insert(*slot, error);
                 }

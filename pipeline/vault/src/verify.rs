@@ -103,6 +103,7 @@ pub fn run(
         chains.push((inventory, chain, findings));
     }
     heads::check(&chains, &options.heads);
+    heads::check_indexes(access, &chains)?;
     if options.depth == Depth::Deep {
         progress.total(chains.iter().map(|(inventory, ..)| inventory.segment_bytes()).sum());
     }

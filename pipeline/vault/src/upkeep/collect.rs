@@ -40,7 +40,8 @@ impl Session<'_> {
         failed.map_or(Ok(()), |error| Err(Stop::Failed(error)))
     }
 
-    /// By the protocol nothing that is condemned is ever reached again. Should it be all the same, it stays.
+    /// By the protocol no record ever reaches again what is condemned. A pin may: one that arrived after its point was
+    /// pruned. Its reader looks again and gives up; until the pin is gone, what it reaches stays.
     fn rescue(&mut self, survey: &mut Survey, report: &mut Report) -> Result<(), Stop> {
         let mut rescued = 0;
         let covered = self.publish(&mut |session| {

@@ -167,7 +167,8 @@ impl Bed {
     /// Once everything had its time, nothing is left that nobody needs.
     pub(super) fn assert_settles(&mut self, policy: &str) {
         let options = Options { confirmed: true, compact: false, ..Options::default() };
-        for _ in 0..4 {
+        // Longer than any policy here keeps a week's point, and then the grace.
+        for _ in 0..6 {
             self.pass(8 * DAY);
             self.upkeep(policy, &options).expect("upkeep");
         }
@@ -332,4 +333,5 @@ fn a_year_of_points_and_daily_upkeep_keeps_what_the_policy_says_and_little_else(
     assert!(objects < first_upkeep_objects * 3 / 2, "{objects} after {first_upkeep_objects}");
     let gone: HashSet<PointId> = bed.contents.keys().copied().collect();
     assert!(bed.points().iter().all(|id| gone.contains(id)));
+    bed.assert_settles(policy);
 }

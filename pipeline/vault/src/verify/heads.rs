@@ -4,7 +4,9 @@
 use super::chain::ChainState;
 use super::findings::Findings;
 use super::objects::Inventory;
+use crate::access::Access;
 use crate::error::Error;
+use crate::index;
 use crate::names;
 use crate::record::KnownHead;
 
@@ -24,6 +26,22 @@ pub(crate) fn check(chains: &[Checked], known: &[KnownHead]) {
             }
         }
     }
+}
+
+/// Holds what indexes say of slots against the chain that they are of: a slot never changes.
+pub(crate) fn check_indexes(access: &Access, chains: &[Checked]) -> Result<(), Error> {
+    for (inventory, ..) in chains {
+        let server = inventory.server;
+        let prefix = names::day_index_prefix(&server);
+        for name in inventory.small.iter().filter(|name| name.starts_with(&prefix)) {
+            // One that does not open is a finding of its own.
+            for entry in index::read(access, &server, name)?.entries {
+                let head = KnownHead { server, slot: entry.slot, digest: entry.digest };
+                judge(chains, &head, &format!("the index {name}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn judge(chains: &[Checked], head: &KnownHead, witness: &str) {

@@ -205,8 +205,8 @@ pub(crate) fn check_small(
         });
         match opened {
             Ok(_) => {}
-            // Pins come and go while this runs.
-            Err(error) if error.is_missing() && pin => {}
+            // Pins and indexes come and go while this runs.
+            Err(error) if error.is_missing() => {}
             Err(error) => findings.object(&error.on(name))?,
         }
     }

@@ -239,6 +239,13 @@ pub(super) fn server(
         .filter_map(|link| link.record.point().map(|point| point.id.to_string()))
         .collect();
     let whole = points.iter().filter(|point| hurt.binary_search(point).is_err()).count();
+    if checked.archived > 0 {
+        let what = format!(
+            "{} segments that points need ({} bytes) are archived: bring them back, which takes hours, before they can be restored or verified deep",
+            checked.archived, checked.archived_bytes
+        );
+        notices.push(Notice { object: format!("server {}", inventory.server), what });
+    }
     if found.archived_pages > 0 {
         let what = format!(
             "{} map pages are archived: what lies below was not seen",

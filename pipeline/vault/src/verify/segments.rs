@@ -65,15 +65,8 @@ pub(crate) fn check_segments(
     )?;
     let mut checked = classify(inventory, chain, &live);
     if options.depth == Depth::Deep {
-        let condemned: HashSet<SegmentId> =
-            chain.upkeep.condemned.iter().map(|condemned| condemned.segment).collect();
-        let wanted: Vec<Listed> = inventory
-            .segments()
-            .iter()
-            .filter(|listed| !listed.archived)
-            .filter(|listed| live.contains(&listed.segment) || !condemned.contains(&listed.segment))
-            .copied()
-            .collect();
+        let wanted: Vec<Listed> =
+            inventory.segments().iter().filter(|listed| !listed.archived).copied().collect();
         let deep = Deep { frames, findings, options, progress, read: AtomicU64::new(0) };
         let reference = |id: &SegmentId| chain.reference(id).copied();
         deep.run(&wanted, &|listed| (reference(&listed.segment), live.contains(&listed.segment)))?;
@@ -329,8 +322,11 @@ impl Deep<'_> {
         if live {
             return self.findings.segment(segment, part, error);
         }
-        let name = names::segment(&self.frames.server(), &segment);
-        self.findings.notice(name, format!("{}; no point needs it", error.what));
+        // Collected while this ran.
+        if !error.is_missing() {
+            let name = names::segment(&self.frames.server(), &segment);
+            self.findings.notice(name, format!("{}; no point needs it", error.what));
+        }
         Ok(())
     }
 }

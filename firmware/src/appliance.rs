@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use hal::net::config::Network as NetworkPage;
 use hal::time::Clock;
 use hal_linux::SystemClock;
 use image_layout::command_line::CommandLine;
@@ -25,6 +26,8 @@ use phases::{Around, Step, Verdict};
 use supervise::{Service, Stop};
 use uevents::Uevents;
 use watchdog::Pulse;
+
+use crate::net::state::State;
 
 /// What the console shows and asks.
 mod board;
@@ -54,7 +57,7 @@ mod memory;
 mod modules;
 /// What is mounted where.
 mod mounts;
-/// The seam to the network.
+/// The network as a service.
 mod network;
 /// Orders to the first process.
 mod orders;
@@ -85,8 +88,6 @@ mod watchdog;
 const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
 /// How often the first process looks around when nobody orders anything.
 const TICK: Duration = Duration::from_secs(1);
-/// The network's part of `lifeboat.toml`, in the words of the hardware layer.
-type NetworkSettings = serde_json::Value;
 
 /// Everything that phases and services share.
 pub(crate) struct Appliance {
@@ -101,8 +102,10 @@ pub(crate) struct Appliance {
     loader: OnceLock<Loader>,
     uevents: OnceLock<Uevents>,
     medium: OnceLock<Medium>,
-    settings: OnceLock<Configuration<NetworkSettings>>,
+    settings: OnceLock<Configuration<NetworkPage>>,
     memory: Memory,
+    /// How the network stands.
+    network: Mutex<State>,
     pulse: Pulse,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
@@ -134,6 +137,7 @@ impl Appliance {
             medium: OnceLock::new(),
             settings: OnceLock::new(),
             memory: Memory::default(),
+            network: Mutex::default(),
             pulse: Pulse::default(),
             at_work: Mutex::new(()),
         }
@@ -233,6 +237,7 @@ fn end(appliance: &Appliance, ending: Ending, why: &str) {
     }
     appliance.events.say("end", &[("how", &ending.word()), ("why", &why), ("left", &left)]);
     memory::take_notes(appliance);
+    vault_place::release();
     appliance.memory.keep_words(&format!("{}: {why}", ending.word()));
     // The console's threads draw the last screen.
     std::thread::sleep(Duration::from_millis(600));

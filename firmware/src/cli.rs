@@ -15,10 +15,13 @@ use crate::disk_argument::{self, DiskArgument};
 use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
+pub use crate::cli::net::{NetKeep, NetShow, NetVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
 /// The long texts.
 mod help;
+/// The verbs of `net`.
+mod net;
 /// Values of options.
 mod values;
 
@@ -76,6 +79,9 @@ pub enum Verb {
     /// Serve a disk of a point as a read-only NBD export, at once
     #[command(after_long_help = SERVE)]
     ServeNbd(ServeNbd),
+    /// Look at the network, test the way to Azure, keep a network as the appliance does
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Net(NetVerb),
 }
 
 /// Verbs about the vault itself.

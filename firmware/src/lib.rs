@@ -17,6 +17,8 @@ pub mod interrupt;
 pub mod logging;
 /// A recovery point's disk as a read-only NBD export.
 pub mod nbd;
+/// The machine's network, and the way to Azure tested.
+pub mod net;
 /// From the command line to the exit code.
 pub mod program;
 /// How far a long verb is.

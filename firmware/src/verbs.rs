@@ -3,7 +3,7 @@
 use core::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
-use crate::cli::{CommandLine, VaultVerb, Verb};
+use crate::cli::{CommandLine, NetVerb, VaultVerb, Verb};
 use crate::interrupt::{self, Meaning};
 use crate::progress::{Counters, Mode, Painter};
 use crate::report::{Ending, printable};
@@ -17,6 +17,8 @@ mod create;
 mod info;
 /// `vault kit`
 mod kit;
+/// `net`
+mod net;
 /// `points`
 mod points;
 /// `protect`
@@ -70,7 +72,7 @@ pub fn run(line: CommandLine) -> Ending {
     let (stop, stopped) = smol::channel::bounded(1);
     interrupt::watch(match &line.verb {
         Verb::Protect(_) | Verb::Restore(_) => Meaning::Ask(Arc::clone(&context.stop)),
-        Verb::ServeNbd(_) => Meaning::Tell(stop),
+        Verb::ServeNbd(_) | Verb::Net(NetVerb::Keep(_)) => Meaning::Tell(stop),
         _ => Meaning::EndAtOnce,
     });
     match line.verb {
@@ -80,6 +82,8 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Points(points) => points::run(&points, &context),
         Verb::Restore(restore) => restore::run(&restore, &context),
         Verb::ServeNbd(serve) => serve_nbd::run(serve, &stopped, &context),
+        Verb::Net(NetVerb::Show(show)) => net::show(&show),
+        Verb::Net(NetVerb::Keep(keep)) => net::keep(&keep, &stopped, &context),
         Verb::Verify(verify) => verify::run(&verify, &context),
         Verb::Prune(prune) => prune::run(&prune, &context),
         Verb::Vault(VaultVerb::Info(info)) => info::run(info, &context),

@@ -8,6 +8,8 @@ extern crate alloc;
 pub mod disk;
 /// What a disk says of itself: model, serial, WWN, partitions, mounts.
 pub mod inventory;
+/// Links, addresses and routes; DHCP, ARP and router advice as pure values.
+pub mod net;
 /// A disk as a stream of bytes, for what reads a few of them here and there.
 pub mod stream;
 /// The GUID of a partition table, from one sector.

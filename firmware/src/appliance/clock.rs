@@ -3,9 +3,10 @@
 //! Certificates and leases need a clock that is roughly right; it is set in one step and never slewed. The hardware clock
 //! is the kernel's to read at the start.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Instant;
 
 use hal::time::{Clock, Entropy};

@@ -3,6 +3,7 @@
 //! A vault may also lie on a disk of this machine: `disk:NAME/FOLDER`, where NAME is the name of its partition or the label
 //! of its ext4 file system. Secrets go into memory only: the key into a file under /run, the credential into a job's environment.
 
+use core::time::Duration;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -20,6 +21,10 @@ const KEY_FOLDER: &str = "/run/keys";
 const DISK_FOLDER: &str = "/run/vault";
 /// Where the verbs remember what they saw of vaults.
 pub(crate) const KNOWN_FOLDER: &str = "/run/known";
+/// A switch may take half a minute until it lets a link speak, and DHCP some more.
+const ONLINE_PATIENCE: Duration = Duration::from_secs(90);
+/// What computes ext4's checksums.
+const CHECKSUMS: [&str; 2] = ["crc32c_generic", "crc32c_intel"];
 /// ext4: where its label is, and the number that it is known by.
 const EXT4_MAGIC_AT: u64 = 1024 + 0x38;
 const EXT4_LABEL_AT: u64 = 1024 + 0x78;
@@ -107,6 +112,9 @@ impl VaultPlace {
         let shown = wanted.address.clone().ok_or("no vault is named")?;
         let key = wanted.key.as_deref().ok_or("no recovery key is given")?;
         put_key(key)?;
+        if shown.starts_with("azure:") && !super::network::wait_online(appliance, ONLINE_PATIENCE) {
+            return Err("no network: no link has an address yet; check the cable, or whether there is DHCP, or set addresses in lifeboat.toml".to_owned());
+        }
         let (address, disk) = match shown.strip_prefix("disk:") {
             Some(rest) => {
                 let (folder, disk) = mount_disk(appliance, rest)?;
@@ -177,10 +185,24 @@ fn mount_disk(appliance: &Appliance, text: &str) -> Result<(PathBuf, String), St
     let mounted = mounts.lines().any(|line| line.split(' ').nth(1) == Some(DISK_FOLDER));
     if !mounted {
         let loader = appliance.loader.get().ok_or("no module can be loaded")?;
+        for module in CHECKSUMS {
+            // The file system asks for one by what it does, not by name; which there is, is the image's to say.
+            let _ = loader.need(module);
+        }
         loader.need("ext4")?;
         mounts::disk(&device, &at, "ext4", true)?;
     }
     Ok((at.join(inside), disk))
+}
+
+/// Lets go of a disk that holds the vault, before the machine goes down.
+pub(crate) fn release() {
+    if Path::new(DISK_FOLDER).exists()
+        && let Err(words) = mounts::release(Path::new(DISK_FOLDER))
+    {
+        // Nothing may have been mounted.
+        log::debug!("{words}");
+    }
 }
 
 /// The block device of this name: of its partition, or of the ext4 file system on it. Two of the same name are none.

@@ -174,3 +174,51 @@ Runs until it is stopped. Only this machine can connect unless --listen says oth
 disk in the clear. Writes are refused.
 
 Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 wrong command line.";
+
+/// `net show`
+pub(super) const NET_SHOW: &str = "\
+Examples:
+  lifeboat net show
+  lifeboat net show --json
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `net keep`
+pub(super) const NET_KEEP: &str = "\
+Example:
+  lifeboat net keep --config lifeboat.toml --names /run/lifeboat/net
+
+The file holds the table [network] as the appliance reads it; everything in it may be left out:
+  [network]
+  dns = [\"10.0.0.53\"]                          # instead of those that DHCP and routers name
+  search = [\"corp.example\"]
+  hosts = { \"acct.blob.core.windows.net\" = [\"10.1.2.4\"] }     # private endpoints
+  [[network.link]]
+  name = \"uplink\"
+  nic = \"52:54:00:12:34:56\"                    # or its place 0000:03:00.0, or the system's name
+  [[network.link]]
+  name = \"express\"
+  bond = { nics = [\"eno1\", \"eno2\"], mode = \"802.3ad\" }        # or active-backup
+  addresses = [\"10.9.0.5/24\"]                  # none: DHCP and IPv6 as routers say
+  gateways = []
+  mtu = 9000
+  [[network.link]]
+  name = \"vlan20\"
+  vlan = { on = \"express\", id = 20 }
+  ipv4 = \"dhcp\"                                # dhcp, static or off
+  ipv6 = \"off\"                                 # auto, static or off
+  [[network.route]]
+  to = \"20.60.0.0/16\"
+  link = \"express\"
+  via = \"10.9.0.1\"
+  [[network.proxy]]
+  for = [\"*.blob.core.windows.net\"]
+  through = \"none\"                             # straight
+  [[network.proxy]]
+  for = [\"*\"]
+  through = \"http://name:password@proxy.example:3128\"
+
+It changes the network of this machine and wants to be root. Where another program keeps the network too, the two
+undo each other's work.
+
+Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 wrong command line.";

@@ -90,3 +90,15 @@ fn the_painter_stops_when_dropped() {
     assert!(started.elapsed() < Duration::from_secs(4), "it did not wait for its next line");
     assert_eq!(Arc::strong_count(&counters), 1, "its thread has ended");
 }
+
+#[test]
+fn programs_get_plain_numbers() {
+    let mut meter = Meter::new("protect \"web1\"\n");
+    meter.look(sample(2, 200, 1000, 50));
+    let value: serde_json::Value = serde_json::from_str(&meter.json()).unwrap();
+    assert_eq!(value["done_bytes"], 200 * MIB);
+    assert_eq!(value["total_bytes"], 1000 * MIB);
+    assert_eq!(value["stored_bytes"], 50 * MIB);
+    assert_eq!(value["bytes_per_second"], 100 * MIB);
+    assert_eq!(Mode::choose(true, true), Mode::Json, "the wish of a program comes first");
+}

@@ -9,6 +9,8 @@ pub mod disk;
 pub mod entropy;
 /// What disks the machine has, and what is mounted on top of them.
 pub mod inventory;
+/// Links, addresses and routes, and links below IP.
+pub mod net;
 /// What this process uses of the machine: resident memory, processors.
 pub mod process;
 
@@ -22,4 +24,5 @@ pub use clock::SystemClock;
 pub use disk::{Access, Direct, LinuxDisk, OpenOptions};
 pub use entropy::SystemEntropy;
 pub use inventory::{facts_of, inventory};
+pub use net::{LinuxNic, LinuxStack};
 pub use sys::memory::AlignedBuffer;

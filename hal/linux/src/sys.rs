@@ -5,6 +5,8 @@
 pub(crate) mod ioctl;
 /// Page-aligned memory that the kernel may read and write by DMA.
 pub(crate) mod memory;
+/// Sockets below IP.
+pub(crate) mod packet;
 /// io_uring with buffers that it owns while the kernel works on them.
 pub(crate) mod ring;
 /// The ioctl of hardware watchdogs.

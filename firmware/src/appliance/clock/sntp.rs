@@ -58,7 +58,7 @@ fn millis(packet: &[u8; PACKET_BYTES], at: usize) -> Option<u64> {
         return None;
     }
     let era = if seconds < PIVOT_SECONDS { 1 << 32 } else { 0 };
-    Some((seconds + era - ERA_SECONDS) * 1000 + (fraction * 1000 >> 32))
+    Some((seconds + era - ERA_SECONDS) * 1000 + ((fraction * 1000) >> 32))
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ pub(crate) mod tests {
         packet[1] = 2;
         packet[24..32].copy_from_slice(&question[40..48]);
         let seconds = (now_millis / 1000 + ERA_SECONDS) % (1 << 32);
-        let fraction = (now_millis % 1000 << 32) / 1000 + 1;
+        let fraction = ((now_millis % 1000) << 32) / 1000 + 1;
         for at in [32, 40] {
             packet[at..at + 4].copy_from_slice(&u32::try_from(seconds).unwrap().to_be_bytes());
             packet[at + 4..at + 8].copy_from_slice(&u32::try_from(fraction).unwrap().to_be_bytes());

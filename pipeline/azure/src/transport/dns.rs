@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::time::Instant;
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use core::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -55,10 +55,7 @@ impl Settings {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    // A zone (fe80::1%eth0) cannot be expressed here and such a server is passed over.
-                    if let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) {
-                        settings.servers.push(SocketAddr::new(address, 53));
-                    }
+                    settings.servers.extend(words.next().and_then(server));
                 }
                 Some("search" | "domain") => {
                     settings.search =
@@ -98,6 +95,17 @@ impl Settings {
         let whole_first = host.matches('.').count() >= self.dots;
         names.insert(if whole_first { 0 } else { names.len() }, whole);
         names
+    }
+}
+
+/// A server's address. One that is reached over one link only names that by its number, as in `fe80::1%3`; one that
+/// names it by name is passed over, as names are the system's.
+fn server(word: &str) -> Option<SocketAddr> {
+    match word.split_once('%') {
+        Some((address, link)) => {
+            Some(SocketAddrV6::new(address.parse().ok()?, 53, 0, link.parse().ok()?).into())
+        }
+        None => Some(SocketAddr::new(word.parse().ok()?, 53)),
     }
 }
 

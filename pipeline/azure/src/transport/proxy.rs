@@ -21,6 +21,8 @@ pub enum ProxyChoice {
         /// Hosts that are reached without it.
         exceptions: Exceptions,
     },
+    /// The first of these whose destinations match; what none matches goes straight.
+    ByDestination(Vec<Rule>),
     /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case.
     #[default]
     FromEnvironment,
@@ -41,7 +43,11 @@ impl ProxyChoice {
                 http: Some(proxy.clone()),
                 exceptions: exceptions.clone(),
                 even_loopback: true,
+                rules: Vec::new(),
             }),
+            Self::ByDestination(rules) => {
+                Ok(Settled { rules: rules.clone(), even_loopback: true, ..Settled::default() })
+            }
             Self::FromEnvironment => {
                 let first = |names: &[&str]| {
                     names.iter().find_map(|name| lookup(name).filter(|value| !value.is_empty()))
@@ -54,10 +60,20 @@ impl ProxyChoice {
                         &first(&["NO_PROXY", "no_proxy"]).unwrap_or_default(),
                     ),
                     even_loopback: false,
+                    rules: Vec::new(),
                 })
             }
         }
     }
+}
+
+/// Which way the requests to some destinations go.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The destinations, as `NO_PROXY` lists them.
+    pub destinations: Exceptions,
+    /// Their proxy; `None` for straight.
+    pub proxy: Option<Proxy>,
 }
 
 /// Which proxies there are, and for what.
@@ -67,6 +83,7 @@ pub(super) struct Settled {
     http: Option<Proxy>,
     exceptions: Exceptions,
     even_loopback: bool,
+    rules: Vec<Rule>,
 }
 
 impl Settled {
@@ -75,7 +92,9 @@ impl Settled {
         let direct = is_metadata_service(origin)
             || (origin.is_loopback() && !self.even_loopback)
             || self.exceptions.matches(origin);
-        let proxy = if origin.https { &self.https } else { &self.http };
+        let ruled = self.rules.iter().find(|rule| rule.destinations.matches(origin));
+        let usual = if origin.https { &self.https } else { &self.http };
+        let proxy = ruled.map_or(usual, |rule| &rule.proxy);
         proxy.as_ref().filter(|_| !direct)
     }
 }

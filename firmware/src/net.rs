@@ -1,0 +1,14 @@
+//! The machine's network: links brought up and kept up as configured, and the way to Azure tested step by step.
+
+/// What should be, what is, and what to do about it.
+pub mod machine;
+/// DNS servers, search domains, the host table and proxies for whoever sends requests.
+pub mod names;
+/// The network out of a configuration file.
+pub mod page;
+/// The addresses of IPv4 on one link.
+mod port;
+/// The thread that keeps the network.
+pub mod service;
+/// How the network stands, for the console and for `lifeboat net show`.
+pub mod state;

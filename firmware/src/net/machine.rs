@@ -1,0 +1,407 @@
+//! What should be, what is, and what to do about it: the brain of the network, without system and clock.
+//!
+//! It compares what the page wants with what the system says, and asks for one step at a time. It is looked at again
+//! after every change, so that nothing depends on events that might be missed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hal::net::address::Cidr;
+use hal::net::chance::Chance;
+use hal::net::config::{Checked, Ipv6, Link, NicChoice};
+use hal::net::facts::{AddressFacts, LinkFacts, LinkKind, Route};
+use hal::net::ndisc::Advice;
+use hal::net::nic::{Change, Event, Ipv6Mode, NetError};
+use hal::time::Moment;
+
+use crate::net::names::{Advised, Resolver};
+use crate::net::port::Port;
+use crate::net::state::State;
+
+/// Which addresses and routes there should be.
+mod routes;
+/// The state in words.
+mod tell;
+
+/// How long a step that failed is left alone, at first and at most.
+const REFUSED_MILLIS_MIN: u64 = 1000;
+const REFUSED_MILLIS_MAX: u64 = 30_000;
+/// The first link's way to everywhere, and what each further one adds.
+const METRIC_FIRST: u32 = 100;
+const METRIC_STEP: u32 = 10;
+
+/// What the system says.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Every link.
+    pub links: Vec<LinkFacts>,
+    /// Every address.
+    pub addresses: Vec<AddressFacts>,
+    /// The routes that were made here.
+    pub routes: Vec<Route>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make this change; then say by `done` how it went.
+    Change(Change),
+    /// Open this link below IP; then say by `opened` how it went.
+    Open(u32),
+    /// Send this frame on this link.
+    Send {
+        /// The link, which is open.
+        link: u32,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+}
+
+/// A step that failed.
+#[derive(Debug)]
+struct Refusal {
+    until: Moment,
+    millis: u64,
+    why: String,
+}
+
+/// The network of one machine.
+#[derive(Debug)]
+pub struct Machine {
+    config: Checked,
+    host_name: String,
+    chance: Chance,
+    seen: Seen,
+    ports: BTreeMap<u32, Port>,
+    open: BTreeSet<u32>,
+    /// Links whose IPv6 was set as it should be.
+    ipv6: BTreeSet<u32>,
+    refused: BTreeMap<String, Refusal>,
+    advised: Advised,
+    out: Vec<Action>,
+}
+
+/// A link of the page, and what it is at this moment.
+struct Plan {
+    link: Link,
+    metric: u32,
+    facts: Option<LinkFacts>,
+}
+
+impl Machine {
+    /// A network that is to become as the page says. The seed spreads waiting times.
+    pub fn new(config: Checked, host_name: &str, seed: u64) -> Self {
+        Self {
+            config,
+            host_name: host_name.to_owned(),
+            chance: Chance::new(seed),
+            seen: Seen::default(),
+            ports: BTreeMap::new(),
+            open: BTreeSet::new(),
+            ipv6: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            advised: Advised::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Another page from now on. What both pages say of a link stays as it is.
+    pub fn configure(&mut self, config: Checked) {
+        let before = self.plans();
+        self.config = config;
+        let after = self.plans();
+        let same = |index: u32| {
+            let of = |plans: &[Plan]| {
+                let plan = plans.iter().find(|plan| plan.index() == Some(index));
+                plan.map(|plan| (plan.link.clone(), plan.metric))
+            };
+            of(&before).is_some() && of(&before) == of(&after)
+        };
+        let gone: Vec<u32> = self.ports.keys().copied().filter(|index| !same(*index)).collect();
+        for index in gone {
+            self.ports.remove(&index);
+            self.ipv6.remove(&index);
+        }
+        self.refused.clear();
+    }
+
+    /// Looks at what is.
+    pub fn look(&mut self, now: Moment, seen: Seen) {
+        self.seen = seen;
+        let there: BTreeSet<u32> = self.seen.links.iter().map(|link| link.index).collect();
+        self.ports.retain(|index, _| there.contains(index));
+        self.open.retain(|index| there.contains(index));
+        self.ipv6.retain(|index| there.contains(index));
+        self.advised.keep(|index| there.contains(&index));
+        for plan in self.plans() {
+            let Some(facts) = plan.facts else { continue };
+            // A bond takes the address of its first NIC: what was begun with another is begun again.
+            if self.ports.get(&facts.index).is_some_and(|port| Some(port.mac()) != facts.mac) {
+                self.ports.remove(&facts.index);
+                self.open.remove(&facts.index);
+            }
+            let carrier = facts.up && facts.carrier;
+            if carrier && !self.ports.contains_key(&facts.index) {
+                self.begin(now, &plan.link, &facts);
+            }
+            let open = self.open.contains(&facts.index);
+            if let Some(port) = self.ports.get_mut(&facts.index) {
+                port.carrier(carrier && (open || !port.listens()), now);
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Moment, link: &Link, facts: &LinkFacts) {
+        let Some(mac) = facts.mac else { return };
+        let there: Vec<Cidr> = self.addresses_of(facts.index).collect();
+        let seed = self.chance.number();
+        let port = Port::new(link, mac, &self.host_name, seed, now, &there);
+        self.ports.insert(facts.index, port);
+    }
+
+    /// Addresses that a link has, but for those that the system gave it by itself.
+    fn addresses_of(&self, index: u32) -> impl Iterator<Item = Cidr> {
+        let given = self.seen.addresses.iter().filter(move |address| address.link == index);
+        given.filter(|address| !address.automatic).map(|address| address.address)
+    }
+
+    /// Takes note of an event.
+    pub fn note(&mut self, now: Moment, event: &Event) {
+        if let Event::Advice { link, advice } = event {
+            self.advise(now, *link, advice);
+        }
+    }
+
+    fn advise(&mut self, now: Moment, link: u32, advice: &Advice) {
+        let believes = self
+            .plans()
+            .iter()
+            .any(|plan| plan.index() == Some(link) && plan.link.ipv6() == Ipv6::Auto);
+        if believes {
+            self.advised.note(now, link, advice);
+        }
+    }
+
+    /// Hears a frame of a link.
+    pub fn hear(&mut self, now: Moment, link: u32, frame: &[u8]) {
+        if let Some(port) = self.ports.get_mut(&link) {
+            let answers = port.hear(now, frame);
+            self.out.extend(answers.into_iter().map(|frame| Action::Send { link, frame }));
+        }
+    }
+
+    /// How opening a link went.
+    pub fn opened(&mut self, now: Moment, link: u32, result: Result<(), &NetError>) {
+        match result {
+            Ok(()) => {
+                self.open.insert(link);
+                self.refused.remove(&opening(link));
+            }
+            Err(error) => self.refuse(now, opening(link), error),
+        }
+    }
+
+    /// A link can no more be heard: it is opened anew where it is still there.
+    pub fn closed(&mut self, link: u32) {
+        self.open.remove(&link);
+    }
+
+    /// Whether a link is held open.
+    #[must_use]
+    pub fn is_open(&self, link: u32) -> bool {
+        self.open.contains(&link)
+    }
+
+    /// How a change went.
+    pub fn done(&mut self, now: Moment, change: &Change, result: Result<(), &NetError>) {
+        match result {
+            Ok(()) => {
+                if let Change::Ipv6 { link, .. } = change {
+                    self.ipv6.insert(*link);
+                }
+                self.refused.remove(&format!("{change:?}"));
+            }
+            Err(error) => self.refuse(now, format!("{change:?}"), error),
+        }
+    }
+
+    fn refuse(&mut self, now: Moment, step: String, error: &NetError) {
+        let before =
+            self.refused.get(&step).map_or(REFUSED_MILLIS_MIN / 2, |refusal| refusal.millis);
+        let millis = (before * 2).min(REFUSED_MILLIS_MAX);
+        let refusal = Refusal { until: now.after(millis), millis, why: error.to_string() };
+        log::info!("{error}; tried again in {millis} ms");
+        self.refused.insert(step, refusal);
+    }
+
+    /// What to do now. Once a change was made, look again before the next call.
+    pub fn act(&mut self, now: Moment) -> Vec<Action> {
+        let mut actions = core::mem::take(&mut self.out);
+        let plans = self.plans();
+        let mut changes = Vec::new();
+        for plan in &plans {
+            self.raise(plan, &plans, &mut changes);
+        }
+        self.set_addresses(now, &plans, &mut changes);
+        self.set_routes(now, &plans, &mut changes);
+        let due = |step: &str| self.refused.get(step).is_none_or(|refusal| now >= refusal.until);
+        changes.retain(|change| due(&format!("{change:?}")));
+        actions.extend(changes.into_iter().map(Action::Change));
+        for (index, port) in &self.ports {
+            let wanted = port.listens() && !self.open.contains(index);
+            if wanted && due(&opening(*index)) {
+                actions.push(Action::Open(*index));
+            }
+        }
+        for (index, port) in &mut self.ports {
+            let frames = port.poll(now).into_iter();
+            actions.extend(frames.map(|frame| Action::Send { link: *index, frame }));
+        }
+        actions
+    }
+
+    /// When `act` has something to do at the latest, if nothing happens before.
+    pub fn deadline(&self, now: Moment) -> Option<Moment> {
+        let ports = self.ports.values().filter_map(Port::deadline);
+        let refused = self.refused.values().map(|refusal| refusal.until);
+        // A step that nobody wants any more stays refused; its time is then no reason to wake up.
+        let refused = refused.filter(|until| *until > now);
+        ports.chain(refused).chain(self.advised.deadline()).min()
+    }
+
+    /// How it stands.
+    pub fn state(&self, now: Moment) -> State {
+        self.tell(now)
+    }
+
+    /// Who answers questions for names, and where short ones are searched for.
+    pub fn resolver(&self, now: Moment) -> Resolver {
+        self.advised.resolver(now, &self.config, &self.leases(now))
+    }
+
+    /// Frames that give leased addresses back, for an orderly end.
+    pub fn release(&mut self, now: Moment) -> Vec<Action> {
+        let ports = self.ports.iter_mut();
+        ports
+            .filter_map(|(index, port)| {
+                port.release(now).map(|frame| Action::Send { link: *index, frame })
+            })
+            .collect()
+    }
+
+    /// The links of the page, or every NIC where it has none.
+    fn plans(&self) -> Vec<Plan> {
+        let metric = |place: usize| {
+            let place = u32::try_from(place).unwrap_or(u32::MAX);
+            METRIC_FIRST.saturating_add(METRIC_STEP.saturating_mul(place))
+        };
+        if !self.config.links.is_empty() {
+            let links = self.config.links.iter().enumerate();
+            return links
+                .map(|(place, link)| Plan {
+                    link: link.clone(),
+                    metric: link.metric.unwrap_or_else(|| metric(place)),
+                    facts: self.find(link).cloned(),
+                })
+                .collect();
+        }
+        let nics = self.seen.links.iter().filter(|facts| {
+            facts.kind == LinkKind::Hardware && facts.is_usable() && facts.master.is_none()
+        });
+        nics.enumerate()
+            .map(|(place, facts)| Plan {
+                link: Link {
+                    name: facts.name.clone(),
+                    nic: Some(NicChoice::Named(facts.name.clone())),
+                    ..Link::default()
+                },
+                metric: metric(place),
+                facts: Some(facts.clone()),
+            })
+            .collect()
+    }
+
+    /// What a link of the page is now.
+    fn find(&self, link: &Link) -> Option<&LinkFacts> {
+        match &link.nic {
+            Some(nic) => self.nic(nic),
+            None => self.seen.links.iter().find(|facts| {
+                let kind = match facts.kind {
+                    LinkKind::Vlan { id, .. } => {
+                        link.vlan.as_ref().is_some_and(|vlan| vlan.id == id)
+                    }
+                    LinkKind::Bond => link.bond.is_some(),
+                    _ => false,
+                };
+                kind && facts.name == link.name
+            }),
+        }
+    }
+
+    /// A NIC. Of two with one hardware address (a virtual function below a paravirtual one) the upper one is meant.
+    fn nic(&self, choice: &NicChoice) -> Option<&LinkFacts> {
+        let made = |facts: &LinkFacts| matches!(facts.kind, LinkKind::Vlan { .. } | LinkKind::Bond);
+        let fits = self
+            .seen
+            .links
+            .iter()
+            .filter(|facts| facts.is_usable() && !made(facts) && choice.is(facts));
+        fits.min_by_key(|facts| (facts.master.is_some(), facts.index))
+    }
+
+    /// Steps towards a link that is there and switched on.
+    fn raise(&self, plan: &Plan, plans: &[Plan], changes: &mut Vec<Change>) {
+        let link = &plan.link;
+        let Some(facts) = &plan.facts else {
+            if let Some(bond) = &link.bond {
+                changes.push(Change::AddBond { name: link.name.clone(), mode: bond.mode });
+            }
+            if let Some(vlan) = &link.vlan {
+                let carrier = plans.iter().find(|plan| plan.link.name == vlan.on);
+                let on = carrier.and_then(|plan| plan.facts.as_ref()).filter(|facts| facts.up);
+                changes.extend(on.map(|on| Change::AddVlan {
+                    name: link.name.clone(),
+                    on: on.index,
+                    id: vlan.id,
+                }));
+            }
+            return;
+        };
+        let members = link.bond.iter().flat_map(|bond| &bond.nics);
+        for member in members.filter_map(|nic| self.nic(nic)) {
+            if member.master == Some(facts.index) {
+                continue;
+            }
+            // The kernel takes only links that are off, and switches them on itself.
+            changes.push(match member.up {
+                true => Change::Down { link: member.index },
+                false => Change::Join { link: member.index, bond: facts.index },
+            });
+        }
+        if !self.ipv6.contains(&facts.index) {
+            let mode = match link.ipv6() {
+                Ipv6::Auto => Ipv6Mode::Automatic,
+                Ipv6::Static => Ipv6Mode::Fixed,
+                Ipv6::Off => Ipv6Mode::Off,
+            };
+            changes.push(Change::Ipv6 { link: facts.index, mode });
+        }
+        let port = self.ports.get(&facts.index);
+        let leased = port.and_then(Port::any_lease).and_then(|lease| lease.mtu).map(u32::from);
+        if let Some(mtu) = link.mtu.or(leased).filter(|mtu| *mtu != facts.mtu) {
+            changes.push(Change::Mtu { link: facts.index, mtu });
+        }
+        if !facts.up {
+            changes.push(Change::Up { link: facts.index });
+        }
+    }
+}
+
+impl Plan {
+    fn index(&self) -> Option<u32> {
+        self.facts.as_ref().map(|facts| facts.index)
+    }
+}
+
+fn opening(link: u32) -> String {
+    format!("Open({link})")
+}

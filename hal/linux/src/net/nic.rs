@@ -1,0 +1,121 @@
+//! One link, below IP: packet sockets that hear ARP and DHCP and nothing else.
+//!
+//! They work before there is any address, and whatever `rp_filter` says: the kernel's IP never sees these frames first.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use hal::net::address::Mac;
+use hal::net::frame::{ETHER_ARP, ETHER_IPV4};
+use hal::net::nic::{FRAME_BYTES_MAX, NetError, Nic, check_frame};
+use rustix::io::{Errno, Result};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
+};
+
+use super::failed;
+use crate::sys::packet::{Instruction, LinkAddress, attach_filter};
+
+// Words of the kernel's packet filter.
+const LOAD_WORD: u16 = 0x20;
+const LOAD_SHORT: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_SHORT_INDEXED: u16 = 0x48;
+const LOAD_IP_HEAD_LENGTH: u16 = 0xB1;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_SET: u16 = 0x45;
+const RETURN: u16 = 0x06;
+/// Where the filter finds how a frame is addressed, and what it finds for frames to others.
+const ADDRESSED: u32 = 0xFFFF_F004;
+const TO_OTHERS: u32 = 3;
+const TAKE: Instruction = (RETURN, 0, 0, 0x0004_0000);
+const DROP: Instruction = (RETURN, 0, 0, 0);
+
+/// Frames that are not for other machines (of another VLAN, or heard while somebody captures).
+const FOR_US: [Instruction; 4] =
+    [(LOAD_WORD, 0, 0, ADDRESSED), (JUMP_IF_EQUAL, 1, 0, TO_OTHERS), TAKE, DROP];
+
+/// Of these the ones of UDP to the port of DHCP's clients; later fragments have no port.
+const DHCP_FOR_US: [Instruction; 11] = [
+    (LOAD_WORD, 0, 0, ADDRESSED),
+    (JUMP_IF_EQUAL, 8, 0, TO_OTHERS),
+    (LOAD_BYTE, 0, 0, 23),
+    (JUMP_IF_EQUAL, 0, 6, 17),
+    (LOAD_SHORT, 0, 0, 20),
+    (JUMP_IF_SET, 4, 0, 0x1FFF),
+    (LOAD_IP_HEAD_LENGTH, 0, 0, 14),
+    (LOAD_SHORT_INDEXED, 0, 0, 16),
+    (JUMP_IF_EQUAL, 0, 1, 68),
+    TAKE,
+    DROP,
+];
+
+/// One link, below IP.
+#[derive(Debug)]
+pub struct LinuxNic {
+    link: u32,
+    mac: Mac,
+    arp: OwnedFd,
+    dhcp: OwnedFd,
+}
+
+impl LinuxNic {
+    pub(super) fn open(link: u32, mac: Mac) -> Result<Self> {
+        let arp = hearing(link, ETHER_ARP, &FOR_US)?;
+        let dhcp = hearing(link, ETHER_IPV4, &DHCP_FOR_US)?;
+        Ok(Self { link, mac, arp, dhcp })
+    }
+
+    pub(super) fn sockets(&self) -> [BorrowedFd<'_>; 2] {
+        [self.arp.as_fd(), self.dhcp.as_fd()]
+    }
+}
+
+/// A socket for frames of one protocol; it hears nothing before its filter is in force.
+fn hearing(link: u32, protocol: u16, filter: &[Instruction]) -> Result<OwnedFd> {
+    let link = i32::try_from(link).map_err(|_| Errno::NODEV)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
+    attach_filter(&socket, filter)?;
+    bind(&socket, &LinkAddress { protocol, link })?;
+    Ok(socket)
+}
+
+impl Nic for LinuxNic {
+    fn link(&self) -> u32 {
+        self.link
+    }
+
+    fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    fn send(&mut self, frame: &[u8]) -> core::result::Result<(), NetError> {
+        check_frame(frame)?;
+        let is_arp = frame.get(12..14) == Some(&ETHER_ARP.to_be_bytes());
+        let socket = if is_arp { &self.arp } else { &self.dhcp };
+        send(socket, frame, SendFlags::DONTWAIT)
+            .map(drop)
+            .map_err(|errno| failed(errno, &format!("sending on link number {}", self.link)))
+    }
+
+    fn receive(
+        &mut self,
+        into: &mut [u8; FRAME_BYTES_MAX],
+    ) -> core::result::Result<Option<usize>, NetError> {
+        for socket in [&self.arp, &self.dhcp] {
+            loop {
+                match recv(socket, into.as_mut_slice(), RecvFlags::TRUNC | RecvFlags::DONTWAIT) {
+                    // What was longer than its room is passed over.
+                    Ok((kept, whole)) if kept == whole => return Ok(Some(kept)),
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) => break,
+                    Err(errno) => {
+                        let doing = format!("listening on link number {}", self.link);
+                        return Err(failed(errno, &doing));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}

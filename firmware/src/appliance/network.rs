@@ -73,6 +73,8 @@ fn show(appliance: &Appliance, state: State) {
     appliance.events.say("network", &[("online", &online), ("links", &addresses)]);
     *appliance.network.lock().unwrap_or_else(PoisonError::into_inner) = state;
     appliance.board.update(|view| view.addresses = lines);
+    // Cables and speeds changed too, of which the kernel sends no device message.
+    super::devices::show(appliance);
 }
 
 /// Waits until a link has an address that reaches further than its cable, so long at most; whether one has.

@@ -90,7 +90,7 @@ fn no_torn_write_loses_a_state() {
 #[test]
 fn after_any_power_cut_what_was_acknowledged_is_there() {
     let mut cuts = 0;
-    for seed in 0..300 {
+    for seed in 0..100 {
         let mut random = Random::new(seed);
         let disk = SimDisk::new(PARTITION);
         let entropy = SimEntropy::new(seed);
@@ -119,7 +119,7 @@ fn after_any_power_cut_what_was_acknowledged_is_there() {
             }
         }
     }
-    assert!(cuts > 1000, "{cuts}");
+    assert!(cuts > 500, "{cuts}");
 }
 
 #[test]

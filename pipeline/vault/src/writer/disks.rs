@@ -16,6 +16,9 @@ use crate::map::{
 use crate::record::DiskState;
 
 /// One disk of a run.
+///
+/// A run that was interrupted left a checkpoint whose map is the base: it names what was sent. Where only changes are
+/// read, they are changes since the *point*, so whatever the checkpoint has otherwise than the point is read again.
 pub(super) struct DiskRun<D: Disk> {
     pub(super) id: DiskId,
     pub(super) name: String,
@@ -27,6 +30,8 @@ pub(super) struct DiskRun<D: Disk> {
     pub(super) root: Root,
     /// The size that `root` is for.
     root_bytes: u64,
+    /// The newest point's map, where the base is a checkpoint's.
+    point_root: Option<Root>,
     /// The next leaf to look at.
     pub(super) cursor: Option<u64>,
     pub(super) unread_blocks: u64,
@@ -49,8 +54,10 @@ pub(super) fn open_disks<D: Disk>(
         // What changed since another disk's point says nothing of this one.
         let in_point = base_of(point, &job);
         let same = in_point.as_ref().is_some_and(|base| !is_another(&base.identity, &job.identity));
-        let base = base_of(checkpoint, &job).or_else(|| in_point.clone());
-        let disk = open_disk(access, job, base, same)?;
+        let sent = base_of(checkpoint, &job);
+        let point_root = in_point.as_ref().map(|base| base.root).filter(|_| sent.is_some());
+        let mut disk = open_disk(access, job, sent.or(in_point), same)?;
+        disk.point_root = point_root;
         if disks.iter().any(|other| other.name == disk.name) {
             return Err(Error::misuse(disk.name, "is named twice")
                 .remedy("give each disk a name of its own: NAME=PATH"));
@@ -130,6 +137,7 @@ fn open_disk<D: Disk>(
         plan,
         root,
         root_bytes,
+        point_root: None,
         unread_blocks,
         unread: Vec::new(),
         read_whole,
@@ -139,8 +147,25 @@ fn open_disk<D: Disk>(
 }
 
 impl<D: Disk> DiskRun<D> {
+    /// Adds to a plan of changes what else must be read.
+    pub(super) fn complete_plan(&mut self, source: &dyn PageSource) -> Result<(), Error> {
+        self.retry_unread(source)?;
+        let Some(point) = self.point_root.filter(|_| self.plan != Plan::Whole) else {
+            return Ok(());
+        };
+        if point.height == self.root.height {
+            let since = tree::differing(source, &point, &self.root)?;
+            let plan = core::mem::replace(&mut self.plan, Plan::Whole);
+            self.plan = plan.with_runs(since, self.bytes);
+        } else {
+            self.plan = Plan::Whole;
+        }
+        self.cursor = self.plan.next_leaf(0, self.bytes);
+        Ok(())
+    }
+
     /// Blocks that could not be read last time are tried again, changed or not: a tracker only tells of writes.
-    pub(super) fn retry_unread(&mut self, source: &dyn PageSource) -> Result<(), Error> {
+    fn retry_unread(&mut self, source: &dyn PageSource) -> Result<(), Error> {
         if self.unread_blocks == 0 {
             return Ok(());
         }

@@ -86,6 +86,22 @@ fn a_disk_that_vanishes_at_any_request_costs_no_point_and_the_next_run_makes_one
 }
 
 #[test]
+fn what_an_interrupted_run_saw_is_not_taken_for_what_is_there_now() {
+    let (access, disk, bytes, mut random) = bed(36);
+    let was = disk.content(0, usize::try_from(bytes).expect("a small disk"));
+    scribble(&disk, bytes, &mut random, 400);
+    let options = Options { workers: 1, buffer_bytes_max: 1, ..Options::default() };
+    disk.set_faults(Faults { vanish_after_requests: Some(34), ..Faults::default() });
+    point(&access, &disk, &options).expect_err("stopped, and what was sent is in a checkpoint");
+    disk.set_faults(Faults::default());
+    // Somebody puts the disk back to what it was at the point: since then, a tracker says, nothing changed.
+    let disk = disk.reopen();
+    disk.load(0, &was);
+    changed_point(&access, &disk, Some(Vec::new()), &Options::default()).expect("a point");
+    assert_same(&disk, &restored(&access, "latest").expect("a restore"), bytes);
+}
+
+#[test]
 fn another_disk_under_the_same_name_is_read_whole_whatever_a_tracker_says() {
     let mut random = Random::new(35);
     let bytes = 300 * BLOCK;

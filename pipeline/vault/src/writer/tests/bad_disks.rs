@@ -1,5 +1,7 @@
 //! Disks that cannot be read, vanish, shrink, fill up or fail to flush in the middle of it.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use hal_sim::{Faults, Shrink};
 
 use crate::access::Access;
@@ -85,17 +87,31 @@ fn a_disk_that_vanishes_at_any_request_costs_no_point_and_the_next_run_makes_one
     }
 }
 
+/// Stops the run after its first span: what was read so far is kept in a checkpoint.
+struct StopSoon(Arc<AtomicBool>);
+
+impl Progress for StopSoon {
+    fn total(&self, _: u64) {}
+
+    fn advance(&self, _: u64, _: u64) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn what_an_interrupted_run_saw_is_not_taken_for_what_is_there_now() {
     let (access, disk, bytes, mut random) = bed(36);
     let was = disk.content(0, usize::try_from(bytes).expect("a small disk"));
     scribble(&disk, bytes, &mut random, 400);
-    let options = Options { workers: 1, buffer_bytes_max: 1, ..Options::default() };
-    disk.set_faults(Faults { vanish_after_requests: Some(34), ..Faults::default() });
-    point(&access, &disk, &options).expect_err("stopped, and what was sent is in a checkpoint");
-    disk.set_faults(Faults::default());
+    let options = Options { workers: 1, ..Options::default() };
+    let (name, identity) = ("sda".to_owned(), "wwn-1".to_owned());
+    let job = DiskJob { name, identity, disk: disk.reopen(), changed: None };
+    let stop = StopSoon(Arc::clone(&options.stop));
+    protect(&access, SERVER, vec![job], &options, &stop).expect_err("stopped");
+    let view = read_chain(&access, SERVER).expect("a chain");
+    let newest = view.links.last().expect("a record");
+    assert!(newest.record.point().is_none() && newest.record.manifest().is_some(), "a checkpoint");
     // Somebody puts the disk back to what it was at the point: since then, a tracker says, nothing changed.
-    let disk = disk.reopen();
     disk.load(0, &was);
     changed_point(&access, &disk, Some(Vec::new()), &Options::default()).expect("a point");
     assert_same(&disk, &restored(&access, "latest").expect("a restore"), bytes);

@@ -1,0 +1,17 @@
+//! Paths inside the initial file system.
+
+/// The program lifeboat: what the kernel starts as PID 1, and the only program there is.
+pub const INIT: &str = "/init";
+/// Folder of the kernel modules, as plain `.ko` files.
+pub const MODULES: &str = "/lib/modules";
+/// Their index, in the form of [`crate::modules`].
+pub const MODULE_INDEX: &str = "/lib/modules/index";
+/// Where the kernel looks for firmware files.
+pub const FIRMWARE: &str = "/lib/firmware";
+/// One line: the version of the image.
+pub const VERSION: &str = "/etc/lifeboat/version";
+/// One line: when the image's sources were made, in seconds since 1970; no clock is right that says earlier.
+pub const BUILT: &str = "/etc/lifeboat/built";
+
+/// Folders that are there, empty, to mount on.
+pub const MOUNT_POINTS: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];

@@ -6,7 +6,7 @@ use std::thread;
 
 use core::time::Duration;
 
-use rustix::net::{AddressFamily, SendFlags, SocketType, netlink, send, socket};
+use rustix::net::{AddressFamily, SendFlags, SocketType, send, socket};
 
 use crate::{Answer, fact, link, say};
 
@@ -51,7 +51,8 @@ pub(crate) fn raise(nic: &str) -> Answer {
     message.extend(index.to_ne_bytes());
     message.extend(1_u32.to_ne_bytes());
     message.extend(1_u32.to_ne_bytes());
-    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, Some(netlink::ROUTE));
+    // No protocol is the first: NETLINK_ROUTE.
+    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None);
     let socket = socket.map_err(|error| error.to_string())?;
     send(&socket, &message, SendFlags::empty()).map_err(|error| error.to_string())?;
     // Its own address of this link is asked about for a second before it is valid.

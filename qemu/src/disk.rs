@@ -220,6 +220,10 @@ impl Disk {
             Format::Qcow2 => json!({ "driver": "qcow2", "file": file, "read-only": fixed }),
         };
         if let Some(overlay) = overlay {
+            if self.format == Format::Raw {
+                // What is named here counts, and not what the overlay says of itself, only where it is a format.
+                inner = json!({ "driver": "raw", "file": inner, "read-only": true });
+            }
             inner = json!({
                 "driver": "qcow2",
                 "file": { "driver": "file", "filename": overlay, "discard": "unmap" },

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use core::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::accel::Accel;
 use crate::boot::{Boot, Kernel, Uefi};
@@ -282,7 +282,6 @@ pub(crate) fn overlay(disk: &Disk, folder: &Folder, id: &str) -> Result<Option<P
         Format::Raw => "raw",
         Format::Qcow2 => "qcow2",
     };
-    let backing = json!({ "file.filename": base, "driver": format }).to_string();
     let arguments = [
         "create".to_owned(),
         "-q".to_owned(),
@@ -291,7 +290,7 @@ pub(crate) fn overlay(disk: &Disk, folder: &Folder, id: &str) -> Result<Option<P
         "-F".to_owned(),
         format.to_owned(),
         "-b".to_owned(),
-        format!("json:{backing}"),
+        base.display().to_string(),
         path.display().to_string(),
     ];
     let process = Process::start("qemu-img", &arguments, folder.file("qemu-img.log"))?;

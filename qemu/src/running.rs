@@ -80,7 +80,9 @@ impl Running {
         let process = Arc::new(Process::start(PROGRAM, &all, folder.file("log"))?);
         let console = Console::attach(accept(&serial_listener, &process)?, began, rest.echo)?;
         let attached = accept(&qmp_listener, &process).and_then(Qmp::attach);
-        let qmp = attached.map_err(|error| match process.wait(Instant::now()) {
+        // It closes its sockets a moment before it ends.
+        let soon = || Instant::now() + Duration::from_secs(2);
+        let qmp = attached.map_err(|error| match process.wait(soon()) {
             Some(_) => process.failure("the machine does not start"),
             None => error,
         })?;

@@ -8,6 +8,8 @@ pub mod cli;
 pub mod delay_line;
 /// A proxy that makes requests fail by rules.
 pub mod fault_proxy;
+/// A guest of any kind for tests of machines.
+pub mod guest;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.
 pub mod model;
 /// The program `lifeboat` as a person or a script runs it.

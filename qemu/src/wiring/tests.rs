@@ -87,6 +87,8 @@ fn what_lies_behind_a_disk_is_nested_as_asked() {
     assert_eq!(node["file"]["image"]["file"]["filename"], "/o");
     let base = &node["file"]["image"]["backing"];
     assert_eq!((&base["driver"], &base["read-only"]), (&json!("qcow2"), &json!(true)));
+    let raw = Disk::new("/x").node("n", Some(Path::new("/o")));
+    assert_eq!(raw["backing"]["file"]["filename"], "/x");
     let pacer = odd.pacer("n").unwrap();
     assert_eq!(pacer["id"], node["throttle-group"]);
     assert_eq!(pacer["limits"]["iops-total"], 9);

@@ -1,5 +1,0 @@
-//! The program vm: a machine on this terminal.
-
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}

@@ -41,7 +41,7 @@ struct Alias {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
     modules: Vec<Module>,
-    /// By what stands before the first colon (`pci`, `usb`), as no pattern has a wildcard there.
+    /// By the letters that each begins with (`pci`, `usb`): no pattern has a wildcard there.
     aliases: BTreeMap<String, Vec<Alias>>,
     names: BTreeMap<String, usize>,
     patterns: usize,
@@ -109,10 +109,10 @@ impl Index {
     pub fn add_alias(&mut self, pattern: &str, name: &str) -> Result<(), String> {
         let module =
             self.place(name).ok_or_else(|| format!("a pattern for no module: {pattern}"))?;
-        let (bus, _) = pattern.split_once(':').ok_or_else(|| format!("no colon in {pattern}"))?;
-        if bus.is_empty() || !bus.bytes().all(|byte| is_letter(byte) || byte == b'-') {
-            return Err(format!("no bus before the colon of {pattern}"));
+        if !pattern.contains(':') {
+            return Err(format!("no colon in {pattern}"));
         }
+        let bus = bus(pattern).ok_or_else(|| format!("no bus before the colon of {pattern}"))?;
         if pattern.contains('\n') || self.patterns >= PATTERNS_MAX {
             return Err(format!("a pattern of two lines, or more than {PATTERNS_MAX} patterns"));
         }
@@ -146,7 +146,7 @@ impl Index {
     /// Places of the modules that a device of this modalias wants, each once, in order.
     #[must_use]
     pub fn wanted(&self, modalias: &str) -> Vec<usize> {
-        let Some((bus, _)) = modalias.split_once(':') else { return Vec::new() };
+        let Some(bus) = bus(modalias) else { return Vec::new() };
         let aliases = self.aliases.get(bus).map(Vec::as_slice).unwrap_or_default();
         let fitting = aliases
             .iter()
@@ -213,6 +213,12 @@ impl fmt::Display for IndexError {
 }
 
 impl core::error::Error for IndexError {}
+
+/// The letters that a modalias or a pattern begins with, where there are any before the colon.
+fn bus(text: &str) -> Option<&str> {
+    let end = text.bytes().position(|byte| !is_letter(byte) && byte != b'-')?;
+    text.get(..end).filter(|bus| !bus.is_empty())
+}
 
 fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'

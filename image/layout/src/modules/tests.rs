@@ -7,14 +7,14 @@ use super::*;
 const TEXT: &str = "M virtio virtio.ko\nM virtio_ring virtio_ring.ko virtio\n\
     M failover failover.ko\nM net_failover net_failover.ko failover\n\
     M virtio_net virtio_net.ko virtio_ring virtio net_failover\n\
-    M i2c_i801 i2c-i801.ko\nA pci:v00008086d*sv* i2c_i801\n\
+    M i2c_i801 i2c-i801.ko\nM button button.ko\nA acpi*:PNP0C0C:* button\nA pci:v00008086d*sv* i2c_i801\n\
     A virtio:d00000001v* virtio_net\nA virtio:d*v* virtio_net\n";
 
 #[test]
 fn an_index_is_read_back_as_it_was_written() {
     let index = Index::parse(TEXT.as_bytes()).unwrap();
     assert_eq!(index.to_string(), TEXT);
-    assert_eq!((index.modules().len(), index.patterns()), (6, 3));
+    assert_eq!((index.modules().len(), index.patterns()), (7, 4));
     assert_eq!(Index::parse(b"").unwrap(), Index::default());
 }
 
@@ -28,6 +28,7 @@ fn a_device_gets_its_module_once_after_all_that_it_needs() {
     assert_eq!(names, ["virtio", "virtio_ring", "failover", "net_failover", "virtio_net"]);
     assert_eq!(index.wanted("virtio"), [0; 0]);
     assert_eq!(index.wanted("usb:v1"), [0; 0]);
+    assert_eq!(index.wanted("acpi:PNP0C0C:"), [6]);
     assert_eq!(index.with_needs(99), [0; 0]);
     assert_eq!(index.place("i2c-i801"), Some(5));
 }

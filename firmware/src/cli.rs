@@ -43,6 +43,10 @@ pub struct CommandLine {
     #[arg(short, long, global = true)]
     pub quiet: bool,
 
+    /// Show progress as one line of JSON a second on standard error, for programs
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    pub progress_json: bool,
+
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// The program as the first process of a machine: boot, services, console, roles.
+pub mod appliance;
 /// The file of `--changed`: which ranges may differ from the last point.
 pub mod changed;
 /// The command line.
@@ -23,6 +25,8 @@ pub mod progress;
 pub mod report;
 /// An opened vault as the verbs need it.
 pub mod session;
+/// What the appliance remembers across restarts.
+pub mod state;
 /// Where a disk is restored to.
 pub mod target;
 /// Where a vault is, as a person writes it.

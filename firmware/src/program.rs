@@ -7,11 +7,14 @@ use clap::Parser;
 
 use crate::cli::CommandLine;
 use crate::report::{EXIT_USAGE, Ending, exit_code, line};
-use crate::{interrupt, logging, verbs};
+use crate::{appliance, interrupt, logging, verbs};
 
-/// Runs the program with this process's arguments.
+/// Runs the program: as the first process of a machine it is the appliance, otherwise the command line.
 #[must_use]
 pub fn run() -> ExitCode {
+    if appliance::is_first_process() {
+        appliance::run();
+    }
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(error) => {

@@ -65,15 +65,20 @@ pub enum Mode {
     Bar,
     /// A line now and then.
     Plain,
+    /// A line of JSON every second, for a program that shows it in its own way.
+    Json,
     /// Nothing.
     Quiet,
 }
 
 impl Mode {
-    /// Quiet with `--json` or `--quiet`, a bar where standard error is a terminal, plain lines elsewhere.
+    /// Lines of JSON with `--progress-json`, quiet with `--json` or `--quiet`, a bar where standard error is a terminal,
+    /// plain lines elsewhere.
     #[must_use]
-    pub fn choose(quiet: bool) -> Self {
-        if quiet {
+    pub fn choose(quiet: bool, json: bool) -> Self {
+        if json {
+            Self::Json
+        } else if quiet {
             Self::Quiet
         } else if std::io::stderr().is_terminal() {
             Self::Bar
@@ -85,6 +90,7 @@ impl Mode {
     fn pause(self) -> Duration {
         match self {
             Self::Bar => Duration::from_millis(200),
+            Self::Json => Duration::from_secs(1),
             Self::Plain | Self::Quiet => Duration::from_secs(5),
         }
     }
@@ -154,6 +160,17 @@ impl Meter {
         } else {
             format!("{}.{}", tenths / 10, tenths % 10)
         })
+    }
+
+    /// One line for a program.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let last = self.last();
+        let rate = self.rate().unwrap_or(0);
+        format!(
+            r#"{{"done_bytes":{},"total_bytes":{},"stored_bytes":{},"bytes_per_second":{rate}}}"#,
+            last.done, last.total, last.stored
+        )
     }
 
     /// One line of at most 79 columns for a terminal.
@@ -288,10 +305,11 @@ fn paint(mut meter: Meter, counters: &Counters, mode: Mode, stop: &(Mutex<Stage>
         match (*stage, mode) {
             (Stage::Working, Mode::Bar) => say(&format!("{ERASE_LINE}{}", meter.bar())),
             (Stage::Working, Mode::Plain) => say(&format!("{}\n", meter.plain())),
+            (Stage::Working | Stage::Done, Mode::Json) => say(&format!("{}\n", meter.json())),
             (Stage::Failed, Mode::Bar) => say(ERASE_LINE),
             (Stage::Done, Mode::Bar) => say(&format!("{ERASE_LINE}{}\n", meter.summary())),
             (Stage::Done, Mode::Plain) => say(&format!("{}\n", meter.summary())),
-            (_, Mode::Quiet) | (Stage::Failed, Mode::Plain) => (),
+            (_, Mode::Quiet) | (Stage::Failed, Mode::Plain | Mode::Json) => (),
         }
     }
 }

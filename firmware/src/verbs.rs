@@ -41,13 +41,14 @@ pub struct Context {
     /// Set when a signal asks to stop in order.
     pub stop: Arc<AtomicBool>,
     quiet: bool,
+    progress_json: bool,
 }
 
 impl Context {
     /// Counters that are shown until the painter is dropped.
     fn progress(&self, label: &str, json: bool) -> (Arc<Counters>, Painter) {
         let counters = Arc::new(Counters::default());
-        let mode = Mode::choose(self.quiet || json);
+        let mode = Mode::choose(self.quiet || json, self.progress_json);
         let painter = Painter::start(label, Arc::clone(&counters), mode);
         (counters, painter)
     }
@@ -60,7 +61,12 @@ fn host_name() -> String {
 
 /// Does what the command line says.
 pub fn run(line: CommandLine) -> Ending {
-    let context = Context { machine: Machine::real(), stop: Arc::default(), quiet: line.quiet };
+    let context = Context {
+        machine: Machine::real(),
+        stop: Arc::default(),
+        quiet: line.quiet,
+        progress_json: line.progress_json,
+    };
     let (stop, stopped) = smol::channel::bounded(1);
     interrupt::watch(match &line.verb {
         Verb::Protect(_) | Verb::Restore(_) => Meaning::Ask(Arc::clone(&context.stop)),

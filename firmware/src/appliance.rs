@@ -1,0 +1,261 @@
+//! The program as the first process of a machine that runs nothing else: it starts the machine, keeps its services running,
+//! and takes it down in order.
+//!
+//! Nothing here ends the process: a panic is a failure of one phase or service, and the worst end is a machine that stays
+//! up and says why. It starts no other program than itself.
+
+use core::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use hal::time::Clock;
+use hal_linux::SystemClock;
+use image_layout::command_line::CommandLine;
+use image_layout::configuration::Configuration;
+
+use board::Board;
+use console::Console;
+use console::dialogue::Wish;
+use events::Events;
+use medium::Medium;
+use modules::Loader;
+use orders::{Ending, Inbox, Order, Orders};
+use phases::{Around, Step, Verdict};
+use supervise::{Service, Stop};
+use uevents::Uevents;
+
+/// What the console shows and asks.
+mod board;
+/// The phases of the boot.
+mod boot;
+/// The role *capture*.
+mod capture;
+/// The program's own verbs as processes of their own.
+mod child;
+/// Screen and serial line.
+mod console;
+/// Devices as they come and go.
+mod devices;
+/// Lines for machines.
+mod events;
+/// What is said, and where to.
+mod journal;
+/// What was booted from.
+mod medium;
+/// Drivers.
+mod modules;
+/// What is mounted where.
+mod mounts;
+/// The seam to the network.
+mod network;
+/// Orders to the first process.
+mod orders;
+/// Boot as data.
+mod phases;
+/// Children and orphans.
+mod processes;
+/// The role *recover*.
+mod recover;
+/// What the machine is to be.
+mod roles;
+/// Ctrl-Alt-Del and its relatives.
+mod signals;
+/// Services that are kept running.
+mod supervise;
+/// The kernel's switches.
+mod sysctls;
+/// What the kernel says of devices.
+mod uevents;
+/// Where the vault is, and what opens it.
+mod vault_place;
+
+/// What services may take to end in order.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
+/// How often the first process looks around when nobody orders anything.
+const TICK: Duration = Duration::from_secs(1);
+/// The network's part of `lifeboat.toml`, in the words of the hardware layer.
+type NetworkSettings = serde_json::Value;
+
+/// Everything that phases and services share.
+pub(crate) struct Appliance {
+    /// How mounting went, before anything else could be told.
+    mounted: Result<String, String>,
+    line: CommandLine,
+    events: Events,
+    board: Arc<Board>,
+    console: Console,
+    orders: Orders,
+    stop: Arc<Stop>,
+    loader: OnceLock<Loader>,
+    uevents: OnceLock<Uevents>,
+    medium: OnceLock<Medium>,
+    settings: OnceLock<Configuration<NetworkSettings>>,
+    /// Held by the one job that runs.
+    at_work: Mutex<()>,
+}
+
+impl Appliance {
+    fn new(mounted: Result<String, String>, orders: Orders) -> Self {
+        let text = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+        let line = CommandLine::parse(&text);
+        let board: Arc<Board> = Arc::default();
+        board.update(|view| {
+            view.version = boot::version();
+            view.status = "starting".to_owned();
+        });
+        let wish = {
+            let orders = orders.clone();
+            Arc::new(move |wish| orders.give(Order::Wish(wish)))
+        };
+        Self {
+            mounted,
+            events: Events::new(line.test),
+            line,
+            console: Console::new(&board, wish),
+            board,
+            orders,
+            stop: Arc::default(),
+            loader: OnceLock::new(),
+            uevents: OnceLock::new(),
+            medium: OnceLock::new(),
+            settings: OnceLock::new(),
+            at_work: Mutex::new(()),
+        }
+    }
+
+    fn events(&self) -> &Events {
+        &self.events
+    }
+
+    fn medium(&self) -> &Medium {
+        self.medium.get_or_init(Medium::default)
+    }
+}
+
+/// What is kept running.
+const SERVICES: [Service<Appliance>; 3] = [
+    Service { name: "devices", run: devices::follow, drained: false },
+    Service { name: "network", run: network::serve, drained: true },
+    Service { name: "role", run: roles::serve, drained: true },
+];
+
+/// Whether this process is the first of a machine that was started from the image. In a container it is a process number
+/// 1 too, but nobody starts it there by the name that the kernel uses.
+#[must_use]
+pub fn is_first_process() -> bool {
+    let name = std::env::args_os().next();
+    std::process::id() == 1 && name.is_some_and(|name| name == image_layout::initrd::INIT)
+}
+
+/// Runs the machine. It ends only with it.
+pub fn run() -> ! {
+    let (orders, inbox) = Orders::new();
+    let mounted = mounts::early();
+    let appliance = Arc::new(Appliance::new(mounted, orders));
+    let began = Watch::new(&appliance);
+    let verdict = phases::run(&boot::PLAN, &*appliance, &began);
+    match verdict {
+        Verdict::Ready => {
+            for service in &SERVICES {
+                supervise::start(service, &appliance, &appliance.stop);
+            }
+            appliance.board.update(|view| view.status = "ready".to_owned());
+            appliance.events.say("ready", &[("ms", &began.millis())]);
+        }
+        Verdict::Stay(why) => {
+            log::error!("{why}");
+            appliance.board.update(|view| view.status = "needs a person".to_owned());
+            appliance.events.say("stay", &[("why", &why)]);
+        }
+        Verdict::Reboot(why, pause) => {
+            log::error!("{why}; the machine starts again in {} s", pause.as_secs());
+            appliance.events.say("stay", &[("why", &why)]);
+            std::thread::sleep(pause);
+            appliance.orders.give(Order::End(Ending::Restart, why));
+        }
+    }
+    obey(&appliance, &inbox)
+}
+
+/// Takes orders until one ends the machine.
+fn obey(appliance: &Arc<Appliance>, inbox: &Inbox) -> ! {
+    loop {
+        match inbox.next(TICK) {
+            Some(Order::End(ending, why)) => end(appliance, ending, &why),
+            Some(Order::Wish(wish)) => grant(appliance, wish),
+            None => {}
+        }
+    }
+}
+
+/// Takes the machine down in order.
+fn end(appliance: &Appliance, ending: Ending, why: &str) {
+    log::info!("going down: {why}");
+    appliance.board.update(|view| view.status = format!("going down: {why}"));
+    appliance.board.close();
+    appliance.stop.ask();
+    let left = appliance.stop.drain(DRAIN_PATIENCE);
+    if left > 0 {
+        log::warn!("{left} services did not end in time");
+    }
+    appliance.events.say("end", &[("how", &ending.word()), ("why", &why), ("left", &left)]);
+    // The console's threads draw the last screen.
+    std::thread::sleep(Duration::from_millis(600));
+    let why = ending.carry_out();
+    log::error!("{why}");
+}
+
+/// What a person at the console wishes is done on a thread of its own: it asks back.
+fn grant(appliance: &Arc<Appliance>, wish: Wish) {
+    let appliance = Arc::clone(appliance);
+    let talk = move || roles::grant(&appliance, wish);
+    if let Err(error) = std::thread::Builder::new().name("dialogue".to_owned()).spawn(talk) {
+        log::error!("the console cannot ask: {error}");
+    }
+}
+
+/// Time since the process began, and what is told of the boot.
+struct Watch {
+    began: Instant,
+    clock: SystemClock,
+    appliance: Arc<Appliance>,
+}
+
+impl Watch {
+    fn new(appliance: &Arc<Appliance>) -> Self {
+        Self { began: Instant::now(), clock: SystemClock, appliance: Arc::clone(appliance) }
+    }
+}
+
+impl Around for Watch {
+    fn millis(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn rest(&self, pause: Duration) {
+        std::thread::sleep(pause);
+    }
+
+    fn begins(&self, name: &'static str) {
+        self.appliance.board.update(|view| view.status = format!("starting: {name}"));
+    }
+
+    fn ended(&self, step: &Step) {
+        let at = self.clock.monotonic_nanos() / 1_000_000;
+        if step.state == phases::State::Done {
+            log::info!("{}: {}", step.name, step.words);
+        } else {
+            log::warn!("{}: {}", step.name, step.words);
+        }
+        self.appliance.events.say(
+            "phase",
+            &[
+                ("name", &step.name),
+                ("state", &step.state.word()),
+                ("ms", &step.millis),
+                ("at", &at),
+                ("words", &step.words),
+            ],
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! How the machine starts: its phases in order, each with what it needs and what becomes of the boot when it fails.
+
+use core::time::Duration;
+use std::fs;
+use std::path::Path;
+
+use hal::time::Entropy;
+use hal_linux::SystemEntropy;
+use image_layout::configuration::Configuration;
+
+use super::modules::Loader;
+use super::phases::{OnFailure, Phase};
+use super::uevents::Uevents;
+use super::{Appliance, devices, journal, medium, mounts, signals, sysctls};
+
+/// Long enough to read the reason, and to not wear out a server that fails at once each time.
+const REBOOT_PAUSE: Duration = Duration::from_secs(60);
+/// The firmware said that it booted from a disk: it comes, but a USB stick takes its time.
+const MEDIUM_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The plan.
+pub(crate) const PLAN: [Phase<Appliance>; 10] = [
+    Phase {
+        name: "mounts",
+        needs: &[],
+        on_failure: OnFailure::Reboot { pause: REBOOT_PAUSE },
+        run: |appliance| appliance.mounted.clone(),
+    },
+    Phase {
+        name: "log",
+        needs: &["mounts"],
+        on_failure: OnFailure::GoOn,
+        run: |appliance| journal::start(&appliance.board),
+    },
+    Phase {
+        name: "signals",
+        needs: &["mounts"],
+        on_failure: OnFailure::GoOn,
+        run: |appliance| signals::watch(appliance.orders.clone()),
+    },
+    Phase { name: "console", needs: &["mounts"], on_failure: OnFailure::GoOn, run: console },
+    Phase { name: "modules", needs: &["mounts"], on_failure: OnFailure::GoOn, run: modules },
+    Phase {
+        name: "entropy",
+        needs: &[],
+        on_failure: OnFailure::Stay,
+        run: |_| {
+            // Waits until the kernel's generator is seeded; no key could be made before.
+            let mut bytes = [0; 32];
+            SystemEntropy.fill(&mut bytes).map_err(|error| error.to_string())?;
+            Ok("the random generator is seeded".to_owned())
+        },
+    },
+    Phase {
+        name: "firmware",
+        needs: &["modules"],
+        on_failure: OnFailure::GoOn,
+        run: |appliance| {
+            if let (Some(loader), true) =
+                (appliance.loader.get(), Path::new("/sys/firmware/efi").is_dir())
+            {
+                // What it does not have it does not need: the mounts below tell.
+                let _ = loader.need("efivarfs");
+                let _ = loader.need("efi_pstore");
+            }
+            mounts::late()
+        },
+    },
+    Phase {
+        name: "medium",
+        needs: &["modules"],
+        on_failure: OnFailure::Retry { times: 1, pause: Duration::from_secs(1) },
+        run: find_medium,
+    },
+    Phase { name: "settings", needs: &["medium"], on_failure: OnFailure::GoOn, run: read_settings },
+    Phase {
+        name: "switches",
+        needs: &["mounts"],
+        on_failure: OnFailure::GoOn,
+        run: |_| sysctls::set(Path::new("/proc/sys")),
+    },
+];
+
+fn console(appliance: &Appliance) -> Result<String, String> {
+    for problem in &appliance.line.problems {
+        log::warn!("{problem}");
+    }
+    let named = &appliance.line.consoles;
+    let usual = ["tty0".to_owned(), "ttyS0".to_owned()];
+    let devices = if named.is_empty() { &usual[..] } else { named.as_slice() };
+    let mut shown = Vec::new();
+    let mut failed = Vec::new();
+    for device in devices {
+        match appliance.console.show_on(device) {
+            Ok(()) => shown.push(device.as_str()),
+            Err(error) => failed.push(error),
+        }
+    }
+    match shown.as_slice() {
+        [] => Err(failed.join("; ")),
+        _ => Ok(format!("on {}", shown.join(" and "))),
+    }
+}
+
+fn modules(appliance: &Appliance) -> Result<String, String> {
+    // Before devices are looked for, so that none is missed in between.
+    let uevents = Uevents::open()?;
+    let loader = Loader::of_image()?;
+    let words = devices::cold_plug(&loader, &uevents);
+    // Set once, here.
+    let _ = appliance.loader.set(loader);
+    let _ = appliance.uevents.set(uevents);
+    devices::show(appliance);
+    Ok(words)
+}
+
+fn find_medium(appliance: &Appliance) -> Result<String, String> {
+    let booted = medium::booted();
+    let began = std::time::Instant::now();
+    let found = loop {
+        let found = medium::choose(&medium::partitions(Path::new("/")), booted.as_deref())?;
+        let waited = booted.is_none() || began.elapsed() > MEDIUM_PATIENCE;
+        if found.esp.is_some() || waited {
+            break found;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let words = match (&found.esp, &found.state) {
+        (Some(esp), _) => format!("booted from {}", esp.disk),
+        (None, Some(state)) => format!("only a state partition, on {}", state.disk),
+        (None, None) => "booted from no disk that is here".to_owned(),
+    };
+    let _ = appliance.medium.set(found);
+    devices::show(appliance);
+    Ok(words)
+}
+
+fn read_settings(appliance: &Appliance) -> Result<String, String> {
+    let loader = appliance.loader.get().ok_or("no module can be loaded")?;
+    let Some(esp) = &appliance.medium().esp else { return Ok("no lifeboat.toml".to_owned()) };
+    let Some(bytes) = medium::configuration(esp, loader)? else {
+        return Ok("no lifeboat.toml".to_owned());
+    };
+    let read = Configuration::parse(&bytes).map_err(|error| error.to_string())?;
+    appliance.board.update(|view| view.name = read.name.clone().unwrap_or_default());
+    let _ = appliance.settings.set(read);
+    Ok("lifeboat.toml is read".to_owned())
+}
+
+/// The version of the image, or of the program where it runs without one.
+pub(crate) fn version() -> String {
+    let text = fs::read_to_string(image_layout::initrd::VERSION).unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default().trim().to_owned();
+    if line.is_empty() { env!("CARGO_PKG_VERSION").to_owned() } else { line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::appliance::phases::flaws;
+
+    #[test]
+    fn the_plan_holds_together() {
+        assert_eq!(flaws(&PLAN), [""; 0]);
+        for phase in &PLAN {
+            if let OnFailure::Reboot { pause } = phase.on_failure {
+                assert!(pause >= Duration::from_secs(30), "{} would loop", phase.name);
+            }
+        }
+    }
+}

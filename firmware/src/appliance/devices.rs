@@ -1,0 +1,156 @@
+//! Devices as they come and go: drivers for what is plugged in, and one line for each disk and network card.
+
+use core::time::Duration;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use hal::inventory::DiskFacts;
+
+use super::Appliance;
+use super::modules::{Loader, device_aliases};
+use super::uevents::{Heard, Uevents};
+use crate::report::Size;
+
+/// Nothing new for so long, and nothing being loaded: what was there at the start is found.
+const QUIET: Duration = Duration::from_millis(250);
+/// A machine whose devices never come to rest goes on all the same.
+const SETTLE_MAX: Duration = Duration::from_secs(20);
+/// Where the kernel shows devices.
+const DEVICES: &str = "/sys/devices";
+
+/// Loads drivers for everything that is there, and what appears behind it.
+pub(crate) fn cold_plug(loader: &Loader, uevents: &Uevents) -> String {
+    let until = Instant::now() + SETTLE_MAX;
+    let aliases = device_aliases(Path::new(DEVICES));
+    for alias in &aliases {
+        loader.want(alias);
+    }
+    loop {
+        match uevents.next(QUIET) {
+            Heard::Event(event) => {
+                event.modalias.iter().for_each(|alias| {
+                    loader.want(alias);
+                });
+            }
+            Heard::Missed => device_aliases(Path::new(DEVICES)).iter().for_each(|alias| {
+                loader.want(alias);
+            }),
+            Heard::Nothing => {}
+            Heard::Quiet if loader.settle(Duration::ZERO).open == 0 => break,
+            Heard::Quiet => {}
+        }
+        if Instant::now() > until {
+            break;
+        }
+    }
+    let loaded = loader.summary();
+    for (name, why) in &loaded.failed {
+        log::info!("module {name}: {why}");
+    }
+    format!(
+        "{} modules for {} devices, {} failed",
+        loaded.loaded,
+        aliases.len(),
+        loaded.failed.len()
+    )
+}
+
+/// Follows what the kernel says for as long as the machine runs.
+pub(crate) fn follow(appliance: &Appliance) -> Result<(), String> {
+    let fresh;
+    let kept = appliance.uevents.get();
+    let uevents = match kept {
+        Some(uevents) => uevents,
+        None => {
+            fresh = Uevents::open()?;
+            &fresh
+        }
+    };
+    let mut stale = true;
+    let mut told = Vec::new();
+    while !appliance.stop.asked() {
+        match uevents.next(Duration::from_millis(if stale { 200 } else { 1000 })) {
+            Heard::Event(event) => {
+                if let (Some(loader), Some(alias)) = (appliance.loader.get(), &event.modalias)
+                    && event.action == "add"
+                {
+                    loader.want(alias);
+                }
+                let shown = ["block", "net"].contains(&event.subsystem.as_str());
+                if shown {
+                    let name = event.name.clone().unwrap_or_default();
+                    told.push((event.subsystem, event.action, name));
+                }
+                stale |= shown;
+            }
+            Heard::Missed => stale = true,
+            Heard::Nothing => {}
+            // After a burst: everything is looked at once.
+            Heard::Quiet if stale => {
+                stale = false;
+                show(appliance);
+                for (subsystem, action, name) in told.drain(..) {
+                    let pairs: [(&str, &dyn core::fmt::Display); 3] =
+                        [("subsystem", &subsystem), ("action", &action), ("name", &name)];
+                    appliance.events().say("device", &pairs);
+                }
+            }
+            Heard::Quiet => {}
+        }
+    }
+    Ok(())
+}
+
+/// Puts disks and network cards on the board.
+pub(crate) fn show(appliance: &Appliance) {
+    let own = appliance.medium().disk().map(|name| format!("/dev/{name}"));
+    let disks = hal_linux::inventory();
+    let lines = disks.iter().map(|disk| disk_line(disk, own.as_deref() == Some(&disk.path)));
+    let lines: Vec<String> = lines.collect();
+    let nics = nics(Path::new("/sys/class/net"));
+    appliance.board.update(|view| {
+        view.disks = lines;
+        view.nics = nics;
+    });
+}
+
+/// A disk on one line: what a person knows it by.
+pub(crate) fn disk_line(disk: &DiskFacts, own: bool) -> String {
+    let name = disk.path.rsplit('/').next().unwrap_or(&disk.path);
+    let mut words = vec![name.to_owned(), Size(disk.geometry.bytes).to_string()];
+    words.extend(disk.model.clone());
+    words.extend(disk.serial.clone());
+    if own {
+        words.push("(booted from)".to_owned());
+    }
+    words.join("  ")
+}
+
+/// A line for each network card that is hardware.
+fn nics(class: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(class) else { return Vec::new() };
+    let mut lines: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().join("device").exists())
+        .map(|entry| {
+            let text = |name: &str| {
+                let text = fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+                text.trim().to_owned()
+            };
+            let carrier = if text("carrier") == "1" { "up" } else { "no link" };
+            let driver = fs::read_link(entry.path().join("device/driver")).ok();
+            let driver =
+                driver.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+            let speed = text("speed").parse::<u32>().map(|mbit| format!("{mbit} Mbit/s"));
+            let mut words =
+                vec![entry.file_name().to_string_lossy().into_owned(), carrier.to_owned()];
+            words.extend(speed);
+            words.push(text("address"));
+            words.extend(driver.map(|name| name.into_owned()));
+            words.join("  ")
+        })
+        .collect();
+    lines.sort();
+    lines
+}

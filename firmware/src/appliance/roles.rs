@@ -1,0 +1,84 @@
+//! What the machine is to be, and who decides: the console, then the command line, then `lifeboat.toml`; an appliance where
+//! nobody says anything.
+
+use image_layout::command_line::Role;
+
+use super::board::{Answer, Kind, Question};
+use super::console::dialogue::Wish;
+use super::orders::{Ending, Order};
+use super::phases::guarded;
+use super::{Appliance, capture, recover};
+
+/// The role that the machine was booted in.
+pub(crate) fn chosen(appliance: &Appliance) -> Role {
+    let settings = appliance.settings.get().and_then(|settings| settings.role);
+    decide(appliance.line.role, settings)
+}
+
+fn decide(line: Option<Role>, settings: Option<Role>) -> Role {
+    line.or(settings).unwrap_or(Role::Appliance)
+}
+
+/// The role's work, as a service: what fails is tried again at the services' pace.
+pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
+    let role = chosen(appliance);
+    appliance.board.update(|view| role.name().clone_into(&mut view.role));
+    match role {
+        Role::Appliance => Ok(()),
+        Role::Capture => exclusively(appliance, capture::serve),
+        Role::Recover => exclusively(appliance, recover::serve),
+    }
+}
+
+/// One job at a time: two would fight over disks and over the person at the console.
+fn exclusively(
+    appliance: &Appliance,
+    work: fn(&Appliance) -> Result<(), String>,
+) -> Result<(), String> {
+    let Ok(_held) = appliance.at_work.try_lock() else {
+        return Err("another job is still running".to_owned());
+    };
+    work(appliance)
+}
+
+/// What a person at the console wishes; asks back, so it runs on a thread of its own.
+pub(crate) fn grant(appliance: &Appliance, wish: Wish) {
+    let done = guarded(|| match wish {
+        Wish::Capture => exclusively(appliance, capture::serve),
+        Wish::Recover => exclusively(appliance, recover::serve),
+        Wish::Network => super::network::settings(appliance),
+        Wish::ShutDown => {
+            shut_down(appliance);
+            Ok(())
+        }
+    });
+    if let Err(words) = done {
+        log::error!("{words}");
+        appliance.board.update(|view| view.status = "ready; the last job failed".to_owned());
+    }
+}
+
+fn shut_down(appliance: &Appliance) {
+    let choices = ["go on", "power off", "restart"].map(str::to_owned).to_vec();
+    let words =
+        vec!["What is running is ended in order, and goes on where it was afterwards.".to_owned()];
+    let title = "Shut this machine down?".to_owned();
+    let ending = match appliance.board.ask(Question { title, words, kind: Kind::Choice(choices) }) {
+        Answer::Chosen(1) => Ending::PowerOff,
+        Answer::Chosen(2) => Ending::Restart,
+        _ => return,
+    };
+    appliance.orders.give(Order::End(ending, "asked for at the console".to_owned()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_outranks_the_stick_and_nothing_said_is_an_appliance() {
+        assert_eq!(decide(Some(Role::Recover), Some(Role::Capture)), Role::Recover);
+        assert_eq!(decide(None, Some(Role::Capture)), Role::Capture);
+        assert_eq!(decide(None, None), Role::Appliance);
+    }
+}

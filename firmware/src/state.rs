@@ -1,0 +1,271 @@
+//! What the appliance remembers across restarts: small, versioned, sealed, and safe against a power cut at any instant.
+//!
+//! The state partition holds a slot for the key, four slots for the state, and a slot for last words. A write goes to the
+//! slot that holds the oldest state, is flushed, and counts only then; the newest slot that is whole wins. So a write that
+//! was cut leaves the state before it. A slot that held something which cannot be read is left as it is, as evidence and for
+//! a person to rescue, until two good writes have followed.
+//!
+//! **The key lies in a slot of its own on the same partition**: until it is sealed to the machine's security chip, the seal
+//! protects against damage and confusion, and not against whoever holds the disk. What matters for recovery is in the
+//! vault: a state that is lost costs nothing but naming the vault again.
+//!
+//! This module refuses to know paths and devices: it works on any `Disk`.
+
+use core::fmt;
+
+use hal::disk::{Disk, DiskError, Operation, Request};
+use hal::time::Entropy;
+use pipeline::seal::SecretKey;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use layout::{SLOT_BYTES, SLOTS, WORDS_OFFSET, slot_offset};
+use slot::{Header, Kind, Read};
+
+/// What is at which byte.
+pub mod layout;
+/// One slot: header, payload, checksum, seal.
+pub mod slot;
+
+/// Why the state cannot be kept, in words for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The disk failed, or was pulled out.
+    Device(DiskError),
+    /// The partition is smaller than its layout.
+    Small(u64),
+    /// What is to be kept is more than a slot holds.
+    Full(usize),
+    /// No randomness for a key.
+    Entropy,
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(error) => write!(
+                f,
+                "the state partition: {error}; what is set now is forgotten at the next start: plug the medium in again, or replace it"
+            ),
+            Self::Small(bytes) => write!(
+                f,
+                "the state partition has {bytes} bytes, fewer than its layout needs; write the image to the medium again"
+            ),
+            Self::Full(bytes) => write!(
+                f,
+                "the state partition is full: {bytes} bytes do not fit a slot of {SLOT_BYTES}; the state before stays in force"
+            ),
+            Self::Entropy => f.write_str("no key for the state can be made on this machine now"),
+        }
+    }
+}
+
+impl core::error::Error for StateError {}
+
+impl From<DiskError> for StateError {
+    fn from(error: DiskError) -> Self {
+        Self::Device(error)
+    }
+}
+
+/// What was found when the state was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<T> {
+    /// The newest state that is whole; `None` where there is none, or none can be read.
+    pub state: Option<T>,
+    /// What a person should know: slots that are damaged, a key that is lost. Empty where all is well.
+    pub troubles: Vec<String>,
+}
+
+/// A slot as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Empty,
+    /// A whole state with this sequence number.
+    Good(u64),
+    /// Bytes that are no whole state of ours.
+    Damaged,
+}
+
+/// The opened state partition.
+pub struct Store<D: Disk> {
+    disk: D,
+    key: SecretKey,
+    held: [Held; SLOTS],
+    sequence: u64,
+    /// Good writes since it was opened: damaged slots are kept aside for two of them.
+    writes: u32,
+}
+
+impl<D: Disk> Store<D> {
+    /// Opens the partition; makes a key where there is none.
+    pub fn open<T: DeserializeOwned>(
+        mut disk: D,
+        entropy: &dyn Entropy,
+    ) -> Result<(Self, Found<T>), StateError> {
+        let bytes = disk.geometry()?.bytes;
+        if bytes < layout::PARTITION_BYTES_MIN {
+            return Err(StateError::Small(bytes));
+        }
+        let mut troubles = Vec::new();
+        let (key, fresh) = key_of(&mut disk, entropy, &mut troubles)?;
+        let mut held = [Held::Empty; SLOTS];
+        let mut newest: Option<(u64, T)> = None;
+        for (place, held) in held.iter_mut().enumerate() {
+            let bytes = read(&mut disk, slot_offset(place), SLOT_BYTES)?;
+            *held = match slot::read(&bytes, Kind::State, Some(&key)) {
+                Read::Empty => Held::Empty,
+                Read::Whole(header, payload) => match postcard::from_bytes(&payload) {
+                    Ok(state) => {
+                        if newest.as_ref().is_none_or(|(sequence, _)| *sequence < header.sequence) {
+                            newest = Some((header.sequence, state));
+                        }
+                        Held::Good(header.sequence)
+                    }
+                    Err(_) => {
+                        troubles
+                            .push(format!("slot {} holds a state of another version", place + 1));
+                        Held::Damaged
+                    }
+                },
+                Read::Torn => Held::Damaged,
+                Read::Sealed if fresh => Held::Damaged,
+                Read::Sealed => {
+                    troubles.push(format!("slot {} is sealed with another key", place + 1));
+                    Held::Damaged
+                }
+            };
+        }
+        let damaged = held.iter().filter(|held| **held == Held::Damaged).count();
+        if newest.is_none() && damaged > 0 {
+            troubles.push(format!(
+                "{damaged} slots hold something, and none can be read: they are kept aside; name the vault again to go on"
+            ));
+        }
+        let sequence = newest.as_ref().map_or(0, |(sequence, _)| *sequence);
+        let state = newest.map(|(_, state)| state);
+        Ok((Self { disk, key, held, sequence, writes: 0 }, Found { state, troubles }))
+    }
+
+    /// Writes a state; once it returns, a power cut no longer loses it.
+    pub fn write<T: Serialize>(
+        &mut self,
+        state: &T,
+        entropy: &dyn Entropy,
+    ) -> Result<(), StateError> {
+        let payload = postcard::to_allocvec(state).map_err(|_| StateError::Full(usize::MAX))?;
+        let place = self.next_place();
+        let header = Header { kind: Kind::State, sequence: self.sequence + 1 };
+        let bytes = slot::write(header, &payload, Some(&self.key), SLOT_BYTES, entropy)?;
+        // Whatever comes of it, what was there before is not to be trusted.
+        self.held[place] = Held::Damaged;
+        write(&mut self.disk, slot_offset(place), &bytes)?;
+        self.sequence += 1;
+        self.held[place] = Held::Good(self.sequence);
+        self.writes = self.writes.saturating_add(1);
+        Ok(())
+    }
+
+    /// The sequence number of the newest state: how often one was written.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Where the next state goes: an empty slot, else the oldest; a damaged one only after two good writes, and never the
+    /// newest.
+    fn next_place(&self) -> usize {
+        let rank = |held: Held| match held {
+            Held::Empty => (0, 0),
+            Held::Damaged if self.writes >= 2 => (1, 0),
+            Held::Good(sequence) if sequence == self.sequence => (4, 0),
+            Held::Good(sequence) => (2, sequence),
+            Held::Damaged => (3, 0),
+        };
+        let places = self.held.iter().enumerate();
+        places.min_by_key(|(_, held)| rank(**held)).map_or(0, |(place, _)| place)
+    }
+
+    /// What was said last before the machine ended.
+    pub fn last_words(&mut self) -> Result<Option<String>, StateError> {
+        let bytes = read(&mut self.disk, WORDS_OFFSET, layout::WORDS_BYTES)?;
+        Ok(match slot::read(&bytes, Kind::Words, None) {
+            Read::Whole(_, payload) => Some(String::from_utf8_lossy(&payload).into_owned()),
+            _ => None,
+        })
+    }
+
+    /// Keeps words for the next start.
+    pub fn keep_words(&mut self, words: &str, entropy: &dyn Entropy) -> Result<(), StateError> {
+        let end = words.floor_char_boundary(layout::WORDS_TEXT_MAX.min(words.len()));
+        let words = words.get(..end).unwrap_or_default();
+        let header = Header { kind: Kind::Words, sequence: 0 };
+        let bytes = slot::write(header, words.as_bytes(), None, layout::WORDS_BYTES, entropy)?;
+        write(&mut self.disk, WORDS_OFFSET, &bytes)
+    }
+}
+
+/// The key of the partition, and whether it was made just now.
+fn key_of<D: Disk>(
+    disk: &mut D,
+    entropy: &dyn Entropy,
+    troubles: &mut Vec<String>,
+) -> Result<(SecretKey, bool), StateError> {
+    // Twice, so that one bad sector does not cost the state.
+    for place in 0..layout::KEY_COPIES {
+        let bytes = read(disk, layout::key_offset(place), layout::KEY_BYTES)?;
+        if let Read::Whole(_, payload) = slot::read(&bytes, Kind::Key, None)
+            && let Ok(key) = <[u8; 32]>::try_from(payload.as_slice())
+        {
+            if place > 0 {
+                troubles.push(
+                    "the first copy of the state's key is damaged; the second was taken".to_owned(),
+                );
+            }
+            return Ok((SecretKey::from_bytes(key), false));
+        }
+    }
+    let mut bytes = [0; 32];
+    entropy.fill(&mut bytes).map_err(|_| StateError::Entropy)?;
+    let header = Header { kind: Kind::Key, sequence: 1 };
+    let slot = slot::write(header, &bytes, None, layout::KEY_BYTES, entropy)?;
+    for place in 0..layout::KEY_COPIES {
+        write(disk, layout::key_offset(place), &slot)?;
+    }
+    Ok((SecretKey::from_bytes(bytes), true))
+}
+
+fn request<B>(operation: Operation, offset: u64, length: u32, buffer: Option<B>) -> Request<B> {
+    Request { token: 0, operation, offset, length, buffer }
+}
+
+fn read<D: Disk>(disk: &mut D, offset: u64, length: u32) -> Result<Vec<u8>, StateError> {
+    let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+    let buffer = disk.buffer(bytes)?;
+    let done = disk.run(request(Operation::Read, offset, length, Some(buffer)))?;
+    if let Err(error) = done.result {
+        // A sector that cannot be read is as good as damaged; a disk that is gone is not.
+        return match error.kind {
+            hal::disk::ErrorKind::Medium => Ok(vec![0xFF; bytes]),
+            _ => Err(error.into()),
+        };
+    }
+    let read = done.buffer.as_ref().and_then(|buffer| buffer.as_ref().get(..bytes));
+    Ok(read.unwrap_or_default().to_vec())
+}
+
+/// Writes and flushes.
+fn write<D: Disk>(disk: &mut D, offset: u64, bytes: &[u8]) -> Result<(), StateError> {
+    let length = u32::try_from(bytes.len()).map_err(|_| StateError::Full(bytes.len()))?;
+    let mut buffer = disk.buffer(bytes.len())?;
+    if let Some(room) = buffer.as_mut().get_mut(..bytes.len()) {
+        room.copy_from_slice(bytes);
+    }
+    disk.run(request(Operation::Write, offset, length, Some(buffer)))?.result?;
+    disk.run(request(Operation::Flush, 0, 0, None))?.result?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

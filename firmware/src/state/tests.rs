@@ -1,0 +1,223 @@
+//! The state under power cuts, damage, lost keys and full slots.
+
+use hal_sim::random::Random;
+use hal_sim::{Faults, SimDisk, SimEntropy};
+use serde::Deserialize;
+
+use super::*;
+
+const PARTITION: u64 = image_layout::disk::STATE_BYTES;
+const SECTOR: usize = 512;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    number: u64,
+    text: String,
+}
+
+fn kept(number: u64, length: usize) -> Kept {
+    Kept { number, text: "x".repeat(length) }
+}
+
+fn open(disk: &SimDisk) -> (Store<SimDisk>, Found<Kept>) {
+    Store::open(disk.reopen(), &SimEntropy::new(disk.counts().writes)).unwrap()
+}
+
+/// A partition with a few states written.
+fn used() -> (SimDisk, SimEntropy) {
+    let disk = SimDisk::new(PARTITION);
+    let entropy = SimEntropy::new(1);
+    let (mut store, found) = open(&disk);
+    assert_eq!(found, Found { state: None, troubles: Vec::new() });
+    for number in 1..=6 {
+        store.write(&kept(number, 9000), &entropy).unwrap();
+    }
+    (disk, entropy)
+}
+
+#[test]
+fn the_newest_state_is_found_again() {
+    let (disk, _) = used();
+    let (store, found) = open(&disk);
+    assert_eq!((found.state, store.sequence()), (Some(kept(6, 9000)), 6));
+    assert!(found.troubles.is_empty());
+    let content = disk.content(0, usize::try_from(PARTITION).unwrap());
+    assert!(!content.windows(20).any(|part| part.iter().all(|byte| *byte == b'x')), "sealed");
+}
+
+/// The bytes that the next write would put on the disk, and where.
+fn next_write(disk: &SimDisk, entropy: &SimEntropy) -> (u64, Vec<u8>) {
+    let (store, _) = open(disk);
+    let place = store.next_place();
+    let header = Header { kind: Kind::State, sequence: store.sequence() + 1 };
+    let payload = postcard::to_allocvec(&kept(7, 9000)).unwrap();
+    let bytes = slot::write(header, &payload, Some(&store.key), SLOT_BYTES, entropy).unwrap();
+    (slot_offset(place), bytes)
+}
+
+#[test]
+fn no_torn_write_loses_a_state() {
+    let (disk, entropy) = used();
+    let (offset, bytes) = next_write(&disk, &entropy);
+    let sectors = bytes.len() / SECTOR;
+    let before = disk.content(offset, bytes.len());
+    let (mut old, mut new) = (0_u32, 0_u32);
+    let mut try_with = |arrived: &dyn Fn(usize) -> bool| {
+        let mut torn = before.clone();
+        for sector in (0..sectors).filter(|sector| arrived(*sector)) {
+            let range = sector * SECTOR..(sector + 1) * SECTOR;
+            torn[range.clone()].copy_from_slice(&bytes[range]);
+        }
+        disk.load(offset, &torn);
+        match open(&disk).1.state {
+            Some(state) if state == kept(6, 9000) => old += 1,
+            Some(state) if state == kept(7, 9000) => new += 1,
+            other => panic!("lost: {other:?}"),
+        }
+    };
+    for cut in 0..=sectors {
+        try_with(&|sector| sector < cut);
+        try_with(&|sector| sector != cut);
+    }
+    let mut random = Random::new(2026);
+    for _ in 0..5000 {
+        let arrived: Vec<bool> = (0..sectors).map(|_| random.below(2) == 1).collect();
+        try_with(&|sector| arrived[sector]);
+    }
+    assert!(old > 5000 && new >= 2, "{old} old, {new} new");
+}
+
+#[test]
+fn after_any_power_cut_what_was_acknowledged_is_there() {
+    let mut cuts = 0;
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::new(PARTITION);
+        let entropy = SimEntropy::new(seed);
+        let mut acknowledged = 0;
+        for number in 1..=12_u64 {
+            let Ok((mut store, found)) = Store::<SimDisk>::open::<Kept>(disk.reopen(), &entropy)
+            else {
+                panic!("seed {seed}: the partition does not open");
+            };
+            let read = found.state.map_or(0, |state| state.number);
+            assert!(read >= acknowledged, "seed {seed}: {read} after {acknowledged}");
+            let length = usize::try_from(random.below(40_000)).unwrap();
+            let vanish = random.below(3) == 0;
+            if vanish {
+                // Gone between writing and flushing, or before both.
+                let after = Some(random.below(3));
+                disk.set_faults(Faults { seed, vanish_after_requests: after, ..Faults::default() });
+            }
+            if store.write(&kept(number, length), &entropy).is_ok() {
+                acknowledged = number;
+            }
+            if vanish || random.below(2) == 0 {
+                cuts += 1;
+                disk.set_faults(Faults::default());
+                disk.cut_power(seed.wrapping_mul(31) + number);
+            }
+        }
+    }
+    assert!(cuts > 1000, "{cuts}");
+}
+
+#[test]
+fn a_damaged_slot_stays_as_evidence_until_two_good_writes() {
+    let (disk, entropy) = used();
+    // The newest state: what a person would want to rescue.
+    let newest = slot_offset(1);
+    disk.load(newest + 200, &[0xEE; 100]);
+    let evidence = disk.content(newest, 4096);
+    let (mut store, found) = open(&disk);
+    assert_eq!(found.state, Some(kept(5, 9000)), "the one before");
+    for number in 10..12 {
+        store.write(&kept(number, 10), &entropy).unwrap();
+        assert_eq!(disk.content(newest, 4096), evidence);
+    }
+    for number in 12..14 {
+        store.write(&kept(number, 10), &entropy).unwrap();
+    }
+    assert_ne!(disk.content(newest, 4096), evidence, "its room is used again");
+    assert_eq!(open(&disk).1.state, Some(kept(13, 10)));
+}
+
+#[test]
+fn a_partition_of_rubbish_is_told_and_kept_aside() {
+    let disk = SimDisk::new(PARTITION);
+    let mut random = Random::new(4);
+    let rubbish: Vec<u8> =
+        (0..PARTITION).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
+    disk.load(0, &rubbish);
+    let (mut store, found) = open(&disk);
+    assert_eq!(found.state, None);
+    assert!(found.troubles.iter().any(|line| line.contains("name the vault again")), "{found:?}");
+    store.write(&kept(1, 5), &SimEntropy::new(8)).unwrap();
+    let (_, found) = open(&disk);
+    assert_eq!(found.state, Some(kept(1, 5)));
+    let kept_aside = (0..SLOTS).filter(|place| {
+        let offset = slot_offset(*place);
+        let at = usize::try_from(offset).unwrap();
+        disk.content(offset, 4096) == rubbish[at..at + 4096]
+    });
+    assert_eq!(kept_aside.count(), SLOTS - 1);
+}
+
+#[test]
+fn one_copy_of_the_key_is_enough_and_without_both_it_is_told() {
+    let (disk, entropy) = used();
+    disk.load(layout::key_offset(0) + 100, &[1; 64]);
+    let (_, found) = open(&disk);
+    assert_eq!(found.state, Some(kept(6, 9000)));
+    assert!(found.troubles[0].contains("second"));
+    disk.load(layout::key_offset(1) + 100, &[1; 64]);
+    let (mut store, found) = open(&disk);
+    assert_eq!(found.state, None);
+    assert!(found.troubles[0].contains("kept aside"), "{found:?}");
+    store.write(&kept(9, 9), &entropy).unwrap();
+    assert_eq!(open(&disk).1.state, Some(kept(9, 9)), "it goes on with a new key");
+}
+
+#[test]
+fn what_is_too_much_is_refused_and_the_state_before_stays() {
+    let (disk, entropy) = used();
+    let (mut store, _) = open(&disk);
+    let error = store.write(&kept(7, 1 << 20), &entropy).unwrap_err();
+    assert!(error.to_string().contains("the state before stays in force"), "{error}");
+    assert_eq!(open(&disk).1.state, Some(kept(6, 9000)));
+    let small = SimDisk::new(1 << 20);
+    let error = Store::<SimDisk>::open::<Kept>(small.reopen(), &entropy).err().unwrap();
+    assert!(matches!(error, StateError::Small(_)), "{error}");
+}
+
+#[test]
+fn a_medium_that_fails_is_told_and_costs_no_older_state() {
+    let (disk, entropy) = used();
+    let (mut store, _) = open(&disk);
+    disk.set_faults(Faults { write_error_per_million: 1_000_000, ..Faults::default() });
+    let error = store.write(&kept(7, 9), &entropy).unwrap_err();
+    assert!(error.to_string().contains("plug the medium in again"), "{error}");
+    disk.set_faults(Faults::default());
+    assert_eq!(open(&disk).1.state, Some(kept(6, 9000)));
+    store.write(&kept(8, 9), &entropy).unwrap();
+    assert_eq!(open(&disk).1.state, Some(kept(8, 9)));
+    // A sector that cannot be read is as good as damaged.
+    let bad = slot_offset(0)..slot_offset(0) + 512;
+    disk.set_faults(Faults { read_error_ranges: vec![bad], ..Faults::default() });
+    assert!(open(&disk).1.state.is_some());
+}
+
+#[test]
+fn last_words_are_kept_apart_from_the_state() {
+    let (disk, entropy) = used();
+    let (mut store, _) = open(&disk);
+    assert_eq!(store.last_words().unwrap(), None);
+    store.keep_words("the power button was pressed", &entropy).unwrap();
+    store.keep_words(&"é".repeat(40_000), &entropy).unwrap();
+    let (mut store, found) = open(&disk);
+    assert_eq!(found.state, Some(kept(6, 9000)));
+    let words = store.last_words().unwrap().unwrap();
+    assert!(words.len() <= layout::WORDS_TEXT_MAX && words.starts_with("éé"));
+    disk.load(WORDS_OFFSET + 300, &[0; 10]);
+    assert_eq!(store.last_words().unwrap(), None, "torn words are none");
+}

@@ -14,28 +14,41 @@ pub(crate) fn list() -> Answer {
         let name = entry.file_name().to_string_lossy().into_owned();
         let at = format!("/sys/block/{name}");
         let place = fs::read_link(&at).unwrap_or_default().display().to_string();
-        let serial = [fact(&format!("{at}/serial")), fact(&format!("{at}/device/serial"))].concat();
-        let serial = if serial.is_empty() { vital(&at) } else { serial };
         say(
             "disk",
-            &format!(
-                "name={name} place={place} sectors={} logical={} physical={} fixed={} serial=\"{serial}\" wwid=\"{}\"",
-                fact(&format!("{at}/size")),
-                fact(&format!("{at}/queue/logical_block_size")),
-                fact(&format!("{at}/queue/physical_block_size")),
-                fact(&format!("{at}/ro")),
-                fact(&format!("{at}/device/wwid")),
-            ),
+            &[
+                ("name", &name),
+                ("place", &place),
+                ("sectors", &fact(&format!("{at}/size"))),
+                ("logical", &fact(&format!("{at}/queue/logical_block_size"))),
+                ("physical", &fact(&format!("{at}/queue/physical_block_size"))),
+                ("fixed", &fact(&format!("{at}/ro"))),
+                ("serial", &serial(&at)),
+                ("wwid", &fact(&format!("{at}/device/wwid"))),
+            ],
         );
     }
     Ok(())
 }
 
-/// A SCSI disk's serial number, from its vital product data: four bytes of header, then the number.
-fn vital(at: &str) -> String {
+/// A serial number: the disk's own, a SCSI disk's from its vital product data (four bytes of header, then the number), or
+/// that of the USB device that it hangs on.
+fn serial(at: &str) -> String {
     let page = fs::read(format!("{at}/device/vpd_pg80")).unwrap_or_default();
-    let text = page.get(4..).unwrap_or_default();
-    String::from_utf8_lossy(text).trim().trim_matches('\0').to_owned()
+    let text = String::from_utf8_lossy(page.get(4..).unwrap_or_default()).into_owned();
+    let own = text.trim().trim_matches('\0').to_owned();
+    if !own.is_empty() {
+        return own;
+    }
+    let mut place = fs::canonicalize(at).unwrap_or_default();
+    while place.starts_with("/sys/devices/") {
+        let above = fact(&place.join("serial").display().to_string());
+        if !above.is_empty() {
+            return above;
+        }
+        place.pop();
+    }
+    String::new()
 }
 
 fn open(disk: &str) -> Result<File, String> {
@@ -48,7 +61,7 @@ fn open(disk: &str) -> Result<File, String> {
 /// The text at the start of a sector of 4096 bytes.
 pub(crate) fn read(disk: &str, sector: u64) -> Answer {
     let text = text_at(disk, sector)?;
-    say("sector", &format!("disk={disk} text=\"{text}\""));
+    say("sector", &[("disk", &disk), ("text", &text)]);
     Ok(())
 }
 
@@ -76,7 +89,7 @@ pub(crate) fn count(disk: &str) -> Answer {
     let start: u64 = text_at(disk, 0)?.parse().unwrap_or(0);
     for number in start + 1.. {
         write(disk, 0, &number.to_string())?;
-        say("counted", &format!("n={number}"));
+        say("counted", &[("n", &number)]);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use rustix::system::finit_module;
 use crate::{fact, say};
 
 /// Nothing new for so long: what was there is found.
-const QUIET: Duration = Duration::from_millis(1500);
+const QUIET: Duration = Duration::from_millis(2500);
 /// Modules that drive what has no modalias of its own here.
 const ALWAYS: [&str; 2] = ["sd_mod", "sr_mod"];
 
@@ -54,12 +54,12 @@ fn load(index: &Index, place: usize) -> usize {
         }
         let path = PathBuf::from(MODULES).join(&module.file);
         let Ok(file) = File::open(&path) else {
-            say("module", &format!("name={} state=missing", module.name));
+            say("module", &[("name", &module.name), ("error", &"no file")]);
             continue;
         };
         match finit_module(&file, c"", 0) {
             Ok(()) => fresh += 1,
-            Err(error) => say("module", &format!("name={} error=\"{error}\"", module.name)),
+            Err(error) => say("module", &[("name", &module.name), ("error", &error)]),
         }
     }
     fresh
@@ -81,13 +81,12 @@ fn modaliases(folder: &Path, found: &mut BTreeSet<String>) {
 /// What is neither disk nor card.
 pub(crate) fn list() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    say("clock", &format!("now={}", now.as_secs()));
-    say("tpm", &format!("version={}", fact("/sys/class/tpm/tpm0/tpm_version_major")));
-    say("watchdog", &format!("name=\"{}\"", fact("/sys/class/watchdog/watchdog0/identity")));
+    say("clock", &[("now", &now.as_secs())]);
+    say("tpm", &[("version", &fact("/sys/class/tpm/tpm0/tpm_version_major"))]);
+    say("watchdog", &[("name", &fact("/sys/class/watchdog/watchdog0/identity"))]);
     let firmware = if Path::new("/sys/firmware/efi").exists() { "uefi" } else { "none" };
     let processors = thread::available_parallelism().map_or(1, core::num::NonZero::get);
     let memory = fact("/proc/meminfo");
-    let total = memory.lines().next().unwrap_or_default().split_whitespace().nth(1);
-    let total = total.unwrap_or_default();
-    say("machine", &format!("firmware={firmware} processors={processors} memory_kib={total}"));
+    let total = memory.split_whitespace().nth(1).unwrap_or_default();
+    say("machine", &[("firmware", &firmware), ("processors", &processors), ("memory_kib", &total)]);
 }

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::thread;
 
+use core::fmt::Display;
 use core::time::Duration;
 
 use rustix::mount::{MountFlags, mount};
@@ -30,19 +31,31 @@ fn main() {
     }
     // PID 1 must not end: the kernel would panic, which a test asks for in other ways.
     match serve() {
-        Ok(()) => say("end", "reason=\"the line was closed\""),
-        Err(error) => say("end", &format!("reason=\"{error}\"")),
+        Ok(()) => say("end", &[("reason", &"the line was closed")]),
+        Err(error) => say("end", &[("reason", &error)]),
     }
     loop {
         thread::sleep(Duration::from_secs(3600));
     }
 }
 
-/// An event on the serial line, by one write.
-fn say(event: &str, fields: &str) {
+/// An event on the serial line, by one write. Of a value, what is not one word stands as `%` and its number.
+fn say(event: &str, fields: &[(&str, &dyn Display)]) {
+    let mut text = format!("\r\n@lifeboat {event}");
+    for (key, value) in fields {
+        text.push_str(&format!(" {key}="));
+        for byte in value.to_string().bytes() {
+            if byte.is_ascii_graphic() && byte != b'%' {
+                text.push(char::from(byte));
+            } else {
+                text.push_str(&format!("%{byte:02x}"));
+            }
+        }
+    }
+    text.push_str("\r\n");
     if let Ok(mut line) = File::options().write(true).open(LINE) {
         // Where this fails there is nobody to tell.
-        let _ = line.write_all(format!("@lifeboat {event} {fields}\n").as_bytes());
+        let _ = line.write_all(text.as_bytes());
     }
 }
 
@@ -57,14 +70,14 @@ fn serve() -> Answer {
     let loaded = hardware::settle()?;
     let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds = uptime.split(' ').next().unwrap_or_default().to_owned();
-    say("up", &format!("modules={loaded} seconds={seconds}"));
+    say("up", &[("modules", &loaded), ("seconds", &seconds)]);
     let input = File::open(LINE).map_err(|error| format!("{LINE}: {error}"))?;
     for line in BufReader::new(input).lines() {
         let line = line.map_err(|error| format!("{LINE}: {error}"))?;
         let words: Vec<&str> = line.split_whitespace().collect();
         match obey(&words) {
-            Ok(()) => say("done", &format!("command=\"{line}\"")),
-            Err(error) => say("failed", &format!("command=\"{line}\" error=\"{error}\"")),
+            Ok(()) => say("done", &[("command", &line)]),
+            Err(error) => say("failed", &[("command", &line), ("error", &error)]),
         }
     }
     Ok(())
@@ -75,7 +88,7 @@ fn obey(words: &[&str]) -> Answer {
         [] => Ok(()),
         ["look"] => {
             let loaded = hardware::settle()?;
-            say("looked", &format!("modules={loaded}"));
+            say("looked", &[("modules", &loaded)]);
             disks::list()?;
             nics::list()?;
             hardware::list();

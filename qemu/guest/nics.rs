@@ -1,9 +1,10 @@
 //! The network cards that the guest's kernel sees, and a word to whoever is on the same network.
 
 use std::fs;
-use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
+use std::net::UdpSocket;
 use std::thread;
 
+use core::net::{Ipv6Addr, SocketAddrV6};
 use core::time::Duration;
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, send, socket};
@@ -22,13 +23,13 @@ pub(crate) fn list() -> Answer {
         let at = format!("/sys/class/net/{name}");
         say(
             "nic",
-            &format!(
-                "name={name} mac={} driver={} carrier={} mtu={}",
-                fact(&format!("{at}/address")),
-                link(&format!("{at}/device/driver")),
-                fact(&format!("{at}/carrier")),
-                fact(&format!("{at}/mtu")),
-            ),
+            &[
+                ("name", &name),
+                ("mac", &fact(&format!("{at}/address"))),
+                ("driver", &link(&format!("{at}/device/driver"))),
+                ("carrier", &fact(&format!("{at}/carrier"))),
+                ("mtu", &fact(&format!("{at}/mtu"))),
+            ],
         );
     }
     Ok(())
@@ -80,7 +81,7 @@ pub(crate) fn hear(nic: &str) -> Answer {
         let mut bytes = [0_u8; 2048];
         while let Ok((length, from)) = socket.recv_from(&mut bytes) {
             let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
-            say("heard", &format!("text=\"{text}\" from=\"{}\"", from.ip()));
+            say("heard", &[("text", &text), ("from", &from.ip())]);
         }
     });
     Ok(())

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// The appliance as it is built now.
+mod appliance;
 /// What a person asks for.
 mod arguments;
 /// The terminal as the machine's serial line.

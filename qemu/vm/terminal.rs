@@ -10,6 +10,7 @@ use core::time::Duration;
 use qemu::{Console, Echo, Error};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::appliance;
 use crate::arguments::CommandLine;
 
 /// Ctrl-]: the key that is for us and not for the guest.
@@ -19,7 +20,7 @@ const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Runs the machine until it ends or the person has had enough.
 pub(crate) fn run(line: &CommandLine) -> Result<(), Error> {
-    let machine = line.machine()?.lifetime(LIFETIME).echo(Echo::Terminal);
+    let machine = line.machine(appliance::build)?.lifetime(LIFETIME).echo(Echo::Terminal);
     let running = machine.start()?;
     eprintln!("a machine on {:?}; Ctrl-] ends it", running.accel());
     let _raw = Raw::set();

@@ -11,7 +11,7 @@ const MARK: &str = "@lifeboat ";
 /// A line longer than this is cut: a guest gone wild must not take our memory a line at a time.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 
-/// A line for machines: `@lifeboat NAME KEY=VALUE ...`; a value with spaces is in double quotes.
+/// A line for machines: `@lifeboat NAME KEY=VALUE ...`; in a value `%` and two hexadecimal digits are a byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// What happened.
@@ -26,11 +26,11 @@ impl Event {
     /// The event of a line, if it is one. Other words may stand before it: a kernel prints when it likes.
     pub(crate) fn parse(line: &Line) -> Option<Self> {
         let (_, rest) = line.text.split_once(MARK)?;
-        let mut words = words(rest).into_iter();
-        let name = words.next().filter(|name| !name.is_empty())?;
-        let pair = |word: String| {
+        let mut words = rest.split(' ').filter(|word| !word.is_empty());
+        let name = words.next()?.to_owned();
+        let pair = |word: &str| {
             let (key, value) = word.split_once('=')?;
-            Some((key.to_owned(), value.to_owned()))
+            Some((key.to_owned(), decoded(value)))
         };
         Some(Self { name, fields: words.filter_map(pair).collect(), at: line.at })
     }
@@ -46,28 +46,20 @@ impl Event {
     }
 }
 
-/// Words, kept together by double quotes, in which a backslash lets a quote or a backslash stand for itself.
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quoted = false;
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' => quoted = !quoted,
-            '\\' if quoted => word.extend(letters.next()),
-            ' ' if !quoted => {
-                if !word.is_empty() {
-                    words.push(core::mem::take(&mut word));
-                }
-            }
-            other => word.push(other),
-        }
+/// A value as it was before it was made one word: `%` and two hexadecimal digits are a byte.
+fn decoded(word: &str) -> String {
+    let mut bytes = Vec::with_capacity(word.len());
+    let mut rest = word.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        let byte = match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        };
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Where in a control sequence the splitter is.

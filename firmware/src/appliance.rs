@@ -18,11 +18,13 @@ use console::Console;
 use console::dialogue::Wish;
 use events::Events;
 use medium::Medium;
+use memory::Memory;
 use modules::Loader;
 use orders::{Ending, Inbox, Order, Orders};
 use phases::{Around, Step, Verdict};
 use supervise::{Service, Stop};
 use uevents::Uevents;
+use watchdog::Pulse;
 
 /// What the console shows and asks.
 mod board;
@@ -32,8 +34,12 @@ mod boot;
 mod capture;
 /// The program's own verbs as processes of their own.
 mod child;
+/// The wall clock.
+mod clock;
 /// Screen and serial line.
 mod console;
+/// What a crashed kernel left behind.
+mod crash;
 /// Devices as they come and go.
 mod devices;
 /// Lines for machines.
@@ -42,6 +48,8 @@ mod events;
 mod journal;
 /// What was booted from.
 mod medium;
+/// What is remembered across restarts.
+mod memory;
 /// Drivers.
 mod modules;
 /// What is mounted where.
@@ -52,6 +60,8 @@ mod network;
 mod orders;
 /// Boot as data.
 mod phases;
+/// The power button.
+mod power_button;
 /// Children and orphans.
 mod processes;
 /// The role *recover*.
@@ -68,6 +78,8 @@ mod sysctls;
 mod uevents;
 /// Where the vault is, and what opens it.
 mod vault_place;
+/// The hardware watchdog.
+mod watchdog;
 
 /// What services may take to end in order.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
@@ -90,6 +102,8 @@ pub(crate) struct Appliance {
     uevents: OnceLock<Uevents>,
     medium: OnceLock<Medium>,
     settings: OnceLock<Configuration<NetworkSettings>>,
+    memory: Memory,
+    pulse: Pulse,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
 }
@@ -119,6 +133,8 @@ impl Appliance {
             uevents: OnceLock::new(),
             medium: OnceLock::new(),
             settings: OnceLock::new(),
+            memory: Memory::default(),
+            pulse: Pulse::default(),
             at_work: Mutex::new(()),
         }
     }
@@ -128,12 +144,18 @@ impl Appliance {
     }
 
     fn medium(&self) -> &Medium {
-        self.medium.get_or_init(Medium::default)
+        static UNKNOWN: Medium = Medium { esp: None, state: None };
+        // Asked for before it was looked for, too.
+        self.medium.get().unwrap_or(&UNKNOWN)
     }
 }
 
 /// What is kept running.
-const SERVICES: [Service<Appliance>; 3] = [
+const SERVICES: [Service<Appliance>; 7] = [
+    Service { name: "questions", run: roles::tell_questions, drained: false },
+    Service { name: "watchdog", run: watchdog::serve, drained: false },
+    Service { name: "power button", run: power_button::serve, drained: false },
+    Service { name: "clock", run: clock::serve, drained: false },
     Service { name: "devices", run: devices::follow, drained: false },
     Service { name: "network", run: network::serve, drained: true },
     Service { name: "role", run: roles::serve, drained: true },
@@ -152,6 +174,7 @@ pub fn run() -> ! {
     let (orders, inbox) = Orders::new();
     let mounted = mounts::early();
     let appliance = Arc::new(Appliance::new(mounted, orders));
+    remember_panics(&appliance);
     let began = Watch::new(&appliance);
     let verdict = phases::run(&boot::PLAN, &*appliance, &began);
     match verdict {
@@ -177,9 +200,19 @@ pub fn run() -> ! {
     obey(&appliance, &inbox)
 }
 
+/// A panic ends a phase or a service at most; its words outlive the machine.
+fn remember_panics(appliance: &Arc<Appliance>) {
+    let appliance = Arc::clone(appliance);
+    std::panic::set_hook(Box::new(move |panic| {
+        log::error!("a fault of Lifeboat itself: {panic}");
+        appliance.memory.keep_words(&format!("fault of Lifeboat itself: {panic}"));
+    }));
+}
+
 /// Takes orders until one ends the machine.
 fn obey(appliance: &Arc<Appliance>, inbox: &Inbox) -> ! {
     loop {
+        appliance.pulse.beat();
         match inbox.next(TICK) {
             Some(Order::End(ending, why)) => end(appliance, ending, &why),
             Some(Order::Wish(wish)) => grant(appliance, wish),
@@ -199,6 +232,8 @@ fn end(appliance: &Appliance, ending: Ending, why: &str) {
         log::warn!("{left} services did not end in time");
     }
     appliance.events.say("end", &[("how", &ending.word()), ("why", &why), ("left", &left)]);
+    memory::take_notes(appliance);
+    appliance.memory.keep_words(&format!("{}: {why}", ending.word()));
     // The console's threads draw the last screen.
     std::thread::sleep(Duration::from_millis(600));
     let why = ending.carry_out();

@@ -11,7 +11,7 @@ use image_layout::configuration::Configuration;
 use super::modules::Loader;
 use super::phases::{OnFailure, Phase};
 use super::uevents::Uevents;
-use super::{Appliance, devices, journal, medium, mounts, signals, sysctls};
+use super::{Appliance, clock, crash, devices, journal, medium, memory, mounts, signals, sysctls};
 
 /// Long enough to read the reason, and to not wear out a server that fails at once each time.
 const REBOOT_PAUSE: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ const REBOOT_PAUSE: Duration = Duration::from_secs(60);
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The plan.
-pub(crate) const PLAN: [Phase<Appliance>; 10] = [
+pub(crate) const PLAN: [Phase<Appliance>; 13] = [
     Phase {
         name: "mounts",
         needs: &[],
@@ -72,6 +72,19 @@ pub(crate) const PLAN: [Phase<Appliance>; 10] = [
         on_failure: OnFailure::Retry { times: 1, pause: Duration::from_secs(1) },
         run: find_medium,
     },
+    Phase {
+        name: "crash",
+        needs: &["firmware"],
+        on_failure: OnFailure::GoOn,
+        run: |_| crash::collect(),
+    },
+    Phase {
+        name: "clock",
+        needs: &["mounts"],
+        on_failure: OnFailure::GoOn,
+        run: |_| clock::check(),
+    },
+    Phase { name: "state", needs: &["medium"], on_failure: OnFailure::GoOn, run: memory::open },
     Phase { name: "settings", needs: &["medium"], on_failure: OnFailure::GoOn, run: read_settings },
     Phase {
         name: "switches",

@@ -12,7 +12,7 @@ use super::board::{Answer, Job, Kind, Question};
 use super::child::{self, Progress};
 use super::orders::{Ending, Order};
 use super::vault_place::{VaultPlace, Wanted, ask};
-use super::{Appliance, devices};
+use super::{Appliance, devices, memory};
 use crate::disk_argument::check_name;
 use crate::report::{Size, Span};
 
@@ -122,6 +122,7 @@ pub(crate) fn work(
         );
     });
     board.update(|view| view.job = None);
+    memory::take_notes(appliance);
     result
 }
 

@@ -8,6 +8,11 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     Ok(())
 }
 
+/// The time servers that the network names.
+pub(crate) fn time_servers(_: &Appliance) -> Vec<core::net::IpAddr> {
+    Vec::new()
+}
+
 /// The network's settings, asked for at the console.
 pub(crate) fn settings(_: &Appliance) -> Result<(), String> {
     Err("the network has no settings in this version".to_owned())

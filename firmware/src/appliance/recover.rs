@@ -27,7 +27,7 @@ struct Listed {
 
 /// A recovery point.
 #[derive(Clone, Deserialize)]
-struct Point {
+pub(crate) struct Point {
     id: String,
     server: String,
     time: String,
@@ -37,7 +37,7 @@ struct Point {
 
 /// A disk of it.
 #[derive(Clone, Deserialize)]
-struct Disk {
+pub(crate) struct Disk {
     name: String,
     identity: String,
     bytes: u64,
@@ -53,6 +53,9 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
         view.status = "reading the vault".to_owned();
     });
     let points = points(appliance, &place)?;
+    if points.is_empty() {
+        return Err(format!("the vault {} holds no recovery point yet", place.shown));
+    }
     let Some(point) = choose(appliance, points, wanted.server.as_deref())? else { return Ok(()) };
     let (present, disks) = present(appliance, &place);
     if disks.is_empty() {
@@ -81,14 +84,25 @@ impl From<&Disk> for Wanted {
     }
 }
 
-fn points(appliance: &Appliance, place: &VaultPlace) -> Result<Vec<Point>, String> {
+/// The points of a vault, oldest first; an empty vault is an error of whoever wants one.
+pub(crate) fn points(appliance: &Appliance, place: &VaultPlace) -> Result<Vec<Point>, String> {
     let answer = child::run(&place.verb(&["points"]), &appliance.stop, &mut |_| {})?;
     let listed: Listed = serde_json::from_value(answer.value)
         .map_err(|error| format!("the list of points cannot be read: {error}"))?;
-    if listed.points.is_empty() {
-        return Err(format!("the vault {} holds no recovery point yet", place.shown));
-    }
     Ok(listed.points)
+}
+
+/// How many points of how many servers, and when the newest was made.
+pub(crate) fn in_words(points: &[Point]) -> String {
+    let Some(newest) = points.last() else { return "no recovery point yet".to_owned() };
+    let mut servers: Vec<&str> = points.iter().map(|point| point.server.as_str()).collect();
+    servers.sort_unstable();
+    servers.dedup();
+    let (points, servers) = (points.len(), servers.len());
+    format!(
+        "{points} points of {servers} servers, the newest of {} at {}",
+        newest.server, newest.time
+    )
 }
 
 /// The server and the point, the newest first.

@@ -1,13 +1,21 @@
 //! What the machine is to be, and who decides: the console, then the command line, then `lifeboat.toml`; an appliance where
 //! nobody says anything.
 
+use core::time::Duration;
+
 use image_layout::command_line::Role;
 
 use super::board::{Answer, Kind, Question};
 use super::console::dialogue::Wish;
 use super::orders::{Ending, Order};
 use super::phases::guarded;
-use super::{Appliance, capture, recover};
+use super::vault_place::{VaultPlace, Wanted};
+use super::{Appliance, capture, memory, recover};
+
+/// How often the appliance looks at its vault.
+const VAULT_PACE: Duration = Duration::from_secs(15 * 60);
+/// The same while it cannot be read.
+const VAULT_RETRY: Duration = Duration::from_secs(60);
 
 /// The role that the machine was booted in.
 pub(crate) fn chosen(appliance: &Appliance) -> Role {
@@ -24,7 +32,7 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     let role = chosen(appliance);
     appliance.board.update(|view| role.name().clone_into(&mut view.role));
     match role {
-        Role::Appliance => Ok(()),
+        Role::Appliance => watch_vault(appliance),
         Role::Capture => exclusively(appliance, capture::serve),
         Role::Recover => exclusively(appliance, recover::serve),
     }
@@ -39,6 +47,53 @@ fn exclusively(
         return Err("another job is still running".to_owned());
     };
     work(appliance)
+}
+
+/// Tells machines of the questions that are put to a person.
+pub(crate) fn tell_questions(appliance: &Appliance) -> Result<(), String> {
+    let (mut told, mut seen) = (None, 0);
+    while !appliance.stop.asked() {
+        let (view, version) = appliance.board.wait(seen, Duration::from_secs(1));
+        seen = version;
+        if view.question == told {
+            continue;
+        }
+        told = view.question;
+        let Some(question) = &told else { continue };
+        let (kind, choices) = match &question.kind {
+            Kind::Choice(choices) => ("choice", choices.join("|")),
+            Kind::Text(_) => ("text", String::new()),
+            Kind::Secret => ("secret", String::new()),
+        };
+        appliance
+            .events
+            .say("ask", &[("title", &question.title), ("kind", &kind), ("choices", &choices)]);
+    }
+    Ok(())
+}
+
+/// Watches the vault that the appliance is for, and shows how it fares.
+fn watch_vault(appliance: &Appliance) -> Result<(), String> {
+    let wanted = Wanted::of(appliance);
+    if !wanted.is_complete() {
+        let words = "none named: lifeboat.toml on the medium says where it is";
+        appliance.board.update(|view| words.clone_into(&mut view.vault));
+        return Ok(());
+    }
+    loop {
+        let looked = VaultPlace::prepare(appliance, &wanted)
+            .and_then(|place| Ok((recover::points(appliance, &place)?, place)));
+        let words = match &looked {
+            Ok((points, place)) => format!("{}: {}", place.shown, recover::in_words(points)),
+            Err(words) => format!("cannot be read: {words}"),
+        };
+        memory::take_notes(appliance);
+        appliance.board.update(|view| view.vault.clone_from(&words));
+        appliance.events.say("vault", &[("ok", &looked.is_ok()), ("words", &words)]);
+        if appliance.stop.rest(if looked.is_ok() { VAULT_PACE } else { VAULT_RETRY }) {
+            return Ok(());
+        }
+    }
 }
 
 /// What a person at the console wishes; asks back, so it runs on a thread of its own.

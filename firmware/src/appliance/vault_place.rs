@@ -19,7 +19,7 @@ const KEY_FOLDER: &str = "/run/keys";
 /// Where a disk that holds the vault is mounted.
 const DISK_FOLDER: &str = "/run/vault";
 /// Where the verbs remember what they saw of vaults.
-const KNOWN_FOLDER: &str = "/run/known";
+pub(crate) const KNOWN_FOLDER: &str = "/run/known";
 /// ext4: where its label is, and the number that it is known by.
 const EXT4_MAGIC_AT: u64 = 1024 + 0x38;
 const EXT4_LABEL_AT: u64 = 1024 + 0x78;

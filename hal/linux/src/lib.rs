@@ -12,6 +12,9 @@ pub mod inventory;
 /// What this process uses of the machine: resident memory, processors.
 pub mod process;
 
+/// A hardware watchdog.
+pub mod watchdog;
+
 /// One safe function per system call; the only place of the project with `unsafe`.
 mod sys;
 

@@ -7,3 +7,5 @@ pub(crate) mod ioctl;
 pub(crate) mod memory;
 /// io_uring with buffers that it owns while the kernel works on them.
 pub(crate) mod ring;
+/// The ioctl of hardware watchdogs.
+pub(crate) mod watchdog;

@@ -1,0 +1,228 @@
+//! What this machine remembers across restarts, on the state partition; and how it ended the last time.
+//!
+//! Where there is no such partition, or it fails, the machine works all the same and says so: nothing that a recovery needs
+//! is kept here.
+
+use core::fmt::Display;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use hal::time::Clock;
+use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
+use serde::{Deserialize, Serialize};
+
+use super::Appliance;
+use super::medium::Partition;
+use crate::report::Utc;
+use crate::state::{Found, Store};
+
+/// What the last words begin with while the machine runs: who finds them knows that it did not end in order.
+const RUNNING: &str = "running since ";
+/// Largest of the verbs' notes that is kept, and how many.
+const NOTE_BYTES_MAX: usize = 64 * 1024;
+const NOTES_MAX: usize = 8;
+
+/// Everything that is remembered, by version: an older one is read, and written as the newest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Remembered {
+    /// The first version.
+    First(First),
+}
+
+/// The first version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct First {
+    /// How often the machine started.
+    pub(crate) starts: u64,
+    /// What the verbs noted of vaults, so that one that was rolled back is noticed: file names and content.
+    pub(crate) notes: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    store: Option<Store<LinuxDisk>>,
+    kept: First,
+}
+
+/// The memory.
+#[derive(Default)]
+pub(crate) struct Memory(Mutex<Inner>);
+
+impl Memory {
+    /// Changes what is remembered. A failure is told, and costs the memory only.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut First)) -> Result<(), String> {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = inner.kept.clone();
+        change(&mut inner.kept);
+        if inner.kept == before {
+            return Ok(());
+        }
+        let kept = Remembered::First(inner.kept.clone());
+        let Some(store) = &mut inner.store else { return Ok(()) };
+        store.write(&kept, &SystemEntropy).map_err(|error| error.to_string())
+    }
+
+    /// Keeps last words. From a panic too: where the memory is busy they are lost rather than the machine.
+    pub(crate) fn keep_words(&self, words: &str) {
+        let Ok(mut inner) = self.0.try_lock() else { return };
+        if let Some(store) = &mut inner.store
+            && let Err(error) = store.keep_words(words, &SystemEntropy)
+        {
+            log::info!("last words are not kept: {error}");
+        }
+    }
+}
+
+/// Opens the state partition of the medium that was booted.
+pub(crate) fn open(appliance: &Appliance) -> Result<String, String> {
+    let show = |text: &dyn Display| {
+        let text = text.to_string();
+        appliance.board.update(|view| view.state.clone_from(&text));
+    };
+    let Some(partition) = &appliance.medium().state else {
+        show(&"none: settings are forgotten at the next start");
+        return Ok(
+            "there is no state partition; settings are forgotten at the next start".to_owned()
+        );
+    };
+    let result = open_on(appliance, partition);
+    match &result {
+        Ok(words) => show(words),
+        Err(words) => show(&format!("not kept: {words}")),
+    }
+    result
+}
+
+fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, String> {
+    let options = OpenOptions { access: Access::Write, direct: Direct::Auto };
+    let disk = LinuxDisk::open(&partition.device, options).map_err(|error| error.to_string())?;
+    let opened = Store::open::<Remembered>(disk, &SystemEntropy);
+    let (mut store, found): (_, Found<Remembered>) = opened.map_err(|error| error.to_string())?;
+    for trouble in &found.troubles {
+        log::warn!("state: {trouble}");
+    }
+    match store.last_words() {
+        Ok(words) => tell_last(appliance, words.as_deref()),
+        Err(error) => log::warn!("{error}"),
+    }
+    let adopted = match found.state {
+        Some(Remembered::First(first)) => first,
+        None => First::default(),
+    };
+    restore_notes(&adopted.notes);
+    let lost = found.troubles.iter().any(|trouble| trouble.contains("kept aside"));
+    {
+        let mut inner = appliance.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *inner = Inner { store: Some(store), kept: adopted };
+    }
+    let mut starts = 0;
+    appliance.memory.change(|kept| {
+        kept.starts += 1;
+        starts = kept.starts;
+    })?;
+    appliance.memory.keep_words(&format!("{RUNNING}{}", Utc(SystemClock.now().0)));
+    appliance.events.say("state", &[("starts", &starts), ("troubles", &found.troubles.len())]);
+    let device = partition.device.display();
+    Ok(match lost {
+        true => {
+            format!("begun anew on {device}; what was there is kept aside: name the vault again")
+        }
+        false => format!("kept on {device}, start {starts}"),
+    })
+}
+
+/// Says how the machine ended the last time, where that is worth a word.
+fn tell_last(appliance: &Appliance, words: Option<&str>) {
+    let Some(words) = words else { return };
+    let clean = !words.starts_with(RUNNING) && !words.starts_with("fault");
+    appliance.events.say("last", &[("clean", &clean), ("words", &words)]);
+    match words.strip_prefix(RUNNING) {
+        Some(since) => log::warn!(
+            "this machine was {RUNNING}{since} and did not end in order: a power cut, a reset or a crash"
+        ),
+        None if clean => log::info!("the last end: {words}"),
+        None => log::warn!("the last end: {words}"),
+    }
+}
+
+/// Puts the verbs' notes where they look for them.
+fn restore_notes(notes: &BTreeMap<String, Vec<u8>>) {
+    let folder = Path::new(super::vault_place::KNOWN_FOLDER);
+    for (name, bytes) in notes.iter().filter(|(name, _)| is_plain(name)) {
+        let written = fs::create_dir_all(folder).and_then(|()| fs::write(folder.join(name), bytes));
+        if let Err(error) = written {
+            log::warn!("what was noted of a vault is lost: {error}");
+        }
+    }
+}
+
+/// Takes the verbs' notes into the memory, after a job.
+pub(crate) fn take_notes(appliance: &Appliance) {
+    let notes = read_notes(Path::new(super::vault_place::KNOWN_FOLDER));
+    if let Err(words) = appliance.memory.change(|kept| kept.notes = notes) {
+        log::warn!("{words}");
+        appliance.board.update(|view| view.state = format!("not kept: {words}"));
+    }
+}
+
+fn read_notes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let Ok(entries) = fs::read_dir(folder) else { return BTreeMap::new() };
+    let mut notes: BTreeMap<String, Vec<u8>> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok().filter(|name| is_plain(name))?;
+            let bytes = fs::read(entry.path()).ok()?;
+            (bytes.len() <= NOTE_BYTES_MAX).then_some((name, bytes))
+        })
+        .collect();
+    while notes.len() > NOTES_MAX {
+        notes.pop_last();
+    }
+    notes
+}
+
+/// A file name and nothing that leads elsewhere.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains('/') && name.len() < 200
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_taken_whole_and_within_limits() {
+        let folder = std::env::temp_dir().join(format!("lifeboat-notes-{}", std::process::id()));
+        fs::create_dir_all(folder.join("sub")).unwrap();
+        for number in 0..12 {
+            fs::write(folder.join(format!("note-{number:02}")), [number]).unwrap();
+        }
+        fs::write(folder.join("large"), vec![0; NOTE_BYTES_MAX + 1]).unwrap();
+        fs::write(folder.join(".hidden"), b"x").unwrap();
+        let notes = read_notes(&folder);
+        assert_eq!(notes.len(), NOTES_MAX);
+        assert_eq!(notes["note-03"], [3]);
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(read_notes(&folder).is_empty());
+        assert!(!is_plain("../x") && !is_plain("") && is_plain("vault-1"));
+    }
+
+    #[test]
+    fn without_a_partition_the_memory_works_and_keeps_nothing() {
+        let memory = Memory::default();
+        assert_eq!(memory.change(|kept| kept.starts = 3), Ok(()));
+        memory.keep_words("the end");
+        assert_eq!(memory.0.lock().unwrap().kept.starts, 3);
+    }
+
+    #[test]
+    fn the_bytes_of_the_first_version_do_not_change_by_accident() {
+        let notes = BTreeMap::from([("v".to_owned(), vec![1, 2])]);
+        let kept = Remembered::First(First { starts: 300, notes });
+        let bytes = postcard::to_allocvec(&kept).unwrap();
+        assert_eq!(bytes, [0, 0xAC, 2, 1, 1, b'v', 2, 1, 2]);
+        assert_eq!(postcard::from_bytes::<Remembered>(&bytes).unwrap(), kept);
+    }
+}

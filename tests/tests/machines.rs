@@ -197,7 +197,7 @@ fn things_come_and_go_break_and_are_slow() {
             .disk(broken)
             .disk(slow)
             .disk(Disk::new(&stick).on(Bus::UsbStorage).serial("stick").snapshot())
-            .nic(Nic::new().model(Model::E1000e).plugged(network.port().unwrap()))
+            .nic(Nic::new().plugged(network.port().unwrap()))
     });
     let seen = tell(&running, "look");
     let name =

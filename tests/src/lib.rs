@@ -1,5 +1,7 @@
 //! Shared helpers of the end-to-end tests.
 
+/// The appliance in a virtual machine.
+pub mod appliance;
 /// Azurite, installed once and started per test.
 pub mod azurite;
 /// Runs the program with a deadline and looks at how it ended.
@@ -8,6 +10,8 @@ pub mod cli;
 pub mod delay_line;
 /// A proxy that makes requests fail by rules.
 pub mod fault_proxy;
+/// Kernels with a first process, for machines that start without a disk.
+pub mod guest;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.
 pub mod model;
 /// The program `lifeboat` as a person or a script runs it.

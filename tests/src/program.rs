@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// Where the build put the program: beside the tests' own binaries.
+/// Where the build put the program.
 pub fn lifeboat() -> PathBuf {
+    built("lifeboat")
+}
+
+/// Where the build put a program of ours: beside the tests' own binaries.
+pub fn built(name: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("a running test has a path");
     let folder = exe.ancestors().nth(2).expect("tests lie in deps below the profile's folder");
-    let program = folder.join("lifeboat");
+    let program = folder.join(name);
     assert!(
         program.exists(),
         "{} is missing: build the whole workspace, not the tests alone",

@@ -1,0 +1,64 @@
+//! Kernels with a first process, for machines that start without a disk: made once for each first process, and kept.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use core::time::Duration;
+
+use crate::azurite::{install_once, run};
+use crate::program::built;
+
+/// Longest wait for a guest to be up, translated, beside others.
+pub const BOOT: Duration = Duration::from_secs(240);
+
+/// A kernel and its first file system.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The first file system.
+    pub initrd: PathBuf,
+}
+
+/// A guest of any kind: its PID 1 says what hardware it sees, and does what it is told.
+pub fn guest() -> Result<Files, String> {
+    with_init(&built("qemu-guest"))
+}
+
+/// The appliance: its PID 1 is the program lifeboat.
+pub fn appliance() -> Result<Files, String> {
+    with_init(&built("lifeboat"))
+}
+
+fn with_init(init: &Path) -> Result<Files, String> {
+    let image = built("image");
+    let mut hasher = DefaultHasher::new();
+    for program in [init, &image] {
+        let bytes = std::fs::read(program);
+        bytes.map_err(|error| format!("{}: {error}", program.display()))?.hash(&mut hasher);
+    }
+    let stem = init.file_name().unwrap_or_default().to_string_lossy();
+    let name = format!("initrd-{stem}-{:016x}", hasher.finish());
+    let folder = install_once(&name, &|folder| {
+        forget_old(folder, &format!("initrd-{stem}-"));
+        let mut command = Command::new(&image);
+        command.args(["initrd", "--fast", "--quiet", "--init"]).arg(init);
+        run(command.arg("--out").arg(folder)).map(drop)
+    })?;
+    Ok(Files { kernel: folder.join("vmlinuz"), initrd: folder.join("initrd.zst") })
+}
+
+/// Removes what was made of earlier builds and has not been made anew for a day.
+fn forget_old(folder: &Path, prefix: &str) {
+    let Some(cache) = folder.parent() else { return };
+    for entry in std::fs::read_dir(cache).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(prefix);
+        let changed = entry.metadata().and_then(|facts| facts.modified());
+        let old = changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() > 86_400));
+        if ours && old && entry.path().is_dir() {
+            // What stays is removed by a later build.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}

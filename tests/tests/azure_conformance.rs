@@ -48,23 +48,31 @@ fn suite(
 }
 
 #[test]
-fn keys_and_signatures_pass_over_http() {
+fn account_keys_pass_over_http() {
     let azurite = Azurite::start().expect("Azurite starts");
-    let vault = |container: &str| azurite.vault(container);
-    suite("key", &vault, &|address| {
+    suite("key", &|container| azurite.vault(container), &|address| {
         AzureStore::open(address, key(), AzureOptions::default()).expect("a store")
     });
-    let inside = |container: &str| vault(&format!("{container}/site/one"));
+}
+
+#[test]
+fn signatures_pass_over_http_below_a_prefix() {
+    let azurite = Azurite::start().expect("Azurite starts");
+    let inside = |container: &str| azurite.vault(&format!("{container}/site/one"));
     let signer = SharedKey::new(ACCOUNT, &Secret::new(KEY)).expect("the well-known key");
     suite("prefix", &inside, &|address| {
         let token = account(&signer, &terms("rwdlc"), "b", "sco").expect("a token");
         AzureStore::open(address, Credentials::Sas(token), AzureOptions::default())
             .expect("a store")
     });
-    // Blocks, so that all larger bodies of the suite go up in them.
+}
+
+#[test]
+fn bodies_in_blocks_pass_over_http() {
+    let azurite = Azurite::start().expect("Azurite starts");
     let mut blocks = AzureOptions::default();
     (blocks.single_put_bytes_max, blocks.block_bytes) = (60_000, 2_000_000);
-    suite("blocks", &vault, &|address| {
+    suite("blocks", &|container| azurite.vault(container), &|address| {
         AzureStore::open(address, key(), blocks.clone()).expect("a store")
     });
 }

@@ -53,6 +53,19 @@ fn same(one: &Path, other: &Path) {
 }
 
 #[test]
+fn a_file_that_ends_within_a_sector_comes_back_as_it_was() {
+    let bed = Bed::new("odd");
+    let disk = image(&bed.path("notes.img"), 3_000_001, 7);
+    bed.protect("web1", &[], &[&disk]);
+    let back = bed.path("back.img");
+    bed.restore("web1", "notes.img", &back, &[]);
+    same(&back, &disk);
+    change(&back, "notes.img", 2, 8);
+    bed.restore("web1", "notes.img", &back, &[]);
+    same(&back, &disk);
+}
+
+#[test]
 fn every_point_comes_back_bit_for_bit() {
     let bed = Bed::new("round");
     let disk = image(&bed.path("sda.img"), BYTES, 1);

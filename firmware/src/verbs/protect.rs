@@ -203,7 +203,7 @@ fn say(
         });
     }
     for name in &made.read_whole {
-        log::warn!("disk {name}: no point of it exists yet, so it was read whole");
+        log::warn!("disk {name}: there is no point of this very disk yet, so it was read whole");
     }
     let resumed = if made.resumed { ", resumed" } else { "" };
     print(&format!(

@@ -20,4 +20,4 @@ pub use buffer::SimBuffer;
 pub use clock::SimClock;
 pub use disk::SimDisk;
 pub use entropy::SimEntropy;
-pub use fault::Faults;
+pub use fault::{Faults, Shrink};

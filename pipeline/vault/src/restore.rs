@@ -171,15 +171,15 @@ fn check_target(
         )
         .remedy("choose a target of at least that size; nothing was written"));
     }
-    if !disk.bytes.is_multiple_of(u64::from(geometry.logical_sector_bytes.max(1))) {
+    if !disk.bytes.is_multiple_of(u64::from(geometry.request_align_bytes.max(1))) {
         return Err(Error::misuse(
             target_name,
             format!(
-                "has sectors of {} bytes, of which disk {} ({} bytes) is no multiple",
-                geometry.logical_sector_bytes, disk.name, disk.bytes
+                "takes whole sectors of {} bytes, and disk {} ({} bytes) ends within one",
+                geometry.request_align_bytes, disk.name, disk.bytes
             ),
         )
-        .remedy("choose a target with smaller sectors; nothing was written"));
+        .remedy("restore to a file; nothing was written"));
     }
     Ok(())
 }

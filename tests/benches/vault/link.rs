@@ -1,4 +1,4 @@
-//! A vault 150 ms away: the same point to the same Azurite, with and without the delay line between.
+//! A vault 150 ms away: the same point to the same Azurite and back, with and without the delay line between.
 //!
 //! Azurite is the slowest part; what counts is the ratio of the two, not the rate.
 
@@ -26,24 +26,48 @@ pub(crate) fn measure(bench: &Bench) -> Result<(), String> {
     let mut dd = Command::new("dd");
     dd.args(["bs=1M", &format!("count={mib}"), "status=none"]);
     run(dd.arg(format!("if={}", bench.image.display())).arg(format!("of={}", part.display())))?;
-    let (mut near_times, mut far_times) = (Vec::new(), Vec::new());
+    let (mut there, mut back) = (Pair::default(), Pair::default());
     for round in 0..bench.rounds {
-        let seconds = |authority: &str, container: &str| -> Result<f64, String> {
+        let seconds = |authority: &str, container: &str| -> Result<(f64, f64), String> {
             let place = format!(
                 "azure://{ACCOUNT}/{container}{round}?endpoint=http://{authority}/{ACCOUNT}"
             );
             let key = ("AZURE_STORAGE_KEY".to_owned(), KEY.to_owned());
             let vault = Vault::create(place, &bench.fresh(container), vec![key])?;
-            let (cost, _) = vault.protect(&part, None, &["--level", "1"])?;
-            Ok(cost.wall.as_secs_f64())
+            let (made, _) = vault.protect(&part, None, &["--level", "1"])?;
+            let target = bench.fresh("restored").join("disk.img");
+            let (restored, _) = vault.restore(&target)?;
+            run(Command::new("cmp").arg(&part).arg(&target))?;
+            Ok((made.wall.as_secs_f64(), restored.wall.as_secs_f64()))
         };
-        near_times.push(seconds(&azurite.authority(), "near")?);
-        far_times.push(seconds(&far.address().to_string(), "far")?);
+        let near = seconds(&azurite.authority(), "near")?;
+        let far = seconds(&far.address().to_string(), "far")?;
+        there.note(near.0, far.0);
+        back.note(near.1, far.1);
     }
-    let (near, far) = (median(near_times), median(far_times));
-    println!(
-        "| 150 ms round trip | {mib} MiB in {far:.1} s, {near:.1} s without | {:.0} % of the rate without |",
-        100.0 * near / far
-    );
+    there.print("first point over 150 ms", mib);
+    back.print("restore over 150 ms", mib);
     Ok(())
+}
+
+/// Seconds near and far, one entry a round.
+#[derive(Default)]
+struct Pair {
+    near: Vec<f64>,
+    far: Vec<f64>,
+}
+
+impl Pair {
+    fn note(&mut self, near: f64, far: f64) {
+        self.near.push(near);
+        self.far.push(far);
+    }
+
+    fn print(self, what: &str, mib: u64) {
+        let (near, far) = (median(self.near), median(self.far));
+        println!(
+            "| {what} | {mib} MiB in {far:.1} s, {near:.1} s without | {:.0} % of the rate without |",
+            100.0 * near / far
+        );
+    }
 }

@@ -10,13 +10,8 @@ fn a_failed_flush_stays_failed_on_every_handle() {
     let disk = LinuxDisk::create(&path, 65_536).unwrap();
     std::fs::remove_file(&path).unwrap();
     let mut other = disk.another().unwrap();
-    let flush = || Request {
-        token: 1,
-        operation: Operation::Flush,
-        offset: 0,
-        length: 0,
-        buffer: None,
-    };
+    let flush =
+        || Request { token: 1, operation: Operation::Flush, offset: 0, length: 0, buffer: None };
     other.run(flush()).unwrap().result.unwrap();
     // The medium fails once, and the kernel would answer the next flush with success.
     let failed = disk.opened.flushed(Err(Errno::IO)).unwrap_err();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Child, Inner, PageRef, PageSink, PageSource, Root, blocks_of, height_of, leaves_of};
 use super::{LEAF_BLOCKS, leaves_per_child};
 use crate::error::Error;
-use crate::map::Leaf;
+use crate::map::{Entry, Leaf};
 use pipeline::limits::PAGE_ENTRIES;
 
 /// A page met on a walk.
@@ -64,6 +64,65 @@ fn walk(
     for child in inner.children {
         walk(source, child, level - 1, first, visit)?;
         first = first.saturating_add(leaves_per_child(level));
+    }
+    Ok(())
+}
+
+/// Runs of blocks (first, one past the last) whose content two maps of the same height do not agree on.
+pub fn differing(
+    source: &dyn PageSource,
+    one: &Root,
+    other: &Root,
+) -> Result<Vec<(u64, u64)>, Error> {
+    debug_assert_eq!(one.height, other.height, "maps of disks of one size");
+    let mut runs = Vec::new();
+    compare(source, [one.top, other.top], one.height, 0, &mut runs)?;
+    Ok(runs)
+}
+
+fn compare(
+    source: &dyn PageSource,
+    pair: [Child; 2],
+    level: u8,
+    first_leaf: u64,
+    runs: &mut Vec<(u64, u64)>,
+) -> Result<(), Error> {
+    let bytes = |child: Child| match child {
+        Child::Zero => None,
+        Child::Page(page) => Some(page.fingerprint),
+    };
+    if bytes(pair[0]) == bytes(pair[1]) {
+        return Ok(());
+    }
+    if level > 0 {
+        let children = |child: Child| match child {
+            Child::Zero => Ok(Arc::new(Inner::empty(level))),
+            Child::Page(page) => source.inner(&page, level),
+        };
+        let (one, other) = (children(pair[0])?, children(pair[1])?);
+        let mut first = first_leaf;
+        for pair in one.children.iter().zip(&other.children) {
+            compare(source, [*pair.0, *pair.1], level - 1, first, runs)?;
+            first = first.saturating_add(leaves_per_child(level));
+        }
+        return Ok(());
+    }
+    let entries = |child: Child| match child {
+        Child::Zero => Ok(Arc::new(Leaf::default())),
+        Child::Page(page) => source.leaf(&page),
+    };
+    let (one, other) = (entries(pair[0])?, entries(pair[1])?);
+    let same = |pair: (&Entry, &Entry)| match pair {
+        (Entry::Data(one), Entry::Data(other)) => one.fingerprint == other.fingerprint,
+        (one, other) => one == other,
+    };
+    let first = first_leaf.saturating_mul(LEAF_BLOCKS);
+    for (block, pair) in (first..).zip(one.entries.iter().zip(&other.entries)) {
+        match runs.last_mut() {
+            _ if same(pair) => {}
+            Some(last) if last.1 == block => last.1 += 1,
+            _ => runs.push((block, block + 1)),
+        }
     }
     Ok(())
 }

@@ -10,10 +10,15 @@ use super::span::{SpanReader, about};
 use crate::access::Access;
 use crate::chain::Link;
 use crate::error::Error;
-use crate::map::{PageSink, PageSource, Root, blocks_of, height_of, tree};
+use crate::map::{
+    Entry, LEAF_BLOCKS, PageSink, PageSource, Root, blocks_of, height_of, tree, walk_leaves,
+};
 use crate::record::DiskState;
 
 /// One disk of a run.
+///
+/// A run that was interrupted left a checkpoint whose map is the base: it names what was sent. Where only changes are
+/// read, they are changes since the *point*, so whatever the checkpoint has otherwise than the point is read again.
 pub(super) struct DiskRun<D: Disk> {
     pub(super) id: DiskId,
     pub(super) name: String,
@@ -25,6 +30,8 @@ pub(super) struct DiskRun<D: Disk> {
     pub(super) root: Root,
     /// The size that `root` is for.
     root_bytes: u64,
+    /// The newest point's map, where the base is a checkpoint's.
+    point_root: Option<Root>,
     /// The next leaf to look at.
     pub(super) cursor: Option<u64>,
     pub(super) unread_blocks: u64,
@@ -44,9 +51,13 @@ pub(super) fn open_disks<D: Disk>(
 ) -> Result<Vec<DiskRun<D>>, Error> {
     let mut disks: Vec<DiskRun<D>> = Vec::with_capacity(jobs.len());
     for job in jobs {
+        // What changed since another disk's point says nothing of this one.
         let in_point = base_of(point, &job);
-        let base = base_of(checkpoint, &job).or_else(|| in_point.clone());
-        let disk = open_disk(access, job, base, in_point.is_some())?;
+        let same = in_point.as_ref().is_some_and(|base| !is_another(&base.identity, &job.identity));
+        let sent = base_of(checkpoint, &job);
+        let point_root = in_point.as_ref().map(|base| base.root).filter(|_| sent.is_some());
+        let mut disk = open_disk(access, job, sent.or(in_point), same)?;
+        disk.point_root = point_root;
         if disks.iter().any(|other| other.name == disk.name) {
             return Err(Error::misuse(disk.name, "is named twice")
                 .remedy("give each disk a name of its own: NAME=PATH"));
@@ -69,6 +80,17 @@ fn base_of<D>(link: Option<&Link>, job: &DiskJob<D>) -> Option<DiskState> {
     let by_identity =
         || disks.iter().find(|disk| !job.identity.is_empty() && disk.identity == job.identity);
     by_name.or_else(by_identity).cloned()
+}
+
+/// Whether two identities are surely of two disks: each is words `kind=value`, and what hardware and partition table say
+/// has nothing in common. A path tells nothing: images and snapshots move about.
+fn is_another(old: &str, new: &str) -> bool {
+    let words = |text: &'_ str| -> Vec<String> {
+        let lasting = |word: &&str| !word.starts_with("path=");
+        text.split(' ').filter(lasting).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let (old, new) = (words(old), words(new));
+    !old.is_empty() && !new.is_empty() && !old.iter().any(|word| new.contains(word))
 }
 
 fn open_disk<D: Disk>(
@@ -115,6 +137,7 @@ fn open_disk<D: Disk>(
         plan,
         root,
         root_bytes,
+        point_root: None,
         unread_blocks,
         unread: Vec::new(),
         read_whole,
@@ -124,6 +147,49 @@ fn open_disk<D: Disk>(
 }
 
 impl<D: Disk> DiskRun<D> {
+    /// Adds to a plan of changes what else must be read.
+    pub(super) fn complete_plan(&mut self, source: &dyn PageSource) -> Result<(), Error> {
+        self.retry_unread(source)?;
+        let Some(point) = self.point_root.filter(|_| self.plan != Plan::Whole) else {
+            return Ok(());
+        };
+        if point.height == self.root.height {
+            let since = tree::differing(source, &point, &self.root)?;
+            let plan = core::mem::replace(&mut self.plan, Plan::Whole);
+            self.plan = plan.with_runs(since, self.bytes);
+        } else {
+            self.plan = Plan::Whole;
+        }
+        self.cursor = self.plan.next_leaf(0, self.bytes);
+        Ok(())
+    }
+
+    /// Blocks that could not be read last time are tried again, changed or not: a tracker only tells of writes.
+    fn retry_unread(&mut self, source: &dyn PageSource) -> Result<(), Error> {
+        if self.unread_blocks == 0 {
+            return Ok(());
+        }
+        let end = blocks_of(self.bytes);
+        let mut unread = Vec::new();
+        walk_leaves(source, &self.root, &mut |visited| {
+            if visited.level == 0 {
+                let leaf = source.leaf(&visited.page)?;
+                let first = visited.first_leaf.saturating_mul(LEAF_BLOCKS);
+                let blocks = (first..).zip(&leaf.entries);
+                let failed =
+                    blocks.filter(|(block, entry)| *block < end && **entry == Entry::Unread);
+                unread.extend(failed.map(|(block, _)| (block, block + 1)));
+            }
+            Ok(true)
+        })?;
+        // What a disk that shrank lost with its end is no gap any more.
+        self.unread_blocks = unread.len() as u64;
+        let plan = core::mem::replace(&mut self.plan, Plan::Whole);
+        self.plan = plan.with_runs(unread, self.bytes);
+        self.cursor = self.plan.next_leaf(0, self.bytes);
+        Ok(())
+    }
+
     /// Makes the base's map fit the disk's size of today.
     pub(super) fn fit_root(
         &mut self,
@@ -169,7 +235,7 @@ impl<D: Disk> DiskRun<D> {
             root: self.root,
             unread_blocks: self.unread_blocks,
             done_blocks: match self.cursor {
-                Some(leaf) => leaf * crate::map::LEAF_BLOCKS,
+                Some(leaf) => leaf * LEAF_BLOCKS,
                 None => blocks_of(self.bytes),
             },
         }

@@ -38,10 +38,19 @@ impl Plan {
     pub fn with_tail(self, first: u64, disk_bytes: u64) -> Self {
         match self {
             Self::Whole => Self::Whole,
+            Self::Changed(_) => self.with_runs(vec![(first, u64::MAX)], disk_bytes),
+        }
+    }
+
+    /// The same plan plus these runs of blocks (first, one past the last), as far as the disk goes.
+    #[must_use]
+    pub fn with_runs(self, more: Vec<(u64, u64)>, disk_bytes: u64) -> Self {
+        match self {
+            Self::Whole => Self::Whole,
             Self::Changed(mut runs) => {
-                if first < blocks_of(disk_bytes) {
-                    runs.push((first, blocks_of(disk_bytes)));
-                }
+                let end = blocks_of(disk_bytes);
+                let inside = more.into_iter().map(|(first, past)| (first, past.min(end)));
+                runs.extend(inside.filter(|(first, past)| first < past));
                 Self::Changed(joined(runs))
             }
         }

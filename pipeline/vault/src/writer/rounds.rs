@@ -118,6 +118,7 @@ pub(super) fn round<D: Disk>(
     disk.cursor = cursor;
     disk.unread_blocks = (disk.unread_blocks + unread_more).saturating_sub(unread_less);
     disk.unread.extend(unread);
+    disk.unread.sort_unstable();
     disk.unread.truncate(1000);
     Ok(cursor.is_none())
 }

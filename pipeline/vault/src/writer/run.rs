@@ -131,6 +131,7 @@ impl<'run> Run<'run> {
         checkpoint: Option<&Link>,
     ) -> Result<Outcome, Error> {
         let mut disks = open_disks(access, jobs, point, checkpoint)?;
+        disks.iter_mut().try_for_each(|disk| disk.complete_plan(self.frames))?;
         let blocks: u64 = disks.iter().map(|disk| disk.plan.blocks(disk.bytes)).sum();
         self.progress.total(disks.iter().map(DiskRun::planned_bytes).sum());
         let small = blocks <= SMALL_RUN_BLOCKS;

@@ -16,6 +16,8 @@ use crate::test_bed::{
     BLOCK, SERVER, access, assert_same, changed_point, point, restored, scribble,
 };
 
+mod bad_disks;
+
 #[test]
 fn every_point_comes_back_bit_for_bit() {
     let mut random = Random::new(7);

@@ -151,18 +151,17 @@ fn read_token(body: &[u8]) -> Option<Answer> {
     (sendable && LIFE_SECONDS.contains(&seconds)).then_some(Answer { token, seconds })
 }
 
+/// What there is to set where nothing is.
+const SET_ONE: &str = "set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING; or \
+                       AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH";
+
 fn lost(identity: &Identity, failure: Failure) -> Verdict {
     let passing = failure.is_passing();
     let error = match identity {
-        Identity::Managed { only_guess: true, .. } => Error::misuse(
-            "credentials",
-            "are not set, and this machine has no managed identity",
-        )
-        .remedy(
-            "set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING; \
-                     or AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET or \
-                     AZURE_CLIENT_CERTIFICATE_PATH",
-        ),
+        Identity::Managed { only_guess: true, .. } => {
+            Error::misuse("credentials", "are not set, and this machine has no managed identity")
+                .remedy(SET_ONE)
+        }
         _ => failure.into_error(object(identity)),
     };
     if passing { Verdict::Again { error, retry_after: None } } else { Verdict::Refused(error) }
@@ -207,8 +206,15 @@ fn refusal(identity: &Identity, head: &Head, body: &ErrorBody, local_ms: u64) ->
             let said: String = said.chars().filter(|char| !char.is_control()).take(80).collect();
             let number = if number == 0 { String::new() } else { format!(", AADSTS{number}") };
             let what = format!("gets no token: HTTP {} ({said}{number})", head.status);
-            return Error::refused(object(identity), what)
-                .remedy("check the identity in Entra's portal");
+            let remedy = match identity {
+                Identity::Managed { only_guess: true, .. } => {
+                    format!(
+                        "no credentials are set, so this machine's own identity was asked: {SET_ONE}"
+                    )
+                }
+                _ => "check the identity in Entra's portal".to_owned(),
+            };
+            return Error::refused(object(identity), what).remedy(remedy);
         }
     };
     Error::refused(object(identity), what).remedy(remedy)

@@ -3,26 +3,28 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::ValueEnum as _;
+use image_layout::configuration::Configuration;
+
 use crate::base::{Base, Wish};
-use crate::cli::{Build, Common, What};
+use crate::cli::{Build, CommandLine, Common, Disks, Form, What};
 use crate::error::{Blame, Error};
-use crate::files;
-use crate::initrd;
 use crate::packages::{Packages, Resolve};
 use crate::progress::Progress;
-use crate::recipe::{Recipe, lock_path};
+use crate::recipe::{Lock, Recipe, lock_path};
+use crate::{bill, disk, files, initrd, iso, ova, qcow2, slot, vhd};
 
 /// Does what the command line says.
-pub fn run(what: &What) -> Result<(), Error> {
-    match what {
-        What::Fetch(common) => {
+pub fn run(line: &CommandLine) -> Result<(), Error> {
+    match &line.what {
+        Some(What::Fetch(common)) => {
             let progress = Progress::start(common.quiet);
             let recipe = Recipe::read(&common.recipe)?;
             packages(common, &recipe, &progress)?;
             progress.say("every package is there");
             Ok(())
         }
-        What::Initrd(build) => {
+        Some(What::Initrd(build)) => {
             let progress = Progress::start(build.common.quiet);
             let parts = Parts::make(build, &progress)?;
             let out = out_folder(build);
@@ -31,12 +33,95 @@ pub fn run(what: &What) -> Result<(), Error> {
             progress.say(&format!("{}: vmlinuz and initrd.zst", out.display()));
             Ok(())
         }
+        None => disks(&line.disks).map(drop),
+    }
+}
+
+/// A file that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its name in the folder of results.
+    pub name: &'static str,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: String,
+}
+
+/// Makes every form that is asked for, the slot by itself, the bill of materials, and the sums of all of them.
+pub fn disks(disks: &Disks) -> Result<Vec<Made>, Error> {
+    let build = &disks.build;
+    let progress = Progress::start(build.common.quiet);
+    let parts = Parts::make(build, &progress)?;
+    let mut words = parts.recipe.kernel.command_line.clone();
+    words.extend(disks.append.split_whitespace().map(str::to_owned));
+    let slot = slot::join(&parts.base, &parts.initrd, &words)?;
+    let configuration = disks.configuration.as_deref().map(files::read).transpose()?;
+    if let Some(bytes) = &configuration {
+        check(bytes)?;
+    }
+    let disk = disk::make(&disk::Contents {
+        manager: &parts.base.manager,
+        slot: &slot,
+        configuration: configuration.as_deref(),
+    })?;
+    let crates = bill::crates(workspace())?;
+    let bill = bill::write(&parts.lock, !build.no_firmware, &crates, &disk.identity)?;
+    let out = Out { folder: out_folder(build), progress: &progress };
+    let built = parts.lock.resolved;
+    let mut made =
+        vec![out.write("lifeboat.efi", &slot)?, out.write("lifeboat.cdx.json", bill.as_bytes())?];
+    let mut forms = disks.form.clone();
+    if forms.is_empty() {
+        forms = Form::value_variants().to_vec();
+    }
+    forms.sort_unstable();
+    forms.dedup();
+    for form in forms {
+        let bytes = match form {
+            Form::Raw => disk.bytes.clone(),
+            Form::Iso => iso::make(&disk, built)?,
+            Form::Vhd => vhd::make(disk.bytes.clone(), &disk.identity, built)?,
+            Form::Ova => ova::make(&disk.bytes, &disk.identity, built)?,
+            Form::Qcow2 => qcow2::make(&disk.bytes)?,
+        };
+        made.push(out.write(form.file(), &bytes)?);
+    }
+    let sums: String =
+        made.iter().map(|made| format!("{}  {}\n", made.sha256, made.name)).collect();
+    files::write(&out.folder.join("SHA256SUMS"), sums.as_bytes())?;
+    progress.say(&format!("done: {}", out.folder.display()));
+    Ok(made)
+}
+
+/// Refuses a `lifeboat.toml` that PID 1 would refuse; what stands under `network` is the network's to judge.
+fn check(bytes: &[u8]) -> Result<(), Error> {
+    let read = Configuration::<toml::Table>::parse(bytes);
+    read.map(drop).map_err(|error| {
+        Error::new(Blame::Misuse, "--configuration", error.to_string(), "correct it")
+    })
+}
+
+struct Out<'a> {
+    folder: PathBuf,
+    progress: &'a Progress,
+}
+
+impl Out<'_> {
+    fn write(&self, name: &'static str, bytes: &[u8]) -> Result<Made, Error> {
+        files::write(&self.folder.join(name), bytes)?;
+        self.progress.say(&format!("{name}: {} KiB", bytes.len().div_ceil(1024)));
+        Ok(Made { name, bytes: bytes.len() as u64, sha256: files::sha256(bytes) })
     }
 }
 
 /// What every form of the image is made of.
 #[derive(Debug)]
 pub struct Parts {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// What it was resolved to.
+    pub lock: Lock,
     /// Kernel, stub, boot manager, modules.
     pub base: Base,
     /// The first file system.
@@ -62,7 +147,7 @@ impl Parts {
         let name = program.display().to_string();
         let bytes = files::read(&program)?;
         let initrd = initrd::join(&base, &name, &bytes, packages.lock.resolved, level)?;
-        Ok(Self { base, initrd })
+        Ok(Self { recipe, lock: packages.lock, base, initrd })
     }
 }
 

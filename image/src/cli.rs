@@ -2,15 +2,70 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Builds Lifeboat's bootable image: Debian's kernel and our one program, for sticks, CDs and virtual machines.
 #[derive(Debug, Parser)]
-#[command(name = "image", version, disable_help_subcommand = true)]
+#[command(
+    name = "image",
+    version,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
+)]
 pub struct CommandLine {
-    /// What to make.
+    /// What to make; everything where nothing is named.
     #[command(subcommand)]
-    pub what: What,
+    pub what: Option<What>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take a comment for the help of the whole command")]
+    pub disks: Disks,
+}
+
+/// What the making of disks takes.
+#[derive(Args, Debug)]
+pub struct Disks {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take a comment for the help of the whole command")]
+    pub build: Build,
+    /// A form of the image; as often as wanted, and all of them where none is named.
+    #[arg(long, value_name = "FORM")]
+    pub form: Vec<Form>,
+    /// A lifeboat.toml to put onto the stick, so that it works by itself.
+    #[arg(long, value_name = "FILE")]
+    pub configuration: Option<PathBuf>,
+    /// Words to put behind the kernel's command line.
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    pub append: String,
+}
+
+/// A form of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[non_exhaustive]
+pub enum Form {
+    /// For a stick or a disk.
+    Raw,
+    /// For a CD drive, real or of a management controller; it also works on a stick.
+    Iso,
+    /// For Azure and Hyper-V.
+    Vhd,
+    /// For VMware.
+    Ova,
+    /// For QEMU and KVM.
+    Qcow2,
+}
+
+impl Form {
+    /// The name of its file.
+    #[must_use]
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Raw => "lifeboat.img",
+            Self::Iso => "lifeboat.iso",
+            Self::Vhd => "lifeboat.vhd",
+            Self::Ova => "lifeboat.ova",
+            Self::Qcow2 => "lifeboat.qcow2",
+        }
+    }
 }
 
 /// What to make.

@@ -9,6 +9,9 @@ use crate::error::{Blame, Error};
 /// Names of more bytes the kernel does not take.
 const NAME_BYTES_MAX: usize = 4096 - 1;
 
+/// Archives are a multiple of this long.
+const BLOCK: usize = 512;
+
 const FOLDER: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
@@ -62,6 +65,8 @@ impl Cpio {
     /// The whole archive.
     pub fn end(mut self) -> Result<Vec<u8>, Error> {
         self.entry("TRAILER!!!", 0, &[], (0, 0))?;
+        // Whole blocks, as every cpio writes: so that readers find what follows.
+        self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
         Ok(self.bytes)
     }
 

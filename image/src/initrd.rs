@@ -26,8 +26,6 @@ pub fn join(
     archive.file(initrd::BUILT, format!("{built}\n").as_bytes())?;
     let ours = compress::squeeze(&archive.end()?, level)?;
     let mut whole = base.archive.clone();
-    // Zeros between two archives are passed over; the second begins at a round place, as the kernel's own do.
-    whole.resize(whole.len().next_multiple_of(4), 0);
     whole.extend_from_slice(&ours);
     Ok(whole)
 }

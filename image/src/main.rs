@@ -7,7 +7,7 @@ use image::cli::{CommandLine, arguments};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse_from(arguments(std::env::args_os()));
-    match image::build::run(&line.what) {
+    match image::build::run(&line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("image: {error}");

@@ -19,7 +19,7 @@ fn an_entry_is_laid_out_as_the_kernel_reads_it() {
     assert!(at.is_multiple_of(4));
     let contents = (at + file.len()).next_multiple_of(4);
     assert_eq!(&bytes[contents..contents + 8], b"hello\0\0\0");
-    assert!(text.contains("TRAILER!!!\0") && bytes.len().is_multiple_of(4));
+    assert!(text.contains("TRAILER!!!\0") && bytes.len().is_multiple_of(BLOCK));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::net::state::{LinkState, State};
 impl Machine {
     pub(super) fn tell(&self, now: Moment) -> State {
         let plans = self.plans();
-        let links: Vec<LinkState> = plans.iter().map(|plan| self.tell_link(now, plan)).collect();
+        let links: Vec<LinkState> = plans.iter().map(|plan| self.tell_link(plan)).collect();
         let resolver = self.resolver(now);
         let leases = self.leases(now);
         let ntp = leases.iter().flat_map(|(_, lease)| &lease.ntp).map(ToString::to_string);
@@ -27,7 +27,7 @@ impl Machine {
         }
     }
 
-    fn tell_link(&self, now: Moment, plan: &Plan) -> LinkState {
+    fn tell_link(&self, plan: &Plan) -> LinkState {
         let ipv4 = match plan.link.ipv4() {
             Ipv4::Dhcp => "dhcp",
             Ipv4::Static => "static",

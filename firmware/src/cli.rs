@@ -15,7 +15,7 @@ use crate::disk_argument::{self, DiskArgument};
 use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
-pub use crate::cli::net::{NetKeep, NetShow, NetVerb};
+pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
 /// The long texts.

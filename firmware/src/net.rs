@@ -6,6 +6,8 @@ pub mod machine;
 pub mod names;
 /// The network out of a configuration file.
 pub mod page;
+/// The way to Azure, tested step by step.
+pub mod path;
 /// The addresses of IPv4 on one link.
 mod port;
 /// The thread that keeps the network.

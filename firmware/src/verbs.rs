@@ -19,6 +19,8 @@ mod info;
 mod kit;
 /// `net`
 mod net;
+/// `net test`
+mod net_test;
 /// `points`
 mod points;
 /// `protect`
@@ -83,6 +85,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Restore(restore) => restore::run(&restore, &context),
         Verb::ServeNbd(serve) => serve_nbd::run(serve, &stopped, &context),
         Verb::Net(NetVerb::Show(show)) => net::show(&show),
+        Verb::Net(NetVerb::Test(test)) => net_test::run(&test, &context),
         Verb::Net(NetVerb::Keep(keep)) => net::keep(&keep, &stopped, &context),
         Verb::Verify(verify) => verify::run(&verify, &context),
         Verb::Prune(prune) => prune::run(&prune, &context),

@@ -183,6 +183,20 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
 
+/// `net test`
+pub(super) const NET_TEST: &str = "\
+Examples:
+  lifeboat net test
+  lifeboat net test --vault azure://backups01/servers
+  lifeboat net test --vault azure://backups01/servers --speed --json
+  lifeboat net test --cloud usgov --host proxy-check.example:8443
+
+For each host: what DNS says, the route and the own address used, the connection with its latency, who signed the
+certificate and for how long it counts, and a verdict with what to do. Middleboxes that open TLS, captive portals,
+firewalls that cut by name and a wrong clock are told apart. No credential is sent but with --speed.
+
+Exit codes: 0 every host is reached as it should be, 1 one is not, 2 wrong command line.";
+
 /// `net keep`
 pub(super) const NET_KEEP: &str = "\
 Example:

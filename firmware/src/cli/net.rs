@@ -1,10 +1,13 @@
 //! The verbs of `net`.
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::help::{NET_KEEP, NET_SHOW};
+use crate::cli::help::{NET_KEEP, NET_SHOW, NET_TEST};
+use crate::cli::values::length_of_time;
+use crate::vault_uri::VaultUri;
 
 /// Verbs about the network.
 #[derive(Debug, Subcommand)]
@@ -12,6 +15,9 @@ pub enum NetVerb {
     /// Show links, addresses, routes and name servers as they are
     #[command(after_long_help = NET_SHOW)]
     Show(NetShow),
+    /// Test the way to Azure step by step: names, routes, connections, certificates, speed
+    #[command(after_long_help = NET_TEST)]
+    Test(NetTest),
     /// Bring the network up as a file says, as the appliance does, and keep it so until stopped
     #[command(after_long_help = NET_KEEP)]
     Keep(NetKeep),
@@ -20,6 +26,38 @@ pub enum NetVerb {
 /// `net show`
 #[derive(Debug, Args)]
 pub struct NetShow {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `net test`
+#[derive(Debug, Args)]
+pub struct NetTest {
+    /// Test the way to this vault: `azure://ACCOUNT/CONTAINER` (default: what every vault of a cloud needs)
+    #[arg(long, value_name = "VAULT")]
+    pub vault: Option<VaultUri>,
+
+    /// Only this cloud: public, usgov or china
+    #[arg(long, value_name = "CLOUD", conflicts_with = "vault")]
+    pub cloud: Option<String>,
+
+    /// One more host to test, with its port if that is not 443
+    #[arg(long = "host", value_name = "HOST[:PORT]")]
+    pub hosts: Vec<String>,
+
+    /// Read host table, name servers and proxies from this file's [network]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Longest wait for each step
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = length_of_time)]
+    pub patience: Duration,
+
+    /// Measure up- and download with the vault's credentials: 16 MiB are written, read and deleted again
+    #[arg(long, requires = "vault")]
+    pub speed: bool,
+
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

@@ -171,9 +171,9 @@ impl Port {
     }
 
     /// What is wrong, for a person.
-    pub(super) fn problem(&self, now: Moment) -> Option<String> {
+    pub(super) fn problem(&self) -> Option<String> {
         let taken = self.fixed.iter().find_map(Fixed::problem);
-        taken.or_else(|| trouble(self.dhcp.as_ref()?.trouble()?, now))
+        taken.or_else(|| trouble(self.dhcp.as_ref()?.trouble()?))
     }
 
     /// Gives a leased address back: the frame that says so.
@@ -238,13 +238,11 @@ impl Fixed {
 }
 
 /// What went wrong with DHCP, for a person.
-fn trouble(trouble: Trouble, now: Moment) -> Option<String> {
+fn trouble(trouble: Trouble) -> Option<String> {
     Some(match trouble {
-        Trouble::Silence { since } => {
-            let seconds = now.since(since) / 1000;
-            format!(
-                "no DHCP server answers (asked for {seconds} s): check the cable and the VLAN, or set a fixed address"
-            )
+        Trouble::Silence { .. } => {
+            "no DHCP server answers: check the cable and the VLAN, or set a fixed address"
+                .to_owned()
         }
         Trouble::Refused { server: Some(server) } => {
             format!("the DHCP server {server} refuses an address: look at its log")

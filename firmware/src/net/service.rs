@@ -272,8 +272,9 @@ fn publish(shared: &Shared, state: State) {
         return;
     }
     for link in &state.links {
-        if !told.1.links.contains(link) {
-            log::info!("{}", link.line());
+        let line = link.line();
+        if !told.1.links.iter().any(|before| before.line() == line) {
+            log::info!("{line}");
         }
     }
     *told = (told.0 + 1, state);

@@ -10,6 +10,8 @@ use crate::random::Random;
 
 /// Second handles, other threads, handles dropped in flight.
 mod handles;
+/// The suite of NICs.
+pub mod nic;
 /// Many requests at once.
 mod queue;
 /// What must be refused, and how.

@@ -13,6 +13,8 @@ pub mod disk;
 pub mod entropy;
 /// What can go wrong with a disk, as named probabilities and exact ranges.
 pub mod fault;
+/// NICs on a simulated wire, and a server of DHCP.
+pub mod nic;
 /// Seeded numbers for everything above.
 pub mod random;
 
@@ -21,3 +23,4 @@ pub use clock::SimClock;
 pub use disk::SimDisk;
 pub use entropy::SimEntropy;
 pub use fault::{Faults, Shrink};
+pub use nic::{SimNic, Wire, WireFaults};

@@ -9,6 +9,8 @@ pub struct Cloud {
     pub blob_suffix: &'static str,
     /// The host that tokens are asked of.
     pub login: &'static str,
+    /// The host of the management plane.
+    pub management: &'static str,
     /// The scope of a token that storage accepts.
     pub storage_scope: &'static str,
     /// The scope of a token that the management plane accepts.
@@ -20,6 +22,7 @@ pub const COMMERCIAL: Cloud = Cloud {
     name: "public",
     blob_suffix: "blob.core.windows.net",
     login: "login.microsoftonline.com",
+    management: "management.azure.com",
     storage_scope: "https://storage.azure.com/.default",
     management_scope: "https://management.azure.com/.default",
 };
@@ -29,6 +32,7 @@ pub const US_GOVERNMENT: Cloud = Cloud {
     name: "usgov",
     blob_suffix: "blob.core.usgovcloudapi.net",
     login: "login.microsoftonline.us",
+    management: "management.usgovcloudapi.net",
     storage_scope: "https://storage.azure.com/.default",
     management_scope: "https://management.core.usgovcloudapi.net/.default",
 };
@@ -38,6 +42,7 @@ pub const CHINA: Cloud = Cloud {
     name: "china",
     blob_suffix: "blob.core.chinacloudapi.cn",
     login: "login.partner.microsoftonline.cn",
+    management: "management.chinacloudapi.cn",
     storage_scope: "https://storage.azure.com/.default",
     management_scope: "https://management.chinacloudapi.cn/.default",
 };

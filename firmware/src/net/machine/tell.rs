@@ -14,7 +14,7 @@ use crate::net::state::{LinkState, State};
 impl Machine {
     pub(super) fn tell(&self, now: Moment) -> State {
         let plans = self.plans();
-        let links: Vec<LinkState> = plans.iter().map(|plan| self.tell_link(now, plan)).collect();
+        let links: Vec<LinkState> = plans.iter().map(|plan| self.tell_link(plan)).collect();
         let resolver = self.resolver(now);
         let leases = self.leases(now);
         let ntp = leases.iter().flat_map(|(_, lease)| &lease.ntp).map(ToString::to_string);
@@ -27,7 +27,7 @@ impl Machine {
         }
     }
 
-    fn tell_link(&self, now: Moment, plan: &Plan) -> LinkState {
+    fn tell_link(&self, plan: &Plan) -> LinkState {
         let ipv4 = match plan.link.ipv4() {
             Ipv4::Dhcp => "dhcp",
             Ipv4::Static => "static",
@@ -65,7 +65,7 @@ impl Machine {
             addresses: far.map(|address| address.address.to_string()).collect(),
             gateways: everywhere.filter_map(|route| Some(route.via?.to_string())).collect(),
             dhcp: port.and_then(|port| Some(phase(port.phase()?).to_owned())),
-            problem: self.problem(now, facts, duplicate.map(|address| address.address)),
+            problem: self.problem(facts, duplicate.map(|address| address.address)),
             ..told
         }
     }
@@ -85,7 +85,7 @@ impl Machine {
         }
     }
 
-    fn problem(&self, now: Moment, facts: &LinkFacts, duplicate: Option<Cidr>) -> Option<String> {
+    fn problem(&self, facts: &LinkFacts, duplicate: Option<Cidr>) -> Option<String> {
         let index = facts.index;
         let about = |step: &String| {
             let of_link = format!("link: {index}");
@@ -104,7 +104,7 @@ impl Machine {
             let unplugged = || Some("no carrier: check the cable and the switch".to_owned());
             return refused.or_else(unplugged);
         }
-        refused.or_else(|| self.ports.get(&index)?.problem(now))
+        refused.or_else(|| self.ports.get(&index)?.problem())
     }
 }
 

@@ -107,7 +107,8 @@ impl Nic for LinuxNic {
                 match recv(socket, into.as_mut_slice(), RecvFlags::TRUNC | RecvFlags::DONTWAIT) {
                     // What was longer than its room is passed over.
                     Ok((kept, whole)) if kept == whole => return Ok(Some(kept)),
-                    Ok(_) | Err(Errno::INTR) => {}
+                    // That the link went down once is told once by each socket; the facts tell it better.
+                    Ok(_) | Err(Errno::INTR | Errno::NETDOWN) => {}
                     Err(Errno::AGAIN) => break,
                     Err(errno) => {
                         let doing = format!("listening on link number {}", self.link);

@@ -13,8 +13,9 @@ use super::write::{MARK, TABLE_MAIN, kind};
 const LAYER_ETHERNET: u16 = 1;
 const LAYER_LOOPBACK: u16 = 772;
 const FLAG_UP: u32 = 1;
-/// The kernel's word for a carrier that it has acted upon.
-const FLAG_LOWER_UP: u32 = 0x1_0000;
+/// Both words of the kernel for a carrier: that it is there, and that the link was made ready for it, before which
+/// frames are lost.
+const FLAGS_CARRIER: u32 = 0x1_0000 | 0x40;
 
 const LINK_ADDRESS: u16 = 1;
 const LINK_NAME: u16 = 3;
@@ -63,7 +64,7 @@ pub(super) fn link(reply: &Reply) -> Option<LinkFacts> {
         mac: None,
         permanent_mac: None,
         up: flags & FLAG_UP != 0,
-        carrier: flags & FLAG_LOWER_UP != 0,
+        carrier: flags & FLAGS_CARRIER == FLAGS_CARRIER,
         mtu: 0,
         master: None,
         driver: None,

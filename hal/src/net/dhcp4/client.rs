@@ -145,7 +145,7 @@ pub struct Client {
     chance: Chance,
     state: State,
     exchange: u32,
-    /// When the exchange began, and when its last question was sent: a lease counts from the question.
+    /// When the exchange began, and when what an answer may be to was asked first: a lease counts from there.
     began: Moment,
     asked: Moment,
     refusals: u32,
@@ -294,6 +294,7 @@ impl Client {
             (State::Selecting { .. }, Kind::Offer) => {
                 // The first offer is as good as any: servers of one network share what they know.
                 if let Some(offer) = lease {
+                    self.asked = now;
                     self.state = State::Requesting { offer, repeat: Repeat::from(now) };
                 }
             }
@@ -514,6 +515,9 @@ impl Client {
         // RFC 2131, 4.4.5: after half of what is left, but not more often than each minute.
         let wait = (until.since(now) / 2).max(KEEP_MILLIS_MIN);
         *next = Moment(now.after(wait).0.min(until.0));
+        // Each is an exchange of its own, so that its answer cannot be to an earlier one and end sooner than thought.
+        self.exchange = self.chance.word();
+        self.asked = now;
         let ask = match self.state {
             State::Renewing { .. } => speak::Ask::Renew,
             _ => speak::Ask::Rebind,
@@ -522,7 +526,6 @@ impl Client {
     }
 
     fn say(&mut self, now: Moment, ask: speak::Ask) {
-        self.asked = now;
         let waited = now.since(self.began) / 1000;
         let seconds = u16::try_from(waited).unwrap_or(u16::MAX);
         let frame = match &self.state {

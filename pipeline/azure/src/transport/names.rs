@@ -101,6 +101,11 @@ impl Names {
         Self { options, cache: Mutex::new(HashMap::new()) }
     }
 
+    /// The addresses of a host, as a request would get them: for whoever tests the way.
+    pub fn look_up(&self, host: &str, patience: Duration) -> Result<Vec<IpAddr>, Failure> {
+        self.addresses(host, patience).map_err(|failure| failure.to_failure())
+    }
+
     /// The addresses of a host, those of IPv4 first: where both work it matters little, and where
     /// IPv6 is only half there a connection is not delayed by it.
     pub(super) fn addresses(

@@ -34,6 +34,12 @@ impl ProxyChoice {
         Ok(Self::Always { proxy: Proxy::parse(url)?, exceptions: Exceptions::default() })
     }
 
+    /// The proxy that a request to this origin would go through.
+    pub fn proxy_for(&self, origin: &Origin) -> Result<Option<Proxy>, Error> {
+        let settled = self.settle(&|name| std::env::var(name).ok())?;
+        Ok(settled.for_origin(origin).cloned())
+    }
+
     /// What it comes to, given where variables are looked up. Read once: a client does not change its way.
     pub(super) fn settle(&self, lookup: Lookup<'_>) -> Result<Settled, Error> {
         match self {
@@ -135,6 +141,29 @@ impl Proxy {
 
     pub(super) fn as_ureq(&self) -> &ureq::Proxy {
         &self.inner
+    }
+
+    /// Its host.
+    pub fn host(&self) -> &str {
+        self.inner.host()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.inner.port()
+    }
+
+    /// Whether it is itself reached by TLS.
+    pub fn is_https(&self) -> bool {
+        self.inner.protocol() == ureq::ProxyProtocol::Https
+    }
+
+    /// What it wants to be told in `Proxy-Authorization`; a secret.
+    pub fn authorization(&self) -> Option<crate::Secret> {
+        let name = self.inner.username()?;
+        let password = self.inner.password().unwrap_or_default();
+        let told = crate::encode::base64(format!("{name}:{password}").as_bytes());
+        Some(crate::Secret::new(format!("Basic {told}")))
     }
 
     /// Host and port, without name and password.

@@ -16,8 +16,8 @@ use ureq::unversioned::transport::{
 
 use pipeline_vault::Error;
 
-/// What every connection agrees on.
-pub fn client_config(ca_files: &[PathBuf]) -> Result<Arc<ClientConfig>, Error> {
+/// Who is trusted: the usual authorities, and those of these files.
+pub fn trusted_roots(ca_files: &[PathBuf]) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for file in ca_files {
         let named = || format!("certificate file «{}»", file.display());
@@ -33,6 +33,12 @@ pub fn client_config(ca_files: &[PathBuf]) -> Result<Arc<ClientConfig>, Error> {
             return Err(bad("holds no certificate, or one that is none".to_owned()));
         }
     }
+    Ok(roots)
+}
+
+/// What every connection agrees on.
+pub fn client_config(ca_files: &[PathBuf]) -> Result<Arc<ClientConfig>, Error> {
+    let roots = trusted_roots(ca_files)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

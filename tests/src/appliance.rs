@@ -44,7 +44,7 @@ pub fn await_event(running: &Running, name: &str, wait: Duration) -> Event {
 
 /// How a phase of the boot ended, if it was tried: `done`, `failed`, `skipped`.
 pub fn phase<'a>(events: &'a [Event], name: &str) -> Option<&'a str> {
-    let phases = events.iter().filter(|event| event.name == "phase");
-    let last = phases.filter(|event| event.field("name") == Some(name)).last();
+    let mut phases = events.iter().filter(|event| event.name == "phase");
+    let last = phases.rfind(|event| event.field("name") == Some(name));
     last.and_then(|event| event.field("state"))
 }

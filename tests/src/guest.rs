@@ -1,6 +1,7 @@
 //! Kernels with a first process, for machines that start without a disk: made once for each first process, and kept.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use core::hash::{Hash as _, Hasher as _};
+use std::hash::DefaultHasher;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -63,7 +63,7 @@ fn told(running: &Running, command: &str) -> Result<Vec<Event>, String> {
     let deadline = Instant::now() + ANSWER;
     loop {
         let said = events();
-        if let Some(end) = said.iter().position(|event| ended(event)) {
+        if let Some(end) = said.iter().position(&ended) {
             return match said[end].name.as_str() {
                 "done" => Ok(said),
                 _ => Err(said[end].field("error").unwrap_or_default().to_owned()),

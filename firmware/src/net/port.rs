@@ -160,8 +160,8 @@ impl Port {
     /// lease was lost, so that a program that starts again leaves running connections alone.
     pub(super) fn is_settled(&self) -> bool {
         self.dhcp.as_ref().is_none_or(|client| {
-            client.lease().is_some()
-                || matches!(client.trouble(), Some(trouble) if !matches!(trouble, Trouble::Silence { .. }))
+            let is_silence = |trouble| matches!(trouble, Trouble::Silence { .. });
+            client.lease().is_some() || client.trouble().is_some_and(|trouble| !is_silence(trouble))
         })
     }
 

@@ -3,7 +3,7 @@
 //! Where there is no such partition, or it fails, the machine works all the same and says so: nothing that a recovery needs
 //! is kept here.
 
-use core::fmt::Display;
+use core::fmt::{self, Display};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use hal::time::Clock;
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use super::Appliance;
 use super::medium::Partition;
@@ -29,21 +30,64 @@ const NOTES_MAX: usize = 8;
 pub(crate) enum Remembered {
     /// The first version.
     First(First),
+    /// The second: with the network as typed, and who the machine is.
+    Second(Second),
 }
 
 /// The first version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct First {
+    starts: u64,
+    notes: BTreeMap<String, Vec<u8>>,
+}
+
+/// The second version, and the newest: what the machine works with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Second {
     /// How often the machine started.
     pub(crate) starts: u64,
     /// What the verbs noted of vaults, so that one that was rolled back is noticed: file names and content.
     pub(crate) notes: BTreeMap<String, Vec<u8>>,
+    /// The network as a person typed it at the console: the table `[network]` of `lifeboat.toml`, as TOML.
+    pub(crate) network: Option<String>,
+    /// The certificate of the machine's page and its key.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// DER of X.509.
+    pub(crate) certificate: Vec<u8>,
+    /// DER of PKCS #8.
+    pub(crate) key: Vec<u8>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(…)")
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl From<Remembered> for Second {
+    fn from(remembered: Remembered) -> Self {
+        match remembered {
+            Remembered::First(First { starts, notes }) => Self { starts, notes, ..Self::default() },
+            Remembered::Second(second) => second,
+        }
+    }
 }
 
 #[derive(Default)]
 struct Inner {
     store: Option<Store<LinuxDisk>>,
-    kept: First,
+    kept: Second,
 }
 
 /// The memory.
@@ -52,14 +96,14 @@ pub(crate) struct Memory(Mutex<Inner>);
 
 impl Memory {
     /// Changes what is remembered. A failure is told, and costs the memory only.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut First)) -> Result<(), String> {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Second)) -> Result<(), String> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = inner.kept.clone();
         change(&mut inner.kept);
         if inner.kept == before {
             return Ok(());
         }
-        let kept = Remembered::First(inner.kept.clone());
+        let kept = Remembered::Second(inner.kept.clone());
         let Some(store) = &mut inner.store else { return Ok(()) };
         store.write(&kept, &SystemEntropy).map_err(|error| error.to_string())
     }
@@ -107,10 +151,7 @@ fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, Strin
         Ok(words) => tell_last(appliance, words.as_deref()),
         Err(error) => log::warn!("{error}"),
     }
-    let adopted = match found.state {
-        Some(Remembered::First(first)) => first,
-        None => First::default(),
-    };
+    let adopted = found.state.map(Second::from).unwrap_or_default();
     restore_notes(&adopted.notes);
     let lost = found.troubles.iter().any(|trouble| trouble.contains("kept aside"));
     {
@@ -215,6 +256,26 @@ mod tests {
         assert_eq!(memory.change(|kept| kept.starts = 3), Ok(()));
         memory.keep_words("the end");
         assert_eq!(memory.0.lock().unwrap().kept.starts, 3);
+    }
+
+    #[test]
+    fn the_bytes_of_the_second_version_do_not_change_by_accident() {
+        let kept = Remembered::Second(Second {
+            starts: 1,
+            notes: BTreeMap::new(),
+            network: Some("x".to_owned()),
+            identity: Some(Identity { certificate: vec![7], key: vec![8, 9] }),
+        });
+        let bytes = postcard::to_allocvec(&kept).unwrap();
+        assert_eq!(bytes, [1, 1, 0, 1, 1, b'x', 1, 1, 7, 2, 8, 9]);
+        assert_eq!(postcard::from_bytes::<Remembered>(&bytes).unwrap(), kept);
+    }
+
+    #[test]
+    fn the_first_version_is_read_as_the_newest() {
+        let notes = BTreeMap::from([("v".to_owned(), vec![1])]);
+        let first = Remembered::First(First { starts: 7, notes: notes.clone() });
+        assert_eq!(Second::from(first), Second { starts: 7, notes, ..Second::default() });
     }
 
     #[test]

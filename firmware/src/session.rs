@@ -16,6 +16,7 @@ use pipeline_vault::expect;
 use pipeline_vault::keys::key_file::KeyFile;
 use pipeline_vault::keys::ticket::Ticket;
 use pipeline_vault::points::{ChainView, read_chain, read_chain_leniently};
+use pipeline_vault::restore::WORKERS_MAX;
 use pipeline_vault::store::BlobStore;
 use pipeline_vault::store::directory::DirectoryStore;
 use pipeline_vault::tickets;
@@ -96,10 +97,10 @@ impl Place {
     /// How many workers restore and read well from here.
     #[must_use]
     pub fn readers(&self) -> usize {
-        let cores = hal_linux::process::processors();
         match self {
-            Self::Directory(_) => cores,
-            Self::Azure(store) => cores.max(store.parallel()).min(16),
+            Self::Directory(_) => hal_linux::process::processors().min(WORKERS_MAX),
+            // Most of the time they wait for a far away answer, and the store lets through as many as pay.
+            Self::Azure(_) => WORKERS_MAX,
         }
     }
 }

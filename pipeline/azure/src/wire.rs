@@ -128,6 +128,7 @@ impl Wire {
         let sends = u64::try_from(request.body_bytes()).unwrap_or(u64::MAX);
         let expected = sends.saturating_add(exchange.answer_bytes());
         let patience = PATIENCE + Duration::from_secs(expected / SLOWEST_LINK);
+        let began = self.surroundings.elapsed();
         let sent = self.transport.send(self.address.origin(), &request, patience);
         let bearer = self.bearer_of(&request);
         drop(request);
@@ -139,7 +140,10 @@ impl Wire {
         match outcome {
             Ok(output) => {
                 let moved = sends.saturating_add(exchange.brought());
-                self.governor.answered(moved, self.surroundings.elapsed());
+                let now = self.surroundings.elapsed();
+                let millis = now.saturating_sub(began).as_millis();
+                log::debug!("{}: {moved} bytes in {millis} ms", exchange.object());
+                self.governor.answered(moved, now);
                 Ok(output)
             }
             Err(Trouble::Refused(refusal)) if is_about_token(&refusal) => {

@@ -22,6 +22,8 @@ use crate::record::Upkeep;
 
 /// Map pages lie together: one read fetches so many bytes around the page asked for.
 const CHUNK_BYTES: u64 = 256 * 1024;
+/// A sealed frame is hardly longer than its content: what is said to be longer than this is no frame.
+const SEALED_BYTES_MAX: usize = 4 * EXTENT_BYTES_MAX;
 
 /// Opens frames of one server.
 pub struct FrameReader {
@@ -182,23 +184,52 @@ impl FrameReader {
     pub fn locate(&self, address: FrameAddress) -> Result<Located, Error> {
         for segment in self.holders(&address.segment) {
             let opened = self.table(&segment)?;
-            let Some(entry) = opened.table.find(address) else { continue };
-            let (offset, sealed_bytes, plain_bytes, kind) =
-                (entry.offset, entry.sealed_bytes, entry.plain_bytes, entry.kind);
-            return Ok(Located {
-                segment,
-                opened,
-                address,
-                offset,
-                sealed_bytes,
-                plain_bytes,
-                kind,
-            });
+            if opened.table.find(address).is_some() {
+                return self.locate_in(&segment, &opened, address);
+            }
         }
-        Err(Error::corrupt(
+        Err(self.without(address))
+    }
+
+    /// Where they are in an object whose table is at hand.
+    pub(crate) fn locate_in(
+        &self,
+        segment: &SegmentId,
+        opened: &Arc<OpenedTable>,
+        address: FrameAddress,
+    ) -> Result<Located, Error> {
+        let entry = opened.table.find(address).ok_or_else(|| self.without(address))?;
+        if entry.plain_bytes > EXTENT_BYTES_MAX || entry.sealed_bytes > SEALED_BYTES_MAX {
+            let name = names::segment(&self.server, segment);
+            return Err(Error::corrupt(name, "holds a frame larger than an extent"));
+        }
+        Ok(self.located(segment, opened, &entry))
+    }
+
+    fn without(&self, address: FrameAddress) -> Error {
+        Error::corrupt(
             names::segment(&self.server, &address.segment),
             format!("holds no frame {} although a map names it", address.ordinal),
-        ))
+        )
+    }
+
+    /// The table of a segment whose whole object is at hand; kept as if it had been read alone.
+    pub(crate) fn open_whole(
+        &self,
+        segment: &SegmentId,
+        object: &[u8],
+    ) -> Result<Arc<OpenedTable>, Error> {
+        let name = names::segment(&self.server, segment);
+        let short = || Error::corrupt(&name, "is shorter than it says");
+        let header_bytes = object.get(..HEADER_BYTES).ok_or_else(short)?;
+        let header = SegmentHeader::parse(header_bytes).map_err(|error| damaged(&name, &error))?;
+        let at = usize::try_from(header.table_offset()).map_err(|_| short())?;
+        let end = at.checked_add(header.table_bytes()).ok_or_else(short)?;
+        let table_bytes = object.get(at..end).ok_or_else(short)?;
+        let opened = Arc::new(self.open_table(segment, header_bytes, table_bytes)?);
+        let weight = 2 * opened.table_bytes;
+        lock(&self.tables).insert(*segment, Arc::clone(&opened), weight);
+        Ok(opened)
     }
 
     /// One entry of a segment's table as a frame that can be opened.

@@ -131,7 +131,19 @@ pub fn pin_and_check(
     slot: u64,
     reader: &str,
 ) -> Result<Pinned, Error> {
-    let before = read_slot(access, &server, slot)?;
+    pin_link_and_check(access, server, read_slot(access, &server, slot)?, reader)
+}
+
+/// The same for a point whose record is at hand.
+///
+/// Errors: as `pin_and_check`.
+pub fn pin_link_and_check(
+    access: &Access,
+    server: ServerId,
+    before: Link,
+    reader: &str,
+) -> Result<Pinned, Error> {
+    let slot = before.record.slot;
     let Some(manifest) = before.record.point() else {
         return Err(Error::misuse(names::chain_slot(&server, slot), "is no recovery point"));
     };

@@ -59,9 +59,13 @@ fn read_once(access: &Access, server: ServerId) -> Result<(ChainView, Option<Err
     slots.sort_unstable();
     // What is covered is no part of the chain any more: it may vanish while this reads, and a writer that slept
     // for too long may have put something in its place.
-    let upkeep = newest_upkeep(access, &server, &slots)?;
+    let mut head = None;
+    let upkeep = newest_upkeep(access, &server, &slots, &mut head)?;
     slots.retain(|slot| upkeep.gap_of(*slot).is_none());
     let read = parallel::each(&slots, access.store.parallel(), |slot| {
+        if let Some(head) = head.as_ref().filter(|head| head.record.slot == *slot) {
+            return Ok(Ok(head.clone()));
+        }
         match read_slot(access, &server, *slot) {
             Err(error) if error.blame == Blame::Device => Err(error),
             read => Ok(read),
@@ -83,8 +87,13 @@ fn read_once(access: &Access, server: ServerId) -> Result<(ChainView, Option<Err
     Ok((ChainView { server, links, upkeep }, problem))
 }
 
-/// The newest state of upkeep, as the newest record that opens has it or leads to it.
-fn newest_upkeep(access: &Access, server: &ServerId, slots: &[u64]) -> Result<Upkeep, Error> {
+/// The newest state of upkeep, as the newest record that opens has it or leads to it; that record becomes `head`.
+fn newest_upkeep(
+    access: &Access,
+    server: &ServerId,
+    slots: &[u64],
+    head: &mut Option<Link>,
+) -> Result<Upkeep, Error> {
     for slot in slots.iter().rev() {
         let link = match read_slot(access, server, *slot) {
             Ok(link) => link,
@@ -92,6 +101,7 @@ fn newest_upkeep(access: &Access, server: &ServerId, slots: &[u64]) -> Result<Up
             // Damaged: the one before it may know.
             Err(_) => continue,
         };
+        let link = &*head.insert(link);
         if let Body::Upkeep(upkeep) = &link.record.body {
             return Ok(upkeep.clone());
         }

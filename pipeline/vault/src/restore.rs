@@ -1,33 +1,42 @@
 //! Brings a disk of a point back onto a target, writing only what differs.
 //!
-//! Workers take leaf spans; each fetches the frames that its span needs in a few ranged reads, opens them and
-//! writes whole runs of blocks. Every block is checked against its fingerprint before it is written.
+//! Workers look at leaves of the map, then bring what a window of leaves wants of one segment: in one read where that
+//! is most of it, in a few ranged ones where not. They open the frames and write whole runs of blocks. Every block is checked against its fingerprint before it is written.
 //! Nothing is written before the map of the whole disk has been read and every segment it names was found.
 
-/// What is fetched and opened for one span.
+/// What is fetched and opened.
 pub(crate) mod fetch;
-/// One span onto the target.
+/// Who does what next.
+mod queue;
+/// One worker.
 mod span;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
 
 use hal::disk::{Disk, Operation, Request};
 use pipeline::ids::SegmentId;
+use pipeline::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX};
 
 use crate::error::{Error, Retry};
 use crate::frames::FrameReader;
 use crate::map::{Entry, PageSource, leaves_of, walk_leaves};
 use crate::names;
 use crate::record::DiskState;
-use crate::store::list_all;
+use crate::store::{ObjectFacts, list_all};
 use crate::writer::Progress;
+
+use fetch::Wanted;
+use queue::{Queue, Task};
+use span::Span;
+
+/// Beyond this a vault anywhere is not faster, and their buffers come to 160 MiB.
+pub const WORKERS_MAX: usize = 16;
 
 /// How a disk is brought back.
 #[derive(Clone)]
 pub struct Options {
-    /// Worker threads; each has one buffer of 4 MiB, two of 1 MiB, and reads of its own in flight.
+    /// Worker threads, at most 16; each has one buffer of 8 MiB, two of 1 MiB, and a read of its own in flight.
     pub workers: usize,
     /// The target already holds something: compare first, write only blocks that differ. Otherwise the
     /// target is new and reads as zeros.
@@ -88,44 +97,35 @@ pub fn restore_disk<D: Disk>(
     let about = |error: hal::disk::DiskError| Error::from(error).on(target_name);
     let geometry = target.geometry().map_err(about)?;
     check_target(disk, &geometry, target_name)?;
-    check_point(frames, disk, options)?;
+    let objects = check_point(frames, disk, options)?;
     progress.total(disk.bytes);
     let tally = Tally::default();
-    let cursor = Mutex::new((0_u64, None::<Error>));
-    let leaves = leaves_of(disk.bytes);
-    let mut spans = Vec::with_capacity(options.workers.max(1));
-    for _ in 1..options.workers.max(1) {
-        spans.push(span::Span::new(
-            frames,
-            target.another().map_err(about)?,
-            target_name,
-            options,
-        )?);
+    let workers = options.workers.clamp(1, WORKERS_MAX);
+    let queue = Queue::new(leaves_of(disk.bytes), workers);
+    let mut hands = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        let target = target.another().map_err(about)?;
+        hands.push(Span::new(frames, target, target_name, options)?);
     }
     let flusher = target.another().map_err(about)?;
-    spans.push(span::Span::new(frames, target, target_name, options)?);
+    hands.push(Span::new(frames, target, target_name, options)?);
     std::thread::scope(|scope| {
-        for mut span in spans {
-            let (cursor, tally) = (&cursor, &tally);
+        for mut hand in hands {
+            let (queue, tally, objects) = (&queue, &tally, &objects);
             scope.spawn(move || {
-                while let Some(leaf) = next(cursor, leaves, options) {
-                    let before = tally.fetched.load(Ordering::Relaxed);
-                    if let Err(error) = span.restore(disk, leaf, tally) {
-                        let mut state = cursor.lock().unwrap_or_else(PoisonError::into_inner);
-                        state.1.get_or_insert(error);
-                        return;
+                while let Some(task) = queue.next() {
+                    if options.stop.load(Ordering::Relaxed) {
+                        queue.end();
+                    } else if let Err(error) =
+                        work(&mut hand, task, disk, queue, objects, tally, progress)
+                    {
+                        queue.fail(error);
                     }
-                    let fetched = tally.fetched.load(Ordering::Relaxed).saturating_sub(before);
-                    progress.advance(span::span_bytes(disk, leaf), fetched);
                 }
             });
         }
     });
-    let (reached, failed) = cursor.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    if reached < leaves {
+    if !queue.finish()? {
         return Err(Error::misuse(target_name, "the restore was stopped")
             .retry(Retry::Now)
             .remedy("the target is incomplete: run again, only what differs is written"));
@@ -140,13 +140,49 @@ pub fn restore_disk<D: Disk>(
     })
 }
 
-fn next(cursor: &Mutex<(u64, Option<Error>)>, leaves: u64, options: &Options) -> Option<u64> {
-    let mut state = cursor.lock().unwrap_or_else(PoisonError::into_inner);
-    if state.1.is_some() || state.0 >= leaves || options.stop.load(Ordering::Relaxed) {
-        return None;
+/// Does one task and tells the queue.
+fn work<D: Disk>(
+    hand: &mut Span<'_, D>,
+    task: Task,
+    disk: &DiskState,
+    queue: &Queue,
+    objects: &Objects,
+    tally: &Tally,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let bytes = |wanted: &[Wanted]| wanted.len() as u64 * BLOCK_BYTES as u64;
+    match task {
+        Task::Look(leaf) => {
+            let wanted = hand.look(disk, leaf, tally)?;
+            queue.looked(leaf, &wanted);
+            progress.advance(span::span_bytes(disk, leaf).saturating_sub(bytes(&wanted)), 0);
+        }
+        Task::Bring(segment, mut wanted) => {
+            let fetched = hand.bring(disk, segment, &mut wanted, objects, tally)?;
+            queue.brought();
+            progress.advance(bytes(&wanted), fetched);
+        }
     }
-    state.0 += 1;
-    Some(state.0 - 1)
+    Ok(())
+}
+
+/// The objects that a point needs, and their lengths.
+pub(crate) struct Objects(HashMap<SegmentId, usize>);
+
+impl Objects {
+    /// The length of a segment's object, where reading all of it to get at so many blocks is little waste: it lies
+    /// where it was written, and what is wanted of it comes to at least its own length.
+    fn worth_reading_whole(
+        &self,
+        frames: &FrameReader,
+        segment: &SegmentId,
+        blocks: usize,
+    ) -> Option<usize> {
+        let bytes = *self.0.get(segment)?;
+        let unmoved = frames.holders(segment) == [*segment];
+        (unmoved && bytes <= SEGMENT_BYTES_MAX && blocks.saturating_mul(BLOCK_BYTES) >= bytes)
+            .then_some(bytes)
+    }
 }
 
 fn flush<D: Disk>(mut target: D, target_name: &str) -> Result<(), Error> {
@@ -185,7 +221,45 @@ fn check_target(
 }
 
 /// Reads the whole map once: every page must open, every segment must be there, unread blocks are counted.
-fn check_point(frames: &FrameReader, disk: &DiskState, options: &Options) -> Result<(), Error> {
+fn check_point(
+    frames: &FrameReader,
+    disk: &DiskState,
+    options: &Options,
+) -> Result<Objects, Error> {
+    let prefix = names::segment_prefix(&frames.server());
+    let (walked, listed) = std::thread::scope(|scope| {
+        let listed = scope.spawn(|| list_all(&*frames.access().store, &prefix));
+        (walk(frames, disk), listed.join())
+    });
+    let (segments, unread) = walked?;
+    if unread > 0 && !options.accept_unread {
+        return Err(Error::corrupt(
+            &disk.name,
+            format!("{unread} blocks of this point are unknown: the source could not read them"),
+        )
+        .remedy("choose an older point, or accept it with --accept-unread; nothing was written"));
+    }
+    let listed = listed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let length = |facts: &ObjectFacts| usize::try_from(facts.bytes).unwrap_or(usize::MAX);
+    let mut here: HashMap<SegmentId, usize> = listed
+        .iter()
+        .filter_map(|facts| {
+            Some((names::segment_of(&frames.server(), &facts.name)?, length(facts)))
+        })
+        .collect();
+    for segment in &segments {
+        let holders = frames.holders(segment);
+        if let Some(missing) = holders.iter().find(|holder| !here.contains_key(holder)) {
+            return Err(Error::corrupt(names::segment(&frames.server(), missing), "is missing")
+                .remedy("restore another point or from --secondary; nothing was written"));
+        }
+    }
+    here.retain(|segment, _| segments.contains(segment));
+    Ok(Objects(here))
+}
+
+/// The segments that the map names, its own pages' among them, and how many blocks are unread.
+fn walk(frames: &FrameReader, disk: &DiskState) -> Result<(HashSet<SegmentId>, u64), Error> {
     let mut segments: HashSet<SegmentId> = HashSet::new();
     let mut unread = 0_u64;
     walk_leaves(frames, &disk.root, &mut |visited| {
@@ -203,25 +277,5 @@ fn check_point(frames: &FrameReader, disk: &DiskState, options: &Options) -> Res
         }
         Ok(true)
     })?;
-    if unread > 0 && !options.accept_unread {
-        return Err(Error::corrupt(
-            &disk.name,
-            format!("{unread} blocks of this point are unknown: the source could not read them"),
-        )
-        .remedy("choose an older point, or accept it with --accept-unread; nothing was written"));
-    }
-    let prefix = names::segment_prefix(&frames.server());
-    let listed = list_all(&*frames.access().store, &prefix)?;
-    let here: HashSet<SegmentId> = listed
-        .iter()
-        .filter_map(|facts| names::segment_of(&frames.server(), &facts.name))
-        .collect();
-    for segment in segments {
-        let holders = frames.holders(&segment);
-        if let Some(missing) = holders.iter().find(|holder| !here.contains(holder)) {
-            return Err(Error::corrupt(names::segment(&frames.server(), missing), "is missing")
-                .remedy("restore another point or from --secondary; nothing was written"));
-        }
-    }
-    Ok(())
+    Ok((segments, unread))
 }

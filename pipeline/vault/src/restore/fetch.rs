@@ -1,8 +1,8 @@
 //! What one span needs: its frames, sorted by where they lie, read in a few ranges, opened one by one.
 
 use pipeline::compress::Decompressor;
-use pipeline::ids::FrameAddress;
-use pipeline::limits::EXTENT_BYTES_MAX;
+use pipeline::ids::{FrameAddress, SegmentId};
+use pipeline::limits::SEGMENT_BYTES_MAX;
 
 use crate::error::Error;
 use crate::frames::{FrameReader, Located};
@@ -14,7 +14,7 @@ const RANGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes between two wanted frames that are cheaper to read over than to ask twice.
 const RANGE_SLACK: u64 = 128 * 1024;
 
-/// A wanted block: its place in the leaf and what the map says of it.
+/// A wanted block: its place, as the caller counts, and what the map says of it.
 pub(crate) type Wanted = (usize, BlockRef);
 
 /// The buffers of one worker.
@@ -30,8 +30,42 @@ struct Need {
 }
 
 impl Fetcher {
+    /// With room for one ranged read.
     pub(crate) fn new() -> Self {
         Self { sealed: vec![0; RANGE_BYTES_MAX], decompressor: Decompressor::new() }
+    }
+
+    /// With room for a whole segment.
+    pub(crate) fn of_segments() -> Self {
+        Self { sealed: vec![0; SEGMENT_BYTES_MAX], decompressor: Decompressor::new() }
+    }
+
+    /// As `each_frame`, for blocks of one segment whose object has so many bytes and was not moved, by one read
+    /// of the whole object, its table included: over a long way that is one round trip where ranges take three.
+    pub(crate) fn each_frame_of<B: AsMut<[u8]>>(
+        &mut self,
+        frames: &FrameReader,
+        (segment, object_bytes): (SegmentId, usize),
+        wanted: &mut [Wanted],
+        plain: &mut B,
+        mut take: impl FnMut(&mut B, usize, &[Wanted]) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        wanted.sort_unstable_by_key(|(place, block)| (block.address, block.index, *place));
+        let object = &mut self.sealed[..object_bytes];
+        frames.access().store.read(&names::segment(&frames.server(), &segment), 0, object)?;
+        let opened = frames.open_whole(&segment, object)?;
+        for need in needs(wanted, |address| frames.locate_in(&segment, &opened, address))? {
+            let at = usize::try_from(need.located.offset).unwrap_or(usize::MAX);
+            let end = at.saturating_add(need.located.sealed_bytes);
+            let sealed = self.sealed[..object_bytes].get_mut(at..end).ok_or_else(|| {
+                let name = names::segment(&frames.server(), &segment);
+                Error::corrupt(name, "has a frame that lies outside of it")
+            })?;
+            let bytes =
+                frames.open(&need.located, sealed, plain.as_mut(), &mut self.decompressor)?;
+            take(plain, bytes, &wanted[need.blocks])?;
+        }
+        Ok(object_bytes as u64)
     }
 
     /// Opens every frame that `wanted` names, each once, into `plain`, and hands its content and its blocks
@@ -44,7 +78,7 @@ impl Fetcher {
         mut take: impl FnMut(&mut B, usize, &[Wanted]) -> Result<(), Error>,
     ) -> Result<u64, Error> {
         wanted.sort_unstable_by_key(|(place, block)| (block.address, block.index, *place));
-        let mut needs = needs(frames, wanted)?;
+        let mut needs = needs(wanted, |address| frames.locate(address))?;
         needs.sort_unstable_by_key(|need| (need.located.segment, need.located.offset));
         let mut fetched = 0;
         let mut rest = &needs[..];
@@ -69,17 +103,16 @@ impl Fetcher {
 }
 
 /// The frames of a sorted list of blocks, each once.
-fn needs(frames: &FrameReader, wanted: &[Wanted]) -> Result<Vec<Need>, Error> {
+fn needs(
+    wanted: &[Wanted],
+    locate: impl Fn(FrameAddress) -> Result<Located, Error>,
+) -> Result<Vec<Need>, Error> {
     let mut needs: Vec<Need> = Vec::new();
     let mut start = 0;
     while let Some((_, block)) = wanted.get(start) {
         let address: FrameAddress = block.address;
         let same = wanted[start..].iter().take_while(|(_, other)| other.address == address).count();
-        let located = frames.locate(address)?;
-        if located.plain_bytes > EXTENT_BYTES_MAX || located.sealed_bytes > RANGE_BYTES_MAX {
-            let name = names::segment(&frames.server(), &located.segment);
-            return Err(Error::corrupt(name, "holds a frame larger than an extent"));
-        }
+        let located = locate(address)?;
         needs.push(Need { located, blocks: start..start + same });
         start += same;
     }

@@ -1,13 +1,14 @@
-//! One leaf span onto the target: what is the same is left alone, what differs is fetched, checked and written.
+//! One worker of a restore: looks at leaves, leaving alone what is the same; fetches, checks and writes what differs.
 
 use core::sync::atomic::Ordering;
 
 use hal::disk::{Disk, Operation, Request};
+use pipeline::ids::SegmentId;
 use pipeline::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, EXTENT_BYTES_MAX, PAGE_ENTRIES};
 use pipeline::zero::is_zero;
 
 use super::fetch::{Fetcher, Wanted};
-use super::{Options, Tally};
+use super::{Objects, Options, Tally};
 use crate::error::Error;
 use crate::frames::FrameReader;
 use crate::map::{Child, Entry, LEAF_BLOCKS, Leaf, blocks_of, tree};
@@ -42,18 +43,27 @@ impl<'a, D: Disk> Span<'a, D> {
         let buffers: Result<Vec<_>, _> = (0..2).map(|_| target.buffer(EXTENT_BYTES_MAX)).collect();
         let buffers = buffers.map_err(|error| Error::from(error).on(name))?;
         let compare = options.compare;
-        Ok(Self { frames, target, name, compare, fetcher: Fetcher::new(), buffers, hole: (0, 0) })
+        Ok(Self {
+            frames,
+            target,
+            name,
+            compare,
+            fetcher: Fetcher::of_segments(),
+            buffers,
+            hole: (0, 0),
+        })
     }
 
-    pub(super) fn restore(
+    /// What has to be brought of a leaf, by the numbers of its blocks on the disk; what is to be zero is made so.
+    pub(super) fn look(
         &mut self,
         disk: &DiskState,
         leaf: u64,
         tally: &Tally,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Wanted>, Error> {
         let child = tree::find_leaf(self.frames, &disk.root, leaf)?;
         if child == Child::Zero && (!self.compare || self.is_hole(disk, leaf)?) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let entries = tree::load_leaf(self.frames, &disk.root, leaf)?;
         let blocks = blocks_of(disk.bytes).saturating_sub(leaf * LEAF_BLOCKS).min(LEAF_BLOCKS);
@@ -64,10 +74,11 @@ impl<'a, D: Disk> Span<'a, D> {
         }
         let same = differs[..blocks].iter().filter(|differs| !**differs).count();
         tally.same.fetch_add(same as u64, Ordering::Relaxed);
+        let first = usize::try_from(leaf * LEAF_BLOCKS).expect("a disk has fewer than 2^40 blocks");
         let mut wanted: Vec<Wanted> = Vec::new();
         for (place, entry) in entries.entries[..blocks].iter().enumerate() {
             match entry {
-                Entry::Data(block) if differs[place] => wanted.push((place, *block)),
+                Entry::Data(block) if differs[place] => wanted.push((first + place, *block)),
                 Entry::Unread => {
                     tally.unread.fetch_add(1, Ordering::Relaxed);
                 }
@@ -77,7 +88,7 @@ impl<'a, D: Disk> Span<'a, D> {
         if self.compare {
             self.zero_runs(disk, leaf, &entries, &differs[..blocks], tally)?;
         }
-        self.write_frames(disk, leaf, &mut wanted, tally)
+        Ok(wanted)
     }
 
     /// Whether the target has a hole where the leaf is.
@@ -150,28 +161,31 @@ impl<'a, D: Disk> Span<'a, D> {
         Ok(())
     }
 
-    /// Fetches, opens, checks and writes.
-    fn write_frames(
+    /// Fetches, opens, checks and writes blocks of one segment. Gives the bytes fetched.
+    pub(super) fn bring(
         &mut self,
         disk: &DiskState,
-        leaf: u64,
+        segment: SegmentId,
         wanted: &mut [Wanted],
+        objects: &Objects,
         tally: &Tally,
-    ) -> Result<(), Error> {
-        if wanted.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<u64, Error> {
         let frame = Some(self.take_buffer()?);
         let mut slot: Slot<D> = Slot { frame, spare: Some(self.take_buffer()?) };
         let Self { frames, target, name, fetcher, .. } = self;
         let frames: &FrameReader = frames;
         let take = |slot: &mut Slot<D>, bytes: usize, blocks: &[Wanted]| {
-            write_frame(frames, target, name, disk, leaf, slot, bytes, blocks, tally)
+            write_frame(frames, target, name, disk, slot, bytes, blocks, tally)
         };
-        let fetched = fetcher.each_frame(frames, wanted, &mut slot, take)?;
+        let fetched = match objects.worth_reading_whole(frames, &segment, wanted.len()) {
+            Some(bytes) => {
+                fetcher.each_frame_of(frames, (segment, bytes), wanted, &mut slot, take)?
+            }
+            None => fetcher.each_frame(frames, wanted, &mut slot, take)?,
+        };
         tally.fetched.fetch_add(fetched, Ordering::Relaxed);
         self.buffers.extend(slot.frame.into_iter().chain(slot.spare));
-        Ok(())
+        Ok(fetched)
     }
 
     fn take_buffer(&mut self) -> Result<D::Buffer, Error> {
@@ -208,7 +222,6 @@ fn write_frame<D: Disk>(
     target: &mut D,
     name: &str,
     disk: &DiskState,
-    leaf: u64,
     slot: &mut Slot<D>,
     bytes: usize,
     blocks: &[Wanted],
@@ -221,7 +234,7 @@ fn write_frame<D: Disk>(
             let segment = crate::names::segment(&frames.server(), &block.address.segment);
             return Err(Error::corrupt(
                 segment,
-                format!("holds other content than the map says for block {place} of leaf {leaf}"),
+                format!("holds other content than the map says for block {place}"),
             )
             .remedy("run verify --deep; restore another point or from --secondary"));
         }
@@ -232,7 +245,7 @@ fn write_frame<D: Disk>(
             *next == place + at && usize::from(other.index) == usize::from(block.index) + at
         };
         let count = rest.iter().enumerate().take_while(|pair| follows((pair.0, pair.1))).count();
-        let (offset, length) = range(disk, leaf, *place, count);
+        let (offset, length) = range(disk, 0, *place, count);
         let at = usize::from(block.index) * BLOCK_BYTES;
         let source = if at == 0 {
             &mut slot.frame
@@ -272,7 +285,7 @@ fn run<D: Disk>(
     Ok(done.buffer)
 }
 
-/// (offset on the disk, bytes) of some blocks of a leaf; the disk's last block may be partial.
+/// (offset on the disk, bytes) of some blocks counted from a leaf on; the disk's last block may be partial.
 fn range(disk: &DiskState, leaf: u64, first: usize, count: usize) -> (u64, usize) {
     let offset = (leaf * LEAF_BLOCKS + first as u64) * BLOCK_BYTES as u64;
     let left = usize::try_from(disk.bytes - offset.min(disk.bytes)).unwrap_or(usize::MAX);

@@ -103,13 +103,13 @@ impl Marker {
 
 /// Reads the marker of a store.
 pub(super) fn read(store: &dyn BlobStore) -> Result<MarkerState, Error> {
-    match store.facts(NAME)? {
-        None => Ok(MarkerState::Missing),
-        Some(facts) if facts.bytes > BYTES_MAX => Ok(MarkerState::Foreign),
-        Some(_) => match store.read_all(NAME, BYTES_MAX) {
-            Ok(bytes) => Ok(Marker::decode(&bytes)),
-            Err(error) if error.is_missing() => Ok(MarkerState::Missing),
-            Err(error) => Err(error),
+    // Asking for its length first would be one more round trip for every verb.
+    match store.read_all(NAME, BYTES_MAX) {
+        Ok(bytes) => Ok(Marker::decode(&bytes)),
+        Err(error) if error.is_missing() => Ok(MarkerState::Missing),
+        Err(error) => match store.facts(NAME)? {
+            Some(facts) if facts.bytes > BYTES_MAX => Ok(MarkerState::Foreign),
+            _ => Err(error),
         },
     }
 }

@@ -51,8 +51,13 @@ pub(super) struct Rings<'a> {
 
 /// Which vault a place holds, or in words why none.
 pub(super) fn find(store: &dyn BlobStore) -> Result<Found, Error> {
-    let state = marker::read(store)?;
-    let versions = versions(store)?;
+    // Two round trips at once: over a long way every verb begins with them.
+    let (state, versions) = std::thread::scope(|scope| {
+        let listed = scope.spawn(|| versions(store));
+        (marker::read(store), listed.join())
+    });
+    let state = state?;
+    let versions = versions.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let place = store.place();
     let (vault, trouble) = match state {
         MarkerState::Whole(marker) if versions.is_empty() => {

@@ -28,6 +28,7 @@ use uevents::Uevents;
 use watchdog::Pulse;
 
 use crate::net::state::State;
+use crate::serve::watch::Watched;
 
 /// What the console shows and asks.
 mod board;
@@ -61,6 +62,8 @@ mod mounts;
 mod network;
 /// Orders to the first process.
 mod orders;
+/// The machine's page.
+mod page;
 /// Boot as data.
 mod phases;
 /// The power button.
@@ -106,6 +109,8 @@ pub(crate) struct Appliance {
     memory: Memory,
     /// How the network stands.
     network: Mutex<State>,
+    /// How the vault fared at the last look.
+    watched: Arc<Watched>,
     pulse: Pulse,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
@@ -138,6 +143,7 @@ impl Appliance {
             settings: OnceLock::new(),
             memory: Memory::default(),
             network: Mutex::default(),
+            watched: Arc::default(),
             pulse: Pulse::default(),
             at_work: Mutex::new(()),
         }
@@ -155,13 +161,14 @@ impl Appliance {
 }
 
 /// What is kept running.
-const SERVICES: [Service<Appliance>; 7] = [
+const SERVICES: [Service<Appliance>; 8] = [
     Service { name: "questions", run: roles::tell_questions, drained: false },
     Service { name: "watchdog", run: watchdog::serve, drained: false },
     Service { name: "power button", run: power_button::serve, drained: false },
     Service { name: "clock", run: clock::serve, drained: false },
     Service { name: "devices", run: devices::follow, drained: false },
     Service { name: "network", run: network::serve, drained: true },
+    Service { name: "page", run: page::serve, drained: false },
     Service { name: "role", run: roles::serve, drained: true },
 ];
 

@@ -1,5 +1,6 @@
 //! The command line: its verbs, their options, and help good enough to need no manual.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::path::PathBuf;
 
@@ -8,7 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
-    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, REKEY, RESTORE, SERVE, TICKET, VERIFY,
+    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, REKEY, RESTORE, SERVE, SERVE_PAGE, TICKET,
+    VERIFY,
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
@@ -79,6 +81,9 @@ pub enum Verb {
     /// Serve a disk of a point as a read-only NBD export, at once
     #[command(after_long_help = SERVE)]
     ServeNbd(ServeNbd),
+    /// Serve the machine's page over HTTPS and watch a vault
+    #[command(after_long_help = SERVE_PAGE)]
+    Serve(Serve),
     /// Look at the network, test the way to Azure, keep a network as the appliance does
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Net(NetVerb),
@@ -441,6 +446,26 @@ pub struct ServeNbd {
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10809")]
     pub listen: Address,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// Where to listen: ADDRESS:PORT
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    pub listen: SocketAddr,
+
+    /// Folder for the certificate
+    #[arg(long, value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
+
+    /// What the page calls this machine; its host name unless given
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub mod program;
 pub mod progress;
 /// What the program says at its end.
 pub mod report;
+/// What the appliance does for others over the network.
+pub mod serve;
 /// An opened vault as the verbs need it.
 pub mod session;
 /// What the appliance remembers across restarts.

@@ -31,6 +31,8 @@ mod prune;
 mod rekey;
 /// `restore`
 mod restore;
+/// `serve`
+mod serve;
 /// `serve-nbd`
 mod serve_nbd;
 /// `vault ticket`
@@ -74,7 +76,7 @@ pub fn run(line: CommandLine) -> Ending {
     let (stop, stopped) = smol::channel::bounded(1);
     interrupt::watch(match &line.verb {
         Verb::Protect(_) | Verb::Restore(_) => Meaning::Ask(Arc::clone(&context.stop)),
-        Verb::ServeNbd(_) | Verb::Net(NetVerb::Keep(_)) => Meaning::Tell(stop),
+        Verb::Serve(_) | Verb::ServeNbd(_) | Verb::Net(NetVerb::Keep(_)) => Meaning::Tell(stop),
         _ => Meaning::EndAtOnce,
     });
     match line.verb {
@@ -83,6 +85,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Protect(protect) => protect::run(protect, &context),
         Verb::Points(points) => points::run(&points, &context),
         Verb::Restore(restore) => restore::run(&restore, &context),
+        Verb::Serve(serve) => serve::run(&serve, &stopped, &context),
         Verb::ServeNbd(serve) => serve_nbd::run(serve, &stopped, &context),
         Verb::Net(NetVerb::Show(show)) => net::show(&show),
         Verb::Net(NetVerb::Test(test)) => net_test::run(&test, &context),

@@ -37,6 +37,8 @@ pub(crate) struct View {
     pub(crate) time: String,
     /// How it is reached.
     pub(crate) addresses: Vec<String>,
+    /// What to open in a browser.
+    pub(crate) page: Option<String>,
     /// Of the certificate that it shows to browsers and agents.
     pub(crate) fingerprint: Option<String>,
     /// Where the vault is and how it fares.

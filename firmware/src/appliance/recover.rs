@@ -5,7 +5,10 @@
 
 use core::time::Duration;
 
+use firmware_web::VaultState;
 use hal::inventory::DiskFacts;
+use hal::time::Clock;
+use hal_linux::SystemClock;
 use serde::Deserialize;
 
 use super::board::{Answer, Kind, Question};
@@ -14,6 +17,7 @@ use super::vault_place::{VaultPlace, Wanted as Opening, ask};
 use super::{Appliance, child};
 use crate::disk_facts::identity;
 use crate::report::{Size, Span};
+use crate::serve::watch::Sight;
 use matching::{Pair, Present, Wanted, pair};
 
 /// Which disk goes onto which.
@@ -31,6 +35,8 @@ pub(crate) struct Point {
     id: String,
     server: String,
     time: String,
+    #[serde(default)]
+    time_millis: u64,
     disks: Vec<Disk>,
     unread_blocks: u64,
 }
@@ -90,6 +96,20 @@ pub(crate) fn points(appliance: &Appliance, place: &VaultPlace) -> Result<Vec<Po
     let listed: Listed = serde_json::from_value(answer.value)
         .map_err(|error| format!("the list of points cannot be read: {error}"))?;
     Ok(listed.points)
+}
+
+/// The same for the page.
+pub(crate) fn sight(points: &[Point]) -> Sight {
+    let mut servers: Vec<&str> = points.iter().map(|point| point.server.as_str()).collect();
+    servers.sort_unstable();
+    servers.dedup();
+    Sight {
+        state: VaultState::Readable,
+        servers: servers.len() as u64,
+        points: points.len() as u64,
+        newest: points.iter().map(|point| point.time_millis).max(),
+        looked: SystemClock.monotonic_nanos(),
+    }
 }
 
 /// How many points of how many servers, and when the newest was made.

@@ -3,6 +3,9 @@
 
 use core::time::Duration;
 
+use firmware_web::VaultState;
+use hal::time::Clock;
+use hal_linux::SystemClock;
 use image_layout::command_line::Role;
 
 use super::board::{Answer, Kind, Question};
@@ -11,6 +14,7 @@ use super::orders::{Ending, Order};
 use super::phases::guarded;
 use super::vault_place::{VaultPlace, Wanted};
 use super::{Appliance, capture, memory, recover};
+use crate::serve::watch::Sight;
 
 /// How often the appliance looks at its vault.
 const VAULT_PACE: Duration = Duration::from_secs(15 * 60);
@@ -80,9 +84,14 @@ fn watch_vault(appliance: &Appliance) -> Result<(), String> {
         appliance.board.update(|view| words.clone_into(&mut view.vault));
         return Ok(());
     }
+    appliance.watched.note(Ok(Sight { state: VaultState::Unknown, ..Sight::default() }));
     loop {
         let looked = VaultPlace::prepare(appliance, &wanted)
             .and_then(|place| Ok((recover::points(appliance, &place)?, place)));
+        appliance.watched.note(match &looked {
+            Ok((points, _)) => Ok(recover::sight(points)),
+            Err(_) => Err(SystemClock.monotonic_nanos()),
+        });
         let words = match &looked {
             Ok((points, place)) => format!("{}: {}", place.shown, recover::in_words(points)),
             Err(words) => format!("cannot be read: {words}"),

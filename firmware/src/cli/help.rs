@@ -162,6 +162,18 @@ in two steps, the second after --grace: run prune regularly. A credential that m
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong command line.";
 
+/// `serve`
+pub(super) const SERVE_PAGE: &str = "\
+Answers browsers and scripts: / is the page, /status.json the same for scripts, /health a code for monitoring.
+Everybody who reaches the port may read them; they name no server, no disk and no place. The certificate is signed
+by this machine itself and kept in the state folder: compare the fingerprint that is printed with the browser's.
+
+Examples:
+  lifeboat serve --vault dir:/srv/vault --key-file vault.key
+  lifeboat serve --vault azure://account/vault --key-file vault.key --listen 0.0.0.0:443
+
+Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 wrong command line.";
+
 /// `serve-nbd`
 pub(super) const SERVE: &str = "\
 Examples:

@@ -37,6 +37,8 @@ fn every_line_of_the_issue_parses() {
         "protect OPEN --server web1 --direct --level -3 --workers 2 --json a.img",
         "vault kit OPEN",
         "vault ticket OPEN --server web1",
+        "serve OPEN",
+        "serve OPEN --listen [::]:443 --state /var/lib/x --name site-one",
         "serve-nbd OPEN --server web1 --disk sda",
         "serve-nbd OPEN --server web1 --point 0123abcd --disk sda --listen unix:/tmp/x",
     ] {

@@ -64,6 +64,9 @@ fn status(view: &View) -> Vec<String> {
     let addresses =
         if view.addresses.is_empty() { none("none yet") } else { view.addresses.clone() };
     field(&mut rows, "Addresses", &addresses, ADDRESS_ROWS);
+    if let Some(page) = &view.page {
+        field(&mut rows, "Page", core::slice::from_ref(page), 1);
+    }
     let fingerprint = view.fingerprint.clone().unwrap_or_else(|| "none yet".to_owned());
     field(&mut rows, "Certificate", &[fingerprint], 2);
     field(&mut rows, "Vault", &[or_none(&view.vault)], 2);

@@ -1,0 +1,207 @@
+//! Strangers at the door: those who speak, those who do not, and those who never end.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream as StdStream;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+use super::*;
+
+/// Believes one certificate, as a person does who compared the fingerprint.
+#[derive(Debug)]
+struct Pinned(Vec<u8>, Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _between: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _stapled: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if certificate.as_ref() == self.0 {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::General("another certificate".to_owned()))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.1.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.1.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.1.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+struct Bed {
+    address: SocketAddr,
+    identity: Identity,
+    stop: Option<smol::channel::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let identity = Identity::generate("bed").unwrap();
+        let fingerprint = identity.fingerprint();
+        let teller: Teller = Arc::new(move || Status {
+            product: "lifeboat",
+            ready: true,
+            certificate_sha256: fingerprint.clone(),
+            ..Status::default()
+        });
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let door = smol::block_on(Door::open(local, &identity, teller)).unwrap();
+        let address = door.address().unwrap();
+        let (stop, stopped) = smol::channel::bounded::<()>(1);
+        let thread = std::thread::spawn(move || {
+            smol::block_on(future::or(door.serve(), async {
+                let _ = stopped.recv().await;
+            }));
+        });
+        Self { address, identity, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn connect(&self) -> StdStream {
+        let stream = StdStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+
+    fn tls(&self) -> StreamOwned<ClientConnection, StdStream> {
+        let provider = Arc::new(ring::default_provider());
+        let pinned = Pinned(self.identity.certificate().to_vec(), Arc::clone(&provider));
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(pinned))
+            .with_no_client_auth();
+        let name = ServerName::try_from("lifeboat").unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        StreamOwned::new(connection, self.connect())
+    }
+
+    fn ask(&self, request: &str) -> String {
+        let mut stream = self.tls();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // A peer that closes without TLS's farewell is no matter here.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).unwrap()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_page_comes_over_tls_with_the_certificate_whose_fingerprint_it_shows() {
+    let bed = Bed::new();
+    let answer = bed.ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains(&bed.identity.fingerprint()));
+    let head = bed.ask("HEAD /status.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    let post =
+        bed.ask("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi");
+    assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+}
+
+#[test]
+fn whoever_speaks_no_tls_is_told_so() {
+    let bed = Bed::new();
+    let mut stream = bed.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(body.contains("open https://"));
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+}
+
+#[test]
+fn nonsense_and_silence_keep_nobody_else_out() {
+    let bed = Bed::new();
+    let silent: Vec<StdStream> = (0..8).map(|_| bed.connect()).collect();
+    for junk in [&b"\x16\x03\x01\xff\xff"[..], b"\x16", b"\0\0\0\0", &[0x16; 4096]] {
+        let mut stream = bed.connect();
+        stream.write_all(junk).unwrap();
+    }
+    let long = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(64 * 1024));
+    let mut stream = bed.tls();
+    // It may be cut off while it still writes.
+    let _ = stream.write_all(long.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    let answer = bed.ask("GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok\n"), "{answer}");
+    drop(silent);
+}
+
+#[test]
+fn at_most_so_many_are_let_in() {
+    let bed = Bed::new();
+    let held: Vec<StdStream> = (0..CLIENTS_MAX).map(|_| bed.connect()).collect();
+    // All places are taken once the last of them is let in; the next one is closed on at once.
+    let mut turned_away = false;
+    for _ in 0..100 {
+        let mut extra = bed.connect();
+        extra.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        match extra.read(&mut [0]) {
+            Ok(0) => turned_away = true,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => turned_away = true,
+            _ => {}
+        }
+        if turned_away {
+            break;
+        }
+    }
+    assert!(turned_away);
+    drop(held);
+    let answer = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
+            bed.ask("GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        }))
+        .ok()
+    });
+    assert!(answer.is_some_and(|answer| answer.ends_with("ok\n")), "they are let in again");
+}

@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+/// The page for people.
+mod page;
+/// Which answer a request gets.
+mod respond;
+/// What there is to tell.
+mod status;
+
+pub use respond::{Request, Response, respond};
+pub use status::{Job, Status, Vault, VaultState};

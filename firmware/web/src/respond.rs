@@ -1,0 +1,124 @@
+//! Which answer a request gets.
+
+use crate::page;
+use crate::status::Status;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// `GET` and its relatives.
+    pub method: &'a str,
+    /// Without the query.
+    pub path: &'a str,
+}
+
+/// What is answered. For `HEAD` too the body is what `GET` would give: who sends it leaves it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code of HTTP.
+    pub code: u16,
+    /// Names in small letters.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// UTF-8.
+    pub body: String,
+}
+
+/// What browsers are told beside every answer: nothing is kept, framed, guessed or loaded from elsewhere.
+const ALWAYS: [(&str, &str); 5] = [
+    ("cache-control", "no-store"),
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+];
+
+/// Answers.
+#[must_use]
+pub fn respond(request: Request<'_>, status: &Status) -> Response {
+    if !matches!(request.method, "GET" | "HEAD") {
+        let mut refused = plain(405, "only GET and HEAD are answered here\n");
+        refused.headers.push(("allow", "GET, HEAD"));
+        return refused;
+    }
+    match request.path {
+        "/" => answer(200, "text/html; charset=utf-8", page::render(status)),
+        "/style.css" => answer(200, "text/css; charset=utf-8", page::STYLE.to_owned()),
+        "/status.json" => match serde_json::to_string_pretty(status) {
+            Ok(text) => answer(200, "application/json", text + "\n"),
+            Err(_) => plain(500, "the status cannot be written down\n"),
+        },
+        "/health" => match status.trouble() {
+            None => plain(200, "ok\n"),
+            Some(why) => plain(503, why),
+        },
+        _ => plain(404, "there is nothing here: / is the page, /status.json is for scripts\n"),
+    }
+}
+
+fn plain(code: u16, text: &str) -> Response {
+    answer(code, "text/plain; charset=utf-8", text.to_owned())
+}
+
+fn answer(code: u16, kind: &'static str, body: String) -> Response {
+    let headers = core::iter::once(("content-type", kind)).chain(ALWAYS).collect();
+    Response { code, headers, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{Vault, VaultState};
+
+    fn get(path: &str, status: &Status) -> Response {
+        respond(Request { method: "GET", path }, status)
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found_and_nothing_can_be_changed() {
+        let status = Status::default();
+        assert_eq!(get("/", &status).code, 200);
+        for path in ["", "/.", "/../etc/passwd", "/status", "//", "/\u{0}"] {
+            assert_eq!(get(path, &status).code, 404, "{path:?}");
+        }
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", ""] {
+            let refused = respond(Request { method, path: "/" }, &status);
+            assert_eq!(refused.code, 405);
+            assert!(refused.headers.contains(&("allow", "GET, HEAD")));
+        }
+    }
+
+    #[test]
+    fn every_answer_forbids_browsers_what_it_does_not_need() {
+        let status = Status::default();
+        for path in ["/", "/style.css", "/status.json", "/health", "/nowhere"] {
+            let headers = get(path, &status).headers;
+            for wanted in ALWAYS {
+                assert!(headers.contains(&wanted), "{path} lacks {}", wanted.0);
+            }
+        }
+    }
+
+    #[test]
+    fn health_is_a_code_that_monitoring_understands() {
+        let mut status = Status { ready: true, ..Status::default() };
+        assert_eq!(get("/health", &status).code, 200);
+        status.vault = Vault { state: VaultState::Trouble, ..Vault::default() };
+        assert_eq!(get("/health", &status).code, 503);
+        status = Status::default();
+        assert!(get("/health", &status).body.contains("not ready"));
+    }
+
+    #[test]
+    fn scripts_get_every_field() {
+        let text = get("/status.json", &Status::default()).body;
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for field in ["product", "name", "version", "role", "status", "ready", "uptime_seconds"] {
+            assert!(!value[field].is_null(), "{field}");
+        }
+        assert_eq!(value["vault"]["state"], "none");
+        assert_eq!(value["job"], serde_json::Value::Null);
+    }
+}

@@ -1,4 +1,4 @@
-//! DNS servers, search domains, the host table and proxies for whoever sends requests.
+//! DNS servers, search domains and the host table for whoever sends requests.
 //!
 //! They are handed over as two small files of the usual forms, replaced whole: a client that runs already reads them
 //! again with its next question, so that a new lease reaches it.
@@ -9,14 +9,15 @@ use core::net::{IpAddr, Ipv6Addr};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use hal::net::config::{Network, ProxyRule};
+use hal::net::config::Network;
 use hal::net::dhcp4::lease::Lease;
 use hal::net::ndisc::Advice;
 use hal::time::Moment;
 use pipeline_azure::transport::TransportOptions;
 use pipeline_azure::transport::names::NameOptions;
-use pipeline_azure::transport::proxy::{Exceptions, Proxy, ProxyChoice, Rule};
 use pipeline_vault::Error;
+
+use crate::net::proxies::proxy_choice;
 
 /// Servers that are asked at most, as resolver(5) has it.
 const SERVERS_MAX: usize = 3;
@@ -207,21 +208,6 @@ impl Files {
         let proxy = proxy_choice(&network.proxies)?;
         Ok(TransportOptions { names, proxy, ..TransportOptions::from_env() })
     }
-}
-
-/// The proxies of the page; what the environment says where it names none.
-pub fn proxy_choice(rules: &[ProxyRule]) -> Result<ProxyChoice, Error> {
-    if rules.is_empty() {
-        return Ok(ProxyChoice::FromEnvironment);
-    }
-    let rules = rules.iter().map(|rule| {
-        let proxy = match rule.through.is_none() {
-            true => None,
-            false => Some(Proxy::parse(&rule.through.0)?),
-        };
-        Ok(Rule { destinations: Exceptions::parse(&rule.destinations.join(",")), proxy })
-    });
-    Ok(ProxyChoice::ByDestination(rules.collect::<Result<_, Error>>()?))
 }
 
 /// Writes a file so that a reader sees the old text or the new one.

@@ -106,6 +106,8 @@ pub(crate) struct Appliance {
     memory: Memory,
     /// How the network stands.
     network: Mutex<State>,
+    /// Settings of the network that nobody has confirmed yet.
+    trial: Mutex<Option<NetworkPage>>,
     pulse: Pulse,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
@@ -138,6 +140,7 @@ impl Appliance {
             settings: OnceLock::new(),
             memory: Memory::default(),
             network: Mutex::default(),
+            trial: Mutex::default(),
             pulse: Pulse::default(),
             at_work: Mutex::new(()),
         }

@@ -108,6 +108,11 @@ impl Memory {
         store.write(&kept, &SystemEntropy).map_err(|error| error.to_string())
     }
 
+    /// What is remembered.
+    pub(crate) fn kept(&self) -> Second {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).kept.clone()
+    }
+
     /// Keeps last words. From a panic too: where the memory is busy they are lost rather than the machine.
     pub(crate) fn keep_words(&self, words: &str) {
         let Ok(mut inner) = self.0.try_lock() else { return };

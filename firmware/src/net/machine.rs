@@ -73,8 +73,8 @@ pub struct Machine {
     seen: Seen,
     ports: BTreeMap<u32, Port>,
     open: BTreeSet<u32>,
-    /// Links whose IPv6 was set as it should be.
-    ipv6: BTreeSet<u32>,
+    /// Links whose IPv6 was set as it should be, with what its ways to everywhere count.
+    ipv6: BTreeMap<u32, u32>,
     /// Links that were made here.
     made: BTreeSet<String>,
     /// Links that were given another MTU, and the one from before.
@@ -101,7 +101,7 @@ impl Machine {
             seen: Seen::default(),
             ports: BTreeMap::new(),
             open: BTreeSet::new(),
-            ipv6: BTreeSet::new(),
+            ipv6: BTreeMap::new(),
             made: BTreeSet::new(),
             resized: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -136,7 +136,7 @@ impl Machine {
         let there: BTreeSet<u32> = self.seen.links.iter().map(|link| link.index).collect();
         self.ports.retain(|index, _| there.contains(index));
         self.open.retain(|index| there.contains(index));
-        self.ipv6.retain(|index| there.contains(index));
+        self.ipv6.retain(|index, _| there.contains(index));
         self.resized.retain(|index, _| there.contains(index));
         self.advised.keep(|index| there.contains(&index));
         for plan in self.plans() {
@@ -231,7 +231,9 @@ impl Machine {
 
     fn note_done(&mut self, change: &Change) {
         match change {
-            Change::Ipv6 { link, .. } => drop(self.ipv6.insert(*link)),
+            Change::Ipv6 { link, metric, .. } => {
+                self.ipv6.insert(*link, *metric);
+            }
             Change::AddVlan { name, .. } | Change::AddBond { name, .. } => {
                 self.made.insert(name.clone());
             }
@@ -408,13 +410,14 @@ impl Machine {
                 false => Change::Join { link: member.index, bond: facts.index },
             });
         }
-        if !self.ipv6.contains(&facts.index) {
+        let metric = plan.metric;
+        if self.ipv6.get(&facts.index) != Some(&metric) {
             let mode = match link.ipv6() {
                 Ipv6::Auto => Ipv6Mode::Automatic,
                 Ipv6::Static => Ipv6Mode::Fixed,
                 Ipv6::Off => Ipv6Mode::Off,
             };
-            changes.push(Change::Ipv6 { link: facts.index, mode });
+            changes.push(Change::Ipv6 { link: facts.index, mode, metric });
         }
         let port = self.ports.get(&facts.index);
         let leased = port.and_then(Port::any_lease).and_then(|lease| lease.mtu).map(u32::from);

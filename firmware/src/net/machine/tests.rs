@@ -329,6 +329,17 @@ fn links_that_nobody_named_ask_by_dhcp_in_their_order() {
         bench.routes(),
         ["0.0.0.0/0 by 10.0.0.1 on 2 at 100", "0.0.0.0/0 by 10.0.0.1 on 3 at 110"]
     );
+    // Routers of IPv6 count by the same order, and the second link is the first where the first is gone.
+    let told = |bench: &Bench, link: u32, metric: u32| {
+        let words = format!("Ipv6 {{ link: {link}, mode: Automatic, metric: {metric} }}");
+        bench.changes.contains(&words)
+    };
+    assert!(told(&bench, 2, 100) && told(&bench, 3, 110) && !told(&bench, 3, 100));
+    let mut alone = Bench::new("", &[nic(2, 1), nic(3, 2)]);
+    alone.settle();
+    alone.seen.links.remove(0);
+    alone.settle();
+    assert!(told(&alone, 3, 100), "{:?}", alone.changes);
     let frames = bench.machine.release(bench.now);
     assert_eq!(frames.len(), 2, "both are given back");
 }

@@ -41,7 +41,7 @@ struct Speed {
 pub(super) fn run(test: &NetTest, context: &Context) -> Ending {
     let targets = targets(test)?;
     let options = options(test)?;
-    let mut tester = Tester::new(&options, test.patience)?;
+    let mut tester = Tester::new(&options, test.patience)?.private(test.private);
     let mut hosts = Vec::new();
     for target in &targets {
         let report = tester.test(target);

@@ -38,13 +38,16 @@ pub fn inside(test: &str) -> bool {
         return false;
     }
     let own = std::env::current_exe().expect("a running test has a path");
-    let script = "mount -t sysfs sysfs /sys && ip link set lo up && exec \"$@\"";
+    // Folders of its own, too: they are named by the number of the process, and inside that is 1 for every test.
+    let script = "mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /dev/shm && \
+        ip link set lo up && exec \"$@\"";
     let status = Command::new("unshare")
         .args(SPACES)
         .args(["sh", "-c", script, "sh"])
         .arg(own)
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
+        .env("TMPDIR", "/dev/shm")
         .status()
         .expect("unshare was there a moment ago");
     assert!(status.success(), "{test} failed inside its namespace");
@@ -101,31 +104,34 @@ pub struct Dnsmasq {
 }
 
 impl Dnsmasq {
-    /// Starts it with these options besides the usual ones. It remembers no leases.
+    /// Starts it with these options besides the usual ones, on other links than loopback. It remembers no leases.
     ///
     /// # Panics
     /// Where it does not start.
     #[track_caller]
     pub fn start(options: &[&str]) -> Self {
+        Self::start_with(&["--bind-dynamic", "--except-interface=lo"], options)
+    }
+
+    /// The same, on loopback too.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    #[track_caller]
+    pub fn start_on_loopback(options: &[&str]) -> Self {
+        Self::start_with(&["--bind-interfaces"], options)
+    }
+
+    #[track_caller]
+    fn start_with(links: &[&str], options: &[&str]) -> Self {
         let folder = Scratch::new("dnsmasq").expect("a scratch folder");
         let log = std::fs::File::create(folder.path().join("log")).expect("a scratch file");
         let leases = folder.path().join("leases");
         let mut command = Command::new("/usr/sbin/dnsmasq");
-        command.args([
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-        ]);
-        command.args([
-            "--user=root",
-            "--pid-file=",
-            "--log-dhcp",
-            "--log-queries",
-            "--log-facility=-",
-        ]);
-        command.args(["--dhcp-authoritative", "--bind-dynamic", "--except-interface=lo"]);
-        command.arg(format!("--dhcp-leasefile={}", leases.display())).args(options);
+        command.args(["--keep-in-foreground", "--conf-file=/dev/null"]);
+        command.args(["--no-resolv", "--no-hosts", "--user=root", "--pid-file="]);
+        command.args(["--log-dhcp", "--log-queries", "--log-facility=-", "--dhcp-authoritative"]);
+        command.arg(format!("--dhcp-leasefile={}", leases.display())).args(links).args(options);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("dnsmasq-base: {error}"));
         Self { child, folder }

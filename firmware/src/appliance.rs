@@ -111,6 +111,8 @@ pub(crate) struct Appliance {
     network: Mutex<State>,
     /// How the vault fared at the last look.
     watched: Arc<Watched>,
+    /// Settings of the network that nobody has confirmed yet.
+    trial: Mutex<Option<NetworkPage>>,
     pulse: Pulse,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
@@ -144,6 +146,7 @@ impl Appliance {
             memory: Memory::default(),
             network: Mutex::default(),
             watched: Arc::default(),
+            trial: Mutex::default(),
             pulse: Pulse::default(),
             at_work: Mutex::new(()),
         }

@@ -2,7 +2,7 @@
 
 /// What should be, what is, and what to do about it.
 pub mod machine;
-/// DNS servers, search domains, the host table and proxies for whoever sends requests.
+/// DNS servers, search domains and the host table for whoever sends requests.
 pub mod names;
 /// The network out of a configuration file.
 pub mod page;
@@ -10,6 +10,8 @@ pub mod page;
 pub mod path;
 /// The addresses of IPv4 on one link.
 mod port;
+/// Which proxy a request goes through.
+pub mod proxies;
 /// The thread that keeps the network.
 pub mod service;
 /// How the network stands, for the console and for `lifeboat net show`.

@@ -66,6 +66,8 @@ enum Cable {
     None,
     /// To a network between machines.
     Network(Port),
+    /// To a tap device of this machine's kernel.
+    Tap(String),
     /// To QEMU's own gateway: DHCP, DNS, and the host's loopback at 10.0.2.2.
     Gateway(Gateway),
 }
@@ -112,6 +114,13 @@ impl Nic {
         Self { cable: Cable::Network(port), ..self }
     }
 
+    /// With its cable in a tap device of this machine's kernel, which is there already: in a namespace of a test's own, where
+    /// the kernel and servers on it are the neighbours. That needs root.
+    #[must_use]
+    pub fn tap(self, device: &str) -> Self {
+        Self { cable: Cable::Tap(device.to_owned()), ..self }
+    }
+
     /// With its cable in a gateway of its own.
     #[must_use]
     pub fn gateway(self, gateway: Gateway) -> Self {
@@ -143,6 +152,13 @@ impl Nic {
                 "id": id,
                 "server": false,
                 "addr": { "type": "unix", "path": port.path() },
+            }),
+            Cable::Tap(device) => json!({
+                "type": "tap",
+                "id": id,
+                "ifname": device,
+                "script": "no",
+                "downscript": "no",
             }),
             Cable::Gateway(gateway) => {
                 let forward = |(host, guest): &(u16, u16)| json!({ "str": format!("tcp:127.0.0.1:{host}-:{guest}") });

@@ -1,7 +1,9 @@
 //! The appliance in a virtual machine, for end-to-end tests: started, waited for, and asked.
 
 use core::time::Duration;
+use std::path::{Path, PathBuf};
 
+use image::disk::{Contents, make};
 use qemu::{Event, Machine, Running};
 
 use crate::guest::{BOOT, Files, appliance};
@@ -19,6 +21,21 @@ pub fn start(words: &str, dressed: impl FnOnce(Machine) -> Machine) -> Running {
     let line = format!("console=ttyS0 lifeboat.test=1 panic=-1 {words}");
     let machine = dressed(Machine::kernel(&kernel, &initrd, &line));
     machine.start().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A medium of the image's own layout without a system on it: for a machine that starts without firmware and finds its
+/// `lifeboat.toml` and its state there.
+///
+/// # Panics
+/// Where it cannot be written.
+#[track_caller]
+pub fn medium(folder: &Path, configuration: &str) -> PathBuf {
+    let configuration = Some(configuration.as_bytes());
+    let disk = make(&Contents { manager: b"", slot: b"", configuration });
+    let disk = disk.unwrap_or_else(|error| panic!("{error}"));
+    let path = folder.join("medium.img");
+    std::fs::write(&path, disk.bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    path
 }
 
 /// Waits until the appliance says that it is ready, and gives what it said until then.

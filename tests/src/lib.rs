@@ -12,6 +12,8 @@ pub mod delay_line;
 pub mod fault_proxy;
 /// Kernels with a first process, for machines that start without a disk.
 pub mod guest;
+/// The other end of a machine's wires.
+pub mod lan;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.
 pub mod model;
 /// The program `lifeboat` as a person or a script runs it.

@@ -152,6 +152,11 @@ impl Board {
 
     /// Puts a question to whoever is at the console and waits for the answer, however long that takes.
     pub(crate) fn ask(&self, question: Question) -> Answer {
+        self.ask_within(question, Duration::MAX)
+    }
+
+    /// The same; after so long without an answer it is answered by nothing.
+    pub(crate) fn ask_within(&self, question: Question, patience: Duration) -> Answer {
         let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         if self.lock().closed {
             return Answer::None;
@@ -161,8 +166,9 @@ impl Board {
         let inner = self.lock();
         let waited = self
             .changed
-            .wait_while(inner, |inner| inner.answer.is_none() && !inner.closed)
+            .wait_timeout_while(inner, patience, |inner| inner.answer.is_none() && !inner.closed)
             .unwrap_or_else(PoisonError::into_inner)
+            .0
             .answer
             .take();
         self.update(|view| view.question = None);
@@ -234,6 +240,13 @@ mod tests {
         let (first, second) = asking.join().unwrap();
         assert_eq!(first, Answer::Chosen(1));
         assert_eq!(second, Answer::Chosen(0));
+        assert_eq!(board.view().question, None);
+    }
+
+    #[test]
+    fn a_question_with_a_limit_is_answered_by_nothing_in_the_end() {
+        let board = Board::default();
+        assert_eq!(board.ask_within(question(), Duration::from_millis(20)), Answer::None);
         assert_eq!(board.view().question, None);
     }
 

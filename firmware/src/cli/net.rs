@@ -50,6 +50,10 @@ pub struct NetTest {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// The vault, and each host named, must have a private address: a private endpoint
+    #[arg(long)]
+    pub private: bool,
+
     /// Longest wait for each step
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = length_of_time)]
     pub patience: Duration,

@@ -73,8 +73,12 @@ pub struct Machine {
     seen: Seen,
     ports: BTreeMap<u32, Port>,
     open: BTreeSet<u32>,
-    /// Links whose IPv6 was set as it should be.
-    ipv6: BTreeSet<u32>,
+    /// Links whose IPv6 was set as it should be, with what its ways to everywhere count.
+    ipv6: BTreeMap<u32, u32>,
+    /// Links that were made here.
+    made: BTreeSet<String>,
+    /// Links that were given another MTU, and the one from before.
+    resized: BTreeMap<u32, u32>,
     refused: BTreeMap<String, Refusal>,
     advised: Advised,
     out: Vec<Action>,
@@ -97,7 +101,9 @@ impl Machine {
             seen: Seen::default(),
             ports: BTreeMap::new(),
             open: BTreeSet::new(),
-            ipv6: BTreeSet::new(),
+            ipv6: BTreeMap::new(),
+            made: BTreeSet::new(),
+            resized: BTreeMap::new(),
             refused: BTreeMap::new(),
             advised: Advised::default(),
             out: Vec::new(),
@@ -130,7 +136,8 @@ impl Machine {
         let there: BTreeSet<u32> = self.seen.links.iter().map(|link| link.index).collect();
         self.ports.retain(|index, _| there.contains(index));
         self.open.retain(|index| there.contains(index));
-        self.ipv6.retain(|index| there.contains(index));
+        self.ipv6.retain(|index, _| there.contains(index));
+        self.resized.retain(|index, _| there.contains(index));
         self.advised.keep(|index| there.contains(&index));
         for plan in self.plans() {
             let Some(facts) = plan.facts else { continue };
@@ -215,12 +222,28 @@ impl Machine {
     pub fn done(&mut self, now: Moment, change: &Change, result: Result<(), &NetError>) {
         match result {
             Ok(()) => {
-                if let Change::Ipv6 { link, .. } = change {
-                    self.ipv6.insert(*link);
-                }
+                self.note_done(change);
                 self.refused.remove(&format!("{change:?}"));
             }
             Err(error) => self.refuse(now, format!("{change:?}"), error),
+        }
+    }
+
+    fn note_done(&mut self, change: &Change) {
+        match change {
+            Change::Ipv6 { link, metric, .. } => {
+                self.ipv6.insert(*link, *metric);
+            }
+            Change::AddVlan { name, .. } | Change::AddBond { name, .. } => {
+                self.made.insert(name.clone());
+            }
+            Change::Mtu { link, .. } => {
+                let before = self.seen.links.iter().find(|facts| facts.index == *link);
+                if let Some(facts) = before {
+                    self.resized.entry(*link).or_insert(facts.mtu);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -237,7 +260,7 @@ impl Machine {
     pub fn act(&mut self, now: Moment) -> Vec<Action> {
         let mut actions = core::mem::take(&mut self.out);
         let plans = self.plans();
-        let mut changes = Vec::new();
+        let mut changes = self.leftovers(&plans);
         for plan in &plans {
             self.raise(plan, &plans, &mut changes);
         }
@@ -348,6 +371,16 @@ impl Machine {
         fits.min_by_key(|facts| (facts.master.is_some(), facts.index))
     }
 
+    /// Links that an earlier page wanted and this one does not, or not so.
+    fn leftovers(&self, plans: &[Plan]) -> Vec<Change> {
+        let ours = self.seen.links.iter().filter(|facts| {
+            matches!(facts.kind, LinkKind::Vlan { .. } | LinkKind::Bond)
+                && self.made.contains(&facts.name)
+                && !plans.iter().any(|plan| plan.index() == Some(facts.index))
+        });
+        ours.map(|facts| Change::RemoveLink { link: facts.index }).collect()
+    }
+
     /// Steps towards a link that is there and switched on.
     fn raise(&self, plan: &Plan, plans: &[Plan], changes: &mut Vec<Change>) {
         let link = &plan.link;
@@ -377,17 +410,19 @@ impl Machine {
                 false => Change::Join { link: member.index, bond: facts.index },
             });
         }
-        if !self.ipv6.contains(&facts.index) {
+        let metric = plan.metric;
+        if self.ipv6.get(&facts.index) != Some(&metric) {
             let mode = match link.ipv6() {
                 Ipv6::Auto => Ipv6Mode::Automatic,
                 Ipv6::Static => Ipv6Mode::Fixed,
                 Ipv6::Off => Ipv6Mode::Off,
             };
-            changes.push(Change::Ipv6 { link: facts.index, mode });
+            changes.push(Change::Ipv6 { link: facts.index, mode, metric });
         }
         let port = self.ports.get(&facts.index);
         let leased = port.and_then(Port::any_lease).and_then(|lease| lease.mtu).map(u32::from);
-        if let Some(mtu) = link.mtu.or(leased).filter(|mtu| *mtu != facts.mtu) {
+        let before = self.resized.get(&facts.index).copied();
+        if let Some(mtu) = link.mtu.or(leased).or(before).filter(|mtu| *mtu != facts.mtu) {
             changes.push(Change::Mtu { link: facts.index, mtu });
         }
         if !facts.up {
@@ -405,3 +440,6 @@ impl Plan {
 fn opening(link: u32) -> String {
     format!("Open({link})")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! DNS servers, search domains, the host table and proxies for whoever sends requests.
+//! DNS servers, search domains and the host table for whoever sends requests.
 //!
 //! They are handed over as two small files of the usual forms, replaced whole: a client that runs already reads them
 //! again with its next question, so that a new lease reaches it.
@@ -9,14 +9,15 @@ use core::net::{IpAddr, Ipv6Addr};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use hal::net::config::{Network, ProxyRule};
+use hal::net::config::Network;
 use hal::net::dhcp4::lease::Lease;
 use hal::net::ndisc::Advice;
 use hal::time::Moment;
 use pipeline_azure::transport::TransportOptions;
 use pipeline_azure::transport::names::NameOptions;
-use pipeline_azure::transport::proxy::{Exceptions, Proxy, ProxyChoice, Rule};
 use pipeline_vault::Error;
+
+use crate::net::proxies::proxy_choice;
 
 /// Servers that are asked at most, as resolver(5) has it.
 const SERVERS_MAX: usize = 3;
@@ -209,21 +210,6 @@ impl Files {
     }
 }
 
-/// The proxies of the page; what the environment says where it names none.
-pub fn proxy_choice(rules: &[ProxyRule]) -> Result<ProxyChoice, Error> {
-    if rules.is_empty() {
-        return Ok(ProxyChoice::FromEnvironment);
-    }
-    let rules = rules.iter().map(|rule| {
-        let proxy = match rule.through.is_none() {
-            true => None,
-            false => Some(Proxy::parse(&rule.through.0)?),
-        };
-        Ok(Rule { destinations: Exceptions::parse(&rule.destinations.join(",")), proxy })
-    });
-    Ok(ProxyChoice::ByDestination(rules.collect::<Result<_, Error>>()?))
-}
-
 /// Writes a file so that a reader sees the old text or the new one.
 fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let part = path.with_extension("part");
@@ -233,4 +219,83 @@ fn replace(path: &Path, text: &str) -> Result<(), Error> {
     written.map_err(|error| {
         Error::device(path.display().to_string(), format!("cannot be written: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(text: &str) -> Network {
+        toml::from_str(text).unwrap()
+    }
+
+    fn servers(list: &[&str], seconds: u32) -> Advice {
+        let servers = list.iter().map(|server| server.parse().unwrap()).collect();
+        Advice::Servers { servers, seconds }
+    }
+
+    fn told(advised: &Advised, now: u64, text: &str) -> Vec<String> {
+        let resolver = advised.resolver(Moment(now), &page(text), &[]);
+        resolver.servers.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_routers_say_of_servers_holds_as_long_as_they_say() {
+        let mut advised = Advised::default();
+        advised.note(Moment(0), 3, &servers(&["fd00::1", "fe80::1"], 10));
+        advised.note(Moment(0), 3, &servers(&["fd00::2"], u32::MAX));
+        assert_eq!(advised.deadline(), Some(Moment(10_000)));
+        assert_eq!(told(&advised, 9_999, ""), ["fd00::1", "fe80::1%3", "fd00::2"]);
+        assert_eq!(told(&advised, 10_000, ""), ["fd00::2"]);
+        advised.note(Moment(1), 3, &servers(&["fd00::2"], 0));
+        assert_eq!(told(&advised, 10_000, ""), [""; 0], "a router may take it back");
+        advised.note(Moment(1), 4, &servers(&["fd00::4"], 10));
+        advised.keep(|link| link != 4);
+        assert_eq!(
+            told(&advised, 2, ""),
+            ["fd00::1", "fe80::1%3"],
+            "a link that is gone says nothing"
+        );
+    }
+
+    #[test]
+    fn what_the_page_says_of_servers_and_domains_counts_alone() {
+        let mut advised = Advised::default();
+        advised.note(Moment(0), 3, &servers(&["fd00::1", "fd00::2", "fd00::3", "fd00::4"], 10));
+        let domains = vec!["corp.example".to_owned()];
+        advised.note(Moment(0), 3, &Advice::Domains { domains, seconds: 10 });
+        assert_eq!(told(&advised, 1, "").len(), SERVERS_MAX);
+        assert_eq!(told(&advised, 1, "dns = [\"10.0.0.1\"]"), ["10.0.0.1"]);
+        let text = |page: Network| advised.resolver(Moment(1), &page, &[]).text();
+        assert!(text(page("")).contains("search corp.example\n"));
+        assert!(text(page("search = [\"own.example\"]")).contains("search own.example\n"));
+    }
+
+    #[test]
+    fn a_router_that_never_stops_talking_is_heard_only_so_long() {
+        let mut advised = Advised::default();
+        for number in 0..500_u16 {
+            advised.note(Moment(0), 3, &servers(&[&format!("fd00::{number:x}:1")], 10));
+            let domains = vec![format!("d{number}.example")];
+            advised.note(Moment(0), 3, &Advice::Domains { domains, seconds: 10 });
+        }
+        assert_eq!((advised.servers.len(), advised.domains.len()), (ADVICE_MAX, ADVICE_MAX));
+    }
+
+    #[test]
+    fn files_are_replaced_whole_and_hold_the_table() {
+        let folder = std::env::temp_dir().join(format!("lifeboat-names-{}", std::process::id()));
+        let files = Files::new(&folder).unwrap();
+        let table = page("[hosts]\n\"a.blob.core.windows.net\" = [\"10.0.0.4\", \"fd00::4\"]\n");
+        files.write_hosts(&table).unwrap();
+        files.write_resolver(&Resolver::default()).unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        let text = "10.0.0.4 a.blob.core.windows.net\nfd00::4 a.blob.core.windows.net\n";
+        assert_eq!(read("hosts"), text);
+        assert_eq!(read("resolv.conf"), "options timeout:3 attempts:2\n");
+        files.write_hosts(&Network::default()).unwrap();
+        assert_eq!(read("hosts"), "");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "nothing else is left there");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

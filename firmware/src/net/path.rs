@@ -65,6 +65,11 @@ impl Target {
         targets
     }
 
+    /// Whether a private endpoint can stand in for it: Azure has none for tokens and management.
+    fn may_be_private(&self) -> bool {
+        matches!(self.purpose, "blob" | "host")
+    }
+
     /// What every vault of a cloud needs.
     #[must_use]
     pub fn of_cloud(cloud: &Cloud) -> Vec<Self> {
@@ -124,6 +129,18 @@ pub struct Report {
 }
 
 impl Report {
+    fn expect_private(&mut self) {
+        let Some(public) = self.addresses.iter().find(|address| !is_private(address)) else {
+            return;
+        };
+        let verdict = format!(
+            "DNS gives the public address {public} for {}, where a private endpoint is expected",
+            self.host
+        );
+        let remedy = "link the private DNS zone to the network of the DNS server, forward the zone to Azure, or write the endpoint's address into [network.hosts]";
+        self.fails(verdict, remedy);
+    }
+
     fn fails(&mut self, verdict: impl Into<String>, remedy: impl Into<String>) {
         (self.good, self.verdict, self.remedy) = (false, verdict.into(), remedy.into());
     }
@@ -136,12 +153,14 @@ pub struct Tester {
     roots: Arc<RootCertStore>,
     stack: Option<LinuxStack>,
     patience: Duration,
+    private: bool,
 }
 
 impl Tester {
     /// A tester that goes the way that requests with these options go.
     pub fn new(options: &TransportOptions, patience: Duration) -> Result<Self, Error> {
         Ok(Self {
+            private: false,
             names: Names::new(options.names.clone()),
             proxy: options.proxy.clone(),
             roots: Arc::new(trusted_roots(&options.ca_files)?),
@@ -149,6 +168,12 @@ impl Tester {
             stack: LinuxStack::open().ok(),
             patience,
         })
+    }
+
+    /// The same, for whom blobs and hosts of a person's own must have private addresses.
+    #[must_use]
+    pub fn private(self, private: bool) -> Self {
+        Self { private, ..self }
     }
 
     /// Goes the way to one host, as far as it leads.
@@ -175,6 +200,13 @@ impl Tester {
         };
         if !self.find(&peer.0, &mut report) {
             return report;
+        }
+        // Through a proxy it is the proxy that asks for the name.
+        if self.private && target.may_be_private() && proxy.is_none() {
+            report.expect_private();
+            if !report.good {
+                return report;
+            }
         }
         let Some(stream) = self.connect(peer.1, &mut report) else { return report };
         let stream = match &proxy {
@@ -324,12 +356,18 @@ impl Tester {
 
 /// The sentence for a way that is as it should be.
 fn praise(report: &Report) -> String {
-    let days = report.days_left.unwrap_or(i64::MAX);
-    match days {
-        ..DAYS_LEFT_FEW => format!("good; its certificate ends in {days} days"),
-        _ if report.private && report.proxy.is_none() => "good, by a private address".to_owned(),
-        _ => "good".to_owned(),
+    let mut words = "good".to_owned();
+    if report.private && report.proxy.is_none() {
+        words.push_str(", by a private address");
     }
+    match report.days_left {
+        Some(..1) => words.push_str("; its certificate ends today"),
+        Some(days @ ..DAYS_LEFT_FEW) => {
+            words.push_str(&format!("; days until its certificate ends: {days}"));
+        }
+        _ => {}
+    }
+    words
 }
 
 /// Why nobody took a connection.

@@ -170,6 +170,13 @@ impl Port {
         self.dhcp.as_ref().map(Client::phase)
     }
 
+    /// Whether all that is wrong is that no server ever answered.
+    pub(super) fn hears_nobody(&self) -> bool {
+        let silent = self.dhcp.as_ref().and_then(Client::trouble);
+        let taken = self.fixed.iter().find_map(Fixed::problem);
+        taken.is_none() && matches!(silent, Some(Trouble::Silence { .. }))
+    }
+
     /// What is wrong, for a person.
     pub(super) fn problem(&self) -> Option<String> {
         let taken = self.fixed.iter().find_map(Fixed::problem);

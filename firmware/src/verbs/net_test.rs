@@ -11,9 +11,9 @@ use pipeline_vault::store::BlobStore;
 use serde::Serialize;
 
 use crate::cli::NetTest;
-use crate::net::names::proxy_choice;
 use crate::net::page;
 use crate::net::path::{Report, Target, Tester};
+use crate::net::proxies::proxy_choice;
 use crate::report::{Ending, Failure, Outcome, print, print_json};
 use crate::session::{Machine, Place};
 use crate::vault_uri::VaultUri;
@@ -41,7 +41,7 @@ struct Speed {
 pub(super) fn run(test: &NetTest, context: &Context) -> Ending {
     let targets = targets(test)?;
     let options = options(test)?;
-    let mut tester = Tester::new(&options, test.patience)?;
+    let mut tester = Tester::new(&options, test.patience)?.private(test.private);
     let mut hosts = Vec::new();
     for target in &targets {
         let report = tester.test(target);

@@ -81,7 +81,7 @@ impl LinuxStack {
         })
     }
 
-    fn set_ipv6(&mut self, link: u32, mode: Ipv6Mode) -> Result<(), NetError> {
+    fn set_ipv6(&mut self, link: u32, mode: Ipv6Mode, metric: u32) -> Result<(), NetError> {
         if mode == Ipv6Mode::Off {
             return match self.setting(link, "disable_ipv6", "1") {
                 Err(error) if error.kind == NetErrorKind::Unsupported => Ok(()),
@@ -89,6 +89,13 @@ impl LinuxStack {
             };
         }
         let believe = if mode == Ipv6Mode::Automatic { "1" } else { "0" };
+        if mode == Ipv6Mode::Automatic {
+            match self.setting(link, "ra_defrtr_metric", &metric.to_string()) {
+                // Kernels before 5.12 have it not: there all links count alike.
+                Err(error) if error.code == Errno::NOENT.raw_os_error() => {}
+                done => done?,
+            }
+        }
         self.setting(link, "accept_ra", believe)?;
         self.setting(link, "autoconf", believe)?;
         self.setting(link, "disable_ipv6", "0")
@@ -126,8 +133,8 @@ impl Stack for LinuxStack {
     }
 
     fn change(&mut self, change: &Change) -> Result<(), NetError> {
-        if let Change::Ipv6 { link, mode } = *change {
-            return self.set_ipv6(link, mode);
+        if let Change::Ipv6 { link, mode, metric } = *change {
+            return self.set_ipv6(link, mode, metric);
         }
         let (message, doing) = write::change(change)?;
         match self.questions.ask(message) {

@@ -57,7 +57,7 @@ fn cable(stack: &mut LinuxStack, a: &str, b: &str) -> [u32; 2] {
     ip(&format!("link add {a} type veth peer name {b}"));
     [a, b].map(|name| {
         let link = link(stack, name).index;
-        stack.change(&Change::Ipv6 { link, mode: Ipv6Mode::Off }).unwrap();
+        stack.change(&Change::Ipv6 { link, mode: Ipv6Mode::Off, metric: 100 }).unwrap();
         stack.change(&Change::Up { link }).unwrap();
         link
     })
@@ -209,15 +209,26 @@ fn addresses_of_ipv6_follow_the_mode() {
         given.filter(|given| given.link == own && given.address.address().is_ipv6()).count()
     };
     assert_eq!(v6(&mut stack), 0);
-    stack.change(&Change::Ipv6 { link: own, mode: Ipv6Mode::Fixed }).unwrap();
+    stack.change(&Change::Ipv6 { link: own, mode: Ipv6Mode::Fixed, metric: 100 }).unwrap();
     let address = "fd00:66::5/64".parse().unwrap();
     stack.change(&Change::AddAddress { link: own, address }).unwrap();
     until(&mut stack, |stack| {
         let given = stack.addresses().unwrap();
         given.iter().any(|given| given.address == address && given.state == AddressState::Usable)
     });
-    stack.change(&Change::Ipv6 { link: own, mode: Ipv6Mode::Off }).unwrap();
+    stack.change(&Change::Ipv6 { link: own, mode: Ipv6Mode::Off, metric: 100 }).unwrap();
     assert_eq!(v6(&mut stack), 0);
+    stack.change(&Change::Ipv6 { link: own, mode: Ipv6Mode::Automatic, metric: 110 }).unwrap();
+    let setting = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/a0/{name}"));
+        text.map(|text| text.trim().to_owned())
+    };
+    assert_eq!(setting("accept_ra").unwrap(), "1");
+    // Kernels before 5.12 have it not.
+    assert!(
+        setting("ra_defrtr_metric").is_ok_and(|metric| metric == "110")
+            || setting("ra_defrtr_metric").is_err()
+    );
 }
 
 #[test]
@@ -235,7 +246,7 @@ fn what_cannot_be_is_refused_in_words() {
             Change::AddVlan { name: "much-too-long-for-a-link".to_owned(), on: 1, id: 5 },
             NetErrorKind::Misuse,
         ),
-        (Change::Ipv6 { link: 4711, mode: Ipv6Mode::Off }, NetErrorKind::Gone),
+        (Change::Ipv6 { link: 4711, mode: Ipv6Mode::Off, metric: 100 }, NetErrorKind::Gone),
     ] {
         let error = stack.change(&change).unwrap_err();
         assert_eq!(error.kind, kind, "{change:?}: {error}");

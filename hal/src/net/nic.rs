@@ -101,6 +101,8 @@ pub enum Change {
         link: u32,
         /// Whether the link has IPv6, and whether routers are believed.
         mode: Ipv6Mode,
+        /// Of several links whose routers lead everywhere the one with the smallest number counts.
+        metric: u32,
     },
     /// Makes a tagged link on another.
     AddVlan {

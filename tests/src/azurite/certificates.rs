@@ -43,6 +43,36 @@ impl Certificates {
         Ok(made)
     }
 
+    /// One more server's certificate, for this name: by a CA that nobody trusts where its name is given, else by the one to
+    /// trust. It ends after so many days, which may have passed.
+    pub fn another(
+        &self,
+        name: &str,
+        stranger: Option<&str>,
+        days: i32,
+    ) -> Result<TlsFiles, String> {
+        let file = |kind: &str| format!("{name}.{kind}");
+        let (mut ca, mut ca_key) = ("ca.pem".to_owned(), "ca.key".to_owned());
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<String>>();
+        if let Some(stranger) = stranger {
+            (ca, ca_key) = (file("ca.pem"), file("ca.key"));
+            let mut make = words("req -x509 -newkey rsa:2048 -nodes -days 2 -subj");
+            make.extend([format!("/CN={stranger}"), "-keyout".to_owned(), ca_key.clone()]);
+            make.extend(["-out".to_owned(), ca.clone()]);
+            self.openssl(&make)?;
+        }
+        let extensions = format!("extendedKeyUsage=serverAuth\nsubjectAltName=DNS:{name}");
+        fs::write(self.path(&file("ext")), extensions).map_err(|error| error.to_string())?;
+        self.openssl(&words(&format!(
+            "req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        )))?;
+        self.openssl(&words(&format!(
+            "x509 -req -in {name}.csr -CA {ca} -CAkey {ca_key} -CAcreateserial -days {days} \
+             -extfile {name}.ext -out {name}.pem"
+        )))?;
+        Ok(TlsFiles { certificate: self.path(&file("pem")), key: self.path(&file("key")) })
+    }
+
     /// The CA to trust.
     pub fn ca(&self) -> PathBuf {
         self.path("ca.pem")

@@ -51,6 +51,7 @@ impl Machine {
         let here = self.seen.addresses.iter().filter(|address| address.link == facts.index);
         let usable = here.clone().filter(|address| address.state == AddressState::Usable);
         let far = usable.filter(|address| reaches_far(address.address));
+        let six = far.clone().any(|address| address.address.address().is_ipv6());
         let routes = self.seen.routes.iter().filter(|route| route.link == facts.index);
         let everywhere = routes.filter(|route| route.to.bits() == 0);
         let duplicate = here.clone().find(|address| address.state == AddressState::Duplicate);
@@ -65,7 +66,7 @@ impl Machine {
             addresses: far.map(|address| address.address.to_string()).collect(),
             gateways: everywhere.filter_map(|route| Some(route.via?.to_string())).collect(),
             dhcp: port.and_then(|port| Some(phase(port.phase()?).to_owned())),
-            problem: self.problem(facts, duplicate.map(|address| address.address)),
+            problem: self.problem(facts, duplicate.map(|address| address.address), six),
             ..told
         }
     }
@@ -85,7 +86,8 @@ impl Machine {
         }
     }
 
-    fn problem(&self, facts: &LinkFacts, duplicate: Option<Cidr>) -> Option<String> {
+    /// What is wrong with a link; `six` says that it is reached over IPv6.
+    fn problem(&self, facts: &LinkFacts, duplicate: Option<Cidr>, six: bool) -> Option<String> {
         let index = facts.index;
         let about = |step: &String| {
             let of_link = format!("link: {index}");
@@ -104,7 +106,9 @@ impl Machine {
             let unplugged = || Some("no carrier: check the cable and the switch".to_owned());
             return refused.or_else(unplugged);
         }
-        refused.or_else(|| self.ports.get(&index)?.problem())
+        let port = self.ports.get(&index);
+        // A network of IPv6 alone has no server of the old kind, and lacks nothing.
+        refused.or_else(|| port.filter(|port| !(six && port.hears_nobody()))?.problem())
     }
 }
 

@@ -23,6 +23,7 @@ use memory::Memory;
 use modules::Loader;
 use orders::{Ending, Inbox, Order, Orders};
 use phases::{Around, Step, Verdict};
+use power_button::Buttons;
 use supervise::{Service, Stop};
 use uevents::Uevents;
 use watchdog::Pulse;
@@ -107,6 +108,8 @@ pub(crate) struct Appliance {
     /// How the network stands.
     network: Mutex<State>,
     pulse: Pulse,
+    /// The power buttons that are listened to.
+    buttons: Mutex<Buttons>,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
 }
@@ -139,6 +142,7 @@ impl Appliance {
             memory: Memory::default(),
             network: Mutex::default(),
             pulse: Pulse::default(),
+            buttons: Mutex::default(),
             at_work: Mutex::new(()),
         }
     }

@@ -6,12 +6,16 @@ pub mod appliance;
 pub mod azurite;
 /// Runs the program with a deadline and looks at how it ended.
 pub mod cli;
+/// A real Debian on a disk.
+pub mod debian;
 /// A TCP proxy that is only far away.
 pub mod delay_line;
 /// A proxy that makes requests fail by rules.
 pub mod fault_proxy;
 /// Kernels with a first process, for machines that start without a disk.
 pub mod guest;
+/// Disks that tests plug into machines.
+pub mod media;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.
 pub mod model;
 /// The program `lifeboat` as a person or a script runs it.

@@ -10,11 +10,13 @@ use std::sync::{Arc, PoisonError};
 use hal::net::config::Network as Page;
 use hal::time::{Clock, Entropy};
 use hal_linux::{LinuxStack, SystemClock, SystemEntropy};
+use pipeline_azure::address::AzureAddress;
 
 use super::Appliance;
 use super::board::{Answer, Kind, Question};
 use crate::net::machine::Machine;
-use crate::net::names::Files;
+use crate::net::names::{Files, proxy_environment};
+use crate::net::path::Target;
 use crate::net::service::{Keeper, Network};
 use crate::net::state::State;
 
@@ -75,6 +77,16 @@ fn show(appliance: &Appliance, state: State) {
     appliance.board.update(|view| view.addresses = lines);
     // Cables and speeds changed too, of which the kernel sends no device message.
     super::devices::show(appliance);
+}
+
+/// What a job that talks to this vault has to know of proxies, as its environment.
+pub(crate) fn proxies(
+    appliance: &Appliance,
+    vault: &AzureAddress,
+) -> Result<Vec<(String, String)>, String> {
+    let origins: Vec<_> = Target::of_vault(vault).into_iter().map(|target| target.origin).collect();
+    proxy_environment(&page(appliance).proxies, &origins)
+        .map_err(|error| format!("lifeboat.toml, the network: {error}"))
 }
 
 /// Waits until a link has an address that reaches further than its cable, so long at most; whether one has.

@@ -13,6 +13,7 @@ use hal::net::config::{Network, ProxyRule};
 use hal::net::dhcp4::lease::Lease;
 use hal::net::ndisc::Advice;
 use hal::time::Moment;
+use pipeline_azure::address::Origin;
 use pipeline_azure::transport::TransportOptions;
 use pipeline_azure::transport::names::NameOptions;
 use pipeline_azure::transport::proxy::{Exceptions, Proxy, ProxyChoice, Rule};
@@ -224,6 +225,47 @@ pub fn proxy_choice(rules: &[ProxyRule]) -> Result<ProxyChoice, Error> {
     Ok(ProxyChoice::ByDestination(rules.collect::<Result<_, Error>>()?))
 }
 
+/// The page's proxies as a program's environment, for requests to these hosts: the first has its proxy by name, and those
+/// that go straight are exceptions. Nothing where the page names none.
+pub fn proxy_environment(
+    rules: &[ProxyRule],
+    origins: &[Origin],
+) -> Result<Vec<(String, String)>, Error> {
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found: Vec<(&Origin, Option<&ProxyRule>)> = Vec::new();
+    for origin in origins {
+        let rule = rules.iter().find(|rule| covers(rule, origin));
+        found.push((origin, rule.filter(|rule| !rule.through.is_none())));
+    }
+    let Some(proxy) = found.iter().find_map(|(_, rule)| *rule) else { return Ok(Vec::new()) };
+    // Refused here, where the page's words are at hand.
+    Proxy::parse(&proxy.through.0)?;
+    let straight = found.iter().filter(|(_, rule)| rule.is_none());
+    let straight: Vec<&str> = straight.map(|(origin, _)| origin.authority.as_str()).collect();
+    if let Some((origin, rule)) =
+        found.iter().find(|(_, rule)| rule.is_some_and(|rule| rule.through != proxy.through))
+    {
+        let through = rule.map(|rule| rule.destinations.join(", ")).unwrap_or_default();
+        log::warn!(
+            "{}: goes through the proxy for {}, not through that for {through}: a job has one proxy",
+            origin.authority,
+            proxy.destinations.join(", ")
+        );
+    }
+    let url = || proxy.through.0.clone();
+    Ok(vec![
+        ("HTTPS_PROXY".to_owned(), url()),
+        ("HTTP_PROXY".to_owned(), url()),
+        ("NO_PROXY".to_owned(), straight.join(",")),
+    ])
+}
+
+fn covers(rule: &ProxyRule, origin: &Origin) -> bool {
+    Exceptions::parse(&rule.destinations.join(",")).matches(origin)
+}
+
 /// Writes a file so that a reader sees the old text or the new one.
 fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let part = path.with_extension("part");
@@ -233,4 +275,49 @@ fn replace(path: &Path, text: &str) -> Result<(), Error> {
     written.map_err(|error| {
         Error::device(path.display().to_string(), format!("cannot be written: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use hal::net::config::ProxyUrl;
+
+    use super::*;
+
+    fn rule(destinations: &[&str], through: &str) -> ProxyRule {
+        let destinations = destinations.iter().map(|&text| text.to_owned()).collect();
+        ProxyRule { destinations, through: ProxyUrl(through.to_owned()) }
+    }
+
+    fn environment(rules: &[ProxyRule]) -> Vec<(String, String)> {
+        let origin = |authority: &str| Origin { https: true, authority: authority.to_owned() };
+        let origins = ["a.blob.core.windows.net", "login.microsoftonline.com"].map(origin);
+        proxy_environment(rules, &origins).unwrap()
+    }
+
+    #[test]
+    fn a_job_gets_the_proxy_of_its_vaults_host_and_the_exceptions() {
+        assert_eq!(environment(&[]), []);
+        assert_eq!(environment(&[rule(&["*"], "none")]), []);
+        assert_eq!(environment(&[rule(&["example.com"], "http://p:8080")]), []);
+        let one = environment(&[rule(&["*"], "http://n:w@p:8080")]);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let proxied = |exceptions: &str| {
+            let url = "http://n:w@p:8080";
+            [pair("HTTPS_PROXY", url), pair("HTTP_PROXY", url), pair("NO_PROXY", exceptions)]
+        };
+        assert_eq!(one, proxied(""));
+        // The first rule that covers a host counts, as for every request.
+        let both = [rule(&["core.windows.net"], "none"), rule(&["*"], "http://n:w@p:8080")];
+        assert_eq!(environment(&both), proxied("a.blob.core.windows.net"));
+        let blobs = [rule(&["core.windows.net"], "http://n:w@p:8080")];
+        assert_eq!(environment(&blobs), proxied("login.microsoftonline.com"));
+    }
+
+    #[test]
+    fn a_proxy_that_is_none_is_refused_without_its_password() {
+        let origin = Origin { https: true, authority: "a".to_owned() };
+        let rules = [rule(&["*"], "socks5://n:secret@p:1")];
+        let error = proxy_environment(&rules, &[origin]).unwrap_err().to_string();
+        assert!(error.contains("proxy") && !error.contains("secret"), "{error}");
+    }
 }

@@ -11,6 +11,8 @@ use crate::program::Place;
 /// Longest wait for what a running appliance does at once: a translated processor beside others is slow.
 pub const ANSWER: Duration = Duration::from_secs(120);
 
+/// A job on a whole disk beside other machines takes its time; a test that hangs is ended by others.
+const LIFETIME: Duration = Duration::from_secs(540);
 /// Longest wait for the screen to show what it is to show.
 const DRAWN: Duration = Duration::from_secs(30);
 
@@ -22,7 +24,7 @@ const DRAWN: Duration = Duration::from_secs(30);
 pub fn start(words: &str, dressed: impl FnOnce(Machine) -> Machine) -> Running {
     let Files { kernel, initrd } = appliance().unwrap_or_else(|error| panic!("{error}"));
     let line = format!("console=ttyS0 lifeboat.test=1 panic=-1 {words}");
-    let machine = dressed(Machine::kernel(&kernel, &initrd, &line));
+    let machine = dressed(Machine::kernel(&kernel, &initrd, &line).lifetime(LIFETIME));
     machine.start().unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -83,7 +85,8 @@ pub fn await_end(running: &Running, job: &str, wait: Duration) -> Event {
 #[track_caller]
 pub fn answer(running: &Running, title: &str, text: &str) -> Event {
     let wanted = |event: &Event| event.field("title").is_some_and(|words| words.contains(title));
-    let asked = running.console().event_where("ask", ANSWER, wanted);
+    // The first question may come before the machine says that it is ready.
+    let asked = running.console().event_where("ask", BOOT, wanted);
     let asked = asked.unwrap_or_else(|error| panic!("{error}"));
     let keys =
         if asked.field("kind") == Some("choice") { text.to_owned() } else { format!("{text}\r") };

@@ -1,3 +1,5 @@
+//! The spare table goes to the end of every disk that has one, and nothing else is touched, whatever the bytes.
+
 use std::io::Cursor;
 
 use hal_sim::random::Random;

@@ -23,6 +23,7 @@ use memory::Memory;
 use modules::Loader;
 use orders::{Ending, Inbox, Order, Orders};
 use phases::{Around, Step, Verdict};
+use power_button::Buttons;
 use supervise::{Service, Stop};
 use uevents::Uevents;
 use watchdog::Pulse;
@@ -114,6 +115,8 @@ pub(crate) struct Appliance {
     /// Settings of the network that nobody has confirmed yet.
     trial: Mutex<Option<NetworkPage>>,
     pulse: Pulse,
+    /// The power buttons that are listened to.
+    buttons: Mutex<Buttons>,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
 }
@@ -148,6 +151,7 @@ impl Appliance {
             watched: Arc::default(),
             trial: Mutex::default(),
             pulse: Pulse::default(),
+            buttons: Mutex::default(),
             at_work: Mutex::new(()),
         }
     }

@@ -2,14 +2,21 @@
 
 use core::time::Duration;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use image::disk::{Contents, make};
 use qemu::{Event, Machine, Running};
 
 use crate::guest::{BOOT, Files, appliance};
+use crate::program::Place;
 
 /// Longest wait for what a running appliance does at once: a translated processor beside others is slow.
 pub const ANSWER: Duration = Duration::from_secs(120);
+
+/// A job on a whole disk beside other machines takes its time; a test that hangs is ended by others.
+const LIFETIME: Duration = Duration::from_secs(540);
+/// Longest wait for the screen to show what it is to show.
+const DRAWN: Duration = Duration::from_secs(30);
 
 /// A machine that starts the appliance without firmware; `words` are for its command line, `dressed` plugs things in.
 ///
@@ -19,7 +26,7 @@ pub const ANSWER: Duration = Duration::from_secs(120);
 pub fn start(words: &str, dressed: impl FnOnce(Machine) -> Machine) -> Running {
     let Files { kernel, initrd } = appliance().unwrap_or_else(|error| panic!("{error}"));
     let line = format!("console=ttyS0 lifeboat.test=1 panic=-1 {words}");
-    let machine = dressed(Machine::kernel(&kernel, &initrd, &line));
+    let machine = dressed(Machine::kernel(&kernel, &initrd, &line).lifetime(LIFETIME));
     machine.start().unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -57,6 +64,66 @@ pub fn await_ready(running: &Running) -> Vec<Event> {
 #[track_caller]
 pub fn await_event(running: &Running, name: &str, wait: Duration) -> Event {
     running.console().event(name, wait).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The key of a vault as a person types it.
+///
+/// # Panics
+/// Where there is no key file.
+pub fn recovery_key(place: &Place) -> String {
+    let text = std::fs::read_to_string(&place.key).expect("the vault's key file");
+    let mut lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.next_back().expect("a key in it").to_owned()
+}
+
+/// The table of `lifeboat.toml` that says where a vault is and what opens it; `more` are further lines of it.
+pub fn vault_table(place: &Place, address: &str, more: &str) -> String {
+    let key = recovery_key(place);
+    format!("[vault]\naddress = \"{address}\"\nrecovery-key = \"{key}\"\n{more}")
+}
+
+/// Waits until a job says how it ended, and gives that.
+///
+/// # Panics
+/// Where it says nothing: with the end of the console.
+#[track_caller]
+pub fn await_end(running: &Running, job: &str, wait: Duration) -> Event {
+    let end = |event: &Event| {
+        let ends = ["done", "incomplete", "failed", "refused"];
+        event.field("state").is_some_and(|state| ends.contains(&state))
+    };
+    running.console().event_where(job, wait, end).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Waits until the person at the console is asked this, and types an answer. What is there already stays in front of it.
+///
+/// # Panics
+/// Where nothing like it is asked: with the end of the console.
+#[track_caller]
+pub fn answer(running: &Running, title: &str, text: &str) -> Event {
+    let wanted = |event: &Event| event.field("title").is_some_and(|words| words.contains(title));
+    // The first question may come before the machine says that it is ready.
+    let asked = running.console().event_where("ask", BOOT, wanted);
+    let asked = asked.unwrap_or_else(|error| panic!("{error}"));
+    let keys =
+        if asked.field("kind") == Some("choice") { text.to_owned() } else { format!("{text}\r") };
+    running.console().type_bytes(keys.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    asked
+}
+
+/// Whether words come to stand, or stood, in one row of the console's screen. What is asked stays there until it is
+/// answered, so this comes before the answer: drawing takes its time.
+pub fn is_shown(running: &Running, words: &str) -> bool {
+    let until = Instant::now() + DRAWN;
+    loop {
+        if running.console().lines().iter().any(|line| line.text.contains(words)) {
+            return true;
+        }
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// How a phase of the boot ended, if it was tried: `done`, `failed`, `skipped`.

@@ -35,9 +35,10 @@ pub fn appliance() -> Result<Files, String> {
 fn with_init(init: &Path) -> Result<Files, String> {
     let image = built("image");
     let mut hasher = DefaultHasher::new();
-    for program in [init, &image] {
-        let bytes = std::fs::read(program);
-        bytes.map_err(|error| format!("{}: {error}", program.display()))?.hash(&mut hasher);
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../image/recipe.toml");
+    for file in [init, &image, &recipe, &recipe.with_extension("lock")] {
+        let bytes = std::fs::read(file);
+        bytes.map_err(|error| format!("{}: {error}", file.display()))?.hash(&mut hasher);
     }
     let stem = init.file_name().unwrap_or_default().to_string_lossy();
     let name = format!("initrd-{stem}-{:016x}", hasher.finish());

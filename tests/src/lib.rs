@@ -6,6 +6,8 @@ pub mod appliance;
 pub mod azurite;
 /// Runs the program with a deadline and looks at how it ended.
 pub mod cli;
+/// A real Debian on a disk.
+pub mod debian;
 /// A TCP proxy that is only far away.
 pub mod delay_line;
 /// A proxy that makes requests fail by rules.
@@ -14,6 +16,8 @@ pub mod fault_proxy;
 pub mod guest;
 /// The other end of a machine's wires.
 pub mod lan;
+/// Disks that tests plug into machines.
+pub mod media;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.
 pub mod model;
 /// The program `lifeboat` as a person or a script runs it.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use qemu::{Bus, Disk, Gateway, Model, Nic, Tpm, Watchdog};
-use tests::appliance::{await_ready, phase, start};
+use tests::appliance::{ANSWER, await_event, await_ready, phase, start};
 use tests::azurite::Scratch;
 
 fn disk(scratch: &Scratch, name: &str) -> PathBuf {
@@ -40,4 +40,9 @@ fn a_machine_with_nothing_in_it_is_ready_too() {
     let running = start("", |machine| machine.memory_mib(192).processors(1).headless());
     let events = await_ready(&running);
     assert_eq!(phase(&events, "mounts"), Some("done"), "{events:#?}");
+    // At once: a press is not lost on a machine that has just come up.
+    running.press_power().unwrap();
+    let end = await_event(&running, "end", ANSWER);
+    assert_eq!((end.field("how"), end.number("left")), (Some("poweroff"), Some(0)), "{end:?}");
+    assert!(running.wait_end(ANSWER).is_ok());
 }

@@ -11,7 +11,10 @@ use image_layout::configuration::Configuration;
 use super::modules::Loader;
 use super::phases::{OnFailure, Phase};
 use super::uevents::Uevents;
-use super::{Appliance, clock, crash, devices, journal, medium, memory, mounts, signals, sysctls};
+use super::{
+    Appliance, clock, crash, devices, journal, medium, memory, mounts, power_button, signals,
+    sysctls,
+};
 
 /// Long enough to read the reason, and to not wear out a server that fails at once each time.
 const REBOOT_PAUSE: Duration = Duration::from_secs(60);
@@ -19,7 +22,7 @@ const REBOOT_PAUSE: Duration = Duration::from_secs(60);
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The plan.
-pub(crate) const PLAN: [Phase<Appliance>; 13] = [
+pub(crate) const PLAN: [Phase<Appliance>; 14] = [
     Phase {
         name: "mounts",
         needs: &[],
@@ -40,6 +43,12 @@ pub(crate) const PLAN: [Phase<Appliance>; 13] = [
     },
     Phase { name: "console", needs: &["mounts"], on_failure: OnFailure::GoOn, run: console },
     Phase { name: "modules", needs: &["mounts"], on_failure: OnFailure::GoOn, run: modules },
+    Phase {
+        name: "power button",
+        needs: &["modules"],
+        on_failure: OnFailure::GoOn,
+        run: power_button::open,
+    },
     Phase {
         name: "entropy",
         needs: &[],

@@ -16,6 +16,9 @@ use super::{Appliance, devices, memory};
 use crate::disk_argument::check_name;
 use crate::report::{Size, Span};
 
+/// Places of unreadable blocks that the console names.
+const PLACES_SHOWN: usize = 6;
+
 /// Takes the role to its end.
 pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     let board = &appliance.board;
@@ -92,12 +95,11 @@ fn protect(
     verb.words.extend(disks.iter().map(|disk| OsString::from(&disk.path)));
     appliance.board.update(|view| view.status = format!("capturing {server}"));
     appliance.events.say("capture", &[("state", &"started"), ("disks", &disks.len())]);
-    let made = work(appliance, "capture", &title, &verb);
-    if let Err(words) = &made {
-        appliance.board.update(|view| view.status = format!("capture of {server} failed"));
-        appliance.events.say("capture", &[("state", &"failed"), ("words", words)]);
-    }
-    made
+    work(appliance, "capture", &title, &verb).inspect_err(|_| board_failed(appliance, server))
+}
+
+fn board_failed(appliance: &Appliance, server: &str) {
+    appliance.board.update(|view| view.status = format!("capture of {server} failed"));
 }
 
 /// Runs a verb and shows how far it is.
@@ -144,16 +146,20 @@ fn report(appliance: &Appliance, server: &str, made: &child::Answer) {
     let number = |name: &str| made.value[name].as_u64().unwrap_or(0);
     let point = made.value["point"].as_str().unwrap_or_default().to_owned();
     let took = Span(Duration::from_millis(number("took_millis")));
-    let words = format!(
-        "{server} is protected: point {point}, {} read, {} stored, {took}",
+    let mut words = vec![format!(
+        "{server} is protected: point {point}, {} read, {} stored, {took}.",
         Size(number("read_bytes")),
         Size(number("stored_bytes")),
-    );
-    log::info!("{words}");
+    )];
+    log::info!("{}", words[0]);
+    let mut status = format!("{server} is protected");
     if let Some(missing) = &made.incomplete {
         log::warn!("{missing}");
+        status.push_str(", but incomplete");
+        words.push(format!("Incomplete: {missing}."));
+        words.push(unread_places(&made.value));
     }
-    appliance.board.update(|view| view.status = format!("{server} is protected"));
+    appliance.board.update(|view| view.status = status);
     let state = if made.incomplete.is_some() { "incomplete" } else { "done" };
     appliance.events.say(
         "capture",
@@ -163,16 +169,29 @@ fn report(appliance: &Appliance, server: &str, made: &child::Answer) {
             ("read", &number("read_bytes")),
             ("stored", &number("stored_bytes")),
             ("resumed", &made.value["resumed"].as_bool().unwrap_or(false)),
+            ("words", &made.incomplete.as_deref().unwrap_or_default()),
         ],
     );
     what_now(appliance, &words);
 }
 
+/// Where the first blocks are that could not be read, for whoever judges the disk.
+fn unread_places(answer: &serde_json::Value) -> String {
+    let all = answer["unread"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let place = |one: &serde_json::Value| {
+        let disk = one["disk"].as_str().unwrap_or_default();
+        format!("{disk} at byte {}", one["offset"].as_u64().unwrap_or(0))
+    };
+    let first: Vec<String> = all.iter().take(PLACES_SHOWN).map(place).collect();
+    let more = if all.len() > PLACES_SHOWN { " and more" } else { "" };
+    format!("Blocks of 64 KiB that are missing: {}{more}.", first.join(", "))
+}
+
 /// Asks what the machine is to do after its job is done; nobody there means that it waits.
-pub(crate) fn what_now(appliance: &Appliance, words: &str) {
+pub(crate) fn what_now(appliance: &Appliance, words: &[String]) {
     let choices = ["switch the machine off", "restart it", "back to the overview"];
     let kind = Kind::Choice(choices.map(str::to_owned).to_vec());
-    let question = Question { title: "Done".to_owned(), words: vec![words.to_owned()], kind };
+    let question = Question { title: "Done".to_owned(), words: words.to_vec(), kind };
     let ending = match appliance.board.ask(question) {
         Answer::Chosen(0) => Ending::PowerOff,
         Answer::Chosen(1) => Ending::Restart,

@@ -12,11 +12,14 @@ use form::{Form, Turn};
 use hal::net::config::{Checked, Network as Page};
 use hal::time::{Clock, Entropy};
 use hal_linux::{LinuxStack, SystemClock, SystemEntropy};
+use pipeline_azure::address::AzureAddress;
 
 use super::Appliance;
 use super::board::{Answer, Kind, Question};
 use crate::net::machine::Machine;
 use crate::net::names::Files;
+use crate::net::path::Target;
+use crate::net::proxies::environment;
 use crate::net::service::{Keeper, Network};
 use crate::net::state::{LinkState, State};
 
@@ -159,6 +162,17 @@ fn show(appliance: &Appliance, state: State, source: Source) {
     appliance.board.update(|view| view.addresses = lines);
     // Cables and speeds changed too, of which the kernel sends no device message.
     super::devices::show(appliance);
+}
+
+/// What a job that talks to this vault has to know of proxies, as its environment.
+pub(crate) fn proxies(
+    appliance: &Appliance,
+    vault: &AzureAddress,
+) -> Result<Vec<(String, String)>, String> {
+    let targets = Target::of_vault(vault);
+    let hosts: Vec<&str> = targets.iter().map(|target| target.origin.authority.as_str()).collect();
+    environment(&wanted(appliance).0.proxies, &hosts)
+        .map_err(|error| format!("the network's proxies: {error}"))
 }
 
 /// Waits until a link has an address that reaches further than its cable, so long at most; whether one has.

@@ -4,6 +4,7 @@
 //! are written, so that the same run again, after a cut or a failure, goes on where it was.
 
 use core::time::Duration;
+use std::path::Path;
 
 use firmware_web::VaultState;
 use hal::inventory::DiskFacts;
@@ -19,9 +20,12 @@ use crate::disk_facts::identity;
 use crate::report::{Size, Span};
 use crate::serve::watch::Sight;
 use matching::{Pair, Present, Wanted, pair};
+use spare_table::{Moved, move_to_end};
 
 /// Which disk goes onto which.
 pub(crate) mod matching;
+/// The spare partition table of a disk that grew.
+pub(crate) mod spare_table;
 
 /// The verb's answer, as far as it is of use here.
 #[derive(Deserialize)]
@@ -63,25 +67,79 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
         return Err(format!("the vault {} holds no recovery point yet", place.shown));
     }
     let Some(point) = choose(appliance, points, wanted.server.as_deref())? else { return Ok(()) };
-    let (present, disks) = present(appliance, &place);
-    if disks.is_empty() {
-        return Err(
-            "this machine shows no disk to write to: check its controller's settings and cables"
-                .to_owned(),
-        );
-    }
-    let wanted: Vec<Wanted> = point.disks.iter().map(Wanted::from).collect();
-    let pairs = pair(&wanted, &present)?;
+    let Some((pairs, disks)) = matched(appliance, &place, &point) else { return Ok(()) };
     if !confirmed(appliance, &point, &pairs, &disks) {
         return Ok(());
     }
-    let report = bring_back(appliance, &place, &point, &pairs, &disks)?;
-    let words = format!("{} is back as it was at {}: {report}", point.server, point.time);
-    log::info!("{words}");
+    let mut report = vec![format!("{} is back as it was at {}.", point.server, point.time)];
+    report.extend(bring_back(appliance, &place, &point, &pairs, &disks)?);
+    report.extend(what_differs(&point, &pairs, &disks));
+    for line in &report {
+        log::info!("{line}");
+    }
     board.update(|view| view.status = format!("{} is back", point.server));
     appliance.events.say("recover", &[("state", &"done"), ("point", &point.id)]);
-    what_now(appliance, &words);
+    what_now(appliance, &report);
     Ok(())
+}
+
+/// A disk of this machine for each disk of the point. Where one has none the person is told, and may put one in; nothing
+/// has been written by then. `None` when the person goes back.
+fn matched(
+    appliance: &Appliance,
+    place: &VaultPlace,
+    point: &Point,
+) -> Option<(Vec<Pair>, Vec<DiskFacts>)> {
+    let wanted: Vec<Wanted> = point.disks.iter().map(Wanted::from).collect();
+    loop {
+        let (present, disks) = present(appliance, place);
+        let why = match pair(&wanted, &present) {
+            Ok(pairs) => return Some((pairs, disks)),
+            Err(why) => why,
+        };
+        log::warn!("nothing was written: {why}");
+        appliance.events.say("recover", &[("state", &"refused"), ("words", &why)]);
+        let mut words = vec![format!("{why}."), format!("{} has:", point.server)];
+        let line = |disk: &Disk| format!("  {} ({})", disk.name, Size(disk.bytes));
+        words.extend(point.disks.iter().map(line));
+        words.push("This machine has:".to_owned());
+        words.extend(
+            disks.iter().map(|disk| format!("  {}", super::devices::disk_line(disk, false))),
+        );
+        if disks.is_empty() {
+            words.push(
+                "  no disk to write to: check its controller's settings and cables".to_owned(),
+            );
+        }
+        words.push("Nothing has been written.".to_owned());
+        let kind = Kind::Choice(vec!["look again".to_owned(), "back".to_owned()]);
+        let title = "A disk has no place".to_owned();
+        if appliance.board.ask(Question { title, words, kind }) != Answer::Chosen(0) {
+            return None;
+        }
+    }
+}
+
+/// What of the machine is not as the server was used to, and what is to be done about it.
+fn what_differs(point: &Point, pairs: &[Pair], disks: &[DiskFacts]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if point.unread_blocks > 0 {
+        lines.push(format!(
+            "{} blocks could not be read when the point was made; there is on the disks what was there before.",
+            point.unread_blocks
+        ));
+    }
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let renamed =
+        pairs.iter().any(|pair| point.disks[pair.from].name != name(&disks[pair.onto].path));
+    if renamed {
+        lines.push("Disks have other names here: what is mounted by /dev/... instead of UUID or label is not found.".to_owned());
+    }
+    lines.push(
+        "Next: pull the stick out, have the firmware start the first disk (\\EFI\\BOOT\\BOOTX64.EFI where it knows no other entry), and give the network cards their addresses again: their MACs are new."
+            .to_owned(),
+    );
+    lines
 }
 
 impl From<&Disk> for Wanted {
@@ -224,7 +282,7 @@ fn bring_back(
     point: &Point,
     pairs: &[Pair],
     disks: &[DiskFacts],
-) -> Result<String, String> {
+) -> Result<Vec<String>, String> {
     let mut report = Vec::new();
     for pair in pairs {
         let (from, onto) = (&point.disks[pair.from], &disks[pair.onto]);
@@ -238,8 +296,8 @@ fn bring_back(
         }
         let answer = work(appliance, "recover", &title, &place.verb(&words));
         let answer = answer.inspect_err(|words| {
+            log::warn!("{title}: {words}");
             appliance.board.update(|view| view.status = format!("{title} failed"));
-            appliance.events.say("recover", &[("state", &"failed"), ("words", words)]);
         })?;
         let number = |name: &str| answer.value[name].as_u64().unwrap_or(0);
         appliance.events.say(
@@ -253,13 +311,34 @@ fn bring_back(
             ],
         );
         report.push(format!(
-            "{} onto {}, {} of {} written in {}",
+            "{} onto {}: {} of {} written in {}.",
             from.name,
             onto.path,
             Size(number("written_bytes")),
             Size(number("disk_bytes")),
             Span(Duration::from_millis(number("took_millis"))),
         ));
+        report.extend(fit_table(from, onto));
     }
-    Ok(report.join("; "))
+    Ok(report)
+}
+
+/// A larger disk has its spare partition table moved to its end; the line of the report, where there is one.
+fn fit_table(from: &Disk, onto: &DiskFacts) -> Option<String> {
+    let (bytes, sector) = (onto.geometry.bytes, onto.geometry.logical_sector_bytes);
+    if bytes <= from.bytes {
+        return None;
+    }
+    let more = Size(bytes - from.bytes);
+    Some(match move_to_end(Path::new(&onto.path), from.bytes, bytes, sector) {
+        Ok(Moved::Yes) => format!(
+            "{} is larger by {more}: its spare partition table was moved to its end; the room behind the last partition is free.",
+            onto.path
+        ),
+        Ok(Moved::No) => format!("{} is larger by {more}, which nothing uses yet.", onto.path),
+        Err(error) => format!(
+            "{} is larger by {more}, and its spare partition table could not be moved to its end ({error}): it starts all the same; mend it there with sgdisk -e",
+            onto.path
+        ),
+    })
 }

@@ -37,20 +37,23 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     appliance.board.update(|view| role.name().clone_into(&mut view.role));
     match role {
         Role::Appliance => watch_vault(appliance),
-        Role::Capture => exclusively(appliance, capture::serve),
-        Role::Recover => exclusively(appliance, recover::serve),
+        Role::Capture => exclusively(appliance, "capture", capture::serve),
+        Role::Recover => exclusively(appliance, "recover", recover::serve),
     }
 }
 
 /// One job at a time: two would fight over disks and over the person at the console.
 fn exclusively(
     appliance: &Appliance,
+    event: &str,
     work: fn(&Appliance) -> Result<(), String>,
 ) -> Result<(), String> {
     let Ok(_held) = appliance.at_work.try_lock() else {
         return Err("another job is still running".to_owned());
     };
-    work(appliance)
+    work(appliance).inspect_err(|words| {
+        appliance.events.say(event, &[("state", &"failed"), ("words", words)]);
+    })
 }
 
 /// Tells machines of the questions that are put to a person.
@@ -108,8 +111,8 @@ fn watch_vault(appliance: &Appliance) -> Result<(), String> {
 /// What a person at the console wishes; asks back, so it runs on a thread of its own.
 pub(crate) fn grant(appliance: &Appliance, wish: Wish) {
     let done = guarded(|| match wish {
-        Wish::Capture => exclusively(appliance, capture::serve),
-        Wish::Recover => exclusively(appliance, recover::serve),
+        Wish::Capture => exclusively(appliance, "capture", capture::serve),
+        Wish::Recover => exclusively(appliance, "recover", recover::serve),
         Wish::Network => super::network::settings(appliance),
         Wish::ShutDown => {
             shut_down(appliance);

@@ -123,10 +123,14 @@ impl VaultPlace {
             None => (shown.clone(), None),
         };
         // Refused here in words, not by each verb.
-        let _: VaultUri = address.parse().map_err(|problem| format!("vault {shown}: {problem}"))?;
+        let uri: VaultUri =
+            address.parse().map_err(|problem| format!("vault {shown}: {problem}"))?;
         fs::create_dir_all(KNOWN_FOLDER).map_err(|error| format!("{KNOWN_FOLDER}: {error}"))?;
         let mut environment = vec![("LIFEBOAT_STATE".to_owned(), KNOWN_FOLDER.to_owned())];
         environment.extend(wanted.token.as_deref().and_then(credential));
+        if let VaultUri::Azure(vault) = &uri {
+            environment.extend(super::network::proxies(appliance, vault)?);
+        }
         Ok(Self { shown, address, environment, disk })
     }
 

@@ -200,7 +200,8 @@ impl Exceptions {
         Self { entries: words.map(Exception::parse).collect() }
     }
 
-    fn matches(&self, origin: &Origin) -> bool {
+    /// Whether one of them is this origin, or covers it.
+    pub fn matches(&self, origin: &Origin) -> bool {
         self.entries.iter().any(|entry| entry.matches(origin))
     }
 }

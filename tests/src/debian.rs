@@ -1,0 +1,109 @@
+//! A real Debian on a disk, made as others make one: by mmdebstrap, with systemd-boot, its own kernel and ext4. Made once, and kept.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::azurite::{install_once, run};
+use crate::media::put;
+
+/// What the disk is called in the cache: another number makes it anew.
+const NAME: &str = "debian-12-disk-1";
+const MIB: u64 = 1 << 20;
+const ESP_MIB: u64 = 48;
+const ROOT_MIB: u64 = 448;
+/// Room for both and for the partition tables: as an installer leaves it, nothing behind.
+const DISK_MIB: u64 = 498;
+/// Says on the serial port that the system is up, when it is.
+const UNIT: &str = "[Unit]\nAfter=local-fs.target\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'sync; echo \"@lifeboat debian \
+    root=$(findmnt -no SOURCE /) mode=$(findmnt -no OPTIONS / | cut -d, -f1) release=$(cat /etc/debian_version)\" >/dev/ttyS0'\n\
+    [Install]\nWantedBy=multi-user.target\n";
+const ENTRY: &str = "title Debian\nlinux /vmlinuz\ninitrd /initrd\noptions root=PARTLABEL=debian-root rw console=ttyS0 quiet\n";
+/// What a server of a test has no use for.
+const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+
+/// The disk's file, never to be written to. The error says what is missing.
+///
+/// # Errors
+/// Where Debian's mirror or one of the programs that make it is missing.
+pub fn debian_disk() -> Result<PathBuf, String> {
+    let folder = install_once(NAME, &make)?;
+    Ok(folder.join("disk.img"))
+}
+
+fn make(folder: &Path) -> Result<(), String> {
+    let root = folder.join("root");
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--quiet", "--variant=minbase", "--aptopt=Acquire::Languages \"none\""]);
+    command.arg("--include=linux-image-cloud-amd64,initramfs-tools,systemd-sysv,systemd-boot-efi");
+    command.args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")));
+    run(command.arg("bookworm").arg(&root))
+        .map_err(|error| format!("{error}; it wants root, or user namespaces and uidmap"))?;
+    dress(&root).map_err(|error| format!("{}: {error}", root.display()))?;
+    let (esp, system) = (folder.join("esp.img"), folder.join("root.ext4"));
+    make_esp(&esp, &root)?;
+    sized(&system, ROOT_MIB)?;
+    let mut command = Command::new("mke2fs");
+    run(command.args(["-q", "-t", "ext4", "-L", "debian-root", "-d"]).arg(&root).arg(&system))?;
+    let disk = folder.join("disk.img");
+    sized(&disk, DISK_MIB)?;
+    let mut command = Command::new("sgdisk");
+    command.args(["--new=1:1M:+48M", "--typecode=1:ef00", "--change-name=1:esp"]);
+    command.args(["--new=2:49M:+448M", "--typecode=2:8300", "--change-name=2:debian-root"]);
+    run(command.arg(&disk))?;
+    put(&esp, &disk, MIB)?;
+    put(&system, &disk, (1 + ESP_MIB) * MIB)?;
+    for part in [esp, system] {
+        fs::remove_file(&part).map_err(|error| format!("{}: {error}", part.display()))?;
+    }
+    fs::remove_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))
+}
+
+fn dress(root: &Path) -> std::io::Result<()> {
+    let units = root.join("etc/systemd/system");
+    fs::write(root.join("etc/hostname"), "debian\n")?;
+    fs::write(units.join("says-up.service"), UNIT)?;
+    let wants = units.join("multi-user.target.wants");
+    fs::create_dir_all(&wants)?;
+    std::os::unix::fs::symlink("../says-up.service", wants.join("says-up.service"))
+}
+
+fn make_esp(esp: &Path, root: &Path) -> Result<(), String> {
+    sized(esp, ESP_MIB)?;
+    run(Command::new("mkfs.fat").args(["-F", "32", "-n", "ESP"]).arg(esp))?;
+    let folders = ["::/EFI", "::/EFI/BOOT", "::/loader", "::/loader/entries"];
+    run(Command::new("mmd").arg("-i").arg(esp).args(folders))?;
+    let boot = root.join("boot");
+    let (entry, loader) = (esp.with_extension("entry"), esp.with_extension("loader"));
+    let text = |path: &Path, text: &str| {
+        fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    text(&entry, ENTRY)?;
+    text(&loader, "timeout 0\n")?;
+    let files = [
+        (root.join("usr/lib/systemd/boot/efi/systemd-bootx64.efi"), "::/EFI/BOOT/BOOTX64.EFI"),
+        (named(&boot, "vmlinuz-")?, "::/vmlinuz"),
+        (named(&boot, "initrd.img-")?, "::/initrd"),
+        (entry, "::/loader/entries/debian.conf"),
+        (loader, "::/loader/loader.conf"),
+    ];
+    for (from, to) in files {
+        run(Command::new("mcopy").arg("-i").arg(esp).arg(&from).arg(to))?;
+    }
+    Ok(())
+}
+
+/// The one file of a folder whose name begins so.
+fn named(folder: &Path, prefix: &str) -> Result<PathBuf, String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    let found = paths.find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+    });
+    found.ok_or_else(|| format!("{}: no {prefix}*", folder.display()))
+}
+
+fn sized(path: &Path, mib: u64) -> Result<(), String> {
+    let made = File::create(path).and_then(|file| file.set_len(mib * MIB));
+    made.map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -47,6 +47,10 @@ mod crash;
 mod devices;
 /// Lines for machines.
 mod events;
+/// What a test has the machine do.
+mod exercise;
+/// What the machine uses of itself.
+mod figures;
 /// What is said, and where to.
 mod journal;
 /// What was booted from.
@@ -107,6 +111,8 @@ pub(crate) struct Appliance {
     /// How the network stands.
     network: Mutex<State>,
     pulse: Pulse,
+    belief: clock::Belief,
+    sightings: devices::Sightings,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
 }
@@ -139,6 +145,8 @@ impl Appliance {
             memory: Memory::default(),
             network: Mutex::default(),
             pulse: Pulse::default(),
+            belief: clock::Belief::default(),
+            sightings: devices::Sightings::default(),
             at_work: Mutex::new(()),
         }
     }
@@ -148,14 +156,14 @@ impl Appliance {
     }
 
     fn medium(&self) -> &Medium {
-        static UNKNOWN: Medium = Medium { esp: None, state: None };
+        static UNKNOWN: Medium = Medium { esp: None, state: None, cd: None };
         // Asked for before it was looked for, too.
         self.medium.get().unwrap_or(&UNKNOWN)
     }
 }
 
 /// What is kept running.
-const SERVICES: [Service<Appliance>; 7] = [
+const SERVICES: [Service<Appliance>; 9] = [
     Service { name: "questions", run: roles::tell_questions, drained: false },
     Service { name: "watchdog", run: watchdog::serve, drained: false },
     Service { name: "power button", run: power_button::serve, drained: false },
@@ -163,6 +171,8 @@ const SERVICES: [Service<Appliance>; 7] = [
     Service { name: "devices", run: devices::follow, drained: false },
     Service { name: "network", run: network::serve, drained: true },
     Service { name: "role", run: roles::serve, drained: true },
+    Service { name: "exercise", run: exercise::serve, drained: false },
+    Service { name: "figures", run: figures::serve, drained: false },
 ];
 
 /// Whether this process is the first of a machine that was started from the image. In a container it is a process number
@@ -187,7 +197,18 @@ pub fn run() -> ! {
                 supervise::start(service, &appliance, &appliance.stop);
             }
             appliance.board.update(|view| view.status = "ready".to_owned());
-            appliance.events.say("ready", &[("ms", &began.millis())]);
+            let millis = began.millis();
+            let since = appliance.sightings.millis_ago().unwrap_or(millis);
+            let view = appliance.board.view();
+            appliance.events.say(
+                "ready",
+                &[
+                    ("ms", &millis),
+                    ("after_device", &since),
+                    ("disks", &view.disks.len()),
+                    ("nics", &view.nics.len()),
+                ],
+            );
         }
         Verdict::Stay(why) => {
             log::error!("{why}");

@@ -274,7 +274,7 @@ fn machines_talk_over_a_network_of_their_own() {
 
 /// Whether a frame with `text` in it comes by, whatever else does.
 fn passes(mirror: &Tap, text: &[u8]) -> bool {
-    std::iter::from_fn(|| mirror.receive(ANSWER))
+    core::iter::from_fn(|| mirror.receive(ANSWER))
         .any(|frame| frame.windows(text.len()).any(|part| part == text))
 }
 

@@ -49,6 +49,10 @@ mod crash;
 mod devices;
 /// Lines for machines.
 mod events;
+/// What a test has the machine do.
+mod exercise;
+/// What the machine uses of itself.
+mod figures;
 /// What is said, and where to.
 mod journal;
 /// What was booted from.
@@ -117,6 +121,8 @@ pub(crate) struct Appliance {
     pulse: Pulse,
     /// The power buttons that are listened to.
     buttons: Mutex<Buttons>,
+    belief: clock::Belief,
+    sightings: devices::Sightings,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
 }
@@ -152,6 +158,8 @@ impl Appliance {
             trial: Mutex::default(),
             pulse: Pulse::default(),
             buttons: Mutex::default(),
+            belief: clock::Belief::default(),
+            sightings: devices::Sightings::default(),
             at_work: Mutex::new(()),
         }
     }
@@ -161,14 +169,14 @@ impl Appliance {
     }
 
     fn medium(&self) -> &Medium {
-        static UNKNOWN: Medium = Medium { esp: None, state: None };
+        static UNKNOWN: Medium = Medium { esp: None, state: None, cd: None };
         // Asked for before it was looked for, too.
         self.medium.get().unwrap_or(&UNKNOWN)
     }
 }
 
 /// What is kept running.
-const SERVICES: [Service<Appliance>; 8] = [
+const SERVICES: [Service<Appliance>; 10] = [
     Service { name: "questions", run: roles::tell_questions, drained: false },
     Service { name: "watchdog", run: watchdog::serve, drained: false },
     Service { name: "power button", run: power_button::serve, drained: false },
@@ -177,6 +185,8 @@ const SERVICES: [Service<Appliance>; 8] = [
     Service { name: "network", run: network::serve, drained: true },
     Service { name: "page", run: page::serve, drained: false },
     Service { name: "role", run: roles::serve, drained: true },
+    Service { name: "exercise", run: exercise::serve, drained: false },
+    Service { name: "figures", run: figures::serve, drained: false },
 ];
 
 /// Whether this process is the first of a machine that was started from the image. In a container it is a process number
@@ -201,7 +211,18 @@ pub fn run() -> ! {
                 supervise::start(service, &appliance, &appliance.stop);
             }
             appliance.board.update(|view| view.status = "ready".to_owned());
-            appliance.events.say("ready", &[("ms", &began.millis())]);
+            let millis = began.millis();
+            let since = appliance.sightings.millis_ago().unwrap_or(millis);
+            let view = appliance.board.view();
+            appliance.events.say(
+                "ready",
+                &[
+                    ("ms", &millis),
+                    ("after_device", &since),
+                    ("disks", &view.disks.len()),
+                    ("nics", &view.nics.len()),
+                ],
+            );
         }
         Verdict::Stay(why) => {
             log::error!("{why}");

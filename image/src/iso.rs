@@ -4,7 +4,7 @@
 //! The CD's folders name the very bytes of the ESP's files, so that everything is there once. Names are there twice: in
 //! eight and three capital letters as the standard wants them, and in full ("Joliet").
 
-use image_layout::disk::{ESP_OFFSET, IMAGE_BYTES, ISO_OFFSET};
+use image_layout::disk::{ESP_OFFSET, IMAGE_BYTES, ISO_LABEL, ISO_OFFSET};
 
 use crate::disk::Disk;
 use crate::error::{Blame, Error};
@@ -71,7 +71,7 @@ fn volume(tree: &Tree, sectors: u32, date: &[u8; 17], names: Names) -> Vec<u8> {
     put(0, &[kind]);
     put(1, b"CD001\x01");
     put(8, &text("", 32));
-    put(40, &text("LIFEBOAT", 32));
+    put(40, &text(ISO_LABEL, 32));
     put(80, &both32(sectors));
     put(88, escape);
     put(120, &both16(1));

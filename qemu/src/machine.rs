@@ -53,6 +53,7 @@ pub struct Machine {
     lifetime: Duration,
     accel: Option<Accel>,
     echo: Echo,
+    board_words: Vec<String>,
 }
 
 impl Machine {
@@ -73,6 +74,7 @@ impl Machine {
             lifetime: LIFETIME,
             accel: None,
             echo: Echo::from_environment(),
+            board_words: Vec::new(),
         }
     }
 
@@ -170,6 +172,13 @@ impl Machine {
         Self { echo, ..self }
     }
 
+    /// With words of the board's maker in its tables (SMBIOS type 11), where guests look for what was set for them.
+    #[must_use]
+    pub fn board_words(mut self, words: impl Into<String>) -> Self {
+        self.board_words.push(words.into());
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Result<Running, Error> {
         let folder = Folder::new()?;
@@ -218,6 +227,9 @@ impl Machine {
             Watchdog::Absent => (),
             Watchdog::I6300esb => drop(line.two("-device", "i6300esb")),
             Watchdog::ChipSet => drop(line.two("-global", "ICH9-LPC.noreboot=false")),
+        }
+        for words in &self.board_words {
+            line.two("-smbios", format!("type=11,value={}", words.replace(',', ",,")));
         }
         line.two("-action", "watchdog=reset");
         line.0

@@ -2,12 +2,15 @@
 
 use core::time::Duration;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use image::disk::{Contents, make};
-use qemu::{Event, Machine, Running};
+use image_layout::disk::ESP_OFFSET;
+use qemu::{Disk, Event, Machine, Running};
 
-use crate::guest::{BOOT, Files, appliance};
+use crate::azurite::{Scratch, run};
+use crate::guest::{BOOT, Files, appliance, image};
 use crate::program::Place;
 
 /// Longest wait for what a running appliance does at once: a translated processor beside others is slow.
@@ -43,6 +46,83 @@ pub fn medium(folder: &Path, configuration: &str) -> PathBuf {
     let path = folder.join("medium.img");
     std::fs::write(&path, disk.bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     path
+}
+
+/// A machine that starts the image as it is given away, by UEFI, from this disk; `words` are for the kernel's command
+/// line, which the image's stub takes from the board.
+///
+/// # Panics
+/// Where there is no image to be had, or the machine does not start: nothing can be tested then.
+#[track_caller]
+pub fn start_image(disk: Disk, words: &str, dressed: impl FnOnce(Machine) -> Machine) -> Running {
+    let line = format!("io.systemd.stub.kernel-cmdline-extra=lifeboat.test=1 panic=-1 {words}");
+    // One processor: translated ones that meet in system management mode wait for each other without end.
+    let machine = Machine::uefi().processors(1).board_words(line).disk(disk.boot_order(0));
+    dressed(machine).start().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A stick of one's own, with this `lifeboat.toml` on it, as a person puts it there.
+///
+/// # Panics
+/// Where there is no image to be had, or the file cannot be put onto it.
+#[track_caller]
+pub fn stick(scratch: &Scratch, name: &str, settings: &str) -> PathBuf {
+    let made = image().unwrap_or_else(|error| panic!("{error}"));
+    let path = scratch.path().join(name);
+    std::fs::copy(made.stick, &path).expect("the image can be copied");
+    put_settings(&path, settings);
+    path
+}
+
+/// Puts a `lifeboat.toml` onto a stick, over the one that is there.
+///
+/// # Panics
+/// Where mtools is missing, or the stick is none.
+#[track_caller]
+pub fn put_settings(stick: &Path, settings: &str) {
+    let file = stick.with_extension("toml");
+    std::fs::write(&file, settings).expect("a scratch file");
+    let mut command = Command::new("mcopy");
+    command.arg("-o").arg("-i").arg(format!("{}@@{ESP_OFFSET}", stick.display()));
+    run(command.arg(&file).arg("::lifeboat.toml")).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// What a phase of the boot said last.
+pub fn phase_words<'a>(events: &'a [Event], name: &str) -> &'a str {
+    let mut phases = events.iter().filter(|event| event.name == "phase");
+    let last = phases.rfind(|event| event.field("name") == Some(name));
+    last.and_then(|event| event.field("words")).unwrap_or_default()
+}
+
+/// Waits until the console shows these words, whatever rows they stand in. Only what changes is ever drawn, so the whole
+/// screen is asked for again and again.
+///
+/// # Panics
+/// Where it does not show them: with the end of the console.
+#[track_caller]
+pub fn await_words(running: &Running, words: &str) {
+    const REDRAW: &[u8] = b"\x0c";
+    let deadline = Instant::now() + ANSWER;
+    while !shown(&running.console().bytes()).contains(words) {
+        let console = running.console();
+        assert!(Instant::now() < deadline, "«{words}» is not shown:\n{}", console.tail());
+        console.type_bytes(REDRAW).unwrap_or_else(|error| panic!("{error}"));
+        std::thread::sleep(Duration::from_millis(1000));
+    }
+}
+
+/// Everything that was drawn, without what moves the cursor, blanks as one.
+fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut plain = String::with_capacity(text.len());
+    for (place, part) in text.split('\u{1b}').enumerate() {
+        // A control sequence ends with its first letter.
+        let end =
+            if place == 0 { 0 } else { part.find(char::is_alphabetic).map_or(0, |at| at + 1) };
+        plain.push_str(part.get(end..).unwrap_or_default());
+        plain.push(' ');
+    }
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Waits until the appliance says that it is ready, and gives what it said until then.

@@ -32,23 +32,58 @@ pub fn appliance() -> Result<Files, String> {
     with_init(&built("lifeboat"))
 }
 
+/// The image as it is given away, with this program as its only one: built once for each program, and kept.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// A stick's bytes.
+    pub stick: PathBuf,
+    /// A CD's. What is on it cannot be changed any more, so its `lifeboat.toml` names it `on-the-cd`.
+    pub cd: PathBuf,
+}
+
+/// The image.
+pub fn image() -> Result<Image, String> {
+    let folder = made_of("image", &built("lifeboat"), &|program, folder| {
+        let settings = folder.join("settings.toml");
+        std::fs::write(&settings, "role = \"capture\"\nname = \"on-the-cd\"\n")
+            .map_err(|error| error.to_string())?;
+        let mut command = Command::new(built("image"));
+        command
+            .args(["--fast", "--quiet", "--form", "raw", "--form", "iso", "--init"])
+            .arg(program);
+        command.arg("--configuration").arg(&settings);
+        run(command.arg("--out").arg(folder)).map(drop)
+    })?;
+    Ok(Image { stick: folder.join("lifeboat.img"), cd: folder.join("lifeboat.iso") })
+}
+
 fn with_init(init: &Path) -> Result<Files, String> {
-    let image = built("image");
-    let mut hasher = DefaultHasher::new();
-    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../image/recipe.toml");
-    for file in [init, &image, &recipe, &recipe.with_extension("lock")] {
-        let bytes = std::fs::read(file);
-        bytes.map_err(|error| format!("{}: {error}", file.display()))?.hash(&mut hasher);
-    }
-    let stem = init.file_name().unwrap_or_default().to_string_lossy();
-    let name = format!("initrd-{stem}-{:016x}", hasher.finish());
-    let folder = install_once(&name, &|folder| {
-        forget_old(folder, &format!("initrd-{stem}-"));
-        let mut command = Command::new(&image);
+    let folder = made_of("initrd", init, &|init, folder| {
+        let mut command = Command::new(built("image"));
         command.args(["initrd", "--fast", "--quiet", "--init"]).arg(init);
         run(command.arg("--out").arg(folder)).map(drop)
     })?;
     Ok(Files { kernel: folder.join("vmlinuz"), initrd: folder.join("initrd.zst") })
+}
+
+/// A folder of things made by the builder of a program, once for each of both.
+fn made_of(
+    what: &str,
+    program: &Path,
+    make: &dyn Fn(&Path, &Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let mut hasher = DefaultHasher::new();
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../image/recipe.toml");
+    for file in [program, &built("image"), &recipe, &recipe.with_extension("lock")] {
+        let bytes = std::fs::read(file);
+        bytes.map_err(|error| format!("{}: {error}", file.display()))?.hash(&mut hasher);
+    }
+    let stem = program.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!("{what}-{stem}-");
+    install_once(&format!("{prefix}{:016x}", hasher.finish()), &|folder| {
+        forget_old(folder, &prefix);
+        make(program, folder)
+    })
 }
 
 /// Removes what was made of earlier builds and has not been made anew for a day.

@@ -22,5 +22,7 @@ pub mod media;
 pub mod model;
 /// The program `lifeboat` as a person or a script runs it.
 pub mod program;
+/// A network with a server of addresses and a server of time.
+pub mod site;
 /// A small real vault in a folder, to be hurt.
 pub mod small_vault;

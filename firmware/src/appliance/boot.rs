@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use hal::time::Entropy;
 use hal_linux::SystemEntropy;
@@ -12,8 +13,8 @@ use super::modules::Loader;
 use super::phases::{OnFailure, Phase};
 use super::uevents::Uevents;
 use super::{
-    Appliance, clock, crash, devices, journal, medium, memory, mounts, power_button, signals,
-    sysctls,
+    Appliance, clock, crash, devices, figures, journal, medium, memory, mounts, power_button,
+    signals, sysctls,
 };
 
 /// Long enough to read the reason, and to not wear out a server that fails at once each time.
@@ -22,7 +23,7 @@ const REBOOT_PAUSE: Duration = Duration::from_secs(60);
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The plan.
-pub(crate) const PLAN: [Phase<Appliance>; 14] = [
+pub(crate) const PLAN: [Phase<Appliance>; 15] = [
     Phase {
         name: "mounts",
         needs: &[],
@@ -42,6 +43,12 @@ pub(crate) const PLAN: [Phase<Appliance>; 14] = [
         run: |appliance| signals::watch(appliance.orders.clone()),
     },
     Phase { name: "console", needs: &["mounts"], on_failure: OnFailure::GoOn, run: console },
+    Phase {
+        name: "memory",
+        needs: &["mounts"],
+        on_failure: OnFailure::GoOn,
+        run: |_| figures::check_memory(),
+    },
     Phase { name: "modules", needs: &["mounts"], on_failure: OnFailure::GoOn, run: modules },
     Phase {
         name: "power button",
@@ -87,12 +94,7 @@ pub(crate) const PLAN: [Phase<Appliance>; 14] = [
         on_failure: OnFailure::GoOn,
         run: |_| crash::collect(),
     },
-    Phase {
-        name: "clock",
-        needs: &["mounts"],
-        on_failure: OnFailure::GoOn,
-        run: |_| clock::check(),
-    },
+    Phase { name: "clock", needs: &["mounts"], on_failure: OnFailure::GoOn, run: clock::check },
     Phase { name: "state", needs: &["medium"], on_failure: OnFailure::GoOn, run: memory::open },
     Phase { name: "settings", needs: &["medium"], on_failure: OnFailure::GoOn, run: read_settings },
     Phase {
@@ -128,7 +130,7 @@ fn modules(appliance: &Appliance) -> Result<String, String> {
     // Before devices are looked for, so that none is missed in between.
     let uevents = Uevents::open()?;
     let loader = Loader::of_image()?;
-    let words = devices::cold_plug(&loader, &uevents);
+    let words = devices::cold_plug(&loader, &uevents, &appliance.sightings);
     // Set once, here.
     let _ = appliance.loader.set(loader);
     let _ = appliance.uevents.set(uevents);
@@ -138,19 +140,26 @@ fn modules(appliance: &Appliance) -> Result<String, String> {
 
 fn find_medium(appliance: &Appliance) -> Result<String, String> {
     let booted = medium::booted();
-    let began = std::time::Instant::now();
+    let until = Instant::now() + MEDIUM_PATIENCE;
     let found = loop {
-        let found = medium::choose(&medium::partitions(Path::new("/")), booted.as_deref())?;
-        let waited = booted.is_none() || began.elapsed() > MEDIUM_PATIENCE;
-        if found.esp.is_some() || waited {
+        let found = medium::find(Path::new("/"), &booted)?;
+        if found.is(&booted) || Instant::now() > until {
             break found;
         }
-        std::thread::sleep(Duration::from_millis(100));
+        // It may hang behind a bus whose driver came just now, and want drivers of its own.
+        match (appliance.loader.get(), appliance.uevents.get()) {
+            (Some(loader), Some(uevents)) => {
+                let pause = Duration::from_millis(100);
+                devices::attend(loader, uevents, &appliance.sightings, pause);
+            }
+            _ => std::thread::sleep(Duration::from_millis(100)),
+        }
     };
-    let words = match (&found.esp, &found.state) {
-        (Some(esp), _) => format!("booted from {}", esp.disk),
-        (None, Some(state)) => format!("only a state partition, on {}", state.disk),
-        (None, None) => "booted from no disk that is here".to_owned(),
+    let words = match (&found.esp, &found.cd, &found.state) {
+        (Some(esp), _, _) => format!("booted from {}", esp.disk),
+        (None, Some(cd), _) => format!("booted from the CD in {}", cd.display()),
+        (None, None, Some(state)) => format!("only a state partition, on {}", state.disk),
+        (None, None, None) => "booted from no disk that is here".to_owned(),
     };
     let _ = appliance.medium.set(found);
     devices::show(appliance);
@@ -159,8 +168,7 @@ fn find_medium(appliance: &Appliance) -> Result<String, String> {
 
 fn read_settings(appliance: &Appliance) -> Result<String, String> {
     let loader = appliance.loader.get().ok_or("no module can be loaded")?;
-    let Some(esp) = &appliance.medium().esp else { return Ok("no lifeboat.toml".to_owned()) };
-    let Some(bytes) = medium::configuration(esp, loader)? else {
+    let Some(bytes) = medium::configuration(appliance.medium(), loader)? else {
         return Ok("no lifeboat.toml".to_owned());
     };
     let read = Configuration::parse(&bytes).map_err(|error| error.to_string())?;

@@ -1,16 +1,20 @@
 //! The wall clock: no time before the image was made is believed, and time servers set it where there are any.
 //!
 //! Certificates and leases need a clock that is roughly right; it is set in one step and never slewed. The hardware clock
-//! is the kernel's to read at the start.
+//! is the kernel's to read at the start; an appliance, which owns its machine, sets it to what a time server said. Where
+//! the machine was only borrowed (capture, recover) it is left alone: another system may keep local time in it.
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::fs;
 use std::net::UdpSocket;
+use std::path::Path;
 use std::time::Instant;
 
 use hal::time::{Clock, Entropy};
 use hal_linux::{SystemClock, SystemEntropy};
+use image_layout::command_line::Role;
 use rustix::time::{ClockId, Timespec, clock_settime};
 
 use super::Appliance;
@@ -31,6 +35,8 @@ const RETRY: Duration = Duration::from_secs(30);
 /// A clock that is off by less is left alone: a step is worse for what measures time by it.
 const TOLERANCE_MILLIS: u64 = 500;
 const NTP_PORT: u16 = 123;
+/// The hardware clock that the kernel reads at the start.
+const HARDWARE: &str = "/dev/rtc0";
 
 /// What a wall clock is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,19 +58,42 @@ fn sense(now_seconds: u64, built_seconds: u64) -> Sense {
     }
 }
 
+/// Whether the wall clock is worth asking by: nothing is said over TLS before it is.
+#[derive(Default)]
+pub(crate) struct Belief(AtomicBool);
+
+impl Belief {
+    fn gain(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses, in words for a person, while the clock is known to be wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(
+                "this machine's clock is wrong, so no certificate can be checked: set date and time in the firmware's settings and start again, or have DHCP name a time server".to_owned(),
+            ),
+        }
+    }
+}
+
 /// Checks the clock that the machine started with; one that cannot be right is set to when the image was made.
-pub(crate) fn check() -> Result<String, String> {
+pub(crate) fn check(appliance: &Appliance) -> Result<String, String> {
     let text = fs::read_to_string(image_layout::initrd::BUILT).unwrap_or_default();
     let built: u64 = text.trim().parse().unwrap_or(0);
     let now = SystemClock.now().0;
     let fault = match sense(now / 1000, built) {
-        Sense::Plausible => return Ok(format!("it is {}", Utc(now))),
+        Sense::Plausible => {
+            appliance.belief.gain();
+            return Ok(format!("it is {}", Utc(now)));
+        }
         Sense::Early => "is before this image was made",
         Sense::Late => "is later than any image is used",
     };
     set(built.saturating_mul(1000))?;
     Err(format!(
-        "the hardware clock said {}, which {fault}: check its battery and the firmware's settings; until a time server answers, times are wrong and certificates may be refused",
+        "the hardware clock said {}, which {fault}: check its battery and the firmware's settings; until a time server answers, times are wrong and no vault in Azure is spoken to",
         Utc(now)
     ))
 }
@@ -110,14 +139,33 @@ fn adopt(appliance: &Appliance, server: core::net::IpAddr, reply: Reply) {
     let now = SystemClock.now().0;
     let right = now.saturating_add_signed(reply.offset_millis);
     if now.abs_diff(right) < TOLERANCE_MILLIS {
+        appliance.belief.gain();
         return;
     }
     match set(right) {
         Ok(()) => {
+            appliance.belief.gain();
             log::info!("the clock was set from {} to {} by {server}", Utc(now), Utc(right));
-            appliance.events.say("clock", &[("offset", &reply.offset_millis), ("server", &server)]);
+            let kept = keep(appliance);
+            let pairs: [(&str, &dyn core::fmt::Display); 3] =
+                [("offset", &reply.offset_millis), ("server", &server), ("kept", &kept)];
+            appliance.events.say("clock", &pairs);
         }
         Err(words) => log::warn!("{words}"),
+    }
+}
+
+/// Writes the time into the hardware clock, so that the next start begins with it; whether it was.
+fn keep(appliance: &Appliance) -> bool {
+    if super::roles::chosen(appliance) != Role::Appliance {
+        return false;
+    }
+    match hal_linux::clock::set_hardware(Path::new(HARDWARE), SystemClock.now()) {
+        Ok(()) => true,
+        Err(error) => {
+            log::info!("the hardware clock stays as it is: {HARDWARE}: {error}");
+            false
+        }
     }
 }
 
@@ -154,6 +202,14 @@ mod tests {
         assert_eq!(sense(0, built), Sense::Early);
         assert_eq!(sense(built + AGE_MAX_SECONDS + 1, built), Sense::Late);
         assert_eq!(sense(5, 0), Sense::Plausible, "nothing is known of the image");
+    }
+
+    #[test]
+    fn belief_comes_from_a_plausible_clock_or_a_time_server() {
+        let belief = Belief::default();
+        assert!(belief.check().unwrap_err().contains("firmware's settings"));
+        belief.gain();
+        assert_eq!(belief.check(), Ok(()));
     }
 
     #[test]

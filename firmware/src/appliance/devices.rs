@@ -1,15 +1,18 @@
 //! Devices as they come and go: drivers for what is plugged in, and one line for each disk and network card.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use hal::inventory::DiskFacts;
+use hal::time::Clock;
+use hal_linux::SystemClock;
 
 use super::Appliance;
 use super::modules::{Loader, device_aliases};
-use super::uevents::{Heard, Uevents};
+use super::uevents::{Heard, Uevent, Uevents};
 use crate::report::Size;
 
 /// Nothing new for so long, and nothing being loaded: what was there at the start is found.
@@ -19,28 +22,59 @@ const SETTLE_MAX: Duration = Duration::from_secs(20);
 /// Where the kernel shows devices.
 const DEVICES: &str = "/sys/devices";
 
+/// When the last device appeared, in milliseconds of the clock that only runs forwards; 0 before the first.
+#[derive(Default)]
+pub(crate) struct Sightings(AtomicU64);
+
+impl Sightings {
+    fn note(&self, event: &Uevent) {
+        if event.action == "add" && ["block", "net"].contains(&event.subsystem.as_str()) {
+            self.0.store(SystemClock.monotonic_nanos() / 1_000_000, Ordering::Relaxed);
+        }
+    }
+
+    /// How long ago the last device appeared, where one did.
+    pub(crate) fn millis_ago(&self) -> Option<u64> {
+        let last = self.0.load(Ordering::Relaxed);
+        let now = SystemClock.monotonic_nanos() / 1_000_000;
+        (last > 0).then(|| now.saturating_sub(last))
+    }
+}
+
+/// Hears one thing that the kernel says, waited for so long, and wants what drives the device; whether there was anything.
+pub(crate) fn attend(
+    loader: &Loader,
+    uevents: &Uevents,
+    sightings: &Sightings,
+    patience: Duration,
+) -> bool {
+    match uevents.next(patience) {
+        Heard::Event(event) => {
+            sightings.note(&event);
+            event.modalias.iter().for_each(|alias| {
+                loader.want(alias);
+            });
+        }
+        Heard::Missed => device_aliases(Path::new(DEVICES)).iter().for_each(|alias| {
+            loader.want(alias);
+        }),
+        Heard::Nothing => {}
+        Heard::Quiet => return false,
+    }
+    true
+}
+
 /// Loads drivers for everything that is there, and what appears behind it.
-pub(crate) fn cold_plug(loader: &Loader, uevents: &Uevents) -> String {
+pub(crate) fn cold_plug(loader: &Loader, uevents: &Uevents, sightings: &Sightings) -> String {
     let until = Instant::now() + SETTLE_MAX;
     let aliases = device_aliases(Path::new(DEVICES));
     for alias in &aliases {
         loader.want(alias);
     }
     loop {
-        match uevents.next(QUIET) {
-            Heard::Event(event) => {
-                event.modalias.iter().for_each(|alias| {
-                    loader.want(alias);
-                });
-            }
-            Heard::Missed => device_aliases(Path::new(DEVICES)).iter().for_each(|alias| {
-                loader.want(alias);
-            }),
-            Heard::Nothing => {}
-            Heard::Quiet if loader.settle(Duration::ZERO).open == 0 => break,
-            Heard::Quiet => {}
-        }
-        if Instant::now() > until {
+        let heard = attend(loader, uevents, sightings, QUIET);
+        let settled = !heard && loader.settle(Duration::ZERO).open == 0;
+        if settled || Instant::now() > until {
             break;
         }
     }
@@ -79,6 +113,7 @@ pub(crate) fn follow(appliance: &Appliance) -> Result<(), String> {
                 }
                 let shown = ["block", "net"].contains(&event.subsystem.as_str());
                 if shown {
+                    tell_of_medium(appliance, &event);
                     let name = event.name.clone().unwrap_or_default();
                     told.push((event.subsystem, event.action, name));
                 }
@@ -100,6 +135,26 @@ pub(crate) fn follow(appliance: &Appliance) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A stick that is pulled out is no harm, but a person must know what it costs.
+fn tell_of_medium(appliance: &Appliance, event: &Uevent) {
+    let Some(disk) = appliance.medium().disk() else { return };
+    if event.name.as_deref() != Some(disk) || event.action != "remove" {
+        return;
+    }
+    let kept = appliance.medium().state.is_some();
+    let words = match kept {
+        true => "what is set from now on is forgotten at the next start",
+        false => "nothing is lost",
+    };
+    log::warn!(
+        "{disk}, which this machine was booted from, was pulled out: the machine goes on without it; {words}"
+    );
+    if kept {
+        let words = "not kept: the medium was pulled out; plug it in and start again";
+        appliance.board.update(|view| words.clone_into(&mut view.state));
+    }
 }
 
 /// Puts disks and network cards on the board.

@@ -22,6 +22,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Folders under /sys/devices are not deeper than this; a loop of links would be.
 const DEPTH_MAX: usize = 32;
 
+/// What is said of a module whose hardware is not there.
+pub(crate) const NO_HARDWARE: &str = "there is no such hardware";
+
 /// Puts one module file into the kernel.
 pub(crate) type Insert = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
@@ -126,6 +129,11 @@ impl Loader {
         }
     }
 
+    /// Names of all modules of the image.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.shared.index.modules().iter().map(|module| module.name.clone()).collect()
+    }
+
     /// As it stands.
     pub(crate) fn summary(&self) -> Loaded {
         self.shared.summary(&self.shared.lock())
@@ -161,7 +169,7 @@ impl Loader {
     /// A thread that died in the kernel, or does not come back, is replaced; its module counts as failed.
     fn bury(&self, work: &mut MutexGuard<'_, Work>) {
         let mut lost = 0;
-        for state in &mut work.state {
+        for (state, module) in work.state.iter_mut().zip(self.shared.index.modules()) {
             let Load::Busy { thread, since } = state else { continue };
             let gone = *thread != 0 && !Path::new(&format!("/proc/self/task/{thread}")).exists();
             let words = if gone {
@@ -171,6 +179,7 @@ impl Loader {
             } else {
                 continue;
             };
+            log::warn!("module {}: {words}", module.name);
             *state = Load::Failed(words.to_owned());
             lost += 1;
         }
@@ -259,7 +268,7 @@ fn insert(file: &str) -> Result<(), String> {
         // In already: part of the kernel, or loaded for somebody else.
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         // No such hardware after all: a module of a platform that this machine is not.
-        Err(rustix::io::Errno::NODEV) => Err("there is no such hardware".to_owned()),
+        Err(rustix::io::Errno::NODEV) => Err(NO_HARDWARE.to_owned()),
         Err(errno) => Err(errno.to_string()),
     }
 }

@@ -115,6 +115,9 @@ impl VaultPlace {
         if shown.starts_with("azure:") && !super::network::wait_online(appliance, ONLINE_PATIENCE) {
             return Err("no network: no link has an address yet; check the cable, or whether there is DHCP, or set addresses in lifeboat.toml".to_owned());
         }
+        if shown.starts_with("azure:") {
+            appliance.belief.check()?;
+        }
         let (address, disk) = match shown.strip_prefix("disk:") {
             Some(rest) => {
                 let (folder, disk) = mount_disk(appliance, rest)?;

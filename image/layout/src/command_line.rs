@@ -17,6 +17,8 @@ pub const ROLE: &str = "lifeboat.role";
 pub const CONSOLE: &str = "lifeboat.console";
 /// Key: `1` for additional lines on the console that machines read.
 pub const TEST: &str = "lifeboat.test";
+/// Key, with `lifeboat.test=1` only: what the machine does again and again for a test to disturb it.
+pub const EXERCISE: &str = "lifeboat.exercise";
 /// What every such line begins with.
 pub const TEST_LINE: &str = "@lifeboat ";
 
@@ -63,6 +65,26 @@ impl fmt::Display for Role {
     }
 }
 
+/// What a machine does for a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "who reads it must know each")]
+pub enum Exercise {
+    /// Writes its state without pause.
+    State,
+    /// Loads every module that the image holds.
+    Modules,
+}
+
+impl Exercise {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "state" => Some(Self::State),
+            "modules" => Some(Self::Modules),
+            _ => None,
+        }
+    }
+}
+
 /// What the command line says to PID 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
@@ -72,6 +94,8 @@ pub struct CommandLine {
     pub consoles: Vec<String>,
     /// Whether to print lines for machines.
     pub test: bool,
+    /// What to do for a test; never without lines for machines.
+    pub exercise: Option<Exercise>,
     /// What made no sense, in words for a person.
     pub problems: Vec<String>,
 }
@@ -98,12 +122,18 @@ impl CommandLine {
                     value.escape_debug()
                 )),
                 TEST => line.test = value == "1",
+                EXERCISE if Exercise::named(value).is_some() => {
+                    line.exercise = Exercise::named(value);
+                }
                 other if other.starts_with("lifeboat.") => line.problems.push(format!(
                     "{} on the kernel's command line is unknown to this version",
                     other.escape_debug()
                 )),
                 _ => {}
             }
+        }
+        if !line.test && line.exercise.take().is_some() {
+            line.problems.push(format!("{EXERCISE} is for tests only, with {TEST}=1"));
         }
         line
     }
@@ -173,6 +203,16 @@ mod tests {
         assert!(!line.test && line.consoles.is_empty());
         assert_eq!(line.problems.len(), 3);
         assert!(line.problems[0].contains("king"), "{}", line.problems[0]);
+    }
+
+    #[test]
+    fn nothing_is_exercised_outside_of_a_test() {
+        let line = CommandLine::parse("lifeboat.exercise=state lifeboat.test=1");
+        assert_eq!((line.exercise, line.problems.len()), (Some(Exercise::State), 0));
+        let line = CommandLine::parse("lifeboat.exercise=modules");
+        assert_eq!((line.exercise, line.problems.len()), (None, 1));
+        let line = CommandLine::parse("lifeboat.exercise=dance lifeboat.test=1");
+        assert_eq!((line.exercise, line.problems.len()), (None, 1));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub const SLOT_BYTES_MAX: u64 = 28 * MIB;
 
 /// Where the descriptors of ISO 9660 begin in the hybrid ISO: sector 16 of 2048 bytes, as the standard fixes it.
 pub const ISO_OFFSET: u64 = 32 * 1024;
+/// Name of the CD's volume.
+pub const ISO_LABEL: &str = "LIFEBOAT";
 
 const _: () = {
     assert!(IMAGE_BYTES <= IMAGE_BYTES_MAX, "the image fits its limit");

@@ -1,0 +1,92 @@
+//! The image as it is given away starts from every medium that servers have, finds itself on it, does what its
+//! `lifeboat.toml` says, remembers, and goes on when the medium is pulled out.
+
+use core::time::Duration;
+use std::fs;
+use std::path::Path;
+
+use qemu::{Bus, Disk, Event, Running};
+use tests::appliance::{
+    ANSWER, await_event, await_ready, await_words, phase, phase_words, start_image, stick,
+};
+use tests::azurite::Scratch;
+use tests::guest::image;
+
+/// Where the firmware's and the kernel's own starts are no failure of ours, but a machine beside four others is slow.
+const PULLED: &str = "was pulled out: the machine goes on";
+
+/// What the appliance said until it was ready, which it must be, from the disk of this name.
+#[track_caller]
+fn booted(running: &Running, from: &str) -> Vec<Event> {
+    let events = await_ready(running);
+    assert_eq!(phase_words(&events, "medium"), format!("booted from {from}"), "{events:#?}");
+    assert_eq!(phase_words(&events, "settings"), "lifeboat.toml is read", "{events:#?}");
+    for name in ["mounts", "modules", "firmware", "medium", "state", "settings", "switches"] {
+        assert_eq!(phase(&events, name), Some("done"), "{name}: {events:#?}");
+    }
+    events
+}
+
+/// What the state partition held when this machine started.
+#[track_caller]
+fn starts(events: &[Event]) -> u64 {
+    let state = events.iter().find(|event| event.name == "state");
+    state.and_then(|event| event.number("starts")).expect("the state was opened")
+}
+
+#[track_caller]
+fn power_off(running: Running) {
+    running.press_power().expect("QEMU has a power button");
+    assert_eq!(await_event(&running, "end", ANSWER).field("how"), Some("poweroff"));
+    let ended = running.wait_end(Duration::from_secs(120)).expect("it goes off");
+    assert_eq!(ended.reason.as_deref(), Some("guest-shutdown"));
+}
+
+/// On a USB stick: twice, then pulled out.
+fn from_a_stick(path: &Path) {
+    let usb = || Disk::new(path).on(Bus::UsbStorage).serial("stick");
+    let running = start_image(usb(), "", |machine| machine);
+    assert_eq!(starts(&booted(&running, "sda")), 1);
+    let asked = await_event(&running, "ask", ANSWER);
+    assert_eq!(asked.field("title"), Some("Where is the vault?"), "the role of lifeboat.toml");
+    power_off(running);
+
+    let running = start_image(usb(), "lifeboat.role=appliance", |machine| machine);
+    let events = booted(&running, "sda");
+    assert_eq!(starts(&events), 2, "the state was kept: {events:#?}");
+    let last = events.iter().find(|event| event.name == "last").expect("the last end is told");
+    assert_eq!(last.field("clean"), Some("true"), "{last:?}");
+    running.unplug("disk0").expect("a stick can be pulled");
+    await_words(&running, PULLED);
+    await_words(&running, "not kept: the medium was pulled out");
+    // Nothing that the machine needs was on it.
+    power_off(running);
+}
+
+#[test]
+fn every_medium_starts_the_appliance_and_is_found() {
+    let scratch = Scratch::new("media").expect("a scratch folder");
+    let settings = "role = \"capture\"\nname = \"on-the-stick\"\n";
+    let usb = stick(&scratch, "usb.img", settings);
+    let made = image().expect("there is an image");
+    let fixed = |bus| Disk::new(&made.stick).on(bus).snapshot();
+    std::thread::scope(|scope| {
+        scope.spawn(|| from_a_stick(&usb));
+        for (bus, name) in [(Bus::VirtioBlk, "vda"), (Bus::Nvme, "nvme0n1"), (Bus::Ahci, "sda")] {
+            let disk = fixed(bus);
+            scope.spawn(move || {
+                let running = start_image(disk, "lifeboat.role=appliance", |machine| machine);
+                assert_eq!(starts(&booted(&running, name)), 1, "{bus:?}");
+            });
+        }
+        scope.spawn(|| {
+            let running = start_image(Disk::cd(&made.cd), "", |machine| machine.headless());
+            let events = booted(&running, "the CD in /dev/sr0");
+            assert!(phase_words(&events, "state").contains("no state partition"), "{events:#?}");
+            let asked = await_event(&running, "ask", ANSWER);
+            assert_eq!(asked.field("kind"), Some("text"), "the role of the CD's lifeboat.toml");
+        });
+    });
+    let before = fs::read(&made.stick).expect("the image is there");
+    assert!(before.len() > 1 << 20, "what was only read is still there");
+}

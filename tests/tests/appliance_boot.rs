@@ -4,10 +4,11 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::process::Command;
 
 use qemu::{Bus, Disk, Gateway, Model, Nic, Tpm, Watchdog};
-use tests::appliance::{ANSWER, await_event, await_ready, phase, start};
-use tests::azurite::Scratch;
+use tests::appliance::{ANSWER, await_event, await_ready, is_shown, phase, start};
+use tests::azurite::{Scratch, free_port, run};
 
 fn disk(scratch: &Scratch, name: &str) -> PathBuf {
     let path = scratch.path().join(name);
@@ -18,7 +19,8 @@ fn disk(scratch: &Scratch, name: &str) -> PathBuf {
 #[test]
 fn a_server_with_everything_is_ready() {
     let scratch = Scratch::new("boot").unwrap();
-    let gateway = || Gateway { forwards: Vec::new(), closed: true };
+    let port = free_port().unwrap();
+    let gateway = || Gateway { forwards: vec![(port, 443)], closed: true };
     let running = start("", |machine| {
         machine
             .disk(Disk::new(disk(&scratch, "nvme.img")).on(Bus::Nvme).serial("nvme"))
@@ -33,7 +35,31 @@ fn a_server_with_everything_is_ready() {
     for name in ["mounts", "modules"] {
         assert_eq!(phase(&events, name), Some("done"), "{events:#?}");
     }
+    // The page, as another program's TLS sees it.
+    let page = await_event(&running, "page", ANSWER);
+    assert_eq!(page.field("url"), Some("https://10.0.2.15/"));
+    let mut python = Command::new("python3");
+    let said = run(python.args(["-c", ASK, &port.to_string()])).unwrap();
+    let (digest, answer) = said.split_once('\n').unwrap();
+    let fingerprint = page.field("fingerprint").unwrap().replace(':', "").to_lowercase();
+    assert_eq!(digest, fingerprint);
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"role\": \"appliance\""),
+        "{answer}"
+    );
+    assert!(is_shown(&running, "https://10.0.2.15/"), "{}", running.console().tail());
 }
+
+/// Prints the SHA-256 of the certificate that the port shows, and what the page says to scripts.
+const ASK: &str = r#"
+import hashlib, socket, ssl, sys
+context = ssl._create_unverified_context()
+stream = context.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60))
+print(hashlib.sha256(stream.getpeercert(True)).hexdigest())
+stream.sendall(b"GET /status.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+while piece := stream.recv(65536):
+    sys.stdout.write(piece.decode())
+"#;
 
 #[test]
 fn a_machine_with_nothing_in_it_is_ready_too() {

@@ -40,9 +40,37 @@ pub(crate) fn each<T: Sync, R: Send>(
     Ok(answers.into_iter().map(|(_, answer)| answer).collect())
 }
 
+/// Does two things at once where the store takes several calls at once, otherwise one after the other.
+pub(crate) fn both<A, B: Send>(
+    threads: usize,
+    one: impl FnOnce() -> A,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if threads <= 1 {
+        return (one(), other());
+    }
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let one = one();
+        (one, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_things_are_done_at_once_only_where_the_store_takes_that() {
+        let order = Mutex::new(Vec::new());
+        let note = |name| order.lock().expect("nobody panics").push(name);
+        assert_eq!(both(1, || note(1), || note(2)), ((), ()));
+        assert_eq!(*order.lock().expect("nobody panics"), [1, 2]);
+        let (tell, told) = std::sync::mpsc::channel();
+        // One that waits for the other ends only if both run.
+        let (heard, ()) = both(2, || told.recv(), || tell.send(7).expect("somebody listens"));
+        assert_eq!(heard, Ok(7));
+    }
 
     #[test]
     fn answers_keep_the_order_of_the_items() {

@@ -1,7 +1,8 @@
 //! Brings a disk of a point back onto a target, writing only what differs.
 //!
-//! Workers look at leaves of the map, then bring what a window of leaves wants of one segment: in one read where that
-//! is most of it, in a few ranged ones where not. They open the frames and write whole runs of blocks. Every block is checked against its fingerprint before it is written.
+//! Workers look at leaves of the map, then bring what a window of leaves wants of one segment: in one read where that is
+//! most of it, in a few ranged ones where not. They open the frames and write whole runs of blocks. Every block is
+//! checked against its fingerprint before it is written.
 //! Nothing is written before the map of the whole disk has been read and every segment it names was found.
 
 /// What is fetched and opened.
@@ -22,6 +23,7 @@ use crate::error::{Error, Retry};
 use crate::frames::FrameReader;
 use crate::map::{Entry, PageSource, leaves_of, walk_leaves};
 use crate::names;
+use crate::parallel;
 use crate::record::DiskState;
 use crate::store::{ObjectFacts, list_all};
 use crate::writer::Progress;
@@ -227,10 +229,9 @@ fn check_point(
     options: &Options,
 ) -> Result<Objects, Error> {
     let prefix = names::segment_prefix(&frames.server());
-    let (walked, listed) = std::thread::scope(|scope| {
-        let listed = scope.spawn(|| list_all(&*frames.access().store, &prefix));
-        (walk(frames, disk), listed.join())
-    });
+    let store = &*frames.access().store;
+    let (walked, listed) =
+        parallel::both(store.parallel(), || walk(frames, disk), || list_all(store, &prefix));
     let (segments, unread) = walked?;
     if unread > 0 && !options.accept_unread {
         return Err(Error::corrupt(
@@ -239,7 +240,7 @@ fn check_point(
         )
         .remedy("choose an older point, or accept it with --accept-unread; nothing was written"));
     }
-    let listed = listed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let listed = listed?;
     let length = |facts: &ObjectFacts| usize::try_from(facts.bytes).unwrap_or(usize::MAX);
     let mut here: HashMap<SegmentId, usize> = listed
         .iter()

@@ -8,6 +8,7 @@ use pipeline::seal::SecretKey;
 
 use crate::error::{Blame, Error};
 use crate::keys::ring::{self, KeyRing, copy_name, object_name};
+use crate::parallel;
 use crate::sealed::{self, Failure, ObjectKey, ObjectKind, SEALED_BYTES_MAX};
 use crate::store::{BlobStore, Created, list_all};
 
@@ -52,12 +53,9 @@ pub(super) struct Rings<'a> {
 /// Which vault a place holds, or in words why none.
 pub(super) fn find(store: &dyn BlobStore) -> Result<Found, Error> {
     // Two round trips at once: over a long way every verb begins with them.
-    let (state, versions) = std::thread::scope(|scope| {
-        let listed = scope.spawn(|| versions(store));
-        (marker::read(store), listed.join())
-    });
-    let state = state?;
-    let versions = versions.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let (state, versions) =
+        parallel::both(store.parallel(), || marker::read(store), || versions(store));
+    let (state, versions) = (state?, versions?);
     let place = store.place();
     let (vault, trouble) = match state {
         MarkerState::Whole(marker) if versions.is_empty() => {

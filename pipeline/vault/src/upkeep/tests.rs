@@ -278,7 +278,8 @@ pub(super) fn back(frames: &FrameReader, point: &Manifest) -> Result<[u8; 32], E
 /// What a disk holds, in one number.
 pub(super) fn content(disk: &SimDisk) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    let length = usize::try_from(BYTES).expect("a small disk");
+    let bytes = disk.another().and_then(|mut disk| disk.geometry()).expect("a handle").bytes;
+    let length = usize::try_from(bytes).expect("a small disk");
     hasher.update(&disk.content(0, length));
     *hasher.finalize().as_bytes()
 }

@@ -231,8 +231,11 @@ fn a_writer_goes_on_while_its_base_is_moved_and_deleted() {
 #[test]
 fn segments_of_a_run_that_goes_on_are_neither_moved_nor_condemned() {
     let mut bed = Bed::new(59);
+    // Three leaves, and so few buffers that the third cannot begin before a segment was sent: a checkpoint is due.
+    let blocks = 3 * 256;
+    bed.disk = SimDisk::new(blocks * BLOCK);
     bed.point(10);
-    for block in 0..BLOCKS {
+    for block in 0..blocks {
         let mut noise = vec![0; 65_536];
         bed.random.fill(&mut noise);
         bed.disk.load(block * BLOCK, &noise);
@@ -258,8 +261,12 @@ fn segments_of_a_run_that_goes_on_are_neither_moved_nor_condemned() {
         },
     );
     let access = bed.access_to(hook.clone());
-    let options =
-        writer::Options { checkpoint_segments: 1, workers: 1, ..writer::Options::default() };
+    let options = writer::Options {
+        checkpoint_segments: 1,
+        workers: 1,
+        buffer_bytes_max: 0,
+        ..writer::Options::default()
+    };
     let made = point(&access, &bed.disk, &options);
     assert!(hook.is_done());
     match made {

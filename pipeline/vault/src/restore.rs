@@ -14,6 +14,9 @@ mod span;
 /// Who opens and writes, while others wait for the vault.
 pub(crate) mod turns;
 
+#[cfg(test)]
+mod tests;
+
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::sync::Arc;

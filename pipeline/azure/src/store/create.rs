@@ -38,7 +38,8 @@ impl AzureStore {
             let made = if body.len() > self.options.single_put_bytes_max {
                 self.put_in_blocks(name, body)?
             } else {
-                self.wire.run(&mut Put { store: self, name, body })?
+                let content = Content::Bytes(body);
+                self.wire.run(&mut Make { store: self, name, content })?
             };
             match made {
                 Made::New => return Ok(Created::New),
@@ -65,7 +66,7 @@ impl AzureStore {
             self.wire.run(&mut PutBlock { store: self, name, id: &id, body: bytes })?;
             ids.push(id);
         }
-        self.wire.run(&mut PutBlockList { store: self, name, ids: &ids })
+        self.wire.run(&mut Make { store: self, name, content: Content::Blocks(&ids) })
     }
 
     /// Credentials that may create, but not overwrite, are refused in the same words as those that may do
@@ -150,13 +151,23 @@ fn check_stored(reply: &Reply, sent: u64) -> Result<(), Trouble> {
     }
 }
 
-struct Put<'a> {
-    store: &'a AzureStore,
-    name: &'a str,
-    body: &'a [u8],
+/// What an object is made of.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// Blocks that were put before.
+    Blocks(&'a [BlockId]),
 }
 
-impl Exchange for Put<'_> {
+/// Makes an object.
+struct Make<'a> {
+    store: &'a AzureStore,
+    name: &'a str,
+    content: Content<'a>,
+}
+
+impl Exchange for Make<'_> {
     type Output = Made;
 
     fn act(&self) -> Act {
@@ -168,12 +179,18 @@ impl Exchange for Put<'_> {
     }
 
     fn request(&self) -> Request<'_> {
-        let tier = self.store.options.tier;
-        blob::put(&self.store.wire.address, self.name, self.body, tier)
+        let (address, tier) = (&self.store.wire.address, self.store.options.tier);
+        match self.content {
+            Content::Bytes(body) => blob::put(address, self.name, body, tier),
+            Content::Blocks(ids) => blob::put_block_list(address, self.name, ids, tier),
+        }
     }
 
     fn accept(&mut self, reply: Reply, _uncertain: bool) -> Result<Made, Trouble> {
-        take_made(reply, || crc64(self.body))
+        take_made(reply, || match self.content {
+            Content::Bytes(body) => crc64(body),
+            Content::Blocks(_) => self.request().body.as_deref().map_or(0, crc64),
+        })
     }
 }
 
@@ -225,33 +242,5 @@ impl Exchange for PutBlock<'_> {
         check_stored(&reply, crc64(self.body))?;
         reply.drain();
         Ok(())
-    }
-}
-
-struct PutBlockList<'a> {
-    store: &'a AzureStore,
-    name: &'a str,
-    ids: &'a [BlockId],
-}
-
-impl Exchange for PutBlockList<'_> {
-    type Output = Made;
-
-    fn act(&self) -> Act {
-        Act::Create
-    }
-
-    fn object(&self) -> String {
-        self.store.wire.address.object(self.name)
-    }
-
-    fn request(&self) -> Request<'_> {
-        let tier = self.store.options.tier;
-        blob::put_block_list(&self.store.wire.address, self.name, self.ids, tier)
-    }
-
-    fn accept(&mut self, reply: Reply, _uncertain: bool) -> Result<Made, Trouble> {
-        let request = self.request();
-        take_made(reply, || request.body.as_deref().map_or(0, crc64))
     }
 }

@@ -137,8 +137,7 @@ pub(crate) fn check_presence(
         }
         findings.segment(*segment, Part::Whole, &wrong_length(name(), wanted, listed))
     };
-    let workers = options.workers.max(frames.access().store.parallel()).min(16);
-    parallel::each(&live, workers, &options.stop, || (), |(), segment| look(segment))
+    parallel::each(&live, hands(frames, options), &options.stop, || (), |(), segment| look(segment))
 }
 
 /// Every live segment's table opens, is as long as it says, and is the one that its record names.
@@ -166,8 +165,7 @@ pub(crate) fn open_tables(
         };
         findings.segment(listed.segment, Part::Whole, &error)
     };
-    let workers = options.workers.max(frames.access().store.parallel()).min(16);
-    parallel::each(&live, workers, &options.stop, || (), |(), listed| look(listed))
+    parallel::each(&live, hands(frames, options), &options.stop, || (), |(), listed| look(listed))
 }
 
 /// Reads every live segment whole and proves it.
@@ -183,6 +181,11 @@ pub(crate) fn read_all(
     let live: Vec<Listed> = live.iter().filter_map(|id| inventory.find(id)).copied().collect();
     let deep = Deep { frames, findings, options, progress, read: AtomicU64::new(0) };
     deep.run(&live, &|listed| (reference(&listed.segment), true))
+}
+
+/// Threads that look at small things: most of the time they wait for the vault.
+fn hands(frames: &FrameReader, options: &Options) -> usize {
+    options.workers.max(frames.access().store.parallel()).min(16)
 }
 
 fn other_segment(name: String) -> Error {

@@ -43,6 +43,7 @@ fn nic(index: u32, last: u8) -> LinkFacts {
         driver: None,
         place: None,
         speed_mbit: None,
+        managed: Managed::Nothing,
     }
 }
 

@@ -258,7 +258,8 @@ impl Client {
             | State::Declining { repeat, .. }
             | State::Asking { repeat } => repeat.next(),
             State::Requesting { repeat, held, .. } => {
-                held.as_ref().map_or(repeat.next(), |held| repeat.next().min(held.end))
+                let end = held.as_ref().map_or(Moment(u64::MAX), |held| held.end);
+                repeat.next().min(end)
             }
             State::Confirming { held, repeat } => repeat.next().min(held.end),
             State::Bound { held } => held.renew,

@@ -10,6 +10,8 @@ pub mod page;
 pub mod path;
 /// The addresses of IPv4 on one link.
 mod port;
+/// DHCP of IPv6 on one link.
+mod port6;
 /// Which proxy a request goes through.
 pub mod proxies;
 /// The thread that keeps the network.

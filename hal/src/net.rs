@@ -11,10 +11,14 @@ pub mod chance;
 pub mod config;
 /// The client side of DHCP for IPv4.
 pub mod dhcp4;
+/// The client side of DHCP for IPv6.
+pub mod dhcp6;
 /// What the system says of links, addresses and routes.
 pub mod facts;
 /// Ethernet, IPv4 and UDP around a payload.
 pub mod frame;
+/// IPv6 and UDP around a payload.
+pub mod frame6;
 /// What routers of IPv6 say of name servers.
 pub mod ndisc;
 /// A NIC that takes whole frames, and a system that keeps links, addresses and routes.

@@ -3,6 +3,8 @@
 
 /// Peers that need no kernel: DHCP behind a tag, an answer to every ARP, a partner for LACP.
 pub mod peers;
+/// Routers of IPv6 that need no kernel.
+pub mod routers;
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
@@ -15,6 +15,7 @@ use tests::appliance::{ANSWER, await_ready, medium, start};
 use tests::azurite::Scratch;
 use tests::guest::BOOT;
 use tests::lan::peers::{DhcpPeer, LacpPartner, ask};
+use tests::lan::routers::{Preference, RouterPeer, ask_from_far};
 use tests::lan::{Dnsmasq, answers, inside, ip, tap, until};
 use tests::program::Place;
 
@@ -78,7 +79,96 @@ fn type_until(running: &Running, typed: &str, question: &str) {
 /// Cards by the order in which they were plugged in.
 const ROUTED: &str = "eth0";
 const SHORT: &str = "eth1";
-const LEASED: &str = "eth2";
+const GIVEN: &str = "eth2";
+const TOLD: &str = "eth3";
+const CHOOSING: &str = "eth4";
+const LEASED: &str = "eth5";
+
+/// Networks of IPv6 whose routers leave something to a server, and one with two routers.
+struct Six {
+    giving: Option<Dnsmasq>,
+    telling: Dnsmasq,
+    time: std::thread::JoinHandle<IpAddr>,
+    network: Network,
+    card: Mac,
+    high: RouterPeer,
+    low: RouterPeer,
+}
+
+impl Six {
+    fn new() -> Self {
+        tap("lan2", &["fd67::1/64"]);
+        tap("lan3", &["fd68::1/64", "fd68::123/64"]);
+        let start = |link: &str, range: &str, option: &str| {
+            Dnsmasq::start(&[
+                "--port=0",
+                "--enable-ra",
+                &format!("--interface={link}"),
+                &format!("--ra-param={link},4,600"),
+                &format!("--dhcp-range={range}"),
+                &format!("--dhcp-option=option6:{option}"),
+            ])
+        };
+        let giving = start("lan2", "fd67::1000,fd67::10ff,64,2m", "dns-server,[fd67::53]");
+        // A time server, of which routers know no word.
+        let telling = start("lan3", "fd68::,ra-stateless", "31,[fd68::123]");
+        let network = Network::new().unwrap();
+        let low = RouterPeer::start(network.tap(), 1, Preference::Low);
+        let high = RouterPeer::start(network.tap(), 2, Preference::High);
+        let time = first_peer("[fd68::123]:123", true);
+        Self { giving: Some(giving), telling, time, network, card: Mac::fresh(), high, low }
+    }
+
+    fn plug(&self, machine: Machine) -> Machine {
+        let routers = Nic::new().mac(self.card).plugged(self.network.port().unwrap());
+        machine.nic(Nic::new().tap("lan2")).nic(Nic::new().tap("lan3")).nic(routers)
+    }
+
+    /// Addresses that a server gives are used; then that server goes for good.
+    fn gives(&mut self, running: &Running) {
+        let words = await_link(running, GIVEN, |words| words.contains("fd67::10"));
+        let given = address(&words, "fd67::10").unwrap();
+        until("an answer at what a server of IPv6 gave", ANSWER, || answers(given));
+        let server = self.giving.take().unwrap();
+        assert!(server.log().contains(&format!("DHCPREPLY(lan2) {given}")), "{}", server.log());
+        let dns = latest(running).unwrap().field("dns").unwrap().to_owned();
+        assert!(dns.split(' ').any(|server| server == "fd67::53"), "{dns}");
+    }
+
+    /// The time is over, and the address is used no more.
+    fn takes(&self, running: &Running) {
+        let words = await_link(running, GIVEN, |words| words.contains("IPv6 ran out"));
+        assert_eq!(address(&words, "fd67:"), None, "{words}");
+    }
+
+    /// With addresses by routers and the rest by a server, that server is asked for the rest alone.
+    fn tells(self, running: &Running) {
+        await_link(running, TOLD, |words| words.contains("fd68:"));
+        // Nobody else named this time server.
+        assert!(self.time.join().unwrap().is_ipv6());
+        let log = self.telling.log();
+        assert!(log.contains("DHCPINFORMATION-REQUEST(lan3)"), "{log}");
+        assert!(!log.contains("DHCPSOLICIT"), "{log}");
+    }
+
+    /// Of two routers the one that wants to be used is, and the other when that one is gone.
+    fn chooses(&self, running: &Running) {
+        let words = await_link(running, CHOOSING, |words| words.contains("fd69:"));
+        let Some(IpAddr::V6(own)) = address(&words, "fd69:") else { panic!("{words}") };
+        let tap = self.network.tap();
+        let ask = |own: Ipv6Addr| ask_from_far(&tap, hal::net::address::Mac(self.card.0), own);
+        until("answers by the preferred router", ANSWER, || {
+            ask(own);
+            self.high.routed() >= 10
+        });
+        assert_eq!(self.low.routed(), 0, "the other is not used");
+        self.high.leave();
+        until("answers by the other router", ANSWER, || {
+            ask(own);
+            self.low.routed() >= 10
+        });
+    }
+}
 
 #[test]
 fn leases_come_go_and_come_back() {
@@ -102,13 +192,15 @@ fn leases_come_go_and_come_back() {
     let server = lease("10.66.0.50,10.66.0.60");
     let network = Network::new().unwrap();
     let short = DhcpPeer::start(network.tap(), None, SimServer::new(1, 50..58, 12));
+    let mut six = Six::new();
     let running = start("", |machine| {
-        machine
-            .nic(Nic::new().tap("lan1"))
-            .nic(Nic::new().plugged(network.port().unwrap()))
-            .spare_ports(3)
+        let machine =
+            machine.nic(Nic::new().tap("lan1")).nic(Nic::new().plugged(network.port().unwrap()));
+        six.plug(machine).spare_ports(3)
     });
     await_ready(&running);
+    six.gives(&running);
+    six.chooses(&running);
     let mac = Mac::fresh();
     let card = running.plug_nic(Nic::new().mac(mac).tap("lan0")).unwrap();
 
@@ -157,6 +249,8 @@ fn leases_come_go_and_come_back() {
     assert_eq!(address(&words, "10.0.0."), None, "{words}");
     short.server().answers = true;
     await_link(&running, SHORT, |words| words.contains("10.0.0.") && !words.contains("ran out"));
+    six.takes(&running);
+    six.tells(&running);
 }
 
 /// Who has which card on the page.

@@ -10,7 +10,7 @@ use core::time::Duration;
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::time::Instant;
+use std::sync::PoisonError;
 
 use hal::time::{Clock, Entropy};
 use hal_linux::{SystemClock, SystemEntropy};
@@ -18,9 +18,13 @@ use image_layout::command_line::Role;
 use rustix::time::{ClockId, Timespec, clock_settime};
 
 use super::Appliance;
+use crate::net::state::State;
 use crate::report::Utc;
+use schedule::{Outlook, Schedule};
 use sntp::Reply;
 
+/// When time servers are asked.
+mod schedule;
 /// Questions to time servers, and their answers.
 pub(crate) mod sntp;
 
@@ -28,10 +32,8 @@ pub(crate) mod sntp;
 const AGE_MAX_SECONDS: u64 = 20 * 365 * 86_400;
 /// What a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// After a good answer the clock is asked for again in this time.
-const AGAIN: Duration = Duration::from_secs(3600);
-/// While no server has answered.
-const RETRY: Duration = Duration::from_secs(30);
+/// How soon a change of the network is noticed.
+const LOOK_UP: Duration = Duration::from_millis(500);
 /// A clock that is off by less is left alone: a step is worse for what measures time by it.
 const TOLERANCE_MILLIS: u64 = 500;
 const NTP_PORT: u16 = 123;
@@ -108,22 +110,25 @@ fn set(millis: u64) -> Result<(), String> {
 
 /// Keeps the clock right, and on the board.
 pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
-    let mut due = Instant::now();
+    let mut schedule = Schedule::new(SystemClock.moment());
     while !appliance.stop.asked() {
-        if Instant::now() >= due {
-            due = Instant::now() + if follow_servers(appliance) { AGAIN } else { RETRY };
+        let state = appliance.network.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let outlook = Outlook::of(&state);
+        if schedule.is_due(SystemClock.moment(), &outlook) {
+            let answered = follow_servers(appliance, &state);
+            schedule.note(SystemClock.moment(), outlook, answered);
         }
         let time = Utc(SystemClock.now().0).to_string();
         let minute = time.get(..16).unwrap_or(&time).replace('T', " ") + " UTC";
         appliance.board.update(|view| view.time = minute);
-        appliance.stop.rest(Duration::from_secs(5));
+        appliance.stop.rest(LOOK_UP);
     }
     Ok(())
 }
 
 /// Asks the servers that the network names, in turn; whether one answered.
-fn follow_servers(appliance: &Appliance) -> bool {
-    for server in super::network::time_servers(appliance) {
+fn follow_servers(appliance: &Appliance, state: &State) -> bool {
+    for server in state.ntp.iter().filter_map(|server| server.parse().ok()) {
         match ask(SocketAddr::new(server, NTP_PORT)) {
             Ok(reply) => {
                 adopt(appliance, server, reply);

@@ -3,7 +3,6 @@
 //!
 //! Name servers and the host table go to /etc, where the verbs look for them.
 
-use core::net::IpAddr;
 use core::time::Duration;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -185,12 +184,6 @@ pub(crate) fn wait_online(appliance: &Appliance, patience: Duration) -> bool {
             return online;
         }
     }
-}
-
-/// The time servers that DHCP named.
-pub(crate) fn time_servers(appliance: &Appliance) -> Vec<IpAddr> {
-    let state = appliance.network.lock().unwrap_or_else(PoisonError::into_inner);
-    state.ntp.iter().filter_map(|server| server.parse().ok()).collect()
 }
 
 /// Settings as a person types them at the console: asked for, tried, and kept where they are confirmed.

@@ -15,10 +15,13 @@ use hal::time::Moment;
 
 use crate::net::names::{Advised, Resolver};
 use crate::net::port::Port;
+use crate::net::port6::Port6;
 use crate::net::state::State;
 
 /// Which addresses and routes there should be.
 mod routes;
+/// DHCP of IPv6 on the links of the page.
+mod six;
 /// The state in words.
 mod tell;
 
@@ -72,6 +75,7 @@ pub struct Machine {
     chance: Chance,
     seen: Seen,
     ports: BTreeMap<u32, Port>,
+    six: BTreeMap<u32, Port6>,
     open: BTreeSet<u32>,
     /// Links whose IPv6 was set as it should be, with what its ways to everywhere count.
     ipv6: BTreeMap<u32, u32>,
@@ -100,6 +104,7 @@ impl Machine {
             chance: Chance::new(seed),
             seen: Seen::default(),
             ports: BTreeMap::new(),
+            six: BTreeMap::new(),
             open: BTreeSet::new(),
             ipv6: BTreeMap::new(),
             made: BTreeSet::new(),
@@ -125,6 +130,7 @@ impl Machine {
         let gone: Vec<u32> = self.ports.keys().copied().filter(|index| !same(*index)).collect();
         for index in gone {
             self.ports.remove(&index);
+            self.six.remove(&index);
             self.ipv6.remove(&index);
         }
         self.refused.clear();
@@ -135,6 +141,7 @@ impl Machine {
         self.seen = seen;
         let there: BTreeSet<u32> = self.seen.links.iter().map(|link| link.index).collect();
         self.ports.retain(|index, _| there.contains(index));
+        self.six.retain(|index, _| there.contains(index));
         self.open.retain(|index| there.contains(index));
         self.ipv6.retain(|index, _| there.contains(index));
         self.resized.retain(|index, _| there.contains(index));
@@ -154,6 +161,7 @@ impl Machine {
             if let Some(port) = self.ports.get_mut(&facts.index) {
                 port.carrier(carrier && (open || !port.listens()), now);
             }
+            self.look_six(now, &plan.link, &facts);
         }
     }
 
@@ -190,6 +198,9 @@ impl Machine {
 
     /// Hears a frame of a link.
     pub fn hear(&mut self, now: Moment, link: u32, frame: &[u8]) {
+        if let Some(port) = self.six.get_mut(&link) {
+            port.hear(now, frame);
+        }
         if let Some(port) = self.ports.get_mut(&link) {
             let answers = port.hear(now, frame);
             self.out.extend(answers.into_iter().map(|frame| Action::Send { link, frame }));
@@ -269,26 +280,27 @@ impl Machine {
         let due = |step: &str| self.refused.get(step).is_none_or(|refusal| now >= refusal.until);
         changes.retain(|change| due(&format!("{change:?}")));
         actions.extend(changes.into_iter().map(Action::Change));
-        for (index, port) in &self.ports {
-            let wanted = port.listens() && !self.open.contains(index);
-            if wanted && due(&opening(*index)) {
-                actions.push(Action::Open(*index));
-            }
-        }
-        for (index, port) in &mut self.ports {
-            let frames = port.poll(now).into_iter();
-            actions.extend(frames.map(|frame| Action::Send { link: *index, frame }));
+        let four = self.ports.iter().filter(|(_, port)| port.listens()).map(|(index, _)| *index);
+        let six = self.six.iter().filter(|(_, port)| port.listens()).map(|(index, _)| *index);
+        let heard: BTreeSet<u32> = four.chain(six).collect();
+        let closed = heard.difference(&self.open).filter(|index| due(&opening(**index)));
+        actions.extend(closed.map(|index| Action::Open(*index)));
+        let four = self.ports.iter_mut().map(|(index, port)| (*index, port.poll(now)));
+        let six = self.six.iter_mut().map(|(index, port)| (*index, port.poll(now)));
+        for (link, frames) in four.chain(six) {
+            actions.extend(frames.into_iter().map(|frame| Action::Send { link, frame }));
         }
         actions
     }
 
     /// When `act` has something to do at the latest, if nothing happens before.
     pub fn deadline(&self, now: Moment) -> Option<Moment> {
-        let ports = self.ports.values().filter_map(Port::deadline);
+        let ports = self.ports.values().filter_map(|port| port.deadline(now));
+        let six = self.six.values().filter_map(|port| port.deadline(now));
         let refused = self.refused.values().map(|refusal| refusal.until);
         // A step that nobody wants any more stays refused; its time is then no reason to wake up.
         let refused = refused.filter(|until| *until > now);
-        ports.chain(refused).chain(self.advised.deadline()).min()
+        ports.chain(six).chain(refused).chain(self.advised.deadline()).min()
     }
 
     /// How it stands.
@@ -298,17 +310,15 @@ impl Machine {
 
     /// Who answers questions for names, and where short ones are searched for.
     pub fn resolver(&self, now: Moment) -> Resolver {
-        self.advised.resolver(now, &self.config, &self.leases(now))
+        self.advised.resolver(now, &self.config, &self.leases(now), &self.known_six(now))
     }
 
     /// Frames that give leased addresses back, for an orderly end.
     pub fn release(&mut self, now: Moment) -> Vec<Action> {
-        let ports = self.ports.iter_mut();
-        ports
-            .filter_map(|(index, port)| {
-                port.release(now).map(|frame| Action::Send { link: *index, frame })
-            })
-            .collect()
+        let four = self.ports.iter_mut().map(|(index, port)| (*index, port.release(now)));
+        let six = self.six.iter_mut().map(|(index, port)| (*index, port.release(now)));
+        let frames = four.chain(six);
+        frames.filter_map(|(link, frame)| Some(Action::Send { link, frame: frame? })).collect()
     }
 
     /// The links of the page, or every NIC where it has none.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use hal::net::config::Network;
 use hal::net::dhcp4::lease::Lease;
+use hal::net::dhcp6::lease::Information;
 use hal::net::ndisc::Advice;
 use hal::time::Moment;
 use pipeline_azure::transport::TransportOptions;
@@ -108,13 +109,16 @@ impl Advised {
         servers.chain(domains).filter(|until| until.0 != u64::MAX).min()
     }
 
-    /// What holds now: what the page says, else what the leases say, best first, and then the routers.
+    /// What holds now: what the page says, else what the leases say, best first, then the servers of IPv6, and then the
+    /// routers (RFC 8106, 5.3.1).
     pub(super) fn resolver(
         &self,
         now: Moment,
         network: &Network,
         leases: &[(u32, &Lease)],
+        known: &[(u32, &Information)],
     ) -> Resolver {
+        let on_cable = |server: Ipv6Addr, link: u32| server.is_unicast_link_local().then_some(link);
         let mut servers: Vec<Server> = Vec::new();
         let mut add = |address: IpAddr, link: Option<u32>| {
             let server = Server { address, link };
@@ -125,15 +129,22 @@ impl Advised {
         if network.dns.is_empty() {
             let leased = leases.iter().flat_map(|(_, lease)| &lease.dns);
             leased.for_each(|server| add(IpAddr::V4(*server), None));
+            for (link, server) in
+                known.iter().flat_map(|(link, known)| known.dns.iter().map(move |dns| (link, dns)))
+            {
+                add(IpAddr::V6(*server), on_cable(*server, *link));
+            }
             for (link, server, _) in self.servers.iter().filter(|(_, _, until)| now < *until) {
-                add(IpAddr::V6(*server), server.is_unicast_link_local().then_some(*link));
+                add(IpAddr::V6(*server), on_cable(*server, *link));
             }
         } else {
             network.dns.iter().for_each(|server| add(*server, None));
         }
         let mut search = network.search.clone();
         if search.is_empty() {
-            let leased = leases.iter().flat_map(|(_, lease)| &lease.domains).cloned();
+            let leased = leases.iter().flat_map(|(_, lease)| &lease.domains);
+            let six = known.iter().flat_map(|(_, known)| &known.domains);
+            let leased = leased.chain(six).cloned();
             let advised = self.domains.iter().filter(|(_, _, until)| now < *until);
             for domain in leased.chain(advised.map(|(_, domain, _)| domain.clone())) {
                 if !search.contains(&domain) {
@@ -235,7 +246,7 @@ mod tests {
     }
 
     fn told(advised: &Advised, now: u64, text: &str) -> Vec<String> {
-        let resolver = advised.resolver(Moment(now), &page(text), &[]);
+        let resolver = advised.resolver(Moment(now), &page(text), &[], &[]);
         resolver.servers.iter().map(ToString::to_string).collect()
     }
 
@@ -266,9 +277,26 @@ mod tests {
         advised.note(Moment(0), 3, &Advice::Domains { domains, seconds: 10 });
         assert_eq!(told(&advised, 1, "").len(), SERVERS_MAX);
         assert_eq!(told(&advised, 1, "dns = [\"10.0.0.1\"]"), ["10.0.0.1"]);
-        let text = |page: Network| advised.resolver(Moment(1), &page, &[]).text();
+        let text = |page: Network| advised.resolver(Moment(1), &page, &[], &[]).text();
         assert!(text(page("")).contains("search corp.example\n"));
         assert!(text(page("search = [\"own.example\"]")).contains("search own.example\n"));
+    }
+
+    #[test]
+    fn servers_of_dhcp_count_more_than_routers_and_those_of_one_cable_say_which() {
+        let mut advised = Advised::default();
+        advised.note(Moment(0), 3, &servers(&["fd00::1", "fd00::2"], 10));
+        let domains = vec!["routers.example".to_owned()];
+        advised.note(Moment(0), 3, &Advice::Domains { domains, seconds: 10 });
+        let known = Information {
+            dns: vec!["fe80::53".parse().unwrap(), "fd00::2".parse().unwrap()],
+            domains: vec!["servers.example".to_owned()],
+            ntp: Vec::new(),
+        };
+        let resolver = advised.resolver(Moment(1), &Network::default(), &[], &[(4, &known)]);
+        let told: Vec<String> = resolver.servers.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["fe80::53%4", "fd00::2", "fd00::1"]);
+        assert_eq!(resolver.search, ["servers.example", "routers.example"]);
     }
 
     #[test]

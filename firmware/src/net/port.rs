@@ -124,10 +124,10 @@ impl Port {
     }
 
     /// When `poll` has something to do at the latest.
-    pub(super) fn deadline(&self) -> Option<Moment> {
+    pub(super) fn deadline(&self, now: Moment) -> Option<Moment> {
         if !self.carrier {
-            // A lease ends whether or not anybody can be asked.
-            return self.dhcp.as_ref().and_then(Client::end);
+            // A lease ends whether or not anybody can be asked, and once.
+            return self.dhcp.as_ref().and_then(Client::end).filter(|end| *end > now);
         }
         let dhcp = self.dhcp.as_ref().map(Client::deadline);
         let fixed = self.fixed.iter().filter_map(|fixed| match &fixed.stand {

@@ -52,6 +52,9 @@ pub struct LinkState {
     /// The DHCP client's word for where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dhcp: Option<String>,
+    /// The same of IPv6; none where routers leave nothing to a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhcp6: Option<String>,
     /// What a person should know or do; none when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

@@ -5,7 +5,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hal::net::address::Mac;
-use hal::net::frame::{Datagram, ETHER_ARP, ETHER_IPV4, Ethernet};
+use hal::net::frame::{Datagram, ETHER_ARP, ETHER_IPV4, ETHER_IPV6, Ethernet};
+use hal::net::frame6::Datagram6;
 use hal::net::nic::{FRAME_BYTES_MAX, NetError, NetErrorKind, Nic, check_frame};
 use hal::time::Moment;
 
@@ -13,9 +14,12 @@ use crate::random::Random;
 
 /// A server of DHCP for many seeded histories.
 pub mod server;
+/// The same for IPv6.
+pub mod server6;
 
 /// Where DHCP's clients listen.
 const CLIENT_PORT: u16 = 68;
+const CLIENT_PORT_V6: u16 = 546;
 
 /// What can go wrong on a wire; the default is nothing. Odds are per million frames and listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -208,6 +212,8 @@ impl Station {
             ETHER_ARP => true,
             ETHER_IPV4 => Datagram::parse(frame.content)
                 .is_some_and(|datagram| datagram.to_port == CLIENT_PORT),
+            ETHER_IPV6 => Datagram6::parse(frame.content)
+                .is_some_and(|datagram| datagram.to_port == CLIENT_PORT_V6),
             _ => false,
         };
         for_it && (self.server || client)

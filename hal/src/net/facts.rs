@@ -32,6 +32,20 @@ pub struct LinkFacts {
     pub place: Option<String>,
     /// What the partner agreed to, in megabits a second.
     pub speed_mbit: Option<u32>,
+    /// What routers of IPv6 leave to a server.
+    pub managed: Managed,
+}
+
+/// What routers of IPv6 leave to a server of DHCP, as the last of them said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Managed {
+    /// Nothing; or no router was heard.
+    #[default]
+    Nothing,
+    /// It knows name servers and the like.
+    Information,
+    /// It gives addresses, and knows the rest too.
+    Addresses,
 }
 
 /// What a link is.

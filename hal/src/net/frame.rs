@@ -9,6 +9,8 @@ use super::address::Mac;
 pub const ETHER_ARP: u16 = 0x0806;
 /// What an Ethernet frame with IPv4 in it says of its content.
 pub const ETHER_IPV4: u16 = 0x0800;
+/// What an Ethernet frame with IPv6 in it says of its content.
+pub const ETHER_IPV6: u16 = 0x86DD;
 
 const ETHERNET_BYTES: usize = 14;
 const IPV4_BYTES: usize = 20;

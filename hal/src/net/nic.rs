@@ -29,7 +29,7 @@ pub fn check_frame(frame: &[u8]) -> Result<(), NetError> {
     Err(NetError::new(NetErrorKind::Misuse, what))
 }
 
-/// One link, below IP. It hears ARP and DHCP for IPv4 only, of others only, and never copies of what it sent.
+/// One link, below IP. It hears ARP and DHCP of both kinds only, of others only, and never copies of what it sent.
 pub trait Nic: Send {
     /// The system's number of the link.
     fn link(&self) -> u32;

@@ -29,13 +29,17 @@ const DISTRIBUTES: u8 = 0x3C;
 
 /// A peer.
 #[derive(Debug)]
-struct Peer {
+pub(super) struct Peer {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Peer {
-    fn start(tap: Tap, mut hear: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
+    /// Starts a peer that answers frames.
+    pub(super) fn start(
+        tap: Tap,
+        mut hear: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {

@@ -22,9 +22,13 @@ impl Machine {
             let mut wanted: Vec<Cidr> = port.map(|port| port.addresses(now)).unwrap_or_default();
             let fixed = plan.link.addresses.iter().copied();
             wanted.extend(fixed.filter(|address| address.address().is_ipv6()));
+            wanted.extend(self.leased_six(now, link));
             let settled = port.is_some_and(Port::is_settled);
             for there in self.addresses_of(link) {
-                let removable = settled || there.address().is_ipv6();
+                let removable = match there.address() {
+                    IpAddr::V4(_) => settled,
+                    IpAddr::V6(_) => self.is_settled_six(now, link),
+                };
                 if removable && !wanted.contains(&there) {
                     changes.push(Change::RemoveAddress { link, address: there });
                 }

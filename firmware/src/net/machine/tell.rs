@@ -5,10 +5,12 @@ use core::net::IpAddr;
 use hal::net::address::Cidr;
 use hal::net::config::{Ipv4, Ipv6};
 use hal::net::dhcp4::client::Phase;
+use hal::net::dhcp6::client::Phase as Phase6;
 use hal::net::facts::{AddressState, LinkFacts};
 use hal::time::Moment;
 
 use super::{Machine, Plan, opening};
+use crate::net::port::Port;
 use crate::net::state::{LinkState, State};
 
 impl Machine {
@@ -18,12 +20,14 @@ impl Machine {
         let resolver = self.resolver(now);
         let leases = self.leases(now);
         let ntp = leases.iter().flat_map(|(_, lease)| &lease.ntp).map(ToString::to_string);
+        let known = self.known_six(now);
+        let ntp6 = known.iter().flat_map(|(_, known)| &known.ntp).map(ToString::to_string);
         State {
             online: links.iter().any(|link| link.carrier && !link.addresses.is_empty()),
             links,
             dns: resolver.servers.iter().map(ToString::to_string).collect(),
             search: resolver.search,
-            ntp: ntp.collect(),
+            ntp: ntp.chain(ntp6).collect(),
         }
     }
 
@@ -51,7 +55,7 @@ impl Machine {
         let here = self.seen.addresses.iter().filter(|address| address.link == facts.index);
         let usable = here.clone().filter(|address| address.state == AddressState::Usable);
         let far = usable.filter(|address| reaches_far(address.address));
-        let six = far.clone().any(|address| address.address.address().is_ipv6());
+        let reached: Vec<Cidr> = far.map(|address| address.address).collect();
         let routes = self.seen.routes.iter().filter(|route| route.link == facts.index);
         let everywhere = routes.filter(|route| route.to.bits() == 0);
         let duplicate = here.clone().find(|address| address.state == AddressState::Duplicate);
@@ -63,10 +67,14 @@ impl Machine {
             carrier: facts.carrier,
             speed_mbit: facts.speed_mbit,
             mtu: facts.mtu,
-            addresses: far.map(|address| address.address.to_string()).collect(),
+            addresses: reached.iter().map(ToString::to_string).collect(),
             gateways: everywhere.filter_map(|route| Some(route.via?.to_string())).collect(),
             dhcp: port.and_then(|port| Some(phase(port.phase()?).to_owned())),
-            problem: self.problem(facts, duplicate.map(|address| address.address), six),
+            dhcp6: self
+                .six
+                .get(&facts.index)
+                .and_then(|port| Some(phase_six(port.phase()?).to_owned())),
+            problem: self.problem(facts, duplicate.map(|address| address.address), &reached),
             ..told
         }
     }
@@ -86,8 +94,13 @@ impl Machine {
         }
     }
 
-    /// What is wrong with a link; `six` says that it is reached over IPv6.
-    fn problem(&self, facts: &LinkFacts, duplicate: Option<Cidr>, six: bool) -> Option<String> {
+    /// What is wrong with a link that is reached at these addresses.
+    fn problem(
+        &self,
+        facts: &LinkFacts,
+        duplicate: Option<Cidr>,
+        reached: &[Cidr],
+    ) -> Option<String> {
         let index = facts.index;
         let about = |step: &String| {
             let of_link = format!("link: {index}");
@@ -106,9 +119,16 @@ impl Machine {
             let unplugged = || Some("no carrier: check the cable and the switch".to_owned());
             return refused.or_else(unplugged);
         }
+        if refused.is_some() {
+            return refused;
+        }
+        let told = self.six.get(&index).and_then(|port| port.problem(!reached.is_empty()));
+        let six = reached.iter().any(|address| address.address().is_ipv6());
+        // A network of IPv6 alone has no server of the old kind, and lacks nothing; where one of IPv6 is promised, that
+        // is the one to look at.
         let port = self.ports.get(&index);
-        // A network of IPv6 alone has no server of the old kind, and lacks nothing.
-        refused.or_else(|| port.filter(|port| !(six && port.hears_nobody()))?.problem())
+        let port = port.filter(|port| !(port.hears_nobody() && (six || told.is_some())));
+        port.and_then(Port::problem).or(told)
     }
 }
 
@@ -117,6 +137,22 @@ fn reaches_far(address: Cidr) -> bool {
     match address.address() {
         IpAddr::V4(address) => !address.is_link_local(),
         IpAddr::V6(address) => !address.is_unicast_link_local(),
+    }
+}
+
+fn phase_six(phase: Phase6) -> &'static str {
+    match phase {
+        Phase6::Init => "waiting",
+        Phase6::Soliciting => "looking for a server",
+        Phase6::Requesting => "asking for an address",
+        Phase6::Confirming => "asking whether the address from before fits",
+        Phase6::Bound => "bound",
+        Phase6::Renewing => "renewing",
+        Phase6::Rebinding => "renewing with any server",
+        Phase6::Declining => "declining an address that another machine has",
+        Phase6::Asking => "asking for information",
+        Phase6::Informed => "informed",
+        _ => "unknown",
     }
 }
 

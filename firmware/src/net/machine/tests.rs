@@ -5,10 +5,11 @@ use core::net::{IpAddr, Ipv4Addr};
 use hal::net::address::Mac;
 use hal::net::arp::Arp;
 use hal::net::config::Network;
-use hal::net::facts::AddressState;
+use hal::net::facts::{AddressState, Managed};
 use hal::net::frame::{ETHER_ARP, Ethernet};
 use hal::net::nic::NetErrorKind;
 use hal_sim::nic::server::SimServer;
+use hal_sim::nic::server6::SimServer6;
 
 use super::*;
 
@@ -18,6 +19,7 @@ struct Bench {
     seen: Seen,
     now: Moment,
     server: Option<SimServer>,
+    server6: Option<SimServer6>,
     /// Machines on every wire.
     others: Vec<(Ipv4Addr, Mac)>,
     /// Changes that the system refuses, by their first letters.
@@ -43,6 +45,7 @@ fn nic(index: u32, last: u8) -> LinkFacts {
         driver: None,
         place: None,
         speed_mbit: None,
+        managed: Managed::Nothing,
     }
 }
 
@@ -54,6 +57,7 @@ impl Bench {
             seen,
             now: Moment(1000),
             server: None,
+            server6: None,
             others: Vec::new(),
             refuses: "nothing",
             changes: Vec::new(),
@@ -90,6 +94,7 @@ impl Bench {
 
     fn answer(&mut self, link: u32, frame: &[u8]) {
         let told = self.server.as_mut().and_then(|server| server.hear(self.now, frame));
+        let told6 = self.server6.as_mut().and_then(|server| server.hear(self.now, frame));
         let asked = Ethernet::parse(frame)
             .filter(|frame| frame.kind == ETHER_ARP)
             .and_then(|frame| Arp::parse(frame.content));
@@ -99,7 +104,7 @@ impl Bench {
             .find(|(address, _)| asked.is_some_and(|asked| asked.asks && asked.target == *address));
         let other = other
             .map(|(address, mac)| Arp { asks: false, ..Arp::announcement(*mac, *address) }.frame());
-        for frame in told.into_iter().chain(other) {
+        for frame in told.into_iter().chain(told6).chain(other) {
             self.machine.hear(self.now, link, &frame);
         }
     }
@@ -225,6 +230,96 @@ fn a_lease_brings_address_way_and_names_and_its_end_takes_them() {
     bench.pass(61_000);
     assert_eq!((bench.addresses(), bench.routes()), (vec![], vec![]));
     assert!(bench.problem(0).unwrap().contains("ran out"));
+}
+
+#[test]
+fn a_lease_that_ends_while_the_cable_is_out_wakes_nobody_again_and_again() {
+    let mut bench = Bench::new("", &[nic(2, 1)]);
+    bench.server = Some(SimServer::new(1, 50..51, 60));
+    bench.pass(3000);
+    bench.link(2, |facts| facts.carrier = false);
+    bench.pass(61_000);
+    assert_eq!(bench.addresses(), [""; 0]);
+    assert_eq!(bench.machine.deadline(bench.now).filter(|deadline| *deadline <= bench.now), None);
+}
+
+/// A link whose system gave it an address of the cable, and whose routers say so much of servers.
+fn managed(managed: Managed) -> Bench {
+    let mut bench = Bench::new("", &[nic(2, 1)]);
+    bench.server6 = Some(SimServer6::new(1, 80..82, 60));
+    bench.settle();
+    bench.link(2, |facts| facts.managed = managed);
+    bench.seen.addresses.push(AddressFacts {
+        link: 2,
+        address: "fe80::1/64".parse().unwrap(),
+        state: AddressState::Usable,
+        automatic: true,
+    });
+    bench.pass(5000);
+    bench
+}
+
+#[test]
+fn a_server_of_ipv6_is_asked_for_what_routers_leave_to_it_and_no_more() {
+    let bench = managed(Managed::Nothing);
+    assert_eq!(bench.addresses(), ["fe80::1/64 on 2"]);
+    assert_eq!(bench.machine.state(bench.now).dns, [""; 0]);
+    let bench = managed(Managed::Information);
+    assert_eq!(bench.addresses(), ["fe80::1/64 on 2"]);
+    let state = bench.machine.state(bench.now);
+    assert_eq!((state.dns, state.ntp), (vec!["fd00::53".to_owned()], vec!["fd00::53".to_owned()]));
+    assert_eq!(state.links[0].dhcp6.as_deref(), Some("informed"));
+}
+
+#[test]
+fn a_lease_of_ipv6_brings_an_address_and_names_and_its_end_takes_them() {
+    let mut bench = managed(Managed::Addresses);
+    assert_eq!(bench.addresses(), ["fe80::1/64 on 2", "fd00::50/128 on 2"]);
+    let state = bench.machine.state(bench.now);
+    assert_eq!((state.dns, state.links[0].problem.clone()), (vec!["fd00::53".to_owned()], None));
+    assert!(state.online);
+    // Routers that say otherwise later, and a cable that is out for a while, take nothing away.
+    bench.link(2, |facts| (facts.managed, facts.carrier) = (Managed::Nothing, false));
+    bench.pass(2000);
+    bench.link(2, |facts| (facts.managed, facts.carrier) = (Managed::Addresses, true));
+    bench.pass(90_000);
+    assert_eq!(bench.addresses().len(), 2);
+    bench.server6 = None;
+    bench.pass(61_000);
+    assert_eq!(bench.addresses(), ["fe80::1/64 on 2"]);
+    assert!(bench.problem(0).unwrap().contains("IPv6 ran out"), "{:?}", bench.problem(0));
+    assert_eq!(bench.machine.state(bench.now).dns, [""; 0]);
+}
+
+#[test]
+fn an_address_of_ipv6_that_somebody_has_is_declined_and_another_used() {
+    let mut bench = managed(Managed::Addresses);
+    bench.seen.addresses.last_mut().unwrap().state = AddressState::Duplicate;
+    bench.settle();
+    assert!(bench.problem(0).unwrap().contains("fd00::50"), "{:?}", bench.problem(0));
+    bench.pass(10_000);
+    assert_eq!(bench.addresses(), ["fe80::1/64 on 2", "fd00::51/128 on 2"]);
+    assert_eq!(bench.problem(0), None);
+    let frames = bench.machine.release(bench.now);
+    assert_eq!(frames.len(), 1, "it is given back");
+}
+
+#[test]
+fn a_server_of_ipv6_that_is_promised_and_silent_is_told_where_nothing_else_works() {
+    let mut bench = Bench::new("", &[nic(2, 1)]);
+    bench.settle();
+    bench.link(2, |facts| facts.managed = Managed::Addresses);
+    bench.seen.addresses.push(AddressFacts {
+        link: 2,
+        address: "fe80::1/64".parse().unwrap(),
+        state: AddressState::Usable,
+        automatic: true,
+    });
+    bench.pass(20_000);
+    assert!(bench.problem(0).unwrap().contains("the router says"), "{:?}", bench.problem(0));
+    bench.server = Some(SimServer::new(1, 50..51, 60));
+    bench.pass(20_000);
+    assert_eq!(bench.problem(0), None);
 }
 
 #[test]

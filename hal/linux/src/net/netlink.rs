@@ -12,13 +12,16 @@ use rustix::net::{
 use super::message::{Message, Reply, replies, word};
 
 /// Links, addresses and routes of both kinds, and what routers say of names.
-pub(super) const EVERYTHING: u32 = LINK | ADDRESS_V4 | ROUTE_V4 | ADDRESS_V6 | ROUTE_V6 | ADVICE;
+pub(super) const EVERYTHING: u32 =
+    LINK | ADDRESS_V4 | ROUTE_V4 | ADDRESS_V6 | ROUTE_V6 | LINK_V6 | ADVICE;
 
 const LINK: u32 = 1;
 const ADDRESS_V4: u32 = 1 << 4;
 const ROUTE_V4: u32 = 1 << 6;
 const ADDRESS_V6: u32 = 1 << 8;
 const ROUTE_V6: u32 = 1 << 10;
+/// What routers leave to servers, as a fact of the link.
+const LINK_V6: u32 = 1 << 11;
 const ADVICE: u32 = 1 << 19;
 
 const KIND_ERROR: u16 = 2;

@@ -1,11 +1,11 @@
-//! One link, below IP: packet sockets that hear ARP and DHCP and nothing else.
+//! One link, below IP: packet sockets that hear ARP and DHCP of both kinds and nothing else.
 //!
 //! They work before there is any address, and whatever `rp_filter` says: the kernel's IP never sees these frames first.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hal::net::address::Mac;
-use hal::net::frame::{ETHER_ARP, ETHER_IPV4};
+use hal::net::frame::{ETHER_ARP, ETHER_IPV4, ETHER_IPV6};
 use hal::net::nic::{FRAME_BYTES_MAX, NetError, Nic, check_frame};
 use rustix::io::{Errno, Result};
 use rustix::net::{
@@ -49,6 +49,18 @@ const DHCP_FOR_US: [Instruction; 11] = [
     DROP,
 ];
 
+/// The same of IPv6, whose header has one length where it has no others behind it; fragments have.
+const DHCP6_FOR_US: [Instruction; 8] = [
+    (LOAD_WORD, 0, 0, ADDRESSED),
+    (JUMP_IF_EQUAL, 5, 0, TO_OTHERS),
+    (LOAD_BYTE, 0, 0, 20),
+    (JUMP_IF_EQUAL, 0, 3, 17),
+    (LOAD_SHORT, 0, 0, 56),
+    (JUMP_IF_EQUAL, 0, 1, 546),
+    TAKE,
+    DROP,
+];
+
 /// One link, below IP.
 #[derive(Debug)]
 pub struct LinuxNic {
@@ -56,17 +68,19 @@ pub struct LinuxNic {
     mac: Mac,
     arp: OwnedFd,
     dhcp: OwnedFd,
+    dhcp6: OwnedFd,
 }
 
 impl LinuxNic {
     pub(super) fn open(link: u32, mac: Mac) -> Result<Self> {
         let arp = hearing(link, ETHER_ARP, &FOR_US)?;
         let dhcp = hearing(link, ETHER_IPV4, &DHCP_FOR_US)?;
-        Ok(Self { link, mac, arp, dhcp })
+        let dhcp6 = hearing(link, ETHER_IPV6, &DHCP6_FOR_US)?;
+        Ok(Self { link, mac, arp, dhcp, dhcp6 })
     }
 
-    pub(super) fn sockets(&self) -> [BorrowedFd<'_>; 2] {
-        [self.arp.as_fd(), self.dhcp.as_fd()]
+    pub(super) fn sockets(&self) -> [BorrowedFd<'_>; 3] {
+        [&self.arp, &self.dhcp, &self.dhcp6].map(AsFd::as_fd)
     }
 }
 
@@ -91,8 +105,12 @@ impl Nic for LinuxNic {
 
     fn send(&mut self, frame: &[u8]) -> core::result::Result<(), NetError> {
         check_frame(frame)?;
-        let is_arp = frame.get(12..14) == Some(&ETHER_ARP.to_be_bytes());
-        let socket = if is_arp { &self.arp } else { &self.dhcp };
+        let kind = frame.first_chunk::<14>().map(|head| u16::from_be_bytes([head[12], head[13]]));
+        let socket = match kind {
+            Some(ETHER_ARP) => &self.arp,
+            Some(ETHER_IPV6) => &self.dhcp6,
+            _ => &self.dhcp,
+        };
         send(socket, frame, SendFlags::DONTWAIT)
             .map(drop)
             .map_err(|errno| failed(errno, &format!("sending on link number {}", self.link)))
@@ -102,7 +120,7 @@ impl Nic for LinuxNic {
         &mut self,
         into: &mut [u8; FRAME_BYTES_MAX],
     ) -> core::result::Result<Option<usize>, NetError> {
-        for socket in [&self.arp, &self.dhcp] {
+        for socket in [&self.arp, &self.dhcp, &self.dhcp6] {
             loop {
                 match recv(socket, into.as_mut_slice(), RecvFlags::TRUNC | RecvFlags::DONTWAIT) {
                     // What was longer than its room is passed over.

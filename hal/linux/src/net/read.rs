@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hal::net::address::{Cidr, Mac};
-use hal::net::facts::{AddressFacts, AddressState, LinkFacts, LinkKind, Route, Way};
+use hal::net::facts::{AddressFacts, AddressState, LinkFacts, LinkKind, Managed, Route, Way};
 use hal::net::ndisc::{Advice, read_advice};
 
 use super::message::{Reply, attributes, short, text, word};
@@ -23,7 +23,12 @@ const LINK_MTU: u16 = 4;
 const LINK_BELOW: u16 = 5;
 const LINK_MASTER: u16 = 10;
 const LINK_INFO: u16 = 18;
+const LINK_FAMILIES: u16 = 26;
 const LINK_PERMANENT_ADDRESS: u16 = 54;
+/// Within what is said of IPv6: what the last router left to a server of DHCP.
+const FAMILY_FLAGS: u16 = 1;
+const FLAG_MANAGED: u32 = 0x40;
+const FLAG_OTHER: u32 = 0x80;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const VLAN_ID: u16 = 1;
@@ -70,6 +75,7 @@ pub(super) fn link(reply: &Reply) -> Option<LinkFacts> {
         driver: None,
         place: None,
         speed_mbit: None,
+        managed: Managed::Nothing,
     };
     if layer == LAYER_LOOPBACK {
         facts.kind = LinkKind::Loopback;
@@ -85,6 +91,7 @@ pub(super) fn link(reply: &Reply) -> Option<LinkFacts> {
             LINK_BELOW => below = word(value, 0),
             LINK_MASTER => facts.master = word(value, 0),
             LINK_INFO => info = value,
+            LINK_FAMILIES => facts.managed = managed(value),
             _ => {}
         }
     }
@@ -107,6 +114,18 @@ fn made_of(info: &[u8], below: Option<u32>) -> Option<LinkKind> {
         }
         _ => LinkKind::Other(kind),
     })
+}
+
+/// What routers leave to a server, out of what is said of each family of addresses.
+fn managed(families: &[u8]) -> Managed {
+    let six = attributes(families).find(|(family, _)| *family == u16::from(FAMILY_V6));
+    let flags =
+        six.and_then(|(_, six)| attributes(six).find(|(number, _)| *number == FAMILY_FLAGS));
+    match flags.and_then(|(_, value)| word(value, 0)).unwrap_or(0) {
+        flags if flags & FLAG_MANAGED != 0 => Managed::Addresses,
+        flags if flags & FLAG_OTHER != 0 => Managed::Information,
+        _ => Managed::Nothing,
+    }
 }
 
 fn mac(value: &[u8]) -> Option<Mac> {

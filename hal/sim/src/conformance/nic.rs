@@ -1,10 +1,11 @@
 //! The suite that every implementation of `hal::net::nic::Nic` passes; it panics at the first broken promise.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use hal::net::address::Mac;
 use hal::net::arp::Arp;
-use hal::net::frame::{Datagram, ETHER_ARP, ETHER_IPV4, Ethernet};
+use hal::net::frame::{Datagram, ETHER_ARP, ETHER_IPV4, ETHER_IPV6, Ethernet};
+use hal::net::frame6::Datagram6;
 use hal::net::nic::{FRAME_BYTES_MAX, NetErrorKind, Nic};
 
 /// Two NICs on one wire, and what a check does to it. Nobody else sends ARP or DHCP there.
@@ -65,6 +66,14 @@ fn dhcp(from: Mac, to: Mac, port: u16, payload: &[u8]) -> Vec<u8> {
     Ethernet { to, from, kind: ETHER_IPV4, content: &content }.emit()
 }
 
+fn dhcp6(from: Mac, to: Mac, port: u16, payload: &[u8]) -> Vec<u8> {
+    let (source, target) =
+        ([1, 2]).map(|last| Ipv6Addr::new(0xFE80, 0, 0, 0, 0, 0, 0, last)).into();
+    let datagram = Datagram6 { from: source, from_port: 547, to: target, to_port: port, payload };
+    let content = datagram.emit().expect("payloads of checks are short");
+    Ethernet { to, from, kind: ETHER_IPV6, content: &content }.emit()
+}
+
 fn macs<B: Bench>(bench: &mut B) -> (Mac, Mac) {
     let (a, b) = bench.ends();
     (a.mac(), b.mac())
@@ -78,6 +87,8 @@ fn frames_arrive_whole<B: Bench>(mut bench: B) {
         dhcp(own, other, 68, b"to one"),
         dhcp(own, Mac::BROADCAST, 68, b"to everybody"),
         dhcp(own, other, 68, &longest),
+        dhcp6(own, other, 546, b"to one, of IPv6"),
+        dhcp6(own, other, 546, &longest[..longest.len() - 20]),
     ] {
         send(&mut bench, &frame);
         let came = heard(&mut bench, false);
@@ -92,6 +103,7 @@ fn frames_to_others_are_not_heard<B: Bench>(mut bench: B) {
     let (own, _) = macs(&mut bench);
     let stranger = Mac([2, 9, 9, 9, 9, 9]);
     send(&mut bench, &dhcp(own, stranger, 68, b"x"));
+    send(&mut bench, &dhcp6(own, stranger, 546, b"x"));
     let mut frame = Arp::probe(own, Ipv4Addr::new(10, 0, 0, 5)).frame();
     frame[..6].copy_from_slice(&stranger.0);
     send(&mut bench, &frame);
@@ -102,8 +114,9 @@ fn own_frames_are_not_heard<B: Bench>(mut bench: B) {
     let (own, _) = macs(&mut bench);
     send(&mut bench, &Arp::probe(own, Ipv4Addr::new(10, 0, 0, 5)).frame());
     send(&mut bench, &dhcp(own, Mac::BROADCAST, 68, b"x"));
+    send(&mut bench, &dhcp6(own, Mac::BROADCAST, 546, b"x"));
     assert!(heard(&mut bench, true).is_empty());
-    assert_eq!(heard(&mut bench, false).len(), 2);
+    assert_eq!(heard(&mut bench, false).len(), 3);
 }
 
 fn only_arp_and_dhcp_are_heard<B: Bench>(mut bench: B) {
@@ -121,9 +134,19 @@ fn only_arp_and_dhcp_are_heard<B: Bench>(mut bench: B) {
         }
         send(&mut bench, &frame);
     }
+    // The same of IPv6: for servers, for others, not UDP, a fragment.
+    let good6 = dhcp6(own, other, 546, b"x");
+    send(&mut bench, &dhcp6(own, other, 547, b"for servers"));
+    send(&mut bench, &dhcp6(own, other, 68, b"for others"));
+    for protocol in [6, 44] {
+        let mut frame = good6.clone();
+        frame[14 + 6] = protocol;
+        send(&mut bench, &frame);
+    }
     assert!(heard(&mut bench, false).is_empty());
     send(&mut bench, &good);
-    assert_eq!(heard(&mut bench, false).len(), 1);
+    send(&mut bench, &good6);
+    assert_eq!(heard(&mut bench, false).len(), 2);
 }
 
 /// The checksum of a changed IP header.

@@ -171,6 +171,7 @@ fn nics_are_chosen_by_mac_place_or_name() {
         driver: None,
         place: Some("0000:03:00.0".into()),
         speed_mbit: None,
+        managed: crate::net::facts::Managed::Nothing,
     };
     for (choice, is) in [
         ("04:04:04:04:04:04", true),

@@ -45,6 +45,23 @@ fn a_vlan_that_was_written_is_read() {
 }
 
 #[test]
+fn what_routers_leave_to_servers_is_read_of_the_link() {
+    for (flags, managed) in [
+        (0x8000_0030_u32, Managed::Nothing),
+        (0x8000_00B0, Managed::Information),
+        (0x8000_0070, Managed::Addresses),
+        (0x8000_00F0, Managed::Addresses),
+    ] {
+        let message = Message::new(16, 0, &[0; 16]).with_text(3, "eth0").with_nested(26, |all| {
+            // Beside what is said of IPv4, whose first attribute means something else.
+            let all = all.with_nested(2, |four| four.with(1, &[0xFF; 132]));
+            all.with_nested(10, |six| six.with_number(1, flags).with(5, &[0; 16]))
+        });
+        assert_eq!(link(&reply(&message)).unwrap().managed, managed, "{flags:x}");
+    }
+}
+
+#[test]
 fn routers_advice_is_read() {
     let mut body = vec![10, 0, 24, 0, 5, 0, 0, 0, 134, 0, 0, 0, 0, 0, 0, 0];
     body.extend([25, 3, 0, 0, 0, 0, 0, 60]);

@@ -29,6 +29,8 @@ pub mod report;
 pub mod serve;
 /// An opened vault as the verbs need it.
 pub mod session;
+/// What sources sent and the vault does not have yet, on a disk.
+pub mod spool;
 /// What the appliance remembers across restarts.
 pub mod state;
 /// Where a disk is restored to.

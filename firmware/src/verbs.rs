@@ -3,7 +3,7 @@
 use core::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
-use crate::cli::{CommandLine, NetVerb, VaultVerb, Verb};
+use crate::cli::{CommandLine, NetVerb, SpoolVerb, VaultVerb, Verb};
 use crate::interrupt::{self, Meaning};
 use crate::progress::{Counters, Mode, Painter};
 use crate::report::{Ending, printable};
@@ -35,6 +35,8 @@ mod restore;
 mod serve;
 /// `serve-nbd`
 mod serve_nbd;
+/// `spool`
+mod spool;
 /// `vault ticket`
 mod ticket;
 /// `verify`
@@ -90,6 +92,8 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Net(NetVerb::Show(show)) => net::show(&show),
         Verb::Net(NetVerb::Test(test)) => net_test::run(&test, &context),
         Verb::Net(NetVerb::Keep(keep)) => net::keep(&keep, &stopped, &context),
+        Verb::Spool(SpoolVerb::Show(show)) => spool::show(&show),
+        Verb::Spool(SpoolVerb::Format(format)) => spool::format(&format),
         Verb::Verify(verify) => verify::run(&verify, &context),
         Verb::Prune(prune) => prune::run(&prune, &context),
         Verb::Vault(VaultVerb::Info(info)) => info::run(info, &context),

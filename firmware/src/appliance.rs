@@ -184,17 +184,17 @@ impl Appliance {
 
 /// What is kept running.
 const SERVICES: [Service<Appliance>; 11] = [
-    Service { name: "questions", run: roles::tell_questions, drained: false },
-    Service { name: "watchdog", run: watchdog::serve, drained: false },
-    Service { name: "power button", run: power_button::serve, drained: false },
-    Service { name: "clock", run: clock::serve, drained: false },
-    Service { name: "devices", run: devices::follow, drained: false },
-    Service { name: "network", run: network::serve, drained: true },
-    Service { name: "page", run: page::serve, drained: false },
-    Service { name: "spool", run: spool::serve, drained: true },
-    Service { name: "role", run: roles::serve, drained: true },
-    Service { name: "exercise", run: exercise::serve, drained: false },
-    Service { name: "figures", run: figures::serve, drained: false },
+    Service { name: "questions", run: roles::tell_questions, drained: false, disks: false },
+    Service { name: "watchdog", run: watchdog::serve, drained: false, disks: false },
+    Service { name: "power button", run: power_button::serve, drained: false, disks: false },
+    Service { name: "clock", run: clock::serve, drained: false, disks: false },
+    Service { name: "devices", run: devices::follow, drained: false, disks: false },
+    Service { name: "network", run: network::serve, drained: true, disks: false },
+    Service { name: "page", run: page::serve, drained: false, disks: false },
+    Service { name: "spool", run: spool::serve, drained: true, disks: true },
+    Service { name: "role", run: roles::serve, drained: true, disks: true },
+    Service { name: "exercise", run: exercise::serve, drained: false, disks: true },
+    Service { name: "figures", run: figures::serve, drained: false, disks: false },
 ];
 
 /// Whether this process is the first of a machine that was started from the image. In a container it is a process number

@@ -3,6 +3,8 @@
 use core::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
+use hal_linux::confine::give_up_rings;
+
 use crate::cli::{CommandLine, NetVerb, SpoolVerb, VaultVerb, Verb};
 use crate::interrupt::{self, Meaning};
 use crate::progress::{Counters, Mode, Painter};
@@ -67,8 +69,19 @@ fn host_name() -> String {
     printable(&rustix::system::uname().nodename().to_string_lossy())
 }
 
+/// Whether a verb reads or writes disks: only those may use io_uring.
+fn reads_disks(verb: &Verb) -> bool {
+    matches!(verb, Verb::Protect(_) | Verb::Restore(_) | Verb::Spool(_))
+}
+
 /// Does what the command line says.
 pub fn run(line: CommandLine) -> Ending {
+    // Before anything else is started, which would not be held by it.
+    if !reads_disks(&line.verb)
+        && let Err(error) = give_up_rings()
+    {
+        log::debug!("this verb could use io_uring: {error}");
+    }
     let context = Context {
         machine: Machine::real(),
         stop: Arc::default(),

@@ -200,7 +200,7 @@ fn wrap_last(view: &View, room: usize) -> Vec<String> {
 
 fn help(view: &View) -> String {
     match view.question.as_ref().map(|question| &question.kind) {
-        None => "n network  c capture  r recover  d spool disk  s shut down or restart  ^L redraw",
+        None => "n network  c capture  r recover  d spool disk  s shut down, restart  ^L redraw",
         Some(Kind::Choice(_)) => "arrows or a digit choose, Enter takes it   Esc back",
         Some(Kind::Text(_) | Kind::Secret) => "type, then Enter   Esc back",
     }

@@ -4,7 +4,7 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use pipeline_vault::Error;
 
@@ -32,6 +32,18 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
+}
+
+/// An address given with `--listen` that cannot be listened on.
+pub(crate) fn cannot_listen(address: &dyn fmt::Display, error: &std::io::Error) -> Error {
+    let remedy = match error.kind() {
+        ErrorKind::AddrInUse => "another program listens there: give another --listen",
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 and foreign folders need root: give another --listen"
+        }
+        _ => "give an address of this machine with --listen",
+    };
+    Error::device(address.to_string(), format!("cannot be listened on: {error}")).remedy(remedy)
 }
 
 /// What a verb gives back.

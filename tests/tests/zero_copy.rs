@@ -20,9 +20,8 @@ use hal::disk::{Completion, Disk, DiskError, Geometry, Rejected, Request};
 use hal_linux::{SystemClock, SystemEntropy};
 use hal_sim::random::Random;
 use hal_sim::{SimBuffer, SimDisk};
-use pipeline_vault::Error;
+use pipeline_vault::store::guard::{Change, GuardedStore};
 use pipeline_vault::store::memory::MemoryStore;
-use pipeline_vault::store::{BlobStore, Created, Listing, ObjectFacts};
 use pipeline_vault::vault::Vault;
 use pipeline_vault::writer::{DiskJob, Options, Silent, protect};
 
@@ -198,9 +197,8 @@ fn places(piece: &[u8], first: &[u8; 8]) -> Vec<usize> {
     places
 }
 
-/// A store that searches memory whenever it is handed a segment.
+/// Searches memory whenever the store is handed a segment.
 struct Watching {
-    inner: MemoryStore,
     disk: SimDisk,
     seen: Mutex<Seen>,
 }
@@ -246,47 +244,6 @@ impl Watching {
             assert!(finds.contains(&(range.start + at)), "the search sees the body itself");
             seen.stray_sealed.extend(finds.into_iter().filter(|address| !range.contains(address)));
         }
-    }
-}
-
-impl BlobStore for Watching {
-    fn prepare(&self) -> Result<(), Error> {
-        self.inner.prepare()
-    }
-
-    fn create(&self, name: &str, body: &[u8]) -> Result<Created, Error> {
-        if name.starts_with("seg/") && body.len() > BLOCK {
-            self.look(body);
-        }
-        self.inner.create(name, body)
-    }
-
-    fn read(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<(), Error> {
-        self.inner.read(name, offset, into)
-    }
-
-    fn read_all(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>, Error> {
-        self.inner.read_all(name, bytes_max)
-    }
-
-    fn facts(&self, name: &str) -> Result<Option<ObjectFacts>, Error> {
-        self.inner.facts(name)
-    }
-
-    fn list(&self, prefix: &str, next: Option<&str>, limit: usize) -> Result<Listing, Error> {
-        self.inner.list(prefix, next, limit)
-    }
-
-    fn delete(&self, names: &[String]) -> Vec<Result<bool, Error>> {
-        self.inner.delete(names)
-    }
-
-    fn now(&self) -> Result<u64, Error> {
-        self.inner.now()
-    }
-
-    fn place(&self) -> String {
-        self.inner.place()
     }
 }
 
@@ -356,9 +313,19 @@ fn watched<D: Disk>(wrap: impl Fn(SimDisk) -> D) -> Seen {
         bodies: HashSet::new(),
     };
     let handle = disk.another().expect("a handle");
-    let store = Arc::new(Watching { inner: MemoryStore::new(), disk, seen: Mutex::new(seen) });
+    let watching = Arc::new(Watching { disk, seen: Mutex::new(seen) });
+    let watcher = Arc::clone(&watching);
+    let store = Arc::new(GuardedStore::new(Arc::new(MemoryStore::new()), move |change| {
+        match change {
+            Change::Create(name, body) if name.starts_with("seg/") && body.len() > BLOCK => {
+                watcher.look(body);
+            }
+            _ => {}
+        }
+        Ok(())
+    }));
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let (mut vault, _) = Vault::create(store.clone(), clock, entropy).expect("an empty place");
+    let (mut vault, _) = Vault::create(store, clock, entropy).expect("an empty place");
     let server = vault.enrol("db1").expect("a fresh name").id;
     let access = vault.access();
     let disk = wrap(handle);
@@ -368,8 +335,8 @@ fn watched<D: Disk>(wrap: impl Fn(SimDisk) -> D) -> Seen {
     assert_eq!(done.work.new_blocks, BLOCKS as u64);
     assert!(done.work.stored_bytes < (BLOCKS * BLOCK) as u64 * 4 / 5, "half of it is text");
     drop((access, vault));
-    let store = Arc::into_inner(store).expect("nobody else holds the store");
-    store.seen.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let watching = Arc::into_inner(watching).expect("nobody else holds the store");
+    watching.seen.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! are written, so that the same run again, after a cut or a failure, goes on where it was.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use firmware_web::VaultState;
@@ -158,25 +159,25 @@ pub(crate) fn points(appliance: &Appliance, place: &VaultPlace) -> Result<Vec<Po
 
 /// The same for the page.
 pub(crate) fn sight(points: &[Point]) -> Sight {
-    let mut servers: Vec<&str> = points.iter().map(|point| point.server.as_str()).collect();
-    servers.sort_unstable();
-    servers.dedup();
     Sight {
         state: VaultState::Readable,
-        servers: servers.len() as u64,
+        servers: servers(points).len() as u64,
         points: points.len() as u64,
         newest: points.iter().map(|point| point.time_millis).max(),
         looked: SystemClock.monotonic_nanos(),
     }
 }
 
+/// Whose points they are, each server once.
+fn servers(points: &[Point]) -> Vec<String> {
+    let servers: BTreeSet<&str> = points.iter().map(|point| point.server.as_str()).collect();
+    servers.into_iter().map(str::to_owned).collect()
+}
+
 /// How many points of how many servers, and when the newest was made.
 pub(crate) fn in_words(points: &[Point]) -> String {
     let Some(newest) = points.last() else { return "no recovery point yet".to_owned() };
-    let mut servers: Vec<&str> = points.iter().map(|point| point.server.as_str()).collect();
-    servers.sort_unstable();
-    servers.dedup();
-    let (points, servers) = (points.len(), servers.len());
+    let (points, servers) = (points.len(), servers(points).len());
     format!(
         "{points} points of {servers} servers, the newest of {} at {}",
         newest.server, newest.time
@@ -189,9 +190,7 @@ fn choose(
     points: Vec<Point>,
     named: Option<&str>,
 ) -> Result<Option<Point>, String> {
-    let mut servers: Vec<String> = points.iter().map(|point| point.server.clone()).collect();
-    servers.sort();
-    servers.dedup();
+    let mut servers = servers(&points);
     let server = match named {
         Some(name) if servers.iter().any(|server| server == name) => name.to_owned(),
         Some(name) => {

@@ -12,6 +12,7 @@ use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 
 use crate::interrupt::Scrap;
+use crate::report::cannot_listen;
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,17 +94,7 @@ pub enum Listener {
 impl Listener {
     /// Listens, and says where: the port that was free for port 0.
     pub async fn bind(address: &Address) -> Result<(Self, Address), Error> {
-        let failed = |error: io::Error| {
-            let remedy = match error.kind() {
-                io::ErrorKind::AddrInUse => "another program listens there: give another --listen",
-                io::ErrorKind::PermissionDenied => {
-                    "ports below 1024 and foreign folders need root: give another --listen"
-                }
-                _ => "give an address of this machine with --listen",
-            };
-            Error::device(address.to_string(), format!("cannot be listened on: {error}"))
-                .remedy(remedy)
-        };
+        let failed = |error: io::Error| cannot_listen(address, &error);
         match address {
             Address::Tcp(wanted) => {
                 let listener = TcpListener::bind(*wanted).await.map_err(failed)?;

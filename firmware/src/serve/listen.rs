@@ -21,6 +21,7 @@ use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::identity::Identity;
+use crate::report::cannot_listen;
 
 /// Clients at once; one more is turned away.
 const CLIENTS_MAX: usize = 32;
@@ -59,17 +60,8 @@ impl Door {
         teller: Teller,
     ) -> Result<Self, Error> {
         let acceptor = TlsAcceptor::from(identity.tls()?);
-        let listener = TcpListener::bind(address).await.map_err(|error| {
-            let remedy = match error.kind() {
-                io::ErrorKind::AddrInUse => "another program listens there: give another --listen",
-                io::ErrorKind::PermissionDenied => {
-                    "ports below 1024 need root: give another --listen"
-                }
-                _ => "give an address of this machine with --listen",
-            };
-            Error::device(address.to_string(), format!("cannot be listened on: {error}"))
-                .remedy(remedy)
-        })?;
+        let bound = TcpListener::bind(address).await;
+        let listener = bound.map_err(|error| cannot_listen(&address, &error))?;
         Ok(Self { listener, acceptor, teller })
     }
 

@@ -4,7 +4,7 @@ use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_vault::chain::Link;
 use pipeline_vault::expect;
-use pipeline_vault::pins::{Pin, pin_link_and_check};
+use pipeline_vault::pins::{Pin, pin_of_view};
 use pipeline_vault::points::{ChainView, read_chain_leniently};
 use pipeline_vault::record::{DiskState, Manifest, Upkeep};
 
@@ -50,7 +50,7 @@ pub(super) fn choose(session: &mut Session, chosen: &Chosen) -> Result<Found, Er
         return Ok(Found { server, link: link.clone(), upkeep: view.upkeep, _pin: None });
     }
     let reader = format!("{} {}", crate::verbs::host_name(), std::process::id());
-    let pinned = pin_link_and_check(&session.access(), server, link.clone(), &reader)?;
+    let pinned = pin_of_view(&session.access(), &view, link.clone(), &reader)?;
     if let Some(reason) = pinned.unpinned {
         log::info!("the point is not pinned: {reason}");
     }

@@ -1,8 +1,8 @@
 //! `serve`: the machine's page, and its vault watched, until it is told to stop.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::convert::Infallible;
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use firmware_web::{Status, VaultState};
 use pipeline_vault::Error;
@@ -10,7 +10,7 @@ use smol::channel::Receiver;
 use smol::future;
 
 use crate::cli::Serve;
-use crate::report::{Ending, Outcome, print};
+use crate::report::{Ending, Outcome, cannot_listen, print};
 use crate::serve::identity::{Identity, default_folder};
 use crate::serve::listen::{Door, Teller};
 use crate::serve::watch::{Sight, Watched, look};
@@ -21,8 +21,6 @@ use crate::verbs::{Context, host_name};
 const PACE: Duration = Duration::from_secs(5 * 60);
 /// The same while it cannot be read.
 const RETRY: Duration = Duration::from_secs(30);
-/// How often a pause looks whether it is to end.
-const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> Ending {
     let folder = serve.state.clone().or_else(default_folder).ok_or_else(|| {
@@ -36,14 +34,13 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
     let watched = Arc::new(watched);
     let fingerprint = identity.fingerprint();
     let teller = teller(name, fingerprint.clone(), Arc::clone(&watched), &context.machine);
-    let ended = AtomicBool::new(false);
+    let (end, ended) = mpsc::channel::<Infallible>();
     let served = std::thread::scope(|scope| {
-        scope.spawn(|| watch(serve, &context.machine, &watched, &ended));
+        let seen = &*watched;
+        scope.spawn(move || watch(serve, &context.machine, seen, &ended));
         let served = smol::block_on(async {
             let door = Door::open(serve.listen, &identity, teller).await?;
-            let address = door.address().map_err(|error| {
-                Error::device(serve.listen.to_string(), format!("cannot be listened on: {error}"))
-            })?;
+            let address = door.address().map_err(|error| cannot_listen(&serve.listen, &error))?;
             print(&format!(
                 "Serving https://{address}/\nCertificate: SHA-256 {fingerprint}\nStop it with Ctrl-C.\n"
             ))?;
@@ -54,7 +51,7 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
             future::or(door.serve(), told).await;
             Ok::<_, Error>(Outcome::Done)
         });
-        ended.store(true, Ordering::SeqCst);
+        drop(end);
         served
     });
     Ok(served?)
@@ -77,18 +74,17 @@ fn teller(name: String, fingerprint: String, watched: Arc<Watched>, machine: &Ma
     })
 }
 
-/// Looks at the vault until the end.
-fn watch(serve: &Serve, machine: &Machine, watched: &Watched, ended: &AtomicBool) {
-    while !ended.load(Ordering::SeqCst) {
+/// Looks at the vault until the other end of `ended` is gone.
+fn watch(serve: &Serve, machine: &Machine, watched: &Watched, ended: &mpsc::Receiver<Infallible>) {
+    loop {
         let seen = look(&serve.opening, machine);
         let pause = if seen.is_ok() { PACE } else { RETRY };
         if let Err(error) = &seen {
             log::warn!("{error}");
         }
         watched.note(seen.map_err(|_| machine.clock.monotonic_nanos()));
-        let until = std::time::Instant::now() + pause;
-        while std::time::Instant::now() < until && !ended.load(Ordering::SeqCst) {
-            std::thread::sleep(TICK);
+        if ended.recv_timeout(pause) != Err(mpsc::RecvTimeoutError::Timeout) {
+            return;
         }
     }
 }

@@ -21,7 +21,9 @@ use crate::names;
 use crate::record::Upkeep;
 
 /// Map pages lie together: one read fetches so many bytes around the page asked for.
-const CHUNK_BYTES: u64 = 256 * 1024;
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Objects of at most so many bytes are read whole where their length is known.
+const SMALL_BYTES_MAX: usize = 4 * CHUNK_BYTES;
 /// A sealed frame is hardly longer than its content: what is said to be longer than this is no frame.
 const SEALED_BYTES_MAX: usize = 4 * EXTENT_BYTES_MAX;
 
@@ -35,6 +37,7 @@ pub struct FrameReader {
     leaves: Mutex<Cache<FrameAddress, Arc<Leaf>>>,
     inners: Mutex<Cache<FrameAddress, Arc<Inner>>>,
     chunks: Mutex<Cache<ChunkKey, Arc<Vec<u8>>>>,
+    lengths: RwLock<Arc<HashMap<SegmentId, usize>>>,
 }
 
 /// A segment and the number of a chunk of it.
@@ -89,6 +92,7 @@ impl FrameReader {
             leaves: Mutex::new(Cache::new(cache_bytes / 4)),
             inners: Mutex::new(Cache::new(cache_bytes / 4)),
             chunks: Mutex::new(Cache::new(cache_bytes / 4)),
+            lengths: RwLock::default(),
         };
         reader.relocate(upkeep);
         Ok(reader)
@@ -98,6 +102,11 @@ impl FrameReader {
     pub fn relocate(&self, upkeep: &Upkeep) {
         let moved = upkeep.relocations.iter().map(|moved| (moved.from, moved.into.clone()));
         *self.relocations.write().unwrap_or_else(PoisonError::into_inner) = moved.collect();
+    }
+
+    /// Takes the lengths of objects from a listing: small ones are then read whole, in one round trip instead of three.
+    pub(crate) fn know_lengths(&self, lengths: Arc<HashMap<SegmentId, usize>>) {
+        *self.lengths.write().unwrap_or_else(PoisonError::into_inner) = lengths;
     }
 
     /// Whose frames.
@@ -121,14 +130,34 @@ impl FrameReader {
         moved.get(segment).cloned().unwrap_or_else(|| vec![*segment])
     }
 
-    /// A segment's frame table: two small reads, then from memory.
+    /// A segment's frame table: two small reads or a whole small object, then from memory.
     pub fn table(&self, segment: &SegmentId) -> Result<Arc<OpenedTable>, Error> {
         let weigh = |opened: &Arc<OpenedTable>| 2 * opened.table_bytes;
         if let Some(opened) = lock(&self.tables).find(segment, weigh) {
             return Ok(opened);
         }
+        let lengths = Arc::clone(&self.lengths.read().unwrap_or_else(PoisonError::into_inner));
+        if let Some(bytes) = lengths.get(segment).filter(|bytes| **bytes <= SMALL_BYTES_MAX) {
+            return self.load_small(segment, *bytes);
+        }
         let opened = Arc::new(self.load_table(segment)?);
         lock(&self.tables).insert(*segment, Arc::clone(&opened), weigh(&opened));
+        Ok(opened)
+    }
+
+    /// Reads a small object whole; its pages will be wanted next.
+    fn load_small(&self, segment: &SegmentId, bytes: usize) -> Result<Arc<OpenedTable>, Error> {
+        let mut object = vec![0; bytes];
+        self.access.store.read(&names::segment(&self.server, segment), 0, &mut object)?;
+        let opened = self.open_whole(segment, &object)?;
+        if opened.object_bytes != bytes as u64 {
+            let name = names::segment(&self.server, segment);
+            return Err(Error::corrupt(name, "is not as long as it says"));
+        }
+        let mut chunks = lock(&self.chunks);
+        for (number, chunk) in (0..).zip(object.chunks(CHUNK_BYTES)) {
+            chunks.insert(ChunkKey(*segment, number), Arc::new(chunk.to_vec()), chunk.len());
+        }
         Ok(opened)
     }
 
@@ -294,32 +323,41 @@ impl FrameReader {
         }
     }
 
-    /// Reads a small range by fetching the chunk around it, which its neighbours will want too.
+    /// Reads a small range by fetching the chunks that it lies in, which its neighbours will want too.
     fn read_near(&self, located: &Located, into: &mut [u8]) -> Result<(), Error> {
-        let name = names::segment(&self.server, &located.segment);
-        let chunk = located.offset / CHUNK_BYTES;
-        let start = chunk * CHUNK_BYTES;
-        let end = (start + CHUNK_BYTES).min(located.opened.object_bytes);
-        if located.offset + into.len() as u64 > end {
-            return self.access.store.read(&name, located.offset, into);
+        let mut done = 0;
+        while done < into.len() {
+            let at = located.offset + done as u64;
+            let chunk = self.chunk(located, at / CHUNK_BYTES as u64)?;
+            let inside = usize::try_from(at % CHUNK_BYTES as u64).expect("inside one chunk");
+            let bytes = chunk.get(inside..).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
+                let name = names::segment(&self.server, &located.segment);
+                Error::corrupt(name, "has a frame that lies outside of it")
+            })?;
+            let count = bytes.len().min(into.len() - done);
+            into[done..done + count].copy_from_slice(&bytes[..count]);
+            done += count;
         }
-        let weigh = |bytes: &Arc<Vec<u8>>| bytes.len();
-        let key = ChunkKey(located.segment, chunk);
-        let known = lock(&self.chunks).find(&key, weigh);
-        let bytes = match known {
-            Some(bytes) => bytes,
-            None => {
-                let length = usize::try_from(end - start).expect("at most one chunk");
-                let mut bytes = vec![0; length];
-                self.access.store.read(&name, start, &mut bytes)?;
-                let bytes = Arc::new(bytes);
-                lock(&self.chunks).insert(key, Arc::clone(&bytes), length);
-                bytes
-            }
-        };
-        let at = usize::try_from(located.offset - start).expect("inside one chunk");
-        into.copy_from_slice(&bytes[at..at + into.len()]);
         Ok(())
+    }
+
+    /// One chunk of an object, from memory where it is known.
+    fn chunk(&self, located: &Located, number: u64) -> Result<Arc<Vec<u8>>, Error> {
+        let key = ChunkKey(located.segment, number);
+        if let Some(bytes) = lock(&self.chunks).find(&key, |bytes| bytes.len()) {
+            return Ok(bytes);
+        }
+        let start = number * CHUNK_BYTES as u64;
+        let left = located.opened.object_bytes.saturating_sub(start);
+        let length = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let mut bytes = vec![0; length];
+        if length > 0 {
+            let name = names::segment(&self.server, &located.segment);
+            self.access.store.read(&name, start, &mut bytes)?;
+        }
+        let bytes = Arc::new(bytes);
+        lock(&self.chunks).insert(key, Arc::clone(&bytes), length);
+        Ok(bytes)
     }
 
     /// The digest that the segment's own header and table come to.

@@ -56,6 +56,7 @@ pub mod verify;
 pub mod writer;
 
 mod cache;
+mod named;
 mod parallel;
 #[cfg(test)]
 mod scratch;

@@ -5,6 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 
+/// Processors of this machine that this program may use.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Calls `work` for every item on at most `threads` threads; the answers are in the order of the items.
 /// The first failure ends it; what was begun is finished.
 pub(crate) fn each<T: Sync, R: Send>(

@@ -16,6 +16,7 @@ use crate::access::Access;
 use crate::chain::{Chain, Link, read_slot};
 use crate::error::{Blame, Error, Retry};
 use crate::names;
+use crate::points::ChainView;
 use crate::record::Upkeep;
 use crate::sealed::{self, ObjectKind};
 use crate::store::{Created, list_all};
@@ -131,17 +132,28 @@ pub fn pin_and_check(
     slot: u64,
     reader: &str,
 ) -> Result<Pinned, Error> {
-    pin_link_and_check(access, server, read_slot(access, &server, slot)?, reader)
+    let before = read_slot(access, &server, slot)?;
+    pin_then(access, server, before, reader, || Chain::open(access, server)?.upkeep())
 }
 
-/// The same for a point whose record is at hand.
+/// The same for a point of a chain that was read.
 ///
 /// Errors: as `pin_and_check`.
-pub fn pin_link_and_check(
+pub fn pin_of_view(
+    access: &Access,
+    view: &ChainView,
+    before: Link,
+    reader: &str,
+) -> Result<Pinned, Error> {
+    pin_then(access, view.server, before, reader, || view.upkeep_now(access))
+}
+
+fn pin_then(
     access: &Access,
     server: ServerId,
     before: Link,
     reader: &str,
+    upkeep_now: impl FnOnce() -> Result<Upkeep, Error>,
 ) -> Result<Pinned, Error> {
     let slot = before.record.slot;
     let Some(manifest) = before.record.point() else {
@@ -153,7 +165,7 @@ pub fn pin_link_and_check(
         Err(error) => return Err(error),
     };
     // Only now: a pin that is written after this look would protect nothing.
-    let upkeep = Chain::open(access, server)?.upkeep()?;
+    let upkeep = upkeep_now()?;
     if upkeep.gap_of(slot).is_some() {
         return Err(Error::misuse(format!("point {}", manifest.id), "was pruned a moment ago")
             .retry(Retry::Never)

@@ -3,7 +3,7 @@
 use pipeline::ids::ServerId;
 
 use crate::access::Access;
-use crate::chain::{Link, read_slot};
+use crate::chain::{Chain, Link, read_slot};
 use crate::error::{Blame, Error};
 use crate::names;
 use crate::parallel;
@@ -160,6 +160,17 @@ fn check_links(server: &ServerId, links: &[Link], upkeep: &Upkeep) -> Option<Err
 }
 
 impl ChainView {
+    /// The newest state of upkeep now: one listing, and no more where nothing was added since this was read.
+    pub fn upkeep_now(&self, access: &Access) -> Result<Upkeep, Error> {
+        let prefix = names::chain_prefix(&self.server);
+        let newest = access.store.list(&prefix, None, 1)?.objects.into_iter().next();
+        let newest = newest.map(|facts| names::slot_of(&self.server, &facts.name)).transpose()?;
+        if newest.is_some() && newest == self.links.last().map(|link| link.record.slot) {
+            return Ok(self.upkeep.clone());
+        }
+        Chain::open(access, self.server)?.upkeep()
+    }
+
     /// The points, oldest first.
     pub fn points(&self) -> impl DoubleEndedIterator<Item = &Link> {
         self.links.iter().filter(|link| link.record.point().is_some())

@@ -11,9 +11,15 @@ pub(crate) mod fetch;
 mod queue;
 /// One worker.
 mod span;
+/// Who opens and writes, while others wait for the vault.
+pub(crate) mod turns;
+
+#[cfg(test)]
+mod tests;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use hal::disk::{Disk, Operation, Request};
 use pipeline::ids::SegmentId;
@@ -21,19 +27,24 @@ use pipeline::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX};
 
 use crate::error::{Error, Retry};
 use crate::frames::FrameReader;
-use crate::map::{Entry, PageSource, leaves_of, walk_leaves};
+use crate::map::leaves_of;
+use crate::named::Named;
 use crate::names;
 use crate::parallel;
 use crate::record::DiskState;
-use crate::store::{ObjectFacts, list_all};
+use crate::store::list_all;
 use crate::writer::Progress;
 
 use fetch::Wanted;
 use queue::{Queue, Task};
 use span::Span;
+use turns::Turns;
 
 /// Beyond this a vault anywhere is not faster, and their buffers come to 160 MiB.
 pub const WORKERS_MAX: usize = 16;
+
+/// So many write at once even where there are fewer processors: disks like some depth.
+const TURNS_MIN: usize = 4;
 
 /// How a disk is brought back.
 #[derive(Clone)]
@@ -46,16 +57,16 @@ pub struct Options {
     /// Go on although blocks could not be read when the point was made; they are left as the target has them.
     pub accept_unread: bool,
     /// Set from outside to stop at the next span.
-    pub stop: std::sync::Arc<AtomicBool>,
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            workers: parallel::processors(),
             compare: true,
             accept_unread: false,
-            stop: std::sync::Arc::default(),
+            stop: Arc::default(),
         }
     }
 }
@@ -104,13 +115,14 @@ pub fn restore_disk<D: Disk>(
     let tally = Tally::default();
     let workers = options.workers.clamp(1, WORKERS_MAX);
     let queue = Queue::new(leaves_of(disk.bytes), workers);
+    let turns = Arc::new(Turns::new(workers.min(parallel::processors().max(TURNS_MIN))));
     let mut hands = Vec::with_capacity(workers);
     for _ in 1..workers {
         let target = target.another().map_err(about)?;
-        hands.push(Span::new(frames, target, target_name, options)?);
+        hands.push(Span::new(frames, target, target_name, options, Arc::clone(&turns))?);
     }
     let flusher = target.another().map_err(about)?;
-    hands.push(Span::new(frames, target, target_name, options)?);
+    hands.push(Span::new(frames, target, target_name, options, Arc::clone(&turns))?);
     std::thread::scope(|scope| {
         for mut hand in hands {
             let (queue, tally, objects) = (&queue, &tally, &objects);
@@ -168,8 +180,8 @@ fn work<D: Disk>(
     Ok(())
 }
 
-/// The objects that a point needs, and their lengths.
-pub(crate) struct Objects(HashMap<SegmentId, usize>);
+/// The server's segments, and their objects' lengths.
+pub(crate) struct Objects(Arc<HashMap<SegmentId, usize>>);
 
 impl Objects {
     /// The length of a segment's object, where reading all of it to get at so many blocks is little waste: it lies
@@ -229,10 +241,15 @@ fn check_point(
     options: &Options,
 ) -> Result<Objects, Error> {
     let prefix = names::segment_prefix(&frames.server());
-    let store = &*frames.access().store;
-    let (walked, listed) =
-        parallel::both(store.parallel(), || walk(frames, disk), || list_all(store, &prefix));
-    let (segments, unread) = walked?;
+    let mut here = HashMap::new();
+    for facts in list_all(&*frames.access().store, &prefix)? {
+        if let Some(segment) = names::segment_of(&frames.server(), &facts.name) {
+            here.insert(segment, usize::try_from(facts.bytes).unwrap_or(usize::MAX));
+        }
+    }
+    let here = Arc::new(here);
+    frames.know_lengths(Arc::clone(&here));
+    let Named { segments, unread } = Named::of(frames, &disk.root)?;
     if unread > 0 && !options.accept_unread {
         return Err(Error::corrupt(
             &disk.name,
@@ -240,14 +257,6 @@ fn check_point(
         )
         .remedy("choose an older point, or accept it with --accept-unread; nothing was written"));
     }
-    let listed = listed?;
-    let length = |facts: &ObjectFacts| usize::try_from(facts.bytes).unwrap_or(usize::MAX);
-    let mut here: HashMap<SegmentId, usize> = listed
-        .iter()
-        .filter_map(|facts| {
-            Some((names::segment_of(&frames.server(), &facts.name)?, length(facts)))
-        })
-        .collect();
     for segment in &segments {
         let holders = frames.holders(segment);
         if let Some(missing) = holders.iter().find(|holder| !here.contains_key(holder)) {
@@ -255,28 +264,5 @@ fn check_point(
                 .remedy("restore another point or from --secondary; nothing was written"));
         }
     }
-    here.retain(|segment, _| segments.contains(segment));
     Ok(Objects(here))
-}
-
-/// The segments that the map names, its own pages' among them, and how many blocks are unread.
-fn walk(frames: &FrameReader, disk: &DiskState) -> Result<(HashSet<SegmentId>, u64), Error> {
-    let mut segments: HashSet<SegmentId> = HashSet::new();
-    let mut unread = 0_u64;
-    walk_leaves(frames, &disk.root, &mut |visited| {
-        segments.insert(visited.page.address.segment);
-        if visited.level == 0 {
-            for entry in &frames.leaf(&visited.page)?.entries {
-                match entry {
-                    Entry::Data(block) => {
-                        segments.insert(block.address.segment);
-                    }
-                    Entry::Unread => unread += 1,
-                    _ => {}
-                }
-            }
-        }
-        Ok(true)
-    })?;
-    Ok((segments, unread))
 }

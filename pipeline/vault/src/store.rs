@@ -13,6 +13,8 @@ pub mod count;
 pub mod directory;
 /// A wrapper over any store that fails by a seed.
 pub mod fault;
+/// A wrapper over any store that asks before anything changes.
+pub mod guard;
 /// Objects in memory, with a clock that can be set and states that can be rolled back.
 pub mod memory;
 

@@ -16,10 +16,10 @@ use crate::chain::{Link, read_slot};
 use crate::error::Error;
 use crate::frames::FrameReader;
 use crate::keys::ticket::{ObjectTicket, SegmentTicket, Ticket};
-use crate::map::{Entry, PageSource, walk_leaves};
+use crate::named::Named;
 use crate::names;
 use crate::points::ChainView;
-use crate::record::{Body, Manifest};
+use crate::record::Body;
 use crate::sealed::{self, ObjectKey, ObjectKind, SEALED_BYTES_MAX};
 use crate::store::BlobStore;
 use crate::verify::parallel;
@@ -57,7 +57,10 @@ pub fn fill(
     let fingerprint = access.keys.fingerprint_key(&view.server).ok_or_else(|| {
         Error::misuse(format!("server {}", view.server), "no key for this server is at hand")
     })?;
-    let named = named_segments(&frames, manifest)?;
+    let mut named = HashSet::new();
+    for disk in &manifest.disks {
+        named.extend(Named::of(&frames, &disk.root)?.segments);
+    }
     let moved = named.iter().any(|segment| frames.holders(segment) != [*segment]);
     let mut slots = vec![slot];
     if moved {
@@ -78,25 +81,6 @@ pub fn fill(
         objects: objects.collect::<Result<_, _>>()?,
         segments: segment_keys(&frames, &named)?,
     })
-}
-
-/// The segments that a point's maps name, pages and blocks.
-fn named_segments(frames: &FrameReader, manifest: &Manifest) -> Result<HashSet<SegmentId>, Error> {
-    let mut named = HashSet::new();
-    for disk in &manifest.disks {
-        walk_leaves(frames, &disk.root, &mut |visited| {
-            named.insert(visited.page.address.segment);
-            if visited.level == 0 {
-                for entry in &frames.leaf(&visited.page)?.entries {
-                    if let Entry::Data(block) = entry {
-                        named.insert(block.address.segment);
-                    }
-                }
-            }
-            Ok(true)
-        })?;
-    }
-    Ok(named)
 }
 
 /// The key of each object that holds a named segment's frames, and of each named segment whose frames were

@@ -74,7 +74,7 @@ impl Options {
     pub fn new(depth: Depth) -> Self {
         Self {
             depth,
-            workers: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            workers: crate::parallel::processors().min(8),
             heads: Vec::new(),
             troubles: Vec::new(),
             stop: Arc::default(),

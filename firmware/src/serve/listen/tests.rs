@@ -3,65 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream as StdStream;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::*;
-
-/// Believes one certificate, as a person does who compared the fingerprint.
-#[derive(Debug)]
-struct Pinned(Vec<u8>, Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _between: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _stapled: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if certificate.as_ref() == self.0 {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::General("another certificate".to_owned()))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.1.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.1.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.1.signature_verification_algorithms.supported_schemes()
-    }
-}
 
 struct Bed {
     address: SocketAddr,
@@ -99,13 +45,13 @@ impl Bed {
     }
 
     fn tls(&self) -> StreamOwned<ClientConnection, StdStream> {
-        let provider = Arc::new(ring::default_provider());
-        let pinned = Pinned(self.identity.certificate().to_vec(), Arc::clone(&provider));
-        let config = ClientConfig::builder_with_provider(provider)
+        // Believes one certificate, as a person does who compared the fingerprint.
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(self.identity.certificate().to_vec())).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(pinned))
+            .with_root_certificates(roots)
             .with_no_client_auth();
         let name = ServerName::try_from("lifeboat").unwrap();
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();

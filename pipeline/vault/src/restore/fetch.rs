@@ -1,9 +1,12 @@
 //! What one span needs: its frames, sorted by where they lie, read in a few ranges, opened one by one.
 
+use std::sync::Arc;
+
 use pipeline::compress::Decompressor;
 use pipeline::ids::{FrameAddress, SegmentId};
 use pipeline::limits::SEGMENT_BYTES_MAX;
 
+use super::turns::Turns;
 use crate::error::Error;
 use crate::frames::{FrameReader, Located};
 use crate::map::BlockRef;
@@ -21,6 +24,7 @@ pub(crate) type Wanted = (usize, BlockRef);
 pub(crate) struct Fetcher {
     sealed: Vec<u8>,
     decompressor: Decompressor,
+    turns: Option<Arc<Turns>>,
 }
 
 /// A frame that is wanted, and by which blocks (a range of the sorted list).
@@ -32,12 +36,16 @@ struct Need {
 impl Fetcher {
     /// With room for one ranged read.
     pub(crate) fn new() -> Self {
-        Self { sealed: vec![0; RANGE_BYTES_MAX], decompressor: Decompressor::new() }
+        Self { sealed: vec![0; RANGE_BYTES_MAX], decompressor: Decompressor::new(), turns: None }
     }
 
-    /// With room for a whole segment.
-    pub(crate) fn of_segments() -> Self {
-        Self { sealed: vec![0; SEGMENT_BYTES_MAX], decompressor: Decompressor::new() }
+    /// With room for a whole segment; what came is opened when it is this one's turn.
+    pub(crate) fn of_segments(turns: Arc<Turns>) -> Self {
+        Self {
+            sealed: vec![0; SEGMENT_BYTES_MAX],
+            decompressor: Decompressor::new(),
+            turns: Some(turns),
+        }
     }
 
     /// As `each_frame`, for blocks of one segment whose object has so many bytes and was not moved, by one read
@@ -53,6 +61,7 @@ impl Fetcher {
         wanted.sort_unstable_by_key(|(place, block)| (block.address, block.index, *place));
         let object = &mut self.sealed[..object_bytes];
         frames.access().store.read(&names::segment(&frames.server(), &segment), 0, object)?;
+        let _turn = self.turns.as_deref().map(Turns::take);
         let opened = frames.open_whole(&segment, object)?;
         for need in needs(wanted, |address| frames.locate_in(&segment, &opened, address))? {
             let at = usize::try_from(need.located.offset).unwrap_or(usize::MAX);
@@ -89,6 +98,7 @@ impl Fetcher {
             let name = names::segment(&frames.server(), &first.located.segment);
             frames.access().store.read(&name, start, &mut self.sealed[..length])?;
             fetched += length as u64;
+            let _turn = self.turns.as_deref().map(Turns::take);
             for need in &rest[..count] {
                 let at = usize::try_from(need.located.offset - start).expect("inside the range");
                 let sealed = &mut self.sealed[at..at + need.located.sealed_bytes];

@@ -1,6 +1,7 @@
 //! One worker of a restore: looks at leaves, leaving alone what is the same; fetches, checks and writes what differs.
 
 use core::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use hal::disk::{Disk, Operation, Request};
 use pipeline::ids::SegmentId;
@@ -8,6 +9,7 @@ use pipeline::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, EXTENT_BYTES_MAX, PAGE_EN
 use pipeline::zero::is_zero;
 
 use super::fetch::{Fetcher, Wanted};
+use super::turns::Turns;
 use super::{Objects, Options, Tally};
 use crate::error::Error;
 use crate::frames::FrameReader;
@@ -39,6 +41,7 @@ impl<'a, D: Disk> Span<'a, D> {
         mut target: D,
         name: &'a str,
         options: &Options,
+        turns: Arc<Turns>,
     ) -> Result<Self, Error> {
         let buffers: Result<Vec<_>, _> = (0..2).map(|_| target.buffer(EXTENT_BYTES_MAX)).collect();
         let buffers = buffers.map_err(|error| Error::from(error).on(name))?;
@@ -48,7 +51,7 @@ impl<'a, D: Disk> Span<'a, D> {
             target,
             name,
             compare,
-            fetcher: Fetcher::of_segments(),
+            fetcher: Fetcher::of_segments(turns),
             buffers,
             hole: (0, 0),
         })

@@ -1,5 +1,6 @@
 //! A server's life in memory: points, upkeep, and every rule of the protocol tried from its weak side.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -16,8 +17,9 @@ use crate::names;
 use crate::points::read_chain;
 use crate::record::{Manifest, Upkeep};
 use crate::restore;
+use crate::store::guard::{Change, GuardedStore};
 use crate::store::memory::MemoryStore;
-use crate::store::{BlobStore, Created, Listing, ObjectFacts, list_all};
+use crate::store::{BlobStore, list_all};
 use crate::test_bed::{BLOCK, OneKey, SERVER, changed_point, point, scribble};
 use crate::verify;
 use crate::writer;
@@ -192,13 +194,8 @@ impl Bed {
 
 /// Runs something once, just before an object that matches is created: another machine's work at the worst moment.
 pub(super) struct Hook {
-    inner: Arc<dyn BlobStore>,
-    waiting: Mutex<Option<Waiting>>,
-}
-
-struct Waiting {
-    matches: Box<dyn Fn(&str) -> bool + Send>,
-    action: Box<dyn FnOnce() + Send>,
+    store: Arc<GuardedStore>,
+    done: Arc<AtomicBool>,
 }
 
 impl Hook {
@@ -206,63 +203,32 @@ impl Hook {
         inner: Arc<dyn BlobStore>,
         matches: impl Fn(&str) -> bool + Send + 'static,
         action: impl FnOnce() + Send + 'static,
-    ) -> Arc<Self> {
-        let waiting = Waiting { matches: Box::new(matches), action: Box::new(action) };
-        Arc::new(Self { inner, waiting: Mutex::new(Some(waiting)) })
+    ) -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&done);
+        let waiting = Mutex::new(Some((matches, action)));
+        let store = GuardedStore::new(inner, move |change| {
+            let Change::Create(name, _) = change else { return Ok(()) };
+            let mut waiting = waiting.lock().expect("no panic");
+            let due = waiting.as_ref().is_some_and(|(matches, _)| matches(name));
+            let due = if due { waiting.take() } else { None };
+            drop(waiting);
+            if let Some((_, action)) = due {
+                told.store(true, Ordering::SeqCst);
+                action();
+            }
+            Ok(())
+        });
+        Self { store: Arc::new(store), done }
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn BlobStore> {
+        Arc::clone(&self.store) as Arc<dyn BlobStore>
     }
 
     /// Whether it has happened.
     pub(super) fn is_done(&self) -> bool {
-        self.waiting.lock().expect("no panic").is_none()
-    }
-}
-
-impl BlobStore for Hook {
-    fn prepare(&self) -> Result<(), Error> {
-        self.inner.prepare()
-    }
-
-    fn create(&self, name: &str, body: &[u8]) -> Result<Created, Error> {
-        let due = {
-            let mut waiting = self.waiting.lock().expect("no panic");
-            if waiting.as_ref().is_some_and(|waiting| (waiting.matches)(name)) {
-                waiting.take()
-            } else {
-                None
-            }
-        };
-        if let Some(due) = due {
-            (due.action)();
-        }
-        self.inner.create(name, body)
-    }
-
-    fn read(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<(), Error> {
-        self.inner.read(name, offset, into)
-    }
-
-    fn read_all(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>, Error> {
-        self.inner.read_all(name, bytes_max)
-    }
-
-    fn facts(&self, name: &str) -> Result<Option<ObjectFacts>, Error> {
-        self.inner.facts(name)
-    }
-
-    fn list(&self, prefix: &str, next: Option<&str>, limit: usize) -> Result<Listing, Error> {
-        self.inner.list(prefix, next, limit)
-    }
-
-    fn delete(&self, names: &[String]) -> Vec<Result<bool, Error>> {
-        self.inner.delete(names)
-    }
-
-    fn now(&self) -> Result<u64, Error> {
-        self.inner.now()
-    }
-
-    fn place(&self) -> String {
-        self.inner.place()
+        self.done.load(Ordering::SeqCst)
     }
 }
 

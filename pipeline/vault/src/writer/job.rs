@@ -56,7 +56,7 @@ impl Default for Options {
             consistency: Consistency::Crash,
             codec: Codec::Zstd,
             levels: LevelPolicy::default(),
-            workers: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            workers: crate::parallel::processors().min(8),
             checkpoint_segments: 64,
             buffer_bytes_max: 128 * 1024 * 1024,
             known_bytes_max: 32 * 1024 * 1024,

@@ -184,39 +184,13 @@ fn a_pin_that_comes_too_late_says_so_and_protects_nothing() {
 
 #[test]
 fn a_reader_that_may_not_write_goes_on_without_a_pin() {
-    struct ReadOnly(Arc<MemoryStore>);
-    impl BlobStore for ReadOnly {
-        fn prepare(&self) -> Result<(), Error> {
-            self.0.prepare()
-        }
-        fn create(&self, name: &str, _: &[u8]) -> Result<Created, Error> {
-            Err(Error::refused(name, "may not be created by this identity"))
-        }
-        fn read(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<(), Error> {
-            self.0.read(name, offset, into)
-        }
-        fn read_all(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>, Error> {
-            self.0.read_all(name, bytes_max)
-        }
-        fn facts(&self, name: &str) -> Result<Option<ObjectFacts>, Error> {
-            self.0.facts(name)
-        }
-        fn list(&self, prefix: &str, next: Option<&str>, limit: usize) -> Result<Listing, Error> {
-            self.0.list(prefix, next, limit)
-        }
-        fn delete(&self, names: &[String]) -> Vec<Result<bool, Error>> {
-            names.iter().map(|name| Err(Error::refused(name, "may not be deleted"))).collect()
-        }
-        fn now(&self) -> Result<u64, Error> {
-            self.0.now()
-        }
-        fn place(&self) -> String {
-            self.0.place()
-        }
-    }
     let mut bed = Bed::new(37);
     bed.point(5);
-    let access = bed.access_to(Arc::new(ReadOnly(Arc::clone(&bed.store))));
+    let inner = Arc::clone(&bed.store) as Arc<dyn BlobStore>;
+    let access = bed.access_to(Arc::new(GuardedStore::new(inner, |change| match change {
+        Change::Create(name, _) => Err(Error::refused(name, "may not be created")),
+        Change::Delete(name) => Err(Error::refused(name, "may not be deleted")),
+    })));
     let pinned = pin_and_check(&access, SERVER, 1, "a test").expect("readable");
     assert!(pinned.pin.is_none());
     assert_eq!(pinned.unpinned.map(|error| error.blame), Some(Blame::Refused));

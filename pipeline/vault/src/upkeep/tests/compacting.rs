@@ -219,7 +219,7 @@ fn a_writer_goes_on_while_its_base_is_moved_and_deleted() {
             assert!(report.objects_deleted >= 30, "{report:?}");
         },
     );
-    let access = bed.access_to(hook.clone());
+    let access = bed.access_to(hook.store());
     let made = point(&access, &bed.disk, &writer::Options::default()).expect("a point");
     assert!(hook.is_done());
     bed.contents.insert(made.id, expected);
@@ -260,7 +260,7 @@ fn segments_of_a_run_that_goes_on_are_neither_moved_nor_condemned() {
             other.upkeep("99d", &merciless).expect("upkeep");
         },
     );
-    let access = bed.access_to(hook.clone());
+    let access = bed.access_to(hook.store());
     let options = writer::Options {
         checkpoint_segments: 1,
         workers: 1,

@@ -29,16 +29,17 @@ fn a_point_that_comes_between_is_looked_at_before_anything_is_condemned() {
     let mut writer = another(&mut bed);
     let made = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&made);
-    let mut hook: Arc<dyn BlobStore> = Arc::clone(&bed.store) as Arc<dyn BlobStore>;
+    let mut store: Arc<dyn BlobStore> = Arc::clone(&bed.store) as Arc<dyn BlobStore>;
     for _ in 0..2 {
         let mut this = another(&mut writer);
         let log = Arc::clone(&log);
-        hook = Hook::new(hook, is_chain, move || {
+        let hook = Hook::new(store, is_chain, move || {
             let id = this.point(10);
             log.lock().expect("no panic").push((id, this.contents[&id]));
         });
+        store = hook.store();
     }
-    let access = bed.access_to(hook);
+    let access = bed.access_to(store);
     let policy = Policy::parse("5d").expect("a policy");
     let options = Options { orphan_grace: 0, ..Options::default() };
     let report = run(&access, SERVER, &policy, &options).expect("upkeep");
@@ -89,7 +90,7 @@ fn a_writer_that_salvaged_what_is_condemned_meanwhile_does_not_publish() {
             assert_eq!(report.segments_condemned, 1, "{report:?}");
         },
     );
-    let access = bed.access_to(hook.clone());
+    let access = bed.access_to(hook.store());
     let error = point(&access, &bed.disk, &writer::Options::default()).expect_err("R4");
     assert!(hook.is_done() && error.what.contains("condemned"), "{error}");
     assert_eq!((error.blame, error.retry), (Blame::Refused, Retry::Now));
@@ -139,7 +140,7 @@ fn a_writer_that_slept_longer_than_the_grace_does_not_publish_into_a_gap() {
             *result.lock().expect("no panic") = Some(others);
         },
     );
-    let access = bed.access_to(hook);
+    let access = bed.access_to(hook.store());
     let error = point(&access, &bed.disk, &writer::Options::default()).expect_err("R10");
     assert!(error.what.contains("long pruned"), "{error}");
     let mut others = kept.lock().expect("no panic").take().expect("it happened");
@@ -171,7 +172,7 @@ fn a_collector_that_slept_longer_than_the_grace_does_not_publish_into_a_gap() {
         }
         *result.lock().expect("no panic") = Some(others);
     });
-    let access = bed.access_to(hook);
+    let access = bed.access_to(hook.store());
     let policy = Policy::parse("5d").expect("a policy");
     let error = run(&access, SERVER, &policy, &Options::default()).expect_err("R10");
     assert!(error.what.contains("long pruned"), "{error}");
@@ -209,7 +210,7 @@ fn two_runs_of_upkeep_at_every_record_of_each_other_agree() {
             },
             move || drop(second.upkeep("50h,daily=4d", &theirs).expect("upkeep")),
         );
-        let access = bed.access_to(hook.clone());
+        let access = bed.access_to(hook.store());
         let policy = Policy::parse("50h,daily=4d").expect("a policy");
         run(&access, SERVER, &policy, &confirmed).expect("upkeep");
         bed.assert_points_whole();

@@ -5,7 +5,7 @@
 //! up and says why. It starts no other program than itself.
 
 use core::time::Duration;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use hal::net::config::Network as NetworkPage;
@@ -81,6 +81,8 @@ mod recover;
 mod roles;
 /// Ctrl-Alt-Del and its relatives.
 mod signals;
+/// The disk for what the vault does not have yet.
+mod spool;
 /// Services that are kept running.
 mod supervise;
 /// The kernel's switches.
@@ -109,7 +111,8 @@ pub(crate) struct Appliance {
     stop: Arc<Stop>,
     loader: OnceLock<Loader>,
     uevents: OnceLock<Uevents>,
-    medium: OnceLock<Medium>,
+    /// What was booted from; the same stick may come back under another name.
+    medium: Mutex<Arc<Medium>>,
     settings: OnceLock<Configuration<NetworkPage>>,
     memory: Memory,
     /// How the network stands.
@@ -123,6 +126,7 @@ pub(crate) struct Appliance {
     buttons: Mutex<Buttons>,
     belief: clock::Belief,
     sightings: devices::Sightings,
+    spool: spool::Place,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
 }
@@ -150,7 +154,7 @@ impl Appliance {
             stop: Arc::default(),
             loader: OnceLock::new(),
             uevents: OnceLock::new(),
-            medium: OnceLock::new(),
+            medium: Mutex::default(),
             settings: OnceLock::new(),
             memory: Memory::default(),
             network: Mutex::default(),
@@ -160,6 +164,7 @@ impl Appliance {
             buttons: Mutex::default(),
             belief: clock::Belief::default(),
             sightings: devices::Sightings::default(),
+            spool: spool::Place::default(),
             at_work: Mutex::new(()),
         }
     }
@@ -168,25 +173,28 @@ impl Appliance {
         &self.events
     }
 
-    fn medium(&self) -> &Medium {
-        static UNKNOWN: Medium = Medium { esp: None, state: None, cd: None };
-        // Asked for before it was looked for, too.
-        self.medium.get().unwrap_or(&UNKNOWN)
+    fn medium(&self) -> Arc<Medium> {
+        Arc::clone(&self.medium.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_medium(&self, medium: Medium) {
+        *self.medium.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(medium);
     }
 }
 
 /// What is kept running.
-const SERVICES: [Service<Appliance>; 10] = [
-    Service { name: "questions", run: roles::tell_questions, drained: false },
-    Service { name: "watchdog", run: watchdog::serve, drained: false },
-    Service { name: "power button", run: power_button::serve, drained: false },
-    Service { name: "clock", run: clock::serve, drained: false },
-    Service { name: "devices", run: devices::follow, drained: false },
-    Service { name: "network", run: network::serve, drained: true },
-    Service { name: "page", run: page::serve, drained: false },
-    Service { name: "role", run: roles::serve, drained: true },
-    Service { name: "exercise", run: exercise::serve, drained: false },
-    Service { name: "figures", run: figures::serve, drained: false },
+const SERVICES: [Service<Appliance>; 11] = [
+    Service { name: "questions", run: roles::tell_questions, drained: false, disks: false },
+    Service { name: "watchdog", run: watchdog::serve, drained: false, disks: false },
+    Service { name: "power button", run: power_button::serve, drained: false, disks: false },
+    Service { name: "clock", run: clock::serve, drained: false, disks: false },
+    Service { name: "devices", run: devices::follow, drained: false, disks: false },
+    Service { name: "network", run: network::serve, drained: true, disks: false },
+    Service { name: "page", run: page::serve, drained: false, disks: false },
+    Service { name: "spool", run: spool::serve, drained: true, disks: true },
+    Service { name: "role", run: roles::serve, drained: true, disks: true },
+    Service { name: "exercise", run: exercise::serve, drained: false, disks: true },
+    Service { name: "figures", run: figures::serve, drained: false, disks: false },
 ];
 
 /// Whether this process is the first of a machine that was started from the image. In a container it is a process number

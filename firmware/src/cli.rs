@@ -18,12 +18,15 @@ use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
+pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
 /// The long texts.
 mod help;
 /// The verbs of `net`.
 mod net;
+/// The verbs of `spool`.
+mod spool;
 /// Values of options.
 mod values;
 
@@ -87,6 +90,9 @@ pub enum Verb {
     /// Look at the network, test the way to Azure, keep a network as the appliance does
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Net(NetVerb),
+    /// Look at the disk that holds what the vault does not have yet, or make one
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Spool(SpoolVerb),
 }
 
 /// Verbs about the vault itself.

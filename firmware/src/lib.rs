@@ -9,6 +9,8 @@ pub mod changed;
 pub mod cli;
 /// A disk as the command line names it.
 pub mod disk_argument;
+/// What is on a disk, by its first and last bytes.
+pub mod disk_contents;
 /// What the system says of a disk, as verbs use it.
 pub mod disk_facts;
 /// Ctrl-C and its relatives.
@@ -29,6 +31,10 @@ pub mod report;
 pub mod serve;
 /// An opened vault as the verbs need it.
 pub mod session;
+/// What sources sent and the vault does not have yet, on a disk.
+pub mod spool;
+/// The disk of a spool: which, whether, and how it becomes one.
+pub mod spool_disk;
 /// What the appliance remembers across restarts.
 pub mod state;
 /// Where a disk is restored to.

@@ -39,6 +39,10 @@ pub enum StateError {
     Full(usize),
     /// No randomness for a key.
     Entropy,
+    /// It is not the partition that was opened before.
+    Other,
+    /// It was opened before, and written to by another machine since.
+    Ahead,
 }
 
 impl fmt::Display for StateError {
@@ -57,6 +61,12 @@ impl fmt::Display for StateError {
                 "the state partition is full: {bytes} bytes do not fit a slot of {SLOT_BYTES}; the state before stays in force"
             ),
             Self::Entropy => f.write_str("no key for the state can be made on this machine now"),
+            Self::Other => {
+                f.write_str("it is another medium: plug in the one that was pulled out")
+            }
+            Self::Ahead => f.write_str(
+                "another machine was started from it meanwhile: what is set here now is forgotten at the next start",
+            ),
         }
     }
 }
@@ -110,6 +120,35 @@ impl<D: Disk> Store<D> {
         }
         let mut troubles = Vec::new();
         let (key, fresh) = key_of(&mut disk, entropy, &mut troubles)?;
+        Self::survey(disk, key, fresh, troubles)
+    }
+
+    /// Opens again the partition that was open before: it is known by its key, and nobody may have written to it since.
+    /// Nothing is written to any other.
+    pub fn reopen<T: DeserializeOwned>(
+        mut disk: D,
+        key: &SecretKey,
+        sequence: u64,
+    ) -> Result<Self, StateError> {
+        let bytes = disk.geometry()?.bytes;
+        if bytes < layout::PARTITION_BYTES_MIN {
+            return Err(StateError::Other);
+        }
+        let found = kept_key(&mut disk)?;
+        let (key, _) = found.filter(|(found, _)| found == key).ok_or(StateError::Other)?;
+        let (store, _) = Self::survey::<T>(disk, key, false, Vec::new())?;
+        // The last write may have arrived although it failed.
+        let ahead = store.sequence > sequence.saturating_add(1);
+        if ahead { Err(StateError::Ahead) } else { Ok(store) }
+    }
+
+    /// Reads all slots.
+    fn survey<T: DeserializeOwned>(
+        mut disk: D,
+        key: SecretKey,
+        fresh: bool,
+        mut troubles: Vec<String>,
+    ) -> Result<(Self, Found<T>), StateError> {
         let mut held = [Held::Empty; SLOTS];
         let mut newest: Option<(u64, T)> = None;
         for (place, held) in held.iter_mut().enumerate() {
@@ -173,6 +212,12 @@ impl<D: Disk> Store<D> {
         self.sequence
     }
 
+    /// The key that the partition is known by.
+    #[must_use]
+    pub fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
     /// Where the next state goes: an empty slot, else the oldest; a damaged one only after two good writes, and never the
     /// newest.
     fn next_place(&self) -> usize {
@@ -212,19 +257,13 @@ fn key_of<D: Disk>(
     entropy: &dyn Entropy,
     troubles: &mut Vec<String>,
 ) -> Result<(SecretKey, bool), StateError> {
-    // Twice, so that one bad sector does not cost the state.
-    for place in 0..layout::KEY_COPIES {
-        let bytes = read(disk, layout::key_offset(place), layout::KEY_BYTES)?;
-        if let Read::Whole(_, payload) = slot::read(&bytes, Kind::Key, None)
-            && let Ok(key) = <[u8; 32]>::try_from(payload.as_slice())
-        {
-            if place > 0 {
-                troubles.push(
-                    "the first copy of the state's key is damaged; the second was taken".to_owned(),
-                );
-            }
-            return Ok((SecretKey::from_bytes(key), false));
+    if let Some((key, place)) = kept_key(disk)? {
+        if place > 0 {
+            troubles.push(
+                "the first copy of the state's key is damaged; the second was taken".to_owned(),
+            );
         }
+        return Ok((key, false));
     }
     let mut bytes = [0; 32];
     entropy.fill(&mut bytes).map_err(|_| StateError::Entropy)?;
@@ -234,6 +273,20 @@ fn key_of<D: Disk>(
         write(disk, layout::key_offset(place), &slot)?;
     }
     Ok((SecretKey::from_bytes(bytes), true))
+}
+
+/// The key that lies on the partition, and which copy it is.
+fn kept_key<D: Disk>(disk: &mut D) -> Result<Option<(SecretKey, u64)>, StateError> {
+    // Twice, so that one bad sector does not cost the state.
+    for place in 0..layout::KEY_COPIES {
+        let bytes = read(disk, layout::key_offset(place), layout::KEY_BYTES)?;
+        if let Read::Whole(_, payload) = slot::read(&bytes, Kind::Key, None)
+            && let Ok(key) = <[u8; 32]>::try_from(payload.as_slice())
+        {
+            return Ok(Some((SecretKey::from_bytes(key), place)));
+        }
+    }
+    Ok(None)
 }
 
 fn request<B>(operation: Operation, offset: u64, length: u32, buffer: Option<B>) -> Request<B> {

@@ -3,7 +3,9 @@
 use core::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
-use crate::cli::{CommandLine, NetVerb, VaultVerb, Verb};
+use hal_linux::confine::give_up_rings;
+
+use crate::cli::{CommandLine, NetVerb, SpoolVerb, VaultVerb, Verb};
 use crate::interrupt::{self, Meaning};
 use crate::progress::{Counters, Mode, Painter};
 use crate::report::{Ending, printable};
@@ -35,6 +37,8 @@ mod restore;
 mod serve;
 /// `serve-nbd`
 mod serve_nbd;
+/// `spool`
+mod spool;
 /// `vault ticket`
 mod ticket;
 /// `verify`
@@ -65,8 +69,19 @@ fn host_name() -> String {
     printable(&rustix::system::uname().nodename().to_string_lossy())
 }
 
+/// Whether a verb reads or writes disks: only those may use io_uring.
+fn reads_disks(verb: &Verb) -> bool {
+    matches!(verb, Verb::Protect(_) | Verb::Restore(_) | Verb::Spool(_))
+}
+
 /// Does what the command line says.
 pub fn run(line: CommandLine) -> Ending {
+    // Before anything else is started, which would not be held by it.
+    if !reads_disks(&line.verb)
+        && let Err(error) = give_up_rings()
+    {
+        log::debug!("this verb could use io_uring: {error}");
+    }
     let context = Context {
         machine: Machine::real(),
         stop: Arc::default(),
@@ -90,6 +105,8 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Net(NetVerb::Show(show)) => net::show(&show),
         Verb::Net(NetVerb::Test(test)) => net_test::run(&test, &context),
         Verb::Net(NetVerb::Keep(keep)) => net::keep(&keep, &stopped, &context),
+        Verb::Spool(SpoolVerb::Show(show)) => spool::show(&show),
+        Verb::Spool(SpoolVerb::Format(format)) => spool::format(&format),
         Verb::Verify(verify) => verify::run(&verify, &context),
         Verb::Prune(prune) => prune::run(&prune, &context),
         Verb::Vault(VaultVerb::Info(info)) => info::run(info, &context),

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
+use core::time::Duration;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
-use qemu::{Bus, Disk, Gateway, Model, Nic, Tpm, Watchdog};
+use qemu::{Bus, Disk, Gateway, Model, Nic, Running, Tpm, Watchdog};
 use tests::appliance::{ANSWER, await_event, await_ready, is_shown, phase, start};
 use tests::azurite::{Scratch, free_port, run};
 
@@ -21,7 +23,7 @@ fn a_server_with_everything_is_ready() {
     let scratch = Scratch::new("boot").unwrap();
     let port = free_port().unwrap();
     let gateway = || Gateway { forwards: vec![(port, 443)], closed: true };
-    let running = start("", |machine| {
+    let running = start("lifeboat.exercise=rings", |machine| {
         machine
             .disk(Disk::new(disk(&scratch, "nvme.img")).on(Bus::Nvme).serial("nvme"))
             .disk(Disk::new(disk(&scratch, "raid.img")).on(Bus::MegaRaid).serial("raid"))
@@ -48,6 +50,23 @@ fn a_server_with_everything_is_ready() {
         "{answer}"
     );
     assert!(is_shown(&running, "https://10.0.2.15/"), "{}", running.console().tail());
+    only_what_has_disks_gets_rings(&running);
+}
+
+/// A service that reads and writes disks may use io_uring; what listens on the network, or does anything else, is refused.
+fn only_what_has_disks_gets_rings(running: &Running) {
+    let until = Instant::now() + ANSWER;
+    let tried = loop {
+        let mut tried = running.console().events();
+        tried.retain(|event| event.name == "ring");
+        if tried.len() == 2 || Instant::now() > until {
+            break tried;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let told =
+        tried.iter().map(|event| (event.field("who").unwrap(), event.number("errno").unwrap()));
+    assert_eq!(told.collect::<Vec<_>>(), [("disks", 0), ("no disks", 1)], "{tried:#?}");
 }
 
 /// Prints the SHA-256 of the certificate that the port shows, and what the page says to scripts.

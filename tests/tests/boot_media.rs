@@ -10,7 +10,7 @@ use tests::appliance::{
     ANSWER, await_event, await_ready, await_words, phase, phase_words, start_image, stick,
 };
 use tests::azurite::Scratch;
-use tests::guest::image;
+use tests::guest::{Image, image};
 
 /// Where the firmware's and the kernel's own starts are no failure of ours, but a machine beside four others is slow.
 const PULLED: &str = "was pulled out: the machine goes on";
@@ -43,7 +43,7 @@ fn power_off(running: Running) {
 }
 
 /// On a USB stick: twice, then pulled out.
-fn from_a_stick(path: &Path) {
+fn from_a_stick(path: &Path, made: &Image) {
     let usb = || Disk::new(path).on(Bus::UsbStorage).serial("stick");
     let running = start_image(usb(), "", |machine| machine);
     assert_eq!(starts(&booted(&running, "sda")), 1);
@@ -58,9 +58,26 @@ fn from_a_stick(path: &Path) {
     assert_eq!(last.field("clean"), Some("true"), "{last:?}");
     running.unplug("disk0").expect("a stick can be pulled");
     await_words(&running, PULLED);
-    await_words(&running, "not kept: the medium was pulled out");
-    // Nothing that the machine needs was on it.
+    await_words(&running, "held in memory: the medium was pulled out");
+    // Nothing that the machine needs was on it. A copy of the image is not taken for it: not a byte is written there.
+    let copy = made.stick.clone();
+    let before = fs::read(&copy).expect("the image is there");
+    let plugged = running.plug_disk(&Disk::new(&copy).on(Bus::UsbStorage).snapshot());
+    let plugged = plugged.unwrap_or_else(|error| panic!("{error}"));
+    await_words(&running, "it is another medium: plug in the one that was pulled out");
+    running.unplug(&plugged).expect("a stick can be pulled");
+    assert!(fs::read(&copy).expect("it is there") == before);
+    running.plug_disk(&usb()).unwrap_or_else(|error| panic!("{error}"));
+    await_event(&running, "back", ANSWER);
+    await_words(&running, "the medium is back");
     power_off(running);
+
+    // What was said last was said after it had come back.
+    let running = start_image(usb(), "lifeboat.role=appliance", |machine| machine);
+    let events = booted(&running, "sda");
+    assert_eq!(starts(&events), 3, "{events:#?}");
+    let last = events.iter().find(|event| event.name == "last").expect("the last end is told");
+    assert_eq!(last.field("clean"), Some("true"), "{last:?}");
 }
 
 #[test]
@@ -71,7 +88,7 @@ fn every_medium_starts_the_appliance_and_is_found() {
     let made = image().expect("there is an image");
     let fixed = |bus| Disk::new(&made.stick).on(bus).snapshot();
     std::thread::scope(|scope| {
-        scope.spawn(|| from_a_stick(&usb));
+        scope.spawn(|| from_a_stick(&usb, &made));
         for (bus, name) in [(Bus::VirtioBlk, "vda"), (Bus::Nvme, "nvme0n1"), (Bus::Ahci, "sda")] {
             let disk = fixed(bus);
             scope.spawn(move || {

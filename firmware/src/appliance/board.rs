@@ -45,6 +45,8 @@ pub(crate) struct View {
     pub(crate) vault: String,
     /// How the state partition fares.
     pub(crate) state: String,
+    /// Which disk is the spool and how it fares; empty where the machine has none.
+    pub(crate) spool: String,
     /// One line each.
     pub(crate) disks: Vec<String>,
     /// One line each.

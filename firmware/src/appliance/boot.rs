@@ -161,14 +161,14 @@ fn find_medium(appliance: &Appliance) -> Result<String, String> {
         (None, None, Some(state)) => format!("only a state partition, on {}", state.disk),
         (None, None, None) => "booted from no disk that is here".to_owned(),
     };
-    let _ = appliance.medium.set(found);
+    appliance.set_medium(found);
     devices::show(appliance);
     Ok(words)
 }
 
 fn read_settings(appliance: &Appliance) -> Result<String, String> {
     let loader = appliance.loader.get().ok_or("no module can be loaded")?;
-    let Some(bytes) = medium::configuration(appliance.medium(), loader)? else {
+    let Some(bytes) = medium::configuration(&appliance.medium(), loader)? else {
         return Ok("no lifeboat.toml".to_owned());
     };
     let read = Configuration::parse(&bytes).map_err(|error| error.to_string())?;

@@ -28,7 +28,8 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     let Some(server) = server_name(appliance, &wanted)? else { return Ok(()) };
     let place = VaultPlace::prepare(appliance, &wanted)?;
     board.update(|view| view.vault.clone_from(&place.shown));
-    let own = [appliance.medium().disk().map(str::to_owned), place.disk.clone()];
+    let booted = appliance.medium().disk().map(str::to_owned);
+    let own = [booted, place.disk.clone(), appliance.spool.disk()];
     let disks = of_this_machine(hal_linux::inventory(), &own);
     if disks.is_empty() {
         return Err("this machine shows no disk to protect: check its controller's settings and cables; a controller without a driver here cannot be seen".to_owned());

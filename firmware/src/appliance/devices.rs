@@ -10,9 +10,9 @@ use hal::inventory::DiskFacts;
 use hal::time::Clock;
 use hal_linux::SystemClock;
 
-use super::Appliance;
 use super::modules::{Loader, device_aliases};
 use super::uevents::{Heard, Uevent, Uevents};
+use super::{Appliance, memory};
 use crate::report::Size;
 
 /// Nothing new for so long, and nothing being loaded: what was there at the start is found.
@@ -124,6 +124,7 @@ pub(crate) fn follow(appliance: &Appliance) -> Result<(), String> {
             // After a burst: everything is looked at once.
             Heard::Quiet if stale => {
                 stale = false;
+                memory::come_back(appliance);
                 show(appliance);
                 for (subsystem, action, name) in told.drain(..) {
                     let pairs: [(&str, &dyn core::fmt::Display); 3] =
@@ -139,20 +140,22 @@ pub(crate) fn follow(appliance: &Appliance) -> Result<(), String> {
 
 /// A stick that is pulled out is no harm, but a person must know what it costs.
 fn tell_of_medium(appliance: &Appliance, event: &Uevent) {
-    let Some(disk) = appliance.medium().disk() else { return };
+    let medium = appliance.medium();
+    let Some(disk) = medium.disk() else { return };
     if event.name.as_deref() != Some(disk) || event.action != "remove" {
         return;
     }
-    let kept = appliance.medium().state.is_some();
+    let kept = medium.state.is_some();
     let words = match kept {
-        true => "what is set from now on is forgotten at the next start",
+        true => "what is set from now on is held in memory until it is plugged in again",
         false => "nothing is lost",
     };
     log::warn!(
         "{disk}, which this machine was booted from, was pulled out: the machine goes on without it; {words}"
     );
     if kept {
-        let words = "not kept: the medium was pulled out; plug it in and start again";
+        appliance.memory.let_go();
+        let words = "held in memory: the medium was pulled out; plug it in again";
         appliance.board.update(|view| words.clone_into(&mut view.state));
     }
 }

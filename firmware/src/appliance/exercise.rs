@@ -2,14 +2,22 @@
 //!
 //! Nothing here runs without `lifeboat.test=1`.
 
+use core::time::Duration;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+
 use hal::time::Entropy;
 use hal_linux::SystemEntropy;
+use hal_linux::confine::try_ring;
 use image_layout::command_line::Exercise;
 
 use super::Appliance;
+use super::supervise::{self, Service, Stop};
 
 /// The note that is written; nobody else's begins so.
 const NOTE: &str = "exercise";
+/// Longest wait for a service of its own.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest note: it spans many sectors, so that a cut tears it.
 const NOTE_BYTES_MAX: usize = 48 * 1024;
 
@@ -19,6 +27,7 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
         None => Ok(()),
         Some(Exercise::State) => write_state(appliance),
         Some(Exercise::Modules) => load_modules(appliance),
+        Some(Exercise::Rings) => try_rings(appliance),
     }
 }
 
@@ -42,6 +51,25 @@ fn write_state(appliance: &Appliance) -> Result<(), String> {
 
 fn count(note: &[u8]) -> u64 {
     note.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Tries io_uring as a service that has disks, and as one that has none.
+fn try_rings(appliance: &Appliance) -> Result<(), String> {
+    let say = |who: &str, errno: i32| {
+        appliance.events.say("ring", &[("who", &who), ("errno", &errno)]);
+    };
+    say("disks", try_ring());
+    let (tell, told) = channel();
+    let stop: Arc<Stop> = Arc::default();
+    let attack = |tell: &Mutex<Sender<i32>>| {
+        let tell = tell.lock().map_err(|error| error.to_string())?;
+        tell.send(try_ring()).map_err(|error| error.to_string())
+    };
+    let attacker = Service { name: "attacker", run: attack, drained: false, disks: false };
+    supervise::start(&attacker, &Arc::new(Mutex::new(tell)), &stop);
+    let errno = told.recv_timeout(PATIENCE).map_err(|error| error.to_string())?;
+    say("no disks", errno);
+    Ok(())
 }
 
 /// Loads every module of the image, and tells what could not be.

@@ -11,13 +11,15 @@ use std::sync::{Mutex, PoisonError};
 
 use hal::time::Clock;
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
+use pipeline::seal::SecretKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::Appliance;
-use super::medium::Partition;
+use super::medium::{self, Medium, Partition};
 use crate::report::Utc;
-use crate::state::{Found, Store};
+use crate::spool::Owner;
+use crate::state::{Found, StateError, Store};
 
 /// What the last words begin with while the machine runs: who finds them knows that it did not end in order.
 const RUNNING: &str = "running since ";
@@ -32,6 +34,8 @@ pub(crate) enum Remembered {
     First(First),
     /// The second: with the network as typed, and who the machine is.
     Second(Second),
+    /// The third: with the spool.
+    Third(Third),
 }
 
 /// The first version.
@@ -41,9 +45,18 @@ pub(crate) struct First {
     notes: BTreeMap<String, Vec<u8>>,
 }
 
-/// The second version, and the newest: what the machine works with.
+/// The second version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Second {
+    starts: u64,
+    notes: BTreeMap<String, Vec<u8>>,
+    network: Option<String>,
+    identity: Option<Identity>,
+}
+
+/// The third version, and the newest: what the machine works with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Third {
     /// How often the machine started.
     pub(crate) starts: u64,
     /// What the verbs noted of vaults, so that one that was rolled back is noticed: file names and content.
@@ -52,6 +65,17 @@ pub(crate) struct Second {
     pub(crate) network: Option<String>,
     /// The certificate of the machine's page and its key.
     pub(crate) identity: Option<Identity>,
+    /// The spool's key, from the first formatting on.
+    pub(crate) spool: Option<SpoolKept>,
+}
+
+/// What is remembered of the spool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SpoolKept {
+    /// Who the machine is to its spool, and the key.
+    pub(crate) owner: Owner,
+    /// The disk that a person gave it at the console.
+    pub(crate) disk: Option<String>,
 }
 
 /// A certificate and its key.
@@ -75,19 +99,27 @@ impl Drop for Identity {
     }
 }
 
-impl From<Remembered> for Second {
+impl From<Remembered> for Third {
     fn from(remembered: Remembered) -> Self {
         match remembered {
             Remembered::First(First { starts, notes }) => Self { starts, notes, ..Self::default() },
-            Remembered::Second(second) => second,
+            Remembered::Second(Second { starts, notes, network, identity }) => {
+                Self { starts, notes, network, identity, ..Self::default() }
+            }
+            Remembered::Third(third) => third,
         }
     }
 }
 
+/// How the partition is opened.
+const WRITE: OpenOptions = OpenOptions { access: Access::Write, direct: Direct::Auto };
+
 #[derive(Default)]
 struct Inner {
     store: Option<Store<LinuxDisk>>,
-    kept: Second,
+    /// What a partition that was lost is known by: its key, and how often it was written.
+    lost: Option<(SecretKey, u64)>,
+    kept: Third,
 }
 
 /// The memory.
@@ -96,20 +128,46 @@ pub(crate) struct Memory(Mutex<Inner>);
 
 impl Memory {
     /// Changes what is remembered. A failure is told, and costs the memory only.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Second)) -> Result<(), String> {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Third)) -> Result<(), String> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = inner.kept.clone();
         change(&mut inner.kept);
         if inner.kept == before {
             return Ok(());
         }
-        let kept = Remembered::Second(inner.kept.clone());
+        let kept = Remembered::Third(inner.kept.clone());
         let Some(store) = &mut inner.store else { return Ok(()) };
         store.write(&kept, &SystemEntropy).map_err(|error| error.to_string())
     }
 
+    /// The partition is gone: what is set from now on is held in memory.
+    pub(crate) fn let_go(&self) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = inner.store.take() {
+            inner.lost = Some((store.key().clone(), store.sequence()));
+        }
+    }
+
+    /// Whether a partition is gone and may come back.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lost.is_some()
+    }
+
+    /// Takes the partition that was lost, and writes to it what is held in memory.
+    fn take_back(&self, device: &Path) -> Result<(), StateError> {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((key, sequence)) = &inner.lost else { return Ok(()) };
+        let disk = LinuxDisk::open(device, WRITE)?;
+        let mut store = Store::reopen::<Remembered>(disk, key, *sequence)?;
+        let kept = Remembered::Third(inner.kept.clone());
+        store.write(&kept, &SystemEntropy)?;
+        inner.store = Some(store);
+        inner.lost = None;
+        Ok(())
+    }
+
     /// What is remembered now.
-    pub(crate) fn kept(&self) -> Second {
+    pub(crate) fn kept(&self) -> Third {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).kept.clone()
     }
 
@@ -130,7 +188,8 @@ pub(crate) fn open(appliance: &Appliance) -> Result<String, String> {
         let text = text.to_string();
         appliance.board.update(|view| view.state.clone_from(&text));
     };
-    let Some(partition) = &appliance.medium().state else {
+    let medium = appliance.medium();
+    let Some(partition) = &medium.state else {
         show(&"none: settings are forgotten at the next start");
         return Ok(
             "there is no state partition; settings are forgotten at the next start".to_owned()
@@ -145,8 +204,7 @@ pub(crate) fn open(appliance: &Appliance) -> Result<String, String> {
 }
 
 fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, String> {
-    let options = OpenOptions { access: Access::Write, direct: Direct::Auto };
-    let disk = LinuxDisk::open(&partition.device, options).map_err(|error| error.to_string())?;
+    let disk = LinuxDisk::open(&partition.device, WRITE).map_err(|error| error.to_string())?;
     let opened = Store::open::<Remembered>(disk, &SystemEntropy);
     let (mut store, found): (_, Found<Remembered>) = opened.map_err(|error| error.to_string())?;
     for trouble in &found.troubles {
@@ -156,12 +214,12 @@ fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, Strin
         Ok(words) => tell_last(appliance, words.as_deref()),
         Err(error) => log::warn!("{error}"),
     }
-    let adopted = found.state.map(Second::from).unwrap_or_default();
+    let adopted = found.state.map(Third::from).unwrap_or_default();
     restore_notes(&adopted.notes);
     let lost = found.troubles.iter().any(|trouble| trouble.contains("kept aside"));
     {
         let mut inner = appliance.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *inner = Inner { store: Some(store), kept: adopted };
+        *inner = Inner { store: Some(store), lost: None, kept: adopted };
     }
     let mut starts = 0;
     appliance.memory.change(|kept| {
@@ -177,6 +235,41 @@ fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, Strin
         }
         false => format!("kept on {device}, start {starts}"),
     })
+}
+
+/// Looks whether the medium that was pulled out is there again, and takes it back: it is known by the key on its state
+/// partition, so that no other stick is ever written to.
+pub(crate) fn come_back(appliance: &Appliance) {
+    if !appliance.memory.is_lost() {
+        return;
+    }
+    let all = medium::partitions(Path::new("/"));
+    for state in all.iter().filter(|one| one.name == image_layout::disk::STATE_NAME) {
+        let shown = state.device.display();
+        let taken = appliance.memory.take_back(&state.device);
+        if matches!(taken, Ok(()) | Err(StateError::Ahead)) {
+            // It may bear another name now, and is no disk to be written over under that one either.
+            let esp = all
+                .iter()
+                .find(|one| one.disk == state.disk && one.name == image_layout::disk::ESP_NAME);
+            let (esp, cd) = (esp.cloned(), appliance.medium().cd.clone());
+            appliance.set_medium(Medium { esp, state: Some(state.clone()), cd });
+        }
+        let words = match taken {
+            Ok(()) => {
+                let running = format!("{RUNNING}{}", Utc(SystemClock.now().0));
+                appliance.memory.keep_words(&running);
+                appliance.events.say("back", &[("device", &shown)]);
+                log::info!("state: the medium is back on {shown}, and has what was set meanwhile");
+                format!("kept on {shown}: the medium is back")
+            }
+            Err(why) => {
+                log::warn!("state: {shown}: {why}");
+                format!("held in memory; {shown}: {why}")
+            }
+        };
+        appliance.board.update(|view| view.state = words);
+    }
 }
 
 /// Says how the machine ended the last time, where that is worth a word.
@@ -280,7 +373,32 @@ mod tests {
     fn the_first_version_is_read_as_the_newest() {
         let notes = BTreeMap::from([("v".to_owned(), vec![1])]);
         let first = Remembered::First(First { starts: 7, notes: notes.clone() });
-        assert_eq!(Second::from(first), Second { starts: 7, notes, ..Second::default() });
+        assert_eq!(Third::from(first), Third { starts: 7, notes, ..Third::default() });
+    }
+
+    #[test]
+    fn the_second_version_is_read_as_the_newest() {
+        let identity = Identity { certificate: vec![7], key: vec![8, 9] };
+        let (network, identity) = (Some("x".to_owned()), Some(identity));
+        let second = Second {
+            starts: 2,
+            network: network.clone(),
+            identity: identity.clone(),
+            ..Second::default()
+        };
+        let third = Third { starts: 2, network, identity, ..Third::default() };
+        assert_eq!(Third::from(Remembered::Second(second)), third);
+    }
+
+    #[test]
+    fn the_bytes_of_the_third_version_do_not_change_by_accident() {
+        let owner = Owner { appliance: [3; 16], key: SecretKey::from_bytes([4; 32]) };
+        let spool = Some(SpoolKept { owner, disk: Some("S1".to_owned()) });
+        let kept = Remembered::Third(Third { starts: 1, spool, ..Third::default() });
+        let bytes = postcard::to_allocvec(&kept).unwrap();
+        let expected = [&[2, 1, 0, 0, 0, 1][..], &[3; 16], &[4; 32], &[1, 2, b'S', b'1']].concat();
+        assert_eq!(bytes, expected);
+        assert_eq!(postcard::from_bytes::<Remembered>(&bytes).unwrap(), kept);
     }
 
     #[test]

@@ -227,7 +227,8 @@ fn pick(appliance: &Appliance, title: &str, choices: Vec<String>) -> Option<usiz
 
 /// The disks of this machine that may be written to, twice: as matching wants them, and whole.
 fn present(appliance: &Appliance, place: &VaultPlace) -> (Vec<Present>, Vec<DiskFacts>) {
-    let own = [appliance.medium().disk().map(str::to_owned), place.disk.clone()];
+    let booted = appliance.medium().disk().map(str::to_owned);
+    let own = [booted, place.disk.clone(), appliance.spool.disk()];
     let disks = of_this_machine(hal_linux::inventory(), &own);
     let present = disks.iter().map(|disk| Present {
         path: disk.path.clone(),

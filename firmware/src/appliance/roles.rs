@@ -114,6 +114,7 @@ pub(crate) fn grant(appliance: &Appliance, wish: Wish) {
         Wish::Capture => exclusively(appliance, "capture", capture::serve),
         Wish::Recover => exclusively(appliance, "recover", recover::serve),
         Wish::Network => super::network::settings(appliance),
+        Wish::Spool => super::spool::choose(appliance),
         Wish::ShutDown => {
             shut_down(appliance);
             Ok(())

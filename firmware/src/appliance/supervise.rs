@@ -8,6 +8,8 @@ use core::time::Duration;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
+use hal_linux::confine::give_up_rings;
+
 use super::phases::guarded;
 
 /// The first pause before a new start: short, for what fails once.
@@ -103,6 +105,8 @@ pub(crate) struct Service<C> {
     pub(crate) run: fn(&C) -> Result<(), String>,
     /// Whether going down waits for it.
     pub(crate) drained: bool,
+    /// Whether it, or a job that it starts, reads and writes disks: only those may use io_uring.
+    pub(crate) disks: bool,
 }
 
 /// Starts a service and keeps it running.
@@ -112,12 +116,16 @@ pub(crate) fn start<C: Send + Sync + 'static>(
     stop: &Arc<Stop>,
 ) {
     let (name, run, drained) = (service.name, service.run, service.drained);
+    let disks = service.disks;
     let (context, stop) = (Arc::clone(context), Arc::clone(stop));
     if drained {
         stop.one_more();
     }
     let held = Arc::clone(&stop);
     let work = move || {
+        if !disks && let Err(error) = give_up_rings() {
+            log::warn!("{name} could use io_uring: {error}");
+        }
         keep(name, &stop, &|| run(&context));
         if drained {
             stop.one_less();
@@ -170,7 +178,7 @@ mod tests {
             RUNS.fetch_add(1, Ordering::SeqCst);
             panic!("on purpose")
         };
-        start(&Service { name: "clumsy", run, drained: true }, &Arc::new(()), &stop);
+        start(&Service { name: "clumsy", run, drained: true, disks: true }, &Arc::new(()), &stop);
         while RUNS.load(Ordering::SeqCst) < 2 {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -184,7 +192,7 @@ mod tests {
     fn who_has_nothing_more_to_do_is_not_started_again() {
         let stop = Arc::new(Stop::default());
         start(
-            &Service { name: "brief", run: |_: &()| Ok(()), drained: true },
+            &Service { name: "brief", run: |_: &()| Ok(()), drained: true, disks: false },
             &Arc::new(()),
             &stop,
         );

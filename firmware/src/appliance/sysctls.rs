@@ -22,7 +22,7 @@ const TABLE: [(&str, &str, &str); 23] = [
     ("user/max_user_namespaces", "0", "nobody makes a world of their own"),
     ("vm/unprivileged_userfaultfd", "0", "a tool of exploits only"),
     ("dev/tty/ldisc_autoload", "0", "no line discipline comes by itself"),
-    ("kernel/io_uring_disabled", "1", "io_uring is the disk service's alone"),
+    ("kernel/io_uring_disabled", "1", "io_uring is root's alone, and of that only what has disks"),
     ("net/ipv4/conf/all/rp_filter", "2", "no packet from where no route leads, with several links"),
     ("net/ipv4/conf/all/accept_redirects", "0", "nobody else says where our traffic goes"),
     ("net/ipv6/conf/all/accept_redirects", "0", "the same"),

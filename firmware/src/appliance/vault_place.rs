@@ -202,6 +202,20 @@ fn mount_disk(appliance: &Appliance, text: &str) -> Result<(PathBuf, String), St
     Ok((at.join(inside), disk))
 }
 
+/// The kernel's name of the disk that holds the vault, while it is mounted.
+pub(crate) fn disk() -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut lines = mounts.lines().map(|line| line.split(' '));
+    let device = lines.find_map(|mut words| {
+        let device = words.next()?;
+        (words.next() == Some(DISK_FOLDER)).then(|| device.to_owned())
+    })?;
+    let partitions = medium::partitions(Path::new("/"));
+    let whole = partitions.into_iter().find(|one| one.device == Path::new(&device));
+    let plain = device.rsplit('/').next().map(str::to_owned);
+    whole.map(|one| one.disk).or(plain)
+}
+
 /// Lets go of a disk that holds the vault, before the machine goes down.
 pub(crate) fn release() {
     if Path::new(DISK_FOLDER).exists()

@@ -248,3 +248,22 @@ It changes the network of this machine and wants to be root. Where another progr
 undo each other's work.
 
 Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 wrong command line.";
+
+/// `spool show`
+pub(super) const SPOOL_SHOW: &str = "\
+Examples:
+  lifeboat spool show /dev/sdb
+  lifeboat spool show /dev/sdb --json
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `spool format`
+pub(super) const SPOOL_FORMAT: &str = "\
+Example:
+  lifeboat spool format /dev/sdb --confirm S3YKNX0M
+
+Without --confirm nothing is written: it says what is on the disk, and what to type. A disk that is mounted, or held by
+LVM, md or another program, is refused. What is on a spool is sealed with the key in spool.key of the state folder; who
+loses that formats the spool anew, and the servers send again what the vault does not have.
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong command line.";

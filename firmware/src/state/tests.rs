@@ -221,3 +221,26 @@ fn last_words_are_kept_apart_from_the_state() {
     disk.load(WORDS_OFFSET + 300, &[0; 10]);
     assert_eq!(store.last_words().unwrap(), None, "torn words are none");
 }
+
+#[test]
+fn a_partition_that_comes_back_is_known_and_any_other_is_left_alone() {
+    let (disk, entropy) = used();
+    let (store, _) = open(&disk);
+    let (key, sequence) = (store.key().clone(), store.sequence());
+    drop(store);
+    let reopen =
+        |disk: &SimDisk, sequence| Store::<SimDisk>::reopen::<Kept>(disk.reopen(), &key, sequence);
+    let mut back = reopen(&disk, sequence).unwrap();
+    back.write(&kept(7, 9), &entropy).unwrap();
+    assert_eq!(open(&disk).1.state, Some(kept(7, 9)), "what was kept in memory is written");
+    assert!(reopen(&disk, sequence).is_ok(), "a write that failed may have arrived");
+    assert_eq!(reopen(&disk, sequence - 1).err(), Some(StateError::Ahead));
+    // A copy of the image, a stick of another machine, a small one: not a byte is written.
+    let blank = SimDisk::new(PARTITION);
+    assert_eq!(reopen(&blank, sequence).err(), Some(StateError::Other));
+    let other = SimDisk::new(PARTITION);
+    drop(Store::<SimDisk>::open::<Kept>(other.reopen(), &SimEntropy::new(77)).unwrap());
+    assert_eq!(reopen(&other, sequence).err(), Some(StateError::Other));
+    assert_eq!(reopen(&SimDisk::new(4096), sequence).err(), Some(StateError::Other));
+    assert_eq!((blank.counts().writes, other.counts().writes), (0, 2), "the key's two copies");
+}

@@ -3,6 +3,8 @@
 
 /// Wall clock and a clock that counts on through sleep.
 pub mod clock;
+/// What a thread gives up for good.
+pub mod confine;
 /// Block devices and image files as `hal::disk::Disk`.
 pub mod disk;
 /// The kernel's random generator.

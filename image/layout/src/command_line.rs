@@ -73,6 +73,8 @@ pub enum Exercise {
     State,
     /// Loads every module that the image holds.
     Modules,
+    /// Tries io_uring where it is allowed and where it is not.
+    Rings,
 }
 
 impl Exercise {
@@ -80,6 +82,7 @@ impl Exercise {
         match name {
             "state" => Some(Self::State),
             "modules" => Some(Self::Modules),
+            "rings" => Some(Self::Rings),
             _ => None,
         }
     }

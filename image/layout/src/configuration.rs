@@ -10,6 +10,9 @@
 //! recovery-key = "…"                    # as printed when the vault was made
 //! token = "…"                           # the credential; a SAS here
 //!
+//! [spool]
+//! disk = "S3YKNX0M"                     # serial number, WWN or name; formatted only when that is typed at the console
+//!
 //! [network]                             # see the network's own description
 //! ```
 //!
@@ -39,8 +42,18 @@ pub struct Configuration<N> {
     pub name: Option<String>,
     /// Where recovery points go to, or come from.
     pub vault: Option<Vault>,
+    /// Where what the vault does not have yet is kept.
+    pub spool: Option<Spool>,
     /// Addresses, routes, names; DHCP on every link where it is missing.
     pub network: Option<N>,
+}
+
+/// The disk for what sources sent and the vault does not have yet.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Spool {
+    /// Its serial number, its WWN, or what the system calls it.
+    pub disk: String,
 }
 
 /// Where the vault is and how it opens.
@@ -125,13 +138,14 @@ mod tests {
     }
 
     const WHOLE: &str = "role = \"capture\"\nname = \"site\"\n[vault]\naddress = \"azure://a/b\"\n\
-        server = \"web1\"\nrecovery-key = \"sesame-open\"\ntoken = \"sv=very-secret\"\n[network]\nmtu = 1500\n";
+        server = \"web1\"\nrecovery-key = \"sesame-open\"\ntoken = \"sv=very-secret\"\n[spool]\ndisk = \"S1\"\n[network]\nmtu = 1500\n";
 
     #[test]
     fn a_whole_file_is_read() {
         let read: Configuration<Network> = Configuration::parse(WHOLE.as_bytes()).unwrap();
         assert_eq!(read.role, Some(Role::Capture));
         assert_eq!(read.network, Some(Network { mtu: 1500 }));
+        assert_eq!(read.spool, Some(Spool { disk: "S1".into() }));
         let vault = read.vault.unwrap();
         assert_eq!(vault.recovery_key.as_deref(), Some("sesame-open"));
         let shown = format!("{vault:?}");
@@ -142,7 +156,9 @@ mod tests {
     fn an_empty_file_asks_for_nothing() {
         for text in ["", "\u{feff}", "# nothing\r\n"] {
             let read: Configuration<Network> = Configuration::parse(text.as_bytes()).unwrap();
-            assert_eq!(read, Configuration { role: None, name: None, vault: None, network: None });
+            let nothing =
+                Configuration { role: None, name: None, vault: None, spool: None, network: None };
+            assert_eq!(read, nothing);
         }
     }
 

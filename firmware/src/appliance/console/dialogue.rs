@@ -16,6 +16,8 @@ pub(crate) enum Wish {
     Capture,
     /// Bring a server back onto this machine.
     Recover,
+    /// Give the spool a disk.
+    Spool,
     /// Power off or restart.
     ShutDown,
 }
@@ -59,6 +61,7 @@ fn wish(key: Key) -> Option<Wish> {
         Key::Letter('n' | 'N') => Some(Wish::Network),
         Key::Letter('c' | 'C') => Some(Wish::Capture),
         Key::Letter('r' | 'R') => Some(Wish::Recover),
+        Key::Letter('d' | 'D') => Some(Wish::Spool),
         Key::Letter('s' | 'S') => Some(Wish::ShutDown),
         _ => None,
     }
@@ -141,6 +144,7 @@ mod tests {
     fn wishes_are_one_key_and_only_when_nothing_is_asked() {
         let press = |key| press(key, None, &mut Entry::default());
         assert_eq!(press(Key::Letter('s')), Effect::Wish(Wish::ShutDown));
+        assert_eq!(press(Key::Letter('d')), Effect::Wish(Wish::Spool));
         assert_eq!(press(Key::Letter('R')), Effect::Wish(Wish::Recover));
         assert_eq!(press(Key::Enter), Effect::None);
         assert_eq!(press(Key::Redraw), Effect::Redraw);

@@ -71,6 +71,9 @@ fn status(view: &View) -> Vec<String> {
     field(&mut rows, "Certificate", &[fingerprint], 2);
     field(&mut rows, "Vault", &[or_none(&view.vault)], 2);
     field(&mut rows, "State", &[or_none(&view.state)], 2);
+    if !view.spool.is_empty() {
+        field(&mut rows, "Spool", core::slice::from_ref(&view.spool), 2);
+    }
     let disks = if view.disks.is_empty() { none("no disk found") } else { view.disks.clone() };
     field(&mut rows, "Disks", &disks, DISK_ROWS);
     let nics = if view.nics.is_empty() { none("no network card found") } else { view.nics.clone() };
@@ -197,7 +200,7 @@ fn wrap_last(view: &View, room: usize) -> Vec<String> {
 
 fn help(view: &View) -> String {
     match view.question.as_ref().map(|question| &question.kind) {
-        None => "n network   c capture   r recover   s shut down or restart   Ctrl-L redraw",
+        None => "n network  c capture  r recover  d spool disk  s shut down, restart  ^L redraw",
         Some(Kind::Choice(_)) => "arrows or a digit choose, Enter takes it   Esc back",
         Some(Kind::Text(_) | Kind::Secret) => "type, then Enter   Esc back",
     }

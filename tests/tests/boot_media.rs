@@ -34,6 +34,13 @@ fn starts(events: &[Event]) -> u64 {
     state.and_then(|event| event.number("starts")).expect("the state was opened")
 }
 
+/// What is asked first: on a busy host that may come before the machine says that it is ready.
+#[track_caller]
+fn first_question(running: &Running) -> Event {
+    let earlier = running.console().events().into_iter().find(|event| event.name == "ask");
+    earlier.unwrap_or_else(|| await_event(running, "ask", ANSWER))
+}
+
 #[track_caller]
 fn power_off(running: Running) {
     running.press_power().expect("QEMU has a power button");
@@ -47,7 +54,7 @@ fn from_a_stick(path: &Path, made: &Image) {
     let usb = || Disk::new(path).on(Bus::UsbStorage).serial("stick");
     let running = start_image(usb(), "", |machine| machine);
     assert_eq!(starts(&booted(&running, "sda")), 1);
-    let asked = await_event(&running, "ask", ANSWER);
+    let asked = first_question(&running);
     assert_eq!(asked.field("title"), Some("Where is the vault?"), "the role of lifeboat.toml");
     power_off(running);
 
@@ -100,7 +107,7 @@ fn every_medium_starts_the_appliance_and_is_found() {
             let running = start_image(Disk::cd(&made.cd), "", |machine| machine.headless());
             let events = booted(&running, "the CD in /dev/sr0");
             assert!(phase_words(&events, "state").contains("no state partition"), "{events:#?}");
-            let asked = await_event(&running, "ask", ANSWER);
+            let asked = first_question(&running);
             assert_eq!(asked.field("kind"), Some("text"), "the role of the CD's lifeboat.toml");
         });
     });

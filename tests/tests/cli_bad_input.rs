@@ -229,6 +229,36 @@ fn an_image_that_is_mounted_is_not_written_over() {
     assert!(before[65_536..] == fs::read(&target).unwrap()[65_536..], "its blocks are untouched");
 }
 
+#[test]
+fn a_disk_becomes_a_spool_only_when_it_is_named_twice() {
+    let scratch = Scratch::new("spool").unwrap();
+    let (disk, state) = (scratch.path().join("disk.img"), scratch.path().join("state"));
+    fs::write(&disk, b"somebody's data").unwrap();
+    let file = fs::File::options().write(true).open(&disk).unwrap();
+    file.set_len(80 << 20).unwrap();
+    let before = fs::read(&disk).unwrap();
+    let spool = |words: &[&str]| {
+        let mut command = Command::new(lifeboat());
+        command.arg("spool").args(words).arg("--state").arg(&state).arg(&disk);
+        run(&mut command)
+    };
+    let words = ["does not know", "nothing was written", "--confirm disk.img"];
+    spool(&["format"]).fails(1, &words);
+    spool(&["format", "--confirm", "sdb"]).fails(1, &["not called sdb", "nothing was written"]);
+    assert!(fs::read(&disk).unwrap() == before);
+    let shown = spool(&["show", "--json"]).succeeds().json();
+    assert!(shown["ours"].is_null() && shown["holds"].is_string(), "{shown}");
+    let made = spool(&["format", "--confirm", "disk.img", "--json"]).succeeds().json();
+    assert_eq!(made["capacity_bytes"], 78 << 20, "{made}");
+    let shown = spool(&["show", "--json"]).succeeds().json();
+    assert_eq!((&shown["ours"], &shown["holds"]), (&true.into(), &"a spool".into()), "{shown}");
+    fs::remove_dir_all(&state).unwrap();
+    let shown = spool(&["show"]).succeeds().output;
+    assert!(shown.contains("the spool of another machine"), "{shown}");
+    file.set_len(1 << 20).unwrap();
+    spool(&["format", "--confirm", "disk.img"]).fails(1, &["smaller than 64.0 MiB"]);
+}
+
 /// Runs the program in a folder with so little room, at the end of `script`'s own commands.
 fn in_little_room(
     bed: &Bed,

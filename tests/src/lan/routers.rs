@@ -19,6 +19,7 @@ const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const ECHO: u8 = 128;
 const EVERYBODY: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 1);
+const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 2);
 /// The network that these routers are of.
 const NETWORK: [u8; 8] = [0xFD, 0x69, 0, 0, 0, 0, 0, 0];
 /// Somebody far away.
@@ -91,9 +92,13 @@ impl RouterPeer {
     }
 }
 
-/// A question of somebody far away, whose answer has to go by a router.
+/// A question of somebody far away, whose answer has to go by a router; and a neighbour's to all routers, which then say
+/// again that they are there: a machine asks no more once it has heard one of them.
 pub fn ask_from_far(tap: &Tap, machine: Mac, address: Ipv6Addr) {
     let mac = Mac([2, 0xCC, 0, 0, 0, 0xFF]);
+    let own = Ipv6Addr::new(0xFE80, 0, 0, 0, 0, 0, 0xCC, 0xFF);
+    let question = [ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    tap.send(&icmp(mac, group_mac(ROUTERS), own, ROUTERS, &question));
     tap.send(&icmp(mac, machine, FAR, address, &[ECHO, 0, 0, 0, 0, 1, 0, 1]));
 }
 

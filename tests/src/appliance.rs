@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use image::disk::{Contents, make};
 use image_layout::disk::ESP_OFFSET;
 use qemu::{Disk, Event, Machine, Running};
 
 use crate::azurite::{Scratch, run};
 use crate::guest::{BOOT, Files, appliance, image};
+use crate::media::stick as stick_of;
 use crate::program::Place;
 
 /// Longest wait for what a running appliance does at once: a translated processor beside others is slow.
@@ -40,12 +40,7 @@ pub fn start(words: &str, dressed: impl FnOnce(Machine) -> Machine) -> Running {
 /// Where it cannot be written.
 #[track_caller]
 pub fn medium(folder: &Path, configuration: &str) -> PathBuf {
-    let configuration = Some(configuration.as_bytes());
-    let disk = make(&Contents { manager: b"", slot: b"", configuration });
-    let disk = disk.unwrap_or_else(|error| panic!("{error}"));
-    let path = folder.join("medium.img");
-    std::fs::write(&path, disk.bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    path
+    stick_of(&folder.join("medium.img"), configuration)
 }
 
 /// A machine that starts the image as it is given away, by UEFI, from this disk; `words` are for the kernel's command

@@ -131,7 +131,8 @@ fn prepare(appliance: &Appliance, files: &Files, (page, source): &(Page, Source)
     let checked = page.clone().check().unwrap_or_else(|problems| {
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         log::error!(
-            "lifeboat.toml, the network: {}; every link asks by DHCP instead",
+            "the network's settings, {}, do not hold together: {}; every link asks by DHCP instead",
+            source.words(),
             told.join("; ")
         );
         Checked::default()

@@ -3,6 +3,7 @@
 //! Azurite is the slowest part; what counts is the ratio of the two, not the rate.
 
 use core::time::Duration;
+use std::path::Path;
 use std::process::Command;
 
 use tests::azurite::{ACCOUNT, Azurite, KEY};
@@ -11,8 +12,9 @@ use tests::delay_line::{DelayLine, Distance};
 use crate::ours::Vault;
 use crate::run::{Bench, median, run};
 
-/// What is protected of the image: all of it by default, as a few seconds' worth would only show what it costs to begin.
-const PART_MIB: u64 = 3072;
+/// How much of the image is protected: all of it, and its beginning alone. What the whole takes more than the beginning is
+/// the rate once it runs; the rest is what it costs to begin, which a large disk does not notice.
+const PARTS_MIB: [u64; 2] = [512, 3072];
 
 /// Prints both rates and their ratio.
 pub(crate) fn measure(bench: &Bench) -> Result<(), String> {
@@ -21,33 +23,43 @@ pub(crate) fn measure(bench: &Bench) -> Result<(), String> {
     let one_way = Duration::from_millis(75);
     let far = DelayLine::start(upstream, Distance { one_way, ..Distance::default() })
         .map_err(|error| error.to_string())?;
-    let part = bench.fresh("part").join("disk.img");
-    let mib = PART_MIB.min(bench.image_bytes >> 20);
-    let mut dd = Command::new("dd");
-    dd.args(["bs=1M", &format!("count={mib}"), "status=none"]);
-    run(dd.arg(format!("if={}", bench.image.display())).arg(format!("of={}", part.display())))?;
-    let (mut there, mut back) = (Pair::default(), Pair::default());
-    for round in 0..bench.rounds {
-        let seconds = |authority: &str, container: &str| -> Result<(f64, f64), String> {
-            let place = format!(
-                "azure://{ACCOUNT}/{container}{round}?endpoint=http://{authority}/{ACCOUNT}"
-            );
-            let key = ("AZURE_STORAGE_KEY".to_owned(), KEY.to_owned());
-            let vault = Vault::create(place, &bench.fresh(container), vec![key])?;
-            let (made, _) = vault.protect(&part, None, &["--level", "1"])?;
-            let target = bench.fresh("restored").join("disk.img");
-            let (restored, _) = vault.restore(&target)?;
-            run(Command::new("cmp").arg(&part).arg(&target))?;
-            Ok((made.wall.as_secs_f64(), restored.wall.as_secs_f64()))
-        };
-        let near = seconds(&azurite.authority(), "near")?;
-        let far = seconds(&far.address().to_string(), "far")?;
-        there.note(near.0, far.0);
-        back.note(near.1, far.1);
+    let places = [azurite.authority(), far.address().to_string()];
+    let parts = PARTS_MIB.map(|mib| mib.min(bench.image_bytes >> 20));
+    let mut there = <[Pair; 2]>::default();
+    let mut back = <[Pair; 2]>::default();
+    for (at, mib) in parts.into_iter().enumerate() {
+        let part = bench.fresh("part").join("disk.img");
+        let mut dd = Command::new("dd");
+        dd.args(["bs=1M", &format!("count={mib}"), "status=none"]);
+        let (from, to) = (bench.image.display(), part.display());
+        run(dd.arg(format!("if={from}")).arg(format!("of={to}")))?;
+        for round in 0..bench.rounds {
+            let near = seconds(bench, &part, &places[0], &format!("near{mib}-{round}"))?;
+            let far = seconds(bench, &part, &places[1], &format!("far{mib}-{round}"))?;
+            there[at].note(near.0, far.0);
+            back[at].note(near.1, far.1);
+        }
     }
-    there.print("first point over 150 ms", mib);
-    back.print("restore over 150 ms", mib);
+    print("first point over 150 ms", parts, &there);
+    print("restore over 150 ms", parts, &back);
     Ok(())
+}
+
+/// Seconds for a first point and for its restore.
+fn seconds(
+    bench: &Bench,
+    part: &Path,
+    authority: &str,
+    container: &str,
+) -> Result<(f64, f64), String> {
+    let place = format!("azure://{ACCOUNT}/{container}?endpoint=http://{authority}/{ACCOUNT}");
+    let key = ("AZURE_STORAGE_KEY".to_owned(), KEY.to_owned());
+    let vault = Vault::create(place, &bench.fresh("link"), vec![key])?;
+    let (made, _) = vault.protect(part, None, &["--level", "1"])?;
+    let target = bench.fresh("restored").join("disk.img");
+    let (restored, _) = vault.restore(&target)?;
+    run(Command::new("cmp").arg(part).arg(&target))?;
+    Ok((made.wall.as_secs_f64(), restored.wall.as_secs_f64()))
 }
 
 /// Seconds near and far, one entry a round.
@@ -63,11 +75,20 @@ impl Pair {
         self.far.push(far);
     }
 
-    fn print(self, what: &str, mib: u64) {
-        let (near, far) = (median(self.near), median(self.far));
-        println!(
-            "| {what} | {mib} MiB in {far:.1} s, {near:.1} s without | {:.0} % of the rate without |",
-            100.0 * near / far
-        );
+    fn medians(&self) -> (f64, f64) {
+        (median(self.near.clone()), median(self.far.clone()))
     }
+}
+
+/// One row for the whole, beginning included, and one for what the whole takes more than its first part.
+fn print(what: &str, parts: [u64; 2], pairs: &[Pair; 2]) {
+    let [(near_less, far_less), (near, far)] = [pairs[0].medians(), pairs[1].medians()];
+    let row = |how: &str, mib: u64, near: f64, far: f64| {
+        let ratio = 100.0 * near / far;
+        println!(
+            "| {what}{how} | {mib} MiB in {far:.1} s, {near:.1} s without | {ratio:.0} % of the rate without |"
+        );
+    };
+    row("", parts[1], near, far);
+    row(", once it runs", parts[1] - parts[0], near - near_less, far - far_less);
 }

@@ -74,17 +74,7 @@ mod tests {
             discard_bytes: 0,
             read_only: false,
         };
-        DiskFacts {
-            path: "/nowhere/x.img".into(),
-            model: None,
-            serial: None,
-            wwn: None,
-            table_guid: None,
-            geometry,
-            rotational: None,
-            partitions: Vec::new(),
-            mounted_at: Vec::new(),
-        }
+        DiskFacts::of("/nowhere/x.img", geometry)
     }
 
     #[test]

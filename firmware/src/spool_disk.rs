@@ -19,8 +19,8 @@ pub mod owner;
 /// What a disk may be called: its serial number, its WWN, the kernel's name, its path.
 #[must_use]
 pub fn names(facts: &DiskFacts) -> Vec<&str> {
-    let kernel = facts.path.rsplit('/').next();
-    let own = [facts.serial.as_deref(), facts.wwn.as_deref(), kernel, Some(facts.path.as_str())];
+    let (serial, wwn) = (facts.serial.as_deref(), facts.wwn.as_deref());
+    let own = [serial, wwn, Some(facts.kernel_name()), Some(facts.path.as_str())];
     own.into_iter().flatten().map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
@@ -43,8 +43,7 @@ pub fn find<'a>(disks: &'a [DiskFacts], name: &str) -> Result<Option<&'a DiskFac
 /// names, and what they are.
 #[must_use]
 pub fn refusal(facts: &DiskFacts, own: &[(String, &'static str)]) -> Option<String> {
-    let kernel = facts.path.rsplit('/').next().unwrap_or_default();
-    if let Some((_, what)) = own.iter().find(|(name, _)| name == kernel) {
+    if let Some((_, what)) = own.iter().find(|(name, _)| name == facts.kernel_name()) {
         return Some(format!("it is {what}"));
     }
     if !facts.mounted_at.is_empty() {
@@ -121,17 +120,7 @@ mod tests {
             discard_bytes: 0,
             read_only: false,
         };
-        DiskFacts {
-            path: path.into(),
-            model: None,
-            serial: serial.map(str::to_owned),
-            wwn: None,
-            table_guid: None,
-            geometry,
-            rotational: None,
-            partitions: Vec::new(),
-            mounted_at: Vec::new(),
-        }
+        DiskFacts { serial: serial.map(str::to_owned), ..DiskFacts::of(path, geometry) }
     }
 
     #[test]

@@ -31,6 +31,28 @@ pub struct DiskFacts {
     pub mounted_at: Vec<String>,
 }
 
+impl DiskFacts {
+    /// A disk of which no more is known than where it is opened, and its size and sectors.
+    pub fn of(path: impl Into<String>, geometry: Geometry) -> Self {
+        Self {
+            path: path.into(),
+            model: None,
+            serial: None,
+            wwn: None,
+            table_guid: None,
+            geometry,
+            rotational: None,
+            partitions: Vec::new(),
+            mounted_at: Vec::new(),
+        }
+    }
+
+    /// The kernel's name of a device: the last part of its path.
+    pub fn kernel_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
 /// One partition, in bytes from the start of its disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionFacts {

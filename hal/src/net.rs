@@ -19,6 +19,8 @@ pub mod facts;
 pub mod frame;
 /// IPv6 and UDP around a payload.
 pub mod frame6;
+/// What leases of both versions have in common.
+mod lease_time;
 /// What routers of IPv6 say of name servers.
 pub mod ndisc;
 /// A NIC that takes whole frames, and a system that keeps links, addresses and routes.

@@ -227,7 +227,13 @@ mod tests {
     fn a_question_waits_for_its_answer_and_takes_one() {
         let board = Arc::new(Board::default());
         let asker = Arc::clone(&board);
-        let asking = std::thread::spawn(move || (asker.ask(question()), asker.ask(question())));
+        let (go_on, told) = std::sync::mpsc::channel();
+        let asking = std::thread::spawn(move || {
+            let first = asker.ask(question());
+            // Not before the answer without a question was given, which this one would take.
+            told.recv().unwrap();
+            (first, asker.ask(question()))
+        });
         let answer = |answer: Answer| {
             let mut version = 0;
             while board.view().question.is_none() {
@@ -238,6 +244,7 @@ mod tests {
         board.answer(Answer::None);
         answer(Answer::Chosen(1));
         board.answer(Answer::Chosen(0));
+        go_on.send(()).unwrap();
         answer(Answer::Chosen(0));
         let (first, second) = asking.join().unwrap();
         assert_eq!(first, Answer::Chosen(1));

@@ -69,10 +69,7 @@ fn machine_name() -> String {
 
 /// All disks but those that Lifeboat itself stands on. Names are the kernel's.
 pub(crate) fn of_this_machine(disks: Vec<DiskFacts>, own: &[Option<String>]) -> Vec<DiskFacts> {
-    let is_own = |disk: &DiskFacts| {
-        let name = disk.path.rsplit('/').next();
-        own.iter().flatten().any(|own| Some(own.as_str()) == name)
-    };
+    let is_own = |disk: &DiskFacts| own.iter().flatten().any(|own| own == disk.kernel_name());
     disks.into_iter().filter(|disk| !is_own(disk) && disk.geometry.bytes > 0).collect()
 }
 
@@ -216,17 +213,7 @@ mod tests {
             discard_bytes: 0,
             read_only: false,
         };
-        DiskFacts {
-            path: path.into(),
-            model: None,
-            serial: None,
-            wwn: None,
-            table_guid: None,
-            geometry,
-            rotational: None,
-            partitions: Vec::new(),
-            mounted_at: Vec::new(),
-        }
+        DiskFacts::of(path, geometry)
     }
 
     #[test]

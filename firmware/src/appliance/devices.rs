@@ -175,8 +175,7 @@ pub(crate) fn show(appliance: &Appliance) {
 
 /// A disk on one line: what a person knows it by.
 pub(crate) fn disk_line(disk: &DiskFacts, own: bool) -> String {
-    let name = disk.path.rsplit('/').next().unwrap_or(&disk.path);
-    let mut words = vec![name.to_owned(), Size(disk.geometry.bytes).to_string()];
+    let mut words = vec![disk.kernel_name().to_owned(), Size(disk.geometry.bytes).to_string()];
     words.extend(disk.model.clone());
     words.extend(disk.serial.clone());
     if own {

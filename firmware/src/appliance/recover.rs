@@ -130,9 +130,8 @@ fn what_differs(point: &Point, pairs: &[Pair], disks: &[DiskFacts]) -> Vec<Strin
             point.unread_blocks
         ));
     }
-    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     let renamed =
-        pairs.iter().any(|pair| point.disks[pair.from].name != name(&disks[pair.onto].path));
+        pairs.iter().any(|pair| point.disks[pair.from].name != disks[pair.onto].kernel_name());
     if renamed {
         lines.push("Disks have other names here: what is mounted by /dev/... instead of UUID or label is not found.".to_owned());
     }

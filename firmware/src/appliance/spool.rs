@@ -36,12 +36,10 @@ pub(crate) struct Held {
     /// What the disk is called everywhere.
     name: String,
     path: String,
+    /// The kernel's name of the disk.
+    kernel_name: String,
     /// The kernel's number of the device: another one that took its name has another.
     number: String,
-}
-
-fn kernel_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// The spool, where there is one.
@@ -59,8 +57,7 @@ impl Place {
 
     /// The kernel's name of its disk: no job may take that.
     pub(crate) fn disk(&self) -> Option<String> {
-        let held = self.lock();
-        Some(kernel_name(&held.as_ref()?.path).to_owned())
+        self.lock().as_ref().map(|held| held.kernel_name.clone())
     }
 }
 
@@ -151,13 +148,17 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     }
 }
 
+/// The number that no other block device ever has; empty where the kernel shows none.
+fn number_of(device: &Path) -> String {
+    fs::read_to_string(device.join("diskseq")).unwrap_or_default()
+}
+
 /// What the kernel shows of block devices: each with the number that no other one ever has.
 fn block_devices(sysfs: &Path) -> Vec<(String, String)> {
     let Ok(entries) = fs::read_dir(sysfs) else { return Vec::new() };
-    let number = |path: &Path| fs::read_to_string(path.join("diskseq")).unwrap_or_default();
     let names = entries.flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
-        Some((name, number(&entry.path())))
+        Some((name, number_of(&entry.path())))
     });
     let mut all: Vec<(String, String)> = names.collect();
     all.sort();
@@ -219,9 +220,7 @@ fn look(appliance: &Appliance) -> Standing {
             return Standing::Refused(name, why);
         }
     };
-    let number =
-        fs::read_to_string(Path::new(SYSFS).join(kernel_name(&facts.path)).join("diskseq"));
-    let number = number.unwrap_or_default();
+    let number = number_of(&Path::new(SYSFS).join(facts.kernel_name()));
     let same =
         |held: &&Held| (&held.name, &held.path, &held.number) == (&name, &facts.path, &number);
     if let Some(open) = held.as_ref().filter(same) {
@@ -241,7 +240,8 @@ fn look(appliance: &Appliance) -> Standing {
                 log::warn!("spool: {trouble}");
             }
             let usage = spool.usage();
-            *held = Some(Held { spool, name: name.clone(), path: facts.path.clone(), number });
+            let (path, kernel_name) = (facts.path.clone(), facts.kernel_name().to_owned());
+            *held = Some(Held { spool, name: name.clone(), path, kernel_name, number });
             Standing::Ready(name, usage)
         }
         Err(crate::spool::SpoolError::None) => Standing::Unformatted(name, what_is_on(facts)),

@@ -237,8 +237,7 @@ fn find(name: &str) -> Result<(PathBuf, String), String> {
     for disk in hal_linux::inventory() {
         let path = PathBuf::from(&disk.path);
         if label(&path).as_deref() == Some(name) {
-            let kernel_name = disk.path.rsplit('/').next().unwrap_or_default().to_owned();
-            found.push((path, kernel_name));
+            found.push((path, disk.kernel_name().to_owned()));
         }
     }
     match found.len() {

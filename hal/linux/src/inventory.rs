@@ -98,15 +98,9 @@ fn facts_of_file(root: &Path, path: &Path, found: &Stat) -> DiskFacts {
     mounted_at.sort();
     mounted_at.dedup();
     DiskFacts {
-        path: path.to_string_lossy().into_owned(),
-        model: None,
-        serial: None,
-        wwn: None,
         table_guid: guid_in(path, geometry.bytes, &SECTOR_SIZES),
-        geometry,
-        rotational: None,
-        partitions: Vec::new(),
         mounted_at,
+        ..DiskFacts::of(path.to_string_lossy(), geometry)
     }
 }
 

@@ -243,11 +243,8 @@ fn a_lease_that_ends_while_the_cable_is_out_wakes_nobody_again_and_again() {
     assert_eq!(bench.machine.deadline(bench.now).filter(|deadline| *deadline <= bench.now), None);
 }
 
-/// A link whose system gave it an address of the cable, and whose routers say so much of servers.
-fn managed(managed: Managed) -> Bench {
-    let mut bench = Bench::new("", &[nic(2, 1)]);
-    bench.server6 = Some(SimServer6::new(1, 80..82, 60));
-    bench.settle();
+/// The system gives the link an address of the cable, and routers say so much of servers.
+fn promise(bench: &mut Bench, managed: Managed) {
     bench.link(2, |facts| facts.managed = managed);
     bench.seen.addresses.push(AddressFacts {
         link: 2,
@@ -255,6 +252,14 @@ fn managed(managed: Managed) -> Bench {
         state: AddressState::Usable,
         automatic: true,
     });
+}
+
+/// A link of which routers say so much of servers, and a server.
+fn managed(managed: Managed) -> Bench {
+    let mut bench = Bench::new("", &[nic(2, 1)]);
+    bench.server6 = Some(SimServer6::new(1, 80..82, 60));
+    bench.settle();
+    promise(&mut bench, managed);
     bench.pass(5000);
     bench
 }
@@ -308,13 +313,7 @@ fn an_address_of_ipv6_that_somebody_has_is_declined_and_another_used() {
 fn a_server_of_ipv6_that_is_promised_and_silent_is_told_where_nothing_else_works() {
     let mut bench = Bench::new("", &[nic(2, 1)]);
     bench.settle();
-    bench.link(2, |facts| facts.managed = Managed::Addresses);
-    bench.seen.addresses.push(AddressFacts {
-        link: 2,
-        address: "fe80::1/64".parse().unwrap(),
-        state: AddressState::Usable,
-        automatic: true,
-    });
+    promise(&mut bench, Managed::Addresses);
     bench.pass(20_000);
     assert!(bench.problem(0).unwrap().contains("the router says"), "{:?}", bench.problem(0));
     bench.server = Some(SimServer::new(1, 50..51, 60));

@@ -12,6 +12,7 @@ use crate::net::address::Mac;
 use crate::net::arp::{Arp, Found, Search};
 use crate::net::chance::Chance;
 use crate::net::frame::{Datagram, ETHER_ARP, ETHER_IPV4, Ethernet};
+use crate::net::lease_time::{Refusals, moment_of};
 use crate::time::Moment;
 
 /// What the client says, by state.
@@ -27,9 +28,6 @@ const REQUESTS_MAX: u32 = 4;
 const REBOOTS_MAX: u32 = 3;
 /// RFC 2131, 3.1, 5: so long nothing is asked after an address was declined.
 const DECLINED_MILLIS: u64 = 10_000;
-/// After the first refusal, and after many: a server that refuses what it offers must not be asked without pause.
-const REFUSED_MILLIS_MIN: u64 = 1000;
-const REFUSED_MILLIS_MAX: u64 = 60_000;
 /// Shortest wait between two questions to keep a lease.
 const KEEP_MILLIS_MIN: u64 = 60_000;
 /// RFC 5227, 2.4: who meets the same rival twice within this gives the address up.
@@ -148,7 +146,7 @@ pub struct Client {
     /// When the exchange began, and when what an answer may be to was asked first: a lease counts from there.
     began: Moment,
     asked: Moment,
-    refusals: u32,
+    refusals: Refusals,
     trouble: Option<Trouble>,
     defended: Option<Moment>,
     /// Frames that wait to be sent: an announcement, a refusal of ours.
@@ -167,7 +165,7 @@ impl Client {
             exchange,
             began: now,
             asked: now,
-            refusals: 0,
+            refusals: Refusals::default(),
             trouble: None,
             defended: None,
             out: Vec::new(),
@@ -340,19 +338,14 @@ impl Client {
         if expected.is_some() && server.is_some() && expected != server {
             return;
         }
-        let pause = REFUSED_MILLIS_MIN.checked_shl(self.refusals.min(16)).unwrap_or(u64::MAX);
-        self.refusals = self.refusals.saturating_add(1);
         self.trouble = Some(Trouble::Refused { server });
-        let pause = self.chance.around(pause.min(REFUSED_MILLIS_MAX));
+        let pause = self.refusals.pause(&mut self.chance);
         self.restart(now.after(pause));
     }
 
     /// The lease with its times, which count from the question that it answers.
     fn hold(&mut self, lease: Lease, next_hop: Mac) -> Held {
-        let at = |seconds: u32| match seconds {
-            u32::MAX => Moment(u64::MAX),
-            seconds => self.asked.after(u64::from(seconds) * 1000),
-        };
+        let at = |seconds| moment_of(self.asked, seconds);
         // RFC 2131, 4.4.5: a little chance, so that machines that were started together drift apart.
         let early = self.chance.number() % (u64::from(lease.renew_seconds) * 1000 / 32 + 1);
         let end = at(lease.seconds);
@@ -365,7 +358,7 @@ impl Client {
 
     fn bind(&mut self, held: Held) {
         self.trouble = None;
-        self.refusals = 0;
+        self.refusals = Refusals::default();
         self.state = State::Bound { held };
     }
 

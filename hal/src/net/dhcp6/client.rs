@@ -15,6 +15,7 @@ use crate::net::chance::Chance;
 use crate::net::facts::Managed;
 use crate::net::frame::{ETHER_IPV6, Ethernet};
 use crate::net::frame6::Datagram6;
+use crate::net::lease_time::{Refusals, moment_of};
 use crate::time::Moment;
 
 /// How often a question is put again.
@@ -28,9 +29,6 @@ use repeat::{Pace, Repeat};
 const FIRST_MILLIS_MAX: u64 = 1000;
 /// A server that wants to be the one, whoever else answers.
 const PREFERENCE_MAX: u8 = 255;
-/// So long nothing is asked after an address was declined, or after a server took a lease back.
-const REFUSED_MILLIS_MIN: u64 = 1000;
-const REFUSED_MILLIS_MAX: u64 = 60_000;
 /// RFC 8415, 21.23: information that nobody dates is asked for again after a day, and never sooner than that.
 const REFRESH_SECONDS: u32 = 86_400;
 const REFRESH_SECONDS_MIN: u32 = 600;
@@ -131,7 +129,7 @@ pub struct Client {
     exchange: u32,
     /// When the exchange began: a lease counts from there.
     began: Moment,
-    refusals: u32,
+    refusals: Refusals,
     trouble: Option<Trouble>,
     information: Option<Information>,
     solicit: Pace,
@@ -151,7 +149,7 @@ impl Client {
             wanted: Managed::Nothing,
             exchange,
             began: Moment(0),
-            refusals: 0,
+            refusals: Refusals::default(),
             trouble: None,
             information: None,
             solicit: repeat::SOLICIT,
@@ -419,24 +417,19 @@ impl Client {
         self.pause(now);
     }
 
-    /// A server that refuses what it offers must not be asked without pause.
+    /// Nothing is asked for a while after an address was declined, or a server took a lease back.
     fn pause(&mut self, now: Moment) {
-        let pause = REFUSED_MILLIS_MIN.checked_shl(self.refusals.min(16)).unwrap_or(u64::MAX);
-        self.refusals = self.refusals.saturating_add(1);
-        let pause = self.chance.around(pause.min(REFUSED_MILLIS_MAX));
+        let pause = self.refusals.pause(&mut self.chance);
         self.restart(now.after(pause));
     }
 
     /// The lease with its times, which count from the first question that it may answer.
     fn hold(&mut self, lease: Lease) {
-        let at = |seconds: u32| match seconds {
-            u32::MAX => Moment(u64::MAX),
-            seconds => self.began.after(u64::from(seconds) * 1000),
-        };
+        let at = |seconds| moment_of(self.began, seconds);
         let (renew, rebind) = (at(lease.renew_seconds), at(lease.rebind_seconds));
         let end = at(lease.seconds);
         self.trouble = None;
-        self.refusals = 0;
+        self.refusals = Refusals::default();
         self.information = None;
         self.state = State::Bound { held: Held { lease, renew, rebind, end } };
     }

@@ -1,0 +1,122 @@
+//! A set of blocks of one disk, a bit each: 2 MiB for each TiB.
+
+/// Blocks of one disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockSet {
+    words: Vec<u64>,
+    blocks: u64,
+}
+
+impl BlockSet {
+    /// The empty set for a disk of so many blocks.
+    #[must_use]
+    pub fn new(blocks: u64) -> Self {
+        let words = usize::try_from(blocks.div_ceil(64)).unwrap_or(usize::MAX);
+        Self { words: vec![0; words], blocks }
+    }
+
+    /// How many blocks the disk has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Adds a block; one beyond the disk is left out.
+    pub fn insert(&mut self, block: u64) {
+        if let Some((word, bit)) = self.place(block) {
+            self.words[word] |= bit;
+        }
+    }
+
+    /// Takes a block out.
+    pub fn remove(&mut self, block: u64) {
+        if let Some((word, bit)) = self.place(block) {
+            self.words[word] &= !bit;
+        }
+    }
+
+    /// Adds `first` up to, not including, `end`.
+    pub fn insert_range(&mut self, first: u64, end: u64) {
+        let end = end.min(self.blocks);
+        let mut block = first;
+        while block < end {
+            if block.is_multiple_of(64) && end - block >= 64 {
+                if let Some((word, _)) = self.place(block) {
+                    self.words[word] = u64::MAX;
+                }
+                block += 64;
+            } else {
+                self.insert(block);
+                block += 1;
+            }
+        }
+    }
+
+    /// Whether a block is in.
+    #[must_use]
+    pub fn contains(&self, block: u64) -> bool {
+        self.place(block).is_some_and(|(word, bit)| self.words[word] & bit != 0)
+    }
+
+    /// Adds everything of another set of the same disk.
+    pub fn union(&mut self, other: &Self) {
+        for (word, more) in self.words.iter_mut().zip(&other.words) {
+            *word |= more;
+        }
+    }
+
+    /// Takes everything out.
+    pub fn clear(&mut self) {
+        self.words.fill(0);
+    }
+
+    /// How many blocks are in.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.words.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    /// Whether nothing is in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
+    }
+
+    /// The blocks, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        (0_u64..).zip(&self.words).filter(|(_, word)| **word != 0).flat_map(|(at, word)| {
+            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit)
+        })
+    }
+
+    fn place(&self, block: u64) -> Option<(usize, u64)> {
+        let word = usize::try_from(block / 64).ok().filter(|_| block < self.blocks)?;
+        Some((word, 1 << (block % 64)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_is_in_and_nothing_beyond_the_disk() {
+        let mut set = BlockSet::new(200);
+        set.insert_range(60, 130);
+        set.insert(199);
+        set.insert(200);
+        set.insert_range(198, 5000);
+        assert_eq!(set.count(), 72);
+        assert!(set.contains(60) && set.contains(129) && !set.contains(130) && !set.contains(200));
+        set.remove(60);
+        let mut other = BlockSet::new(200);
+        other.insert(3);
+        set.union(&other);
+        let mut expected: Vec<u64> = vec![3];
+        expected.extend(61..130);
+        expected.extend([198, 199]);
+        assert_eq!(set.iter().collect::<Vec<_>>(), expected);
+        set.clear();
+        assert!(set.is_empty());
+    }
+}

@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+/// Blocks of a disk, a bit each.
+pub mod blocks;
+/// Which disks a server has and what lies on them.
+pub mod devices;
+/// All file systems still for an instant.
+pub mod freeze;
+/// Which blocks changed.
+pub mod tracker;

@@ -11,6 +11,9 @@ use tests::appliance::{ANSWER, await_event, await_ready, is_shown, phase, start}
 use tests::azurite::{Scratch, free_port, run};
 use tests::media::empty;
 
+/// How long a hang may last: it is noticed, and then the hardware's own time runs out.
+const HUNG: Duration = Duration::from_secs(300);
+
 #[test]
 fn a_server_with_everything_is_ready() {
     let scratch = Scratch::new("boot").unwrap();
@@ -74,6 +77,18 @@ stream.sendall(b"GET /status.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r
 while piece := stream.recv(65536):
     sys.stdout.write(piece.decode())
 "#;
+
+#[test]
+fn a_first_process_that_hangs_ends_in_a_new_start() {
+    let running =
+        start("lifeboat.exercise=hang", |machine| machine.watchdog(Watchdog::I6300esb).headless());
+    await_ready(&running);
+    let console = running.console().clone();
+    // Nobody but the hardware is left to do it.
+    let ended = running.wait_end(HUNG).unwrap();
+    assert_eq!(ended.reason.as_deref(), Some("guest-reset"));
+    assert!(console.events().iter().any(|event| event.name == "watchdog"), "{}", console.tail());
+}
 
 #[test]
 fn a_machine_with_nothing_in_it_is_ready_too() {

@@ -263,6 +263,9 @@ fn obey(appliance: &Arc<Appliance>, inbox: &Inbox) -> ! {
         match inbox.next(TICK) {
             Some(Order::End(ending, why)) => end(appliance, ending, &why),
             Some(Order::Wish(wish)) => grant(appliance, wish),
+            Some(Order::Hang) => loop {
+                std::thread::park();
+            },
             None => {}
         }
     }

@@ -1,4 +1,4 @@
-//! What a test has the machine do, by a key of the command line: write its state without pause, load every module.
+//! What a test has the machine do, by a key of the command line: write its state without pause, load every module, hang.
 //!
 //! Nothing here runs without `lifeboat.test=1`.
 
@@ -12,6 +12,7 @@ use hal_linux::confine::try_ring;
 use image_layout::command_line::Exercise;
 
 use super::Appliance;
+use super::orders::Order;
 use super::supervise::{self, Service, Stop};
 
 /// The note that is written; nobody else's begins so.
@@ -28,6 +29,10 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
         Some(Exercise::State) => write_state(appliance),
         Some(Exercise::Modules) => load_modules(appliance),
         Some(Exercise::Rings) => try_rings(appliance),
+        Some(Exercise::Hang) => {
+            appliance.orders.give(Order::Hang);
+            Ok(())
+        }
     }
 }
 

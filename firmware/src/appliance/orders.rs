@@ -46,6 +46,8 @@ pub(crate) enum Order {
     End(Ending, String),
     /// A person at the console wishes something.
     Wish(Wish),
+    /// Never take another: a test sees what becomes of a first process that hangs.
+    Hang,
 }
 
 /// Gives orders.

@@ -23,6 +23,10 @@ struct Point {
     stored_bytes: u64,
     took_millis: u64,
     unread_blocks: u64,
+    frozen_micros: Option<u64>,
+    source_time: Option<String>,
+    source_time_millis: Option<u64>,
+    remarks: Vec<String>,
 }
 
 /// A disk of a point as JSON.
@@ -86,6 +90,10 @@ fn point(server: &str, link: &Link) -> Option<Point> {
         stored_bytes: manifest.work.stored_bytes,
         took_millis: manifest.work.took_millis,
         unread_blocks: manifest.disks.iter().map(|disk| disk.unread_blocks).sum(),
+        frozen_micros: manifest.told.frozen_micros,
+        source_time: manifest.told.source_time.map(|millis| Utc(millis).to_string()),
+        source_time_millis: manifest.told.source_time,
+        remarks: manifest.told.remarks().to_vec(),
     })
 }
 
@@ -108,16 +116,23 @@ fn word(consistency: Consistency) -> &'static str {
     }
 }
 
+/// One line per point, and below the table what sources remarked.
 fn list(points: &[Point]) -> String {
     if points.is_empty() {
         return "no recovery points yet\n".to_owned();
     }
-    let headings =
-        ["POINT", "SERVER", "TIME", "CONSISTENCY", "DISKS", "SIZE", "READ", "STORED", "UNREAD"];
-    let right = [false, false, false, false, false, true, true, true, true];
+    let mut headings =
+        vec!["POINT", "SERVER", "TIME", "CONSISTENCY", "DISKS", "SIZE", "READ", "STORED", "UNREAD"];
+    let mut right = vec![false, false, false, false, false, true, true, true, true];
+    // Only points that agents made were frozen.
+    let frozen = points.iter().any(|point| point.frozen_micros.is_some());
+    if frozen {
+        headings.push("FROZEN");
+        right.push(true);
+    }
     let row = |point: &Point| {
         let names: Vec<String> = point.disks.iter().map(|disk| printable(&disk.name)).collect();
-        vec![
+        let mut row = vec![
             point.id.clone(),
             printable(&point.server),
             point.time.clone(),
@@ -127,7 +142,55 @@ fn list(points: &[Point]) -> String {
             Size(point.read_bytes).to_string(),
             Size(point.stored_bytes).to_string(),
             if point.unread_blocks == 0 { "-".to_owned() } else { point.unread_blocks.to_string() },
-        ]
+        ];
+        if frozen {
+            row.push(point.frozen_micros.map_or_else(|| "-".to_owned(), millis));
+        }
+        row
     };
-    table(&headings, &right, &points.iter().map(row).collect::<Vec<_>>())
+    let rows = table(&headings, &right, &points.iter().map(row).collect::<Vec<_>>());
+    let remarks = points.iter().flat_map(|point| {
+        point.remarks.iter().map(|remark| format!("{}: {}\n", point.id, printable(remark)))
+    });
+    remarks.fold(rows, |told, remark| told + &remark)
+}
+
+/// Microseconds as milliseconds with one digit behind the point.
+fn millis(micros: u64) -> String {
+    format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(frozen_micros: Option<u64>, remarks: &[&str]) -> Point {
+        Point {
+            id: "0".repeat(32),
+            server: "web1".to_owned(),
+            time: Utc(0).to_string(),
+            time_millis: 0,
+            consistency: "application",
+            disks: vec![],
+            read_bytes: 0,
+            stored_bytes: 0,
+            took_millis: 0,
+            unread_blocks: 0,
+            frozen_micros,
+            source_time: None,
+            source_time_millis: None,
+            remarks: remarks.iter().map(|&remark| remark.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn how_long_sources_were_frozen_and_what_they_remarked_is_shown_where_there_is_any() {
+        let plain = list(&[point(None, &[])]);
+        assert!(!plain.contains("FROZEN") && plain.lines().count() == 2, "{plain}");
+        let told = list(&[point(Some(15_260), &["a hook\u{1b}[2J failed"]), point(None, &[])]);
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines[0].ends_with("FROZEN") && lines[1].ends_with("15.2 ms"), "{told}");
+        assert!(lines[2].ends_with('-') && lines[3].contains("a hook"), "{told}");
+        assert!(!told.contains('\u{1b}'), "{told}");
+    }
 }

@@ -75,6 +75,8 @@ pub enum Exercise {
     Modules,
     /// Tries io_uring where it is allowed and where it is not.
     Rings,
+    /// The first process hangs, once it is ready.
+    Hang,
 }
 
 impl Exercise {
@@ -83,6 +85,7 @@ impl Exercise {
             "state" => Some(Self::State),
             "modules" => Some(Self::Modules),
             "rings" => Some(Self::Rings),
+            "hang" => Some(Self::Hang),
             _ => None,
         }
     }

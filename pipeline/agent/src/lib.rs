@@ -5,6 +5,8 @@
 pub mod blocks;
 /// A run through a whole disk.
 pub mod compare;
+/// What blocks of a disk hold.
+pub mod content;
 /// Which disks a server has and what lies on them.
 pub mod devices;
 /// All file systems still for an instant.

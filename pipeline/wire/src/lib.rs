@@ -1,6 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// Who issues the certificates of agents and appliances.
+pub mod authority;
+/// What a certificate says of its holder.
+pub mod certificate;
+/// Messages over whatever carries bytes.
+pub mod connection;
+/// One TLS connection, two threads.
+pub mod duplex;
 /// Head, body and payload: bytes to messages and back.
 pub mod frame;
 /// Everything that is said, both ways.
@@ -9,3 +17,5 @@ pub mod message;
 pub mod policy;
 /// Blocks as runs.
 pub mod runs;
+/// TLS between agent and appliance.
+pub mod tls;

@@ -1,12 +1,18 @@
 //! System calls behind safe functions, one file per family; the only place of the project that may
 //! say `unsafe`. What `rustix` already offers safely is called directly and is not repeated here.
 
+/// Where a file lies on its device.
+pub(crate) mod extents;
 /// A filter of the kernel over a thread's system calls.
 pub(crate) mod filter;
+/// The ioctls that freeze and thaw a file system.
+pub(crate) mod freeze;
 /// The ioctls of hardware clocks.
 pub(crate) mod hardware_clock;
 /// The ioctls of block devices.
 pub(crate) mod ioctl;
+/// I/O class and signals of this process.
+pub(crate) mod manners;
 /// Page-aligned memory that the kernel may read and write by DMA.
 pub(crate) mod memory;
 /// Sockets below IP.

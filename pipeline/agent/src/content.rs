@@ -136,9 +136,11 @@ struct Run {
 impl Run {
     fn request<B>(self, token: u64, disk_bytes: u64, buffer: B) -> Result<Request<B>, DiskError> {
         let offset = self.first.saturating_mul(block_bytes());
-        let length = (self.blocks * block_bytes()).min(disk_bytes.saturating_sub(offset));
-        let length = u32::try_from(length).ok().filter(|length| *length > 0);
-        let length = length.ok_or_else(|| {
+        let whole = self.blocks * block_bytes();
+        let length = whole.min(disk_bytes.saturating_sub(offset));
+        // Where the disk ends before the last of these blocks begins, somebody made it smaller.
+        let is_there = whole - length < block_bytes();
+        let length = u32::try_from(length).ok().filter(|_| is_there).ok_or_else(|| {
             DiskError::new(ErrorKind::Gone, "the disk is smaller than it was").at(offset)
         })?;
         Ok(Request { token, operation: Operation::Read, offset, length, buffer: Some(buffer) })

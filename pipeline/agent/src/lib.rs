@@ -17,6 +17,8 @@ pub mod logging;
 pub mod outbox;
 /// So many bytes a second and no more.
 pub mod pace;
+/// The loop of a protected server.
+pub mod replicate;
 /// How the agent fares.
 pub mod report;
 /// Sessions with an appliance.

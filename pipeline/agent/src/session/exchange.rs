@@ -143,6 +143,15 @@ impl Exchange {
         self.wait(limit, ready).outbox.has_room(payload)
     }
 
+    /// Whether all of a group are frozen, waiting for that at most so long. Other events stay where they are.
+    pub fn all_frozen(&self, token: u64, limit: Duration) -> bool {
+        let wanted = Event::Said(FromAppliance::AllFrozen { token });
+        let ready = |inner: &Inner| !inner.welcomed || inner.events.contains(&wanted);
+        let mut inner = self.wait(limit, ready);
+        let place = inner.events.iter().position(|event| *event == wanted);
+        place.and_then(|place| inner.events.remove(place)).is_some()
+    }
+
     /// Whether an event waits.
     pub fn has_event(&self) -> bool {
         !self.lock().events.is_empty()
@@ -178,7 +187,7 @@ impl Exchange {
 
 /// What a talking thread does next.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Send this.
     Send(Arc<Parcel>),
     /// There is nothing to send now; ask again after this long, or when woken.
@@ -190,7 +199,7 @@ pub(super) enum Next {
 /// The talking threads' side.
 impl Exchange {
     /// Whom to introduce, once there is somebody; nothing where everything ends.
-    pub(super) fn introduction(&self) -> Option<(u64, Introduction)> {
+    pub(crate) fn introduction(&self) -> Option<(u64, Introduction)> {
         let inner = self.wait(Duration::MAX, |inner| inner.introduction.is_some());
         if inner.stopping {
             return None;
@@ -199,7 +208,7 @@ impl Exchange {
     }
 
     /// The appliance agreed to a session of this introduction. False where it means another run than we do.
-    pub(super) fn welcome(&self, introduced: u64, welcome: Box<Welcome>) -> Result<(), String> {
+    pub(crate) fn welcome(&self, introduced: u64, welcome: Box<Welcome>) -> Result<(), String> {
         let mut inner = self.lock();
         if inner.introduced != introduced {
             return Err("another run began meanwhile".to_owned());
@@ -219,7 +228,7 @@ impl Exchange {
     }
 
     /// What a connection sends next.
-    pub(super) fn next(&self, introduced: u64, connection: u16, now: Moment) -> Next {
+    pub(crate) fn next(&self, introduced: u64, connection: u16, now: Moment) -> Next {
         let mut inner = self.lock();
         if inner.introduced != introduced || !inner.welcomed {
             return Next::End;
@@ -248,7 +257,7 @@ impl Exchange {
     /// What the appliance said on any connection.
     ///
     /// Errors: it makes no sense; the session ends.
-    pub(super) fn hear(&self, said: FromAppliance) -> Result<(), String> {
+    pub(crate) fn hear(&self, said: FromAppliance) -> Result<(), String> {
         let mut inner = self.lock();
         match said {
             FromAppliance::Credit { bytes } => inner.outbox.credit(bytes),
@@ -271,7 +280,7 @@ impl Exchange {
     }
 
     /// A connection is lost; with the first one the session.
-    pub(super) fn lost(&self, introduced: u64, connection: u16) {
+    pub(crate) fn lost(&self, introduced: u64, connection: u16) {
         let mut inner = self.lock();
         if inner.introduced == introduced {
             inner.outbox.lost(connection);

@@ -6,9 +6,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// The kernel's answers.
+pub use rustix::io::Errno;
 
 pub use crate::sys::bpf::{Link, Map, MapKind, MapShape, Program, Rejected, SharedWords, pin};
 

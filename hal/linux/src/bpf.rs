@@ -12,7 +12,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 /// The kernel's answers.
 pub use rustix::io::Errno;
 
-pub use crate::sys::bpf::{Link, Map, MapKind, MapShape, Program, Rejected, SharedWords, pin};
+pub use crate::sys::bpf::{Link, Map, MapKind, MapShape, Program, Rejected, pin};
+pub use crate::sys::shared::SharedWords;
 
 /// Where distributions mount bpffs.
 pub const FILE_SYSTEM: &str = "/sys/fs/bpf";

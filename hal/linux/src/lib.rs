@@ -11,8 +11,14 @@ pub mod confine;
 pub mod disk;
 /// The kernel's random generator.
 pub mod entropy;
+/// Where a file lies on its device.
+pub mod extents;
+/// File systems held still, and the socket over which they are handed to another process.
+pub mod freeze;
 /// What disks the machine has, and what is mounted on top of them.
 pub mod inventory;
+/// How this process stands among others: locked memory, priority, process groups.
+pub mod manners;
 /// Links, addresses and routes, and links below IP.
 pub mod net;
 /// What this process uses of the machine: resident memory, processors.

@@ -6,11 +6,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-pub use crate::sys::bpf::{Link, Map, MapKind, MapShape, Program, Rejected, SharedWords, pin};
+/// The kernel's answers.
+pub use rustix::io::Errno;
+
+pub use crate::sys::bpf::{Link, Map, MapKind, MapShape, Program, Rejected, pin};
+pub use crate::sys::shared::SharedWords;
 
 /// Where distributions mount bpffs.
 pub const FILE_SYSTEM: &str = "/sys/fs/bpf";

@@ -21,5 +21,7 @@ pub(crate) mod memory;
 pub(crate) mod packet;
 /// io_uring with buffers that it owns while the kernel works on them.
 pub(crate) mod ring;
+/// Memory that others write to as well.
+pub(crate) mod shared;
 /// The ioctl of hardware watchdogs.
 pub(crate) mod watchdog;

@@ -7,6 +7,33 @@
 
 use crate::blocks::BlockSet;
 
+/// Instructions for the kernel's machine.
+mod assembler;
+/// Counts held against the kernel's own.
+mod audit;
+/// The kernel's own types.
+pub mod btf;
+/// What was taken and is not in the vault.
+mod held;
+/// Programs and maps in the kernel.
+mod kernel;
+/// Where marks and counters lie.
+mod layout;
+/// What programs and agent share.
+mod maps;
+/// Marks in memory.
+mod marks;
+/// Where the fields are that the programs read.
+mod places;
+/// The programs.
+mod program;
+/// A write of our own, seen.
+mod trial;
+
+pub use kernel::{Attached, KernelTracker, Options, PINS, attach, probe, remove};
+pub use program::{Making, Moment};
+pub use trial::trial;
+
 /// Marks of changed blocks, kept by the kernel.
 pub trait Tracker: Send {
     /// Takes the marks of a disk (by its place in the list of leaves) and adds them to a set. What is taken is held.

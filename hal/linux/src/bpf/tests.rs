@@ -97,3 +97,16 @@ fn a_program_that_the_verifier_refuses_comes_back_with_its_words() {
     assert!(!rejected.log.is_empty() || rejected.errno != Errno::INVAL, "{rejected:?}");
     assert!(!words(Errno::PERM).is_empty() && !words(Errno::INVAL).is_empty());
 }
+
+#[test]
+fn words_of_a_file_are_its_bytes() {
+    let path = std::env::temp_dir().join(format!("hal-shared-{}", std::process::id()));
+    fs::write(&path, vec![0; 8192]).unwrap();
+    let file = fs::File::options().read(true).write(true).open(&path).unwrap();
+    let words = SharedWords::of_file(&file).unwrap();
+    assert_eq!(words.len(), 1024);
+    words[1].store(u64::from_ne_bytes(*b"lifeboat"), Ordering::SeqCst);
+    words.flush().unwrap();
+    assert_eq!(&fs::read(&path).unwrap()[8..16], b"lifeboat");
+    fs::remove_file(&path).unwrap();
+}

@@ -2,17 +2,14 @@
 #![allow(unsafe_code, reason = "this folder is where the project's unsafe lives")]
 
 use core::ffi::c_void;
-use core::ops::Deref;
-use core::ptr::NonNull;
-use core::slice;
-use core::sync::atomic::AtomicU64;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::io::{Errno, Result};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::sys::shared::SharedWords;
 
 /// What the kernel reads of an argument; it takes no other lengths than those whose rest is zero.
 const ATTRIBUTE_BYTES: usize = 128;
@@ -185,21 +182,7 @@ impl Map {
         }
         let value_bytes = (self.shape.value_bytes as usize).next_multiple_of(8);
         let bytes = value_bytes.checked_mul(self.shape.entries as usize).ok_or(Errno::OVERFLOW)?;
-        let bytes = bytes.next_multiple_of(4096);
-        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing. It may be larger than the map
-        // by no page: the kernel refuses that.
-        let start = unsafe {
-            mmap(
-                core::ptr::null_mut(),
-                bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &self.fd,
-                0,
-            )
-        }?;
-        let start = NonNull::new(start.cast::<AtomicU64>()).ok_or(Errno::NOMEM)?;
-        Ok(SharedWords { start, words: bytes / 8 })
+        SharedWords::of(&self.fd, bytes.next_multiple_of(4096))
     }
 
     fn next(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<()> {
@@ -235,36 +218,6 @@ impl Map {
 impl AsFd for Map {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-/// A map's values in memory.
-#[derive(Debug)]
-pub struct SharedWords {
-    start: NonNull<AtomicU64>,
-    words: usize,
-}
-
-// SAFETY: the mapping belongs to this value alone, and its words are only ever used atomically.
-unsafe impl Send for SharedWords {}
-// SAFETY: as above; a shared reference gives atomic words.
-unsafe impl Sync for SharedWords {}
-
-impl Deref for SharedWords {
-    type Target = [AtomicU64];
-
-    fn deref(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping is so many words long, aligned to a page, zeroed by the kernel before anybody wrote, and
-        // there until drop. Whoever else writes does so outside of this program, as to any shared memory.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
-    }
-}
-
-impl Drop for SharedWords {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made with this length, and no borrow of it can be left.
-        let result = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.words * 8) };
-        debug_assert!(result.is_ok(), "unmapping our own mapping cannot fail");
     }
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -196,10 +196,14 @@ impl Running {
         let answer = running.answer_within(word::READY, 0, START_PATIENCE);
         let watching = answer.and_then(|_| {
             let (channel, watch) = (running.channel.again()?, Arc::clone(&running.watch));
+            let (settled, settling) = mpsc::sync_channel(1);
             thread::Builder::new().name("dead-man".to_owned()).spawn(move || {
+                // A thread asks for memory in its beginning: not under a freeze.
+                let _ = settled.send(());
                 while matches!(channel.wait_for_end(None), Ok(false)) {}
                 watch.end();
-            })
+            })?;
+            settling.recv().map_err(|_| io::ErrorKind::BrokenPipe.into())
         });
         let mut running = running;
         if let Err(error) = watching {

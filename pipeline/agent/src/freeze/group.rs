@@ -256,5 +256,7 @@ impl Shared {
         };
         let now = Instant::now();
         self.slot(place, |slot| slot.thawed = Some((end, now)));
+        // A thread's end gives memory back: not while anything is frozen.
+        drop(self.wait(None, State::is_over));
     }
 }

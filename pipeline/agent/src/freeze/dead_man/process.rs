@@ -34,6 +34,8 @@ struct Plan {
     /// How many were found frozen.
     thaws: u64,
     threads: usize,
+    /// Of these, how many are through with their beginning, in which a thread still asks for memory.
+    settled: usize,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +65,7 @@ pub fn run() -> io::Result<()> {
     let _ = manners::be_nice(-20);
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
     let systems = Vec::with_capacity(SYSTEMS_MAX);
-    let plan = Plan { systems, thawing: false, alone: false, thaws: 0, threads: 0 };
+    let plan = Plan { systems, thawing: false, alone: false, thaws: 0, threads: 0, settled: 0 };
     let office = Arc::new(Office {
         plan: Mutex::new(plan),
         changed: Condvar::new(),
@@ -89,6 +91,10 @@ impl Office {
             let office = Arc::clone(self);
             thread::Builder::new().stack_size(STACK_BYTES).spawn(move || office.work(place))?;
             self.lock().threads += 1;
+        }
+        let mut plan = self.lock();
+        while plan.settled < plan.threads {
+            plan = self.thawed.wait(plan).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
     }
@@ -195,6 +201,8 @@ impl Office {
     /// The life of one thread: to thaw one file system whenever that is due.
     fn work(&self, place: usize) {
         let mut plan = self.lock();
+        plan.settled += 1;
+        self.thawed.notify_all();
         let mut times = 0_u32;
         loop {
             let due = plan.thawing;

@@ -3,6 +3,8 @@
 
 /// Blocks of a disk, a bit each.
 pub mod blocks;
+/// Blocks read from whole disks, many at a time.
+pub mod capture;
 /// Which disks a server has and what lies on them.
 pub mod devices;
 /// All file systems still for an instant.

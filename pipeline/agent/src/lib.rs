@@ -3,6 +3,8 @@
 
 /// Blocks of a disk, a bit each.
 pub mod blocks;
+/// Blocks read from whole disks, many at a time.
+pub mod capture;
 /// A run through a whole disk.
 pub mod compare;
 /// What blocks of a disk hold.

@@ -23,10 +23,14 @@ pub mod logging;
 pub mod outbox;
 /// So many bytes a second and no more.
 pub mod pace;
+/// The command line.
+pub mod program;
 /// The loop of a protected server.
 pub mod replicate;
 /// How the agent fares.
 pub mod report;
+/// The running agent.
+pub mod service;
 /// Sessions with an appliance.
 pub mod session;
 /// What is remembered across restarts.

@@ -153,6 +153,17 @@ impl Replicator {
         waits.into_iter().fold(REST.min(until), Duration::min).max(Duration::from_millis(1))
     }
 
+    /// Whether a point is on its way, or everything of it is not said yet.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.pursuit.is_some()
+    }
+
+    /// Whether a disk is larger than its marks.
+    pub fn has_outgrown(&mut self) -> bool {
+        self.means.tracker.as_mut().is_some_and(|tracker| !tracker.outgrown().is_empty())
+    }
+
     /// The disks.
     #[must_use]
     pub fn disks(&self) -> &[Disk] {

@@ -17,6 +17,8 @@ pub struct Disk {
     pub blocks: u64,
     /// Whether the tracker's marks go on without a gap from an earlier life of the agent.
     pub continued: bool,
+    /// An earlier run of this process had it too: what goes on of it goes on.
+    pub carried: bool,
     /// Taken from the tracker and not sent: part of the next cut.
     pub changed: BlockSet,
     /// Wanted by a compare and not sent.
@@ -50,6 +52,7 @@ impl Disk {
             content,
             blocks,
             continued: false,
+            carried: false,
             changed,
             wanted,
             unread,

@@ -43,6 +43,10 @@ impl Replicator {
             let known = known.get(place).is_some_and(|known| *known);
             let tracker = self.means.tracker.as_mut();
             match tracker.filter(|_| disk.leaf.untracked.is_none()) {
+                // What was sent of it and is not in the vault is held, whatever became of the earlier run.
+                Some(tracker) if disk.carried && disk.continued && disk.compare.is_some() => {
+                    tracker.held(place, &mut disk.changed);
+                }
                 Some(tracker) if known && disk.continued && disk.whole => {
                     tracker.held(place, &mut disk.changed);
                     log::info!(

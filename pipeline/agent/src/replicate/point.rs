@@ -45,6 +45,8 @@ pub(super) struct Pursuit {
 struct Shot {
     blocks: BTreeMap<(usize, u64), Option<Box<[u8]>>>,
     cut: Option<Cut>,
+    /// Disks that failed, to be told when nothing is frozen any more.
+    lost: Vec<(usize, String)>,
 }
 
 impl Replicator {
@@ -173,6 +175,7 @@ impl Replicator {
             remarks.push("file systems were thawed before everything was read".to_owned());
         }
         remarks.extend(thawed.remarks);
+        core::mem::take(&mut shot.lost).into_iter().for_each(|(place, why)| self.lose(place, why));
         let audit = audit.unwrap_or_default();
         for place in audit.incomplete {
             let Some(disk) = self.disks.get_mut(place) else { continue };
@@ -214,7 +217,6 @@ impl Replicator {
     }
 
     fn read_residue(&mut self, shot: &mut Shot) {
-        let mut lost = Vec::new();
         for (place, disk) in self.disks.iter_mut().enumerate().filter(|(_, disk)| disk.is_in()) {
             let blocks: Vec<u64> = disk.changed.iter().collect();
             let read = disk.content.read(&blocks, &mut |block, content| {
@@ -222,10 +224,9 @@ impl Replicator {
             });
             match read {
                 Ok(()) => disk.changed.clear(),
-                Err(error) => lost.push((place, error.to_string())),
+                Err(error) => shot.lost.push((place, error.to_string())),
             }
         }
-        lost.into_iter().for_each(|(place, why)| self.lose(place, why));
     }
 
     /// Says what the instant holds, as there is room for it, and then its cut.
@@ -261,7 +262,7 @@ impl Replicator {
         let point = PointReport {
             epoch: cut.epoch,
             at_millis: cut.at_millis,
-            instant: cut.instant,
+            instant: instant_words(cut.instant).to_owned(),
             frozen_micros: cut.frozen_micros,
             blocks,
             remarks: cut.remarks.clone(),
@@ -272,7 +273,7 @@ impl Replicator {
         log::info!(
             "point {}: {}, {} MiB sent, frozen for {} ms",
             point.epoch,
-            instant_words(point.instant),
+            point.instant,
             (blocks * BLOCK_BYTES as u64) >> 20,
             point.frozen_micros / 1000
         );

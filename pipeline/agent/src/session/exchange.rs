@@ -10,7 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use hal::time::Moment;
-use pipeline_wire::message::{Content, Cut, DiskHello, FromAgent, FromAppliance, Refused, Welcome};
+use pipeline_wire::message::{
+    Binding, Content, Cut, DiskHello, FromAgent, FromAppliance, Refused, Welcome,
+};
 use pipeline_wire::runs::Run;
 
 use crate::outbox::{NotTaken, Outbox, Parcel, WINDOW_BYTES_MAX};
@@ -38,6 +40,8 @@ pub enum Event {
 pub struct Introduction {
     /// This life of the tracking.
     pub run: [u8; 16],
+    /// What machine it is.
+    pub binding: Binding,
     /// The disks.
     pub disks: Vec<DiskHello>,
 }
@@ -55,6 +59,8 @@ struct Inner {
     stopping: bool,
     pace: Pace,
     wakers: Vec<UnixStream>,
+    /// Counts everything that happens here.
+    happened: u64,
 }
 
 /// The place where they meet.
@@ -76,6 +82,7 @@ impl Default for Exchange {
             stopping: false,
             pace: Pace::default(),
             wakers: Vec::new(),
+            happened: 0,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new() }
     }
@@ -152,9 +159,14 @@ impl Exchange {
         place.and_then(|place| inner.events.remove(place)).is_some()
     }
 
-    /// Whether an event waits.
-    pub fn has_event(&self) -> bool {
-        !self.lock().events.is_empty()
+    /// Counts everything that happens here: for `rest`.
+    pub fn happened(&self) -> u64 {
+        self.lock().happened
+    }
+
+    /// Waits until something happened since that count, at most so long.
+    pub fn rest(&self, happened: u64, limit: Duration) {
+        drop(self.wait(limit, |inner| inner.happened != happened));
     }
 
     /// Whether everything that was said is spooled.
@@ -328,6 +340,7 @@ impl Exchange {
     }
 
     fn tell(&self, mut inner: MutexGuard<'_, Inner>) {
+        inner.happened += 1;
         // A waker whose other end is gone belonged to a connection that is over; a full one rings already.
         inner.wakers.retain(|waker| match (&mut &*waker).write(&[1]) {
             Ok(_) => true,

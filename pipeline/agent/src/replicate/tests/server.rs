@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hal::disk::DiskError;
 use hal::time::UnixMillis;
+use pipeline_wire::message::Binding;
 
 use super::*;
 use crate::blocks::BlockSet;
@@ -135,6 +136,7 @@ impl Server {
         let exchange = Arc::new(Exchange::default());
         exchange.begin(Introduction {
             run: [run, run].concat().try_into().unwrap(),
+            binding: Binding::default(),
             disks: Vec::new(),
         });
         let shared = || Arc::clone(&self.machine);

@@ -5,6 +5,8 @@
 pub mod blocks;
 /// Blocks read from whole disks, many at a time.
 pub mod capture;
+/// One consistent point of all disks, step by step.
+pub mod cut;
 /// Which disks a server has and what lies on them.
 pub mod devices;
 /// All file systems still for an instant.

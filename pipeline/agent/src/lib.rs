@@ -3,9 +3,25 @@
 
 /// Blocks of a disk, a bit each.
 pub mod blocks;
+/// A run through a whole disk.
+pub mod compare;
+/// What blocks of a disk hold.
+pub mod content;
 /// Which disks a server has and what lies on them.
 pub mod devices;
 /// All file systems still for an instant.
 pub mod freeze;
+/// Logging for the journal.
+pub mod logging;
+/// What was said and is not yet spooled.
+pub mod outbox;
+/// So many bytes a second and no more.
+pub mod pace;
+/// How the agent fares.
+pub mod report;
+/// Sessions with an appliance.
+pub mod session;
+/// What is remembered across restarts.
+pub mod state;
 /// Which blocks changed.
 pub mod tracker;

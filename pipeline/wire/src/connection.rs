@@ -331,14 +331,13 @@ pub enum Greeting {
 /// may be seen as a failed write first: what it said is read all the same.
 ///
 /// Errors: the connection; an answer that is none.
-pub fn greet(
-    sender: &mut Sender<impl Write>,
-    receiver: &mut Receiver<impl Read>,
+pub fn greet<S: Read + Write>(
+    connection: &mut Connection<S>,
     hello: Hello,
 ) -> Result<Greeting, Broken> {
-    let sent = sender.send(&FromAgent::Hello(Box::new(hello)));
+    let sent = connection.send(&FromAgent::Hello(Box::new(hello)));
     loop {
-        let said = match receiver.receive::<FromAppliance>() {
+        let said = match connection.receive::<FromAppliance>() {
             Ok(Some(received)) => received.message,
             Ok(None) => continue,
             Err(Broken::Closed) => return Err(sent.err().unwrap_or(Broken::Closed)),

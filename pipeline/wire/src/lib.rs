@@ -3,12 +3,14 @@
 
 /// Who issues the certificates of agents and appliances.
 pub mod authority;
+/// What a machine is known by, and whether it is still the same.
+pub mod binding;
 /// What a certificate says of its holder.
 pub mod certificate;
 /// Messages over whatever carries bytes.
 pub mod connection;
-/// One TLS connection, two threads.
-pub mod duplex;
+/// How a server comes to have a certificate.
+pub mod enrol;
 /// Head, body and payload: bytes to messages and back.
 pub mod frame;
 /// Everything that is said, both ways.

@@ -4,9 +4,18 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
 
+use std::sync::Arc;
+use std::thread;
+
+use pipeline::ids::ServerId;
+use rustls::{ClientConnection, ServerConnection, StreamOwned};
+
 use super::*;
-use crate::message::{Blocks, Content};
+use crate::authority::{Authority, Credentials, agent_request};
+use crate::certificate::Peer;
+use crate::message::{Binding, Blocks, Content, Why};
 use crate::runs::Run;
+use crate::tls::Gate;
 
 const BLOCK: usize = 65_536;
 
@@ -152,4 +161,105 @@ fn one_stream_serves_both_ways() {
     assert_eq!(received.message, FromAppliance::Credit { bytes: 5 });
     drop(far);
     assert!(matches!(near.receive::<FromAppliance>(), Err(Broken::Closed)));
+}
+
+#[derive(Debug)]
+struct Revokes(bool);
+
+impl Gate for Revokes {
+    fn now(&self) -> Option<u64> {
+        None
+    }
+
+    fn is_revoked(&self, _: &Peer) -> bool {
+        self.0
+    }
+}
+
+fn sessions(gate: Revokes) -> (ClientConnection, ServerConnection) {
+    let authority = Authority::generate().unwrap();
+    let (key, request) = agent_request().unwrap();
+    let certificate = authority.agent(&request, ServerId([1; 16]), 0).unwrap();
+    let own = Credentials { certificate, key };
+    let client = tls::agent(&own, authority.certificate()).unwrap();
+    let own = authority.appliance().unwrap();
+    let server = tls::appliance(&own, authority.certificate(), Arc::new(gate)).unwrap();
+    let client = ClientConnection::new(client, tls::appliance_name().unwrap()).unwrap();
+    (client, ServerConnection::new(server).unwrap())
+}
+
+fn hello() -> Hello {
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        agent: "0.1.0".to_owned(),
+        host: "web1".to_owned(),
+        kernel: "6.1".to_owned(),
+        server: ServerId([1; 16]),
+        binding: Binding::default(),
+        run: [2; 16],
+        connection: 0,
+        disks: Vec::new(),
+    }
+}
+
+#[test]
+fn a_refusal_reaches_the_agent_in_words_from_the_protocol_and_from_tls() {
+    let refused = Refused {
+        why: Why::Later,
+        words: "the vault is not there".to_owned(),
+        remedy: "plug it in".to_owned(),
+    };
+    for revoke in [false, true] {
+        let (client, server) = sessions(Revokes(revoke));
+        let (near, far) = UnixStream::pair().unwrap();
+        let said = refused.clone();
+        let appliance = thread::spawn(move || {
+            let mut connection = Connection::new(StreamOwned::new(server, far), 1);
+            if let Ok(Some(received)) = connection.receive::<FromAgent>() {
+                assert!(matches!(received.message, FromAgent::Hello(_)));
+                connection.send(&FromAppliance::Refused(said)).unwrap();
+            }
+        });
+        let mut connection = Connection::new(StreamOwned::new(client, near), 1);
+        let greeted = greet(&mut connection, hello());
+        appliance.join().unwrap();
+        match greeted {
+            Ok(Greeting::Refused(heard)) => assert!(!revoke && heard == refused),
+            Err(error) => {
+                assert!(revoke && error.to_string().contains("revoked"), "{error}");
+                assert!(error.remedy().contains("enrol"));
+            }
+            Ok(Greeting::Welcome(_)) => panic!("welcome"),
+        }
+    }
+}
+
+#[test]
+fn payloads_cross_tls_whole() {
+    let (client, server) = sessions(Revokes(false));
+    let (near, far) = UnixStream::pair().unwrap();
+    let appliance = thread::spawn(move || {
+        let mut connection = Connection::new(StreamOwned::new(server, far), 1);
+        let mut sum = 0;
+        let mut buffer = vec![0; 16 * BLOCK];
+        while let Ok(Some(received)) = connection.receive::<FromAgent>() {
+            let FromAgent::Blocks(blocks) = received.message else { panic!("blocks") };
+            connection.payload(&mut buffer).unwrap();
+            let low = u8::try_from(blocks.sequence).unwrap();
+            assert!(buffer.iter().all(|byte| *byte == low));
+            sum += blocks.sequence;
+        }
+        sum
+    });
+    let mut stream = StreamOwned::new(client, near);
+    for sequence in 1..=20_u8 {
+        let block = vec![sequence; 8 * BLOCK];
+        let said = blocks(u64::from(sequence), 16);
+        Sender::new(&mut stream).send_with(&said, &[&block, &block]).unwrap();
+    }
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    drop(stream);
+    assert_eq!(appliance.join().unwrap(), 210);
 }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// What this machine is known by.
+pub mod binding;
 /// Blocks of a disk, a bit each.
 pub mod blocks;
 /// A run through a whole disk.
@@ -9,6 +11,8 @@ pub mod compare;
 pub mod content;
 /// Which disks a server has and what lies on them.
 pub mod devices;
+/// A token becomes a certificate.
+pub mod enrol;
 /// All file systems still for an instant.
 pub mod freeze;
 /// Logging for the journal.

@@ -5,7 +5,7 @@
 //!
 //! Clocks. A certificate begins in 2024, whenever it is made, so that no clock that is behind finds it too young. An
 //! appliance's certificate does not end: agents know it by its issuer and key, and an agent whose clock was never set must
-//! get through. An agent's ends after 90 days by the appliance's clock, which alone judges it; agents renew after 30.
+//! get through. An agent's ends after 90 days by the appliance's clock, which alone judges it, and which gives the next one after 30.
 
 use core::fmt;
 use core::time::Duration;
@@ -27,7 +27,7 @@ use crate::certificate::{
 
 /// How long an agent's certificate holds, seconds.
 pub const AGENT_SECONDS: u64 = 90 * DAY;
-/// How long before its end an agent asks for the next one, seconds.
+/// How long before its end the next one is given to whoever asks, seconds.
 pub const RENEW_SECONDS: u64 = 60 * DAY;
 /// The name in every appliance's certificate: agents dial addresses, which change.
 pub const APPLIANCE_NAME: &str = "appliance.lifeboat.internal";

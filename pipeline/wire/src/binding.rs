@@ -33,9 +33,9 @@ impl Binding {
     /// Of what firmware tells of the board (its UUID, its serial numbers), in a fixed order, and of what each disk says of
     /// itself, in any order. What says nothing is left out; a disk that says nothing cannot be told from another.
     #[must_use]
-    pub fn of<'a>(
+    pub fn of<'a, 'b>(
         board: impl IntoIterator<Item = &'a str>,
-        disks: impl IntoIterator<Item = &'a str>,
+        disks: impl IntoIterator<Item = &'b str>,
     ) -> Self {
         let said: Vec<String> = board.into_iter().map(telling).collect();
         let machine = if said.iter().all(String::is_empty) {

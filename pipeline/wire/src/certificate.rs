@@ -15,6 +15,8 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::request::CertReq;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
+use crate::authority::RENEW_SECONDS;
+
 /// Before the hexadecimal name of a server in its certificate.
 pub const SERVER_URN: &str = "urn:lifeboat:server:";
 /// Larger than any certificate or request of ours.
@@ -65,6 +67,13 @@ impl Peer {
         let ends_at = certificate.validity().not_after.to_unix_duration().as_secs();
         let key_fingerprint = key_fingerprint(certificate.subject_public_key_info())?;
         Ok(Self { server: server_of(&parsed)?, serial, key_fingerprint, ends_at })
+    }
+
+    /// Whether the next certificate is given to whoever asks, by the appliance's clock. Agents ask at the beginning of
+    /// each session and once a day, since their clocks say nothing.
+    #[must_use]
+    pub fn is_to_renew(&self, now: u64) -> bool {
+        now.saturating_add(RENEW_SECONDS) >= self.ends_at
     }
 }
 

@@ -57,8 +57,8 @@ pub enum FromAgent {
         /// In words.
         words: String,
     },
-    /// The certificate ends within 60 days: the next one is wanted, for the key that this request (PKCS #10, DER) has
-    /// signed.
+    /// The next certificate is wanted, for the key that this request (PKCS #10, DER) has signed. Said at the beginning of
+    /// a session and once a day; answered only where the present one ends within 60 days by the appliance's clock.
     Renew {
         /// The request.
         request: Vec<u8>,
@@ -147,7 +147,7 @@ pub enum FromAppliance {
         /// Whether the hooks are to be run.
         application: bool,
     },
-    /// The answer to `Renew`: the old certificate holds until its end all the same.
+    /// The answer to `Renew`, where it is time: the old certificate holds until its end all the same.
     Renewed {
         /// The certificate, DER.
         certificate: Vec<u8>,

@@ -29,6 +29,9 @@ fn an_authority_that_was_kept_issues_what_the_first_did() {
     assert_eq!((one.server, one.key_fingerprint), (SERVER, two.key_fingerprint));
     assert_ne!(one.serial, two.serial);
     assert_eq!(one.ends_at, NOW + AGENT_SECONDS);
+    let day = |day: u64| one.is_to_renew(NOW + day * DAY);
+    assert_eq!([day(0), day(29), day(30), day(91)], [false, false, true, true]);
+    assert!(one.is_to_renew(u64::MAX) && !one.is_to_renew(0));
 }
 
 #[test]

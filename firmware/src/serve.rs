@@ -7,5 +7,9 @@
 pub mod identity;
 /// Connections.
 pub mod listen;
+/// Ingest beside the page.
+pub mod replication;
 /// How the vault fares.
 pub mod watch;
+/// How servers fare, for whom it may concern.
+pub mod figures;

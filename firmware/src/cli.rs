@@ -18,7 +18,7 @@ use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
-pub use crate::cli::server::{ServerList, ServerName, ServerPolicy, ServerVerb};
+pub use crate::cli::server::{ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb};
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
@@ -482,6 +482,14 @@ pub struct Serve {
     /// Take what agents send, on ADDRESS:PORT (0.0.0.0:9443)
     #[arg(long, value_name = "ADDR")]
     pub agents: Option<SocketAddr>,
+
+    /// Where agents are told to connect, if that is not the address of --agents; may be given again
+    #[arg(long, value_name = "ADDR", requires = "agents")]
+    pub advertise: Vec<SocketAddr>,
+
+    /// The agent's program, given to servers that install it
+    #[arg(long, value_name = "FILE", requires = "agents")]
+    pub agent: Option<PathBuf>,
 
     /// The disk or file for what the vault does not have yet, made by lifeboat spool format; without one nothing is
     /// acknowledged before the vault has it

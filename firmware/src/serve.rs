@@ -3,6 +3,8 @@
 //!
 //! Clients are strangers: few at once, each with little memory and little time, and none can keep others out for long.
 
+/// How servers fare, for whom it may concern.
+pub mod figures;
 /// The certificate that the machine shows.
 pub mod identity;
 /// Connections.
@@ -11,5 +13,3 @@ pub mod listen;
 pub mod replication;
 /// How the vault fares.
 pub mod watch;
-/// How servers fare, for whom it may concern.
-pub mod figures;

@@ -26,10 +26,10 @@ pub mod checkpoint;
 mod device;
 /// What is at which byte.
 pub mod layout;
-/// One record: header, seal.
-pub mod record;
 /// The same ring in memory, for where there is no disk.
 pub mod memory;
+/// One record: header, seal.
+pub mod record;
 /// Where records are kept, whatever it is made of.
 pub mod records;
 /// Where the log ends, and what lies behind damage.
@@ -435,12 +435,7 @@ impl<D: Disk> Spool<D> {
         if wanted > free { Err(SpoolError::Full(wanted, free)) } else { Ok(()) }
     }
 
-    fn write_record(
-        &mut self,
-        kind: Kind,
-        span: u64,
-        parts: &[&[u8]],
-    ) -> Result<(), SpoolError> {
+    fn write_record(&mut self, kind: Kind, span: u64, parts: &[&[u8]]) -> Result<(), SpoolError> {
         let header = Header {
             kind,
             position: self.tail.position,

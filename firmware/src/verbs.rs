@@ -108,6 +108,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Net(NetVerb::Test(test)) => net_test::run(&test, &context),
         Verb::Net(NetVerb::Keep(keep)) => net::keep(&keep, &stopped, &context),
         Verb::Server(ServerVerb::List(list)) => server::list(&list, &context),
+        Verb::Server(ServerVerb::Token(token)) => server::token(&token, &context),
         Verb::Server(ServerVerb::Policy(policy)) => server::policy(&policy, &context),
         Verb::Server(ServerVerb::Revoke(name)) => server::revoke(&name, &context),
         Verb::Server(ServerVerb::Accept(name)) => server::accept(&name, &context),

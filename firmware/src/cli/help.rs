@@ -292,3 +292,15 @@ Examples:
 What a running serve of this machine measures (ages, backlog, churn) is shown too; it is found in the state folder.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `server token`
+pub(super) const SERVER_TOKEN: &str = "\
+Examples:
+  lifeboat server token --vault dir:/srv/vault --key-file vault.key --page 10.0.0.5:8443
+  lifeboat server token --vault dir:/srv/vault --key-file vault.key --page 10.0.0.5:8443 --server web1
+
+The token is for one server and is used up by it; it names the page and its certificate, so that the server speaks to no
+other. With --server it becomes that server of the vault, which may have points already: a server whose agent was
+installed anew, or one that was captured before.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";

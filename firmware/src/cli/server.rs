@@ -1,13 +1,14 @@
 //! The verbs of `server`.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use crate::cli::Opening;
-use crate::cli::help::{SERVER_LIST, SERVER_POLICY};
-use crate::cli::values::{interval, keep, server_name};
+use crate::cli::help::{SERVER_LIST, SERVER_POLICY, SERVER_TOKEN};
+use crate::cli::values::{interval, keep, length_of_time, server_name};
 
 /// Verbs about servers that agents protect.
 #[derive(Debug, Subcommand)]
@@ -15,6 +16,9 @@ pub enum ServerVerb {
     /// List the servers on the vault's roll, and how they fare
     #[command(after_long_help = SERVER_LIST)]
     List(ServerList),
+    /// Make a token that lets one server in, once
+    #[command(after_long_help = SERVER_TOKEN)]
+    Token(ServerToken),
     /// Say how a server is protected; without options it shows that
     #[command(after_long_help = SERVER_POLICY)]
     Policy(ServerPolicy),
@@ -36,6 +40,34 @@ pub struct ServerList {
     pub state: Option<PathBuf>,
 
     /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `server token`
+#[derive(Debug, Args)]
+pub struct ServerToken {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// Where the server reaches the appliance's page, ADDRESS:PORT; may be given again
+    #[arg(long, value_name = "ADDR", required = true)]
+    pub page: Vec<SocketAddr>,
+
+    /// Which server it is for, if not a new one named after its host
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    pub server: Option<String>,
+
+    /// How long it is good
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = length_of_time)]
+    pub expires: Duration,
+
+    /// Folder with the page's certificate (default: as for serve)
+    #[arg(long, value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
+
+    /// Print the token as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -115,4 +147,3 @@ pub struct ServerPolicy {
     #[arg(long)]
     pub json: bool,
 }
-

@@ -240,7 +240,8 @@ impl Backlog {
     /// Closes the oldest open piece of at least so many bytes, to make room.
     pub fn squeeze(&mut self, least: u64) -> bool {
         let open = self.lines.values_mut().filter(|line| line.open.bytes >= least);
-        let oldest = open.filter(|line| line.open.oldest.is_some()).min_by_key(|line| line.open.oldest);
+        let oldest =
+            open.filter(|line| line.open.oldest.is_some()).min_by_key(|line| line.open.oldest);
         oldest.is_some_and(|line| {
             line.close(None);
             true
@@ -249,7 +250,8 @@ impl Backlog {
 
     /// The next piece for the vault, if one may go now. `now` in milliseconds of a clock that only runs forwards.
     pub fn next(&mut self, now: u64) -> Option<Job> {
-        let ready = |line: &&mut Line| !line.busy && !line.jobs.is_empty() && line.not_before <= now;
+        let ready =
+            |line: &&mut Line| !line.busy && !line.jobs.is_empty() && line.not_before <= now;
         let line = self.lines.values_mut().filter(ready).min_by_key(|line| line.served)?;
         line.busy = true;
         line.jobs.front().cloned()
@@ -278,7 +280,8 @@ impl Backlog {
             }
         }
         // Who was idle does not have all turns after that.
-        let least = self.lines.values().filter(|line| !line.jobs.is_empty()).map(|line| line.served);
+        let least =
+            self.lines.values().filter(|line| !line.jobs.is_empty()).map(|line| line.served);
         if let Some(least) = least.min() {
             let idle = self.lines.values_mut().filter(|line| line.jobs.is_empty());
             idle.for_each(|line| line.served = line.served.max(least));

@@ -117,8 +117,12 @@ mod tests {
         };
         let spans = vec![span(0b001_1111, 8, 18, 1000), span(0b111_1111, 12, 24, 0)];
         let pace = Pace { bytes_per_second: 50, spans };
-        let at = |day: u64, hour: u64| pace.at(UnixMillis(MONDAY + (day * 24 + hour) * HOUR_MILLIS));
-        assert_eq!([at(0, 7), at(0, 8), at(4, 17), at(0, 18)], [Some(50), Some(1000), Some(1000), None]);
+        let at =
+            |day: u64, hour: u64| pace.at(UnixMillis(MONDAY + (day * 24 + hour) * HOUR_MILLIS));
+        assert_eq!(
+            [at(0, 7), at(0, 8), at(4, 17), at(0, 18)],
+            [Some(50), Some(1000), Some(1000), None]
+        );
         assert_eq!([at(5, 8), at(6, 12), at(7, 8)], [Some(50), None, Some(1000)]);
         assert_eq!(pace.at(UnixMillis(0)), Some(50), "a Thursday at midnight");
         assert_eq!(Pace::default().at(UnixMillis(MONDAY)), None);

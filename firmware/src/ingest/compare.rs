@@ -49,7 +49,12 @@ impl Compare {
     }
 
     /// For each disk whether the vault has content of it.
-    pub fn known(&self, hub: &Hub, server: ServerId, disks: &[DiskHello]) -> Result<Vec<bool>, Error> {
+    pub fn known(
+        &self,
+        hub: &Hub,
+        server: ServerId,
+        disks: &[DiskHello],
+    ) -> Result<Vec<bool>, Error> {
         let seen = self.seen(hub, server)?;
         Ok(disks.iter().map(|disk| seen.disk(disk).is_some()).collect())
     }
@@ -71,7 +76,8 @@ impl Compare {
         if !first.is_multiple_of(LEAF_BLOCKS) || hub.is_pending(life, disk, first..end) {
             return all;
         }
-        let held = self.seen(hub, life.server).and_then(|seen| seen.held(&hello, first / LEAF_BLOCKS));
+        let held =
+            self.seen(hub, life.server).and_then(|seen| seen.held(&hello, first / LEAF_BLOCKS));
         let held = match held {
             Ok(held) => held,
             Err(error) => {

@@ -15,9 +15,7 @@ use pipeline_vault::access::Access;
 use pipeline_vault::chain::Chain;
 use pipeline_vault::error::Blame;
 use pipeline_vault::record::{Consistency, Told};
-use pipeline_vault::writer::{
-    DiskJob, Options, Outcome, Publish, Run, Silent, Since, Writer,
-};
+use pipeline_vault::writer::{DiskJob, Options, Outcome, Publish, Run, Silent, Since, Writer};
 use pipeline_vault::{Error, Retry};
 use pipeline_wire::message::Instant;
 
@@ -154,7 +152,9 @@ impl Drain {
             match self.shelf.read(backlog.cursor()) {
                 Ok(Read::Record { payload, after }) => match journal::parse(&payload) {
                     Some((_, entry)) => {
-                        lost.extend(backlog.take(after, entry).map(|server| (server, self.token())));
+                        lost.extend(
+                            backlog.take(after, entry).map(|server| (server, self.token())),
+                        );
                     }
                     None => lost.extend(self.lose(&mut backlog, after)),
                 },
@@ -173,10 +173,11 @@ impl Drain {
         }
         let job = backlog.next(now).or_else(|| {
             let pressed = self.is_pressed(&backlog);
-            (pressed.is_some_and(|least| backlog.squeeze(least))).then(|| backlog.next(now)).flatten()
+            (pressed.is_some_and(|least| backlog.squeeze(least)))
+                .then(|| backlog.next(now))
+                .flatten()
         });
-        let settled =
-            if backlog.cursor() == durable { backlog.settled() } else { Vec::new() };
+        let settled = if backlog.cursor() == durable { backlog.settled() } else { Vec::new() };
         drop(backlog);
         self.tell_lost(&lost);
         for (life, sequence) in settled {
@@ -199,7 +200,9 @@ impl Drain {
 
     fn lose(&self, backlog: &mut Backlog, after: Mark) -> Vec<(ServerId, u64)> {
         let token = self.token();
-        log::error!("records of the spool are damaged: everybody who has something in it sends it again");
+        log::error!(
+            "records of the spool are damaged: everybody who has something in it sends it again"
+        );
         let servers = backlog.lose(after, token);
         servers.into_iter().map(|server| (server, token)).collect()
     }
@@ -313,7 +316,8 @@ impl Drain {
         let known = self.hub.newest_point(server);
         if known.is_some_and(|known| known != manifest.id) {
             self.writers().entry(server).or_default().writer = Some(writer);
-            let words = "somebody else made a point of it: what the spool has is not what came after that";
+            let words =
+                "somebody else made a point of it: what the spool has is not what came after that";
             return Err(Trouble::Lost(words.to_owned()));
         }
         Ok((writer, None))
@@ -382,7 +386,8 @@ fn ranges(
     let block = BLOCK_BYTES as u64;
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for (run, _) in extents.iter() {
-        let (from, to) = (run.start.saturating_mul(block), run.end.saturating_mul(block).min(bytes));
+        let (from, to) =
+            (run.start.saturating_mul(block), run.end.saturating_mul(block).min(bytes));
         match ranges.last_mut() {
             Some((first, length)) if *first + *length == from => *length = to - *first,
             _ if from < to => ranges.push((from, to - from)),

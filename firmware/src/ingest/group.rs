@@ -107,7 +107,8 @@ impl Groups {
 
     /// A server is gone: what it is part of becomes nothing.
     pub fn gone(&mut self, server: ServerId) -> Vec<Effect> {
-        let part = |(token, group): (&u64, &Group)| group.members.contains(&server).then_some(*token);
+        let part =
+            |(token, group): (&u64, &Group)| group.members.contains(&server).then_some(*token);
         let tokens: Vec<u64> = self.running.iter().filter_map(part).collect();
         tokens.into_iter().flat_map(|token| self.void(token)).collect()
     }

@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn the_bytes_of_an_entry_are_as_they_always_were() {
-        let standing = Standing { vaulted: Some((2, PointId([1; 16]))), ..Standing::begin(life(), vec![]) };
+        let standing =
+            Standing { vaulted: Some((2, PointId([1; 16]))), ..Standing::begin(life(), vec![]) };
         let bytes = emit(&Entry::Standings(vec![standing]));
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let ids = format!("{}{}", "03".repeat(16), "04".repeat(16));

@@ -100,11 +100,7 @@ impl Keeper {
         }
     }
 
-    fn keep(
-        &mut self,
-        hub: &Hub,
-        mut batch: Vec<(Entry, Vec<u8>)>,
-    ) -> Result<(), SpoolError> {
+    fn keep(&mut self, hub: &Hub, mut batch: Vec<(Entry, Vec<u8>)>) -> Result<(), SpoolError> {
         let mut kept = 0;
         for (entry, payload) in &batch {
             match self.append(entry, payload, self.reserve) {
@@ -142,7 +138,9 @@ impl Keeper {
             self.ledger.vaulted(*server, *epoch, *point);
         }
         self.ledger.lost(&release.lost);
-        for entry in journal::standings(release.former.into_iter().chain(self.ledger.standings().cloned())) {
+        for entry in
+            journal::standings(release.former.into_iter().chain(self.ledger.standings().cloned()))
+        {
             self.append(&entry, &[], 0)?;
         }
         self.records.sync()?;

@@ -84,7 +84,11 @@ mod tests {
     fn without_limits_it_is_a_store_like_any_other() {
         conformance::run(&|| {
             let throttles = vec![Arc::default()];
-            Box::new(PacedStore::new(Arc::new(MemoryStore::new()), throttles, Arc::new(SystemClock)))
+            Box::new(PacedStore::new(
+                Arc::new(MemoryStore::new()),
+                throttles,
+                Arc::new(SystemClock),
+            ))
         });
     }
 }

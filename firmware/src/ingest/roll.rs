@@ -13,9 +13,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::calendar::Pace;
+use crate::enrol::tokens::Tokens;
 
 /// The roll in the vault, as a running appliance and the verbs use it.
 pub mod kept;
+/// Servers that come with a token.
+pub mod registrar;
 
 const VERSION: u16 = 1;
 /// Certificates that are remembered of one server.
@@ -29,6 +32,8 @@ pub struct Roll {
     pub authority: Vec<u8>,
     /// The servers.
     pub servers: Vec<Listed>,
+    /// Tokens that wait to be used, or were used not long ago.
+    pub tokens: Tokens,
     /// How much may be sent to the vault by all servers together.
     pub pace: Pace,
 }
@@ -66,7 +71,13 @@ impl Roll {
         };
         let authority = Authority::generate().map_err(failed)?;
         let authority = authority.to_bytes().map_err(failed)?.to_vec();
-        Ok(Self { version: VERSION, authority, servers: Vec::new(), pace: Pace::default() })
+        Ok(Self {
+            version: VERSION,
+            authority,
+            servers: Vec::new(),
+            tokens: Tokens::default(),
+            pace: Pace::default(),
+        })
     }
 
     /// The bytes of it.
@@ -82,7 +93,9 @@ impl Roll {
             && later != VERSION
         {
             let what = format!("is of version {later}, which a later Lifeboat wrote");
-            return Err(Error::refused("the vault's roll of servers", what).remedy("update this one"));
+            return Err(
+                Error::refused("the vault's roll of servers", what).remedy("update this one")
+            );
         }
         match postcard::take_from_bytes(bytes) {
             Ok((roll, [])) => Ok(roll),

@@ -97,8 +97,14 @@ impl Ingest {
             ..Options::default()
         };
         let used = Arc::clone(&access);
-        let drain =
-            Drain::new(Arc::clone(&hub), shelf, backlog, lasts, move |server| used(server), options)?;
+        let drain = Drain::new(
+            Arc::clone(&hub),
+            shelf,
+            backlog,
+            lasts,
+            move |server| used(server),
+            options,
+        )?;
         if found.lost > 0 {
             log::error!("{} records of the spool are damaged", found.lost);
             drain.lose_all(found.ledger.standings().map(|standing| standing.life.server));
@@ -140,7 +146,8 @@ impl Ingest {
             compare: Arc::new(Compare::new(Arc::clone(&self.access))),
         });
         let door = smol::block_on(Door::open(address, tls, means))?;
-        let bound = door.address().map_err(|error| Error::device("replication", error.to_string()))?;
+        let bound =
+            door.address().map_err(|error| Error::device("replication", error.to_string()))?;
         let (hub, drain, keeper) = (&self.hub, &self.drain, self.keeper);
         let caretaker = Caretaker { hub, drain, roll: &self.roll, paces: &self.paces };
         caretaker.instruct();
@@ -227,11 +234,14 @@ impl Caretaker<'_> {
             self.paces.of(listed.server).set(&listed.pace);
             self.hub.instruct(listed.server, &listed.policy, listed.group.as_ref());
             if listed.revoked {
-                self.hub.end(listed.server, &Refused {
-                    why: Why::Unknown,
-                    words: "this server was revoked".to_owned(),
-                    remedy: "enrol it anew if that was a mistake".to_owned(),
-                });
+                self.hub.end(
+                    listed.server,
+                    &Refused {
+                        why: Why::Unknown,
+                        words: "this server was revoked".to_owned(),
+                        remedy: "enrol it anew if that was a mistake".to_owned(),
+                    },
+                );
             }
         }
     }
@@ -259,6 +269,12 @@ impl View {
             (name(server), Told { backlog_bytes, ..told })
         });
         told.collect()
+    }
+
+    /// The roll.
+    #[must_use]
+    pub fn roll(&self) -> Arc<KeptRoll> {
+        Arc::clone(&self.roll)
     }
 
     /// How many servers are connected.

@@ -47,7 +47,9 @@ impl fmt::Display for Nonsense {
         match self {
             Self::Disk(disk) => write!(f, "it speaks of disk {disk}, which it did not name"),
             Self::Runs(disk) => write!(f, "it names blocks that disk {disk} cannot have"),
-            Self::Payload(bytes) => write!(f, "it sent {bytes} bytes for other blocks than it named"),
+            Self::Payload(bytes) => {
+                write!(f, "it sent {bytes} bytes for other blocks than it named")
+            }
             Self::Credit => f.write_str("it sent more than it was allowed to"),
             Self::Epoch(epoch, newest) => {
                 write!(f, "it cuts epoch {epoch}, and epoch {newest} was cut before")

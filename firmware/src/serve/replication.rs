@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_io::Timer;
+use hal::time::Clock;
 use pipeline_vault::Error;
 use smol::channel::Receiver;
 use smol::future;
 
 use crate::cli::Opening;
 use crate::ingest::roll::kept::KeptRoll;
+use crate::ingest::roll::registrar::Registrar;
 use crate::ingest::service::{Ingest, View};
 use crate::report::Size;
 use crate::session::{Machine, Session};
@@ -47,6 +49,14 @@ impl Seen {
     #[must_use]
     pub fn view(&self) -> Option<View> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What puts servers on the roll, while there is one; they are told to connect to these addresses.
+    #[must_use]
+    pub fn registrar(&self, addresses: Vec<String>, clock: Arc<dyn Clock>) -> Registrar {
+        let seen = self.clone();
+        let find = move || seen.view().map(|view| view.roll());
+        Registrar::new(Box::new(find), addresses, clock)
     }
 
     fn set(&self, view: Option<View>) {
@@ -98,10 +108,8 @@ impl Replication {
         };
         let object = || format!("spool {}", path.display());
         let owner = owner::of_folder(&self.state)?.ok_or_else(|| {
-            Error::misuse(object(), "has no key on this machine").remedy(format!(
-                "make it a spool: lifeboat spool format {}",
-                path.display()
-            ))
+            Error::misuse(object(), "has no key on this machine")
+                .remedy(format!("make it a spool: lifeboat spool format {}", path.display()))
         })?;
         let (spool, found) = spool_disk::open(path, &owner)
             .map_err(|error| Error::device(object(), error.to_string()))?;

@@ -13,10 +13,12 @@ use smol::channel::Receiver;
 use smol::future;
 
 use crate::cli::Serve;
+use crate::enrol::Enrolment;
+use crate::enrol::delivery::Delivery;
 use crate::report::{Ending, Outcome, cannot_listen, print};
 use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
-use crate::serve::listen::{Door, Teller};
+use crate::serve::listen::{Branch, Door, Teller};
 use crate::serve::replication::{Replication, Seen};
 use crate::serve::watch::{Sight, Watched, look};
 use crate::session::Machine;
@@ -48,6 +50,7 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         agents.clone(),
         &context.machine,
     );
+    let branches = branches(serve, &identity, &agents, context)?;
     let replication = replication(serve, folder, name);
     let (end, ended) = mpsc::channel::<Infallible>();
     let (end_agents, agents_ended) = smol::channel::bounded(1);
@@ -60,7 +63,7 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
             scope.spawn(move || note_servers(&replication.state, agents, ended));
         }
         let served = smol::block_on(async {
-            let door = Door::open(serve.listen, &identity, teller).await?;
+            let door = Door::open(serve.listen, &identity, teller).await?.with(branches);
             let address = door.address().map_err(|error| cannot_listen(&serve.listen, &error))?;
             print(&format!(
                 "Serving https://{address}/\nCertificate: SHA-256 {fingerprint}\nStop it with Ctrl-C.\n"
@@ -88,6 +91,32 @@ fn replication(serve: &Serve, state: PathBuf, name: String) -> Option<Replicatio
         state,
         host: format!("{name} {}", std::process::id()),
     })
+}
+
+/// What is behind the page's door where agents are taken: their enrolment and their delivery.
+fn branches(
+    serve: &Serve,
+    identity: &Identity,
+    agents: &Seen,
+    context: &Context,
+) -> Result<Vec<Arc<dyn Branch>>, Error> {
+    let Some(address) = serve.agents else { return Ok(Vec::new()) };
+    let mut addresses: Vec<String> = serve.advertise.iter().map(ToString::to_string).collect();
+    if addresses.is_empty() && !address.ip().is_unspecified() {
+        addresses.push(address.to_string());
+    }
+    if addresses.is_empty() {
+        return Err(Error::misuse(
+            address.to_string(),
+            "is no address that an agent could connect to",
+        )
+        .remedy("say what it is with --advertise ADDRESS:PORT"));
+    }
+    let clock = &context.machine.clock;
+    let registrar = agents.registrar(addresses, Arc::clone(clock));
+    let enrolment = Enrolment::new(Arc::new(registrar), Arc::clone(clock));
+    let delivery = Delivery::new(serve.agent.clone(), identity)?;
+    Ok(vec![Arc::new(enrolment), Arc::new(delivery)])
 }
 
 fn tell_agents(address: SocketAddr) {

@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline_vault::Error;
+use pipeline_wire::enrol::Token;
 use pipeline_wire::policy::Policy;
 use serde::Serialize;
 
-use crate::cli::{Opening, ServerList, ServerName, ServerPolicy};
+use crate::cli::{Opening, ServerList, ServerName, ServerPolicy, ServerToken};
+use crate::enrol::Grant;
+use crate::enrol::delivery::Delivery;
+use crate::enrol::tokens::{TOKENS_MAX, TooMany};
 use crate::ingest::calendar::Pace;
 use crate::ingest::measures::Told;
 use crate::ingest::roll::Listed;
 use crate::ingest::roll::kept::KeptRoll;
 use crate::report::{Ending, Outcome, Size, Utc, print, print_json, table};
 use crate::serve::figures;
-use crate::serve::identity::default_folder;
+use crate::serve::identity::{Identity, default_folder};
 use crate::session::Session;
-use crate::verbs::Context;
+use crate::verbs::{Context, host_name};
 
 /// A server as JSON.
 #[derive(Serialize)]
@@ -105,6 +109,62 @@ fn row(listed: &Listed, newest: Option<u64>, told: Option<&Told>) -> Vec<String>
         size(told.map(|told| told.backlog_bytes)),
         size(told.map(|told| told.hour_bytes)),
     ]
+}
+
+/// A token as JSON.
+#[derive(Serialize)]
+struct Made<'a> {
+    token: String,
+    server: Option<&'a str>,
+    ends_millis: u64,
+    line: String,
+}
+
+pub(super) fn token(asked: &ServerToken, context: &Context) -> Ending {
+    let kept = open(&asked.opening, context)?;
+    let folder = asked.state.clone().or_else(default_folder).ok_or_else(|| {
+        Error::misuse("server token", "has no folder with the page's certificate")
+            .remedy("name the one of serve with --state")
+    })?;
+    let identity = Identity::of_folder(&folder, &host_name())?;
+    let now = context.machine.clock.now().0 / 1000;
+    let ends_at = now.saturating_add(asked.expires.as_secs());
+    let again = match &asked.server {
+        Some(name) => {
+            let mut session = kept.session();
+            let server = session.vault()?.enrol(name)?.id;
+            session.note_ring();
+            Some(Grant { server, name: name.clone() })
+        }
+        None => None,
+    };
+    let addresses: Vec<String> = asked.page.iter().map(ToString::to_string).collect();
+    let first = addresses.first().cloned().unwrap_or_default();
+    let token = Token::generate(addresses, sha256(identity.certificate()), ends_at)
+        .map_err(|error| Error::misuse("server token", error.to_string()))?;
+    kept.change(&mut |roll| {
+        let added = roll.tokens.add(token.secret_hash(), ends_at, again.clone(), now);
+        added.map_err(|TooMany| {
+            Error::exhausted("tokens", format!("{TOKENS_MAX} are remembered"))
+                .remedy("wait until some have ended")
+        })
+    })?;
+    let line = Delivery::new(None, &identity)?.line(&first, &token.to_string());
+    if asked.json {
+        let (token, server) = (token.to_string(), asked.server.as_deref());
+        print_json(&Made { token, server, ends_millis: ends_at.saturating_mul(1000), line })?;
+    } else {
+        let ends = Utc(ends_at.saturating_mul(1000));
+        print(&format!("{token}\nGood for one server until {ends}. On that server:\n  {line}\n"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    hash.iter_mut().zip(digest.as_ref()).for_each(|(place, byte)| *place = *byte);
+    hash
 }
 
 pub(super) fn policy(asked: &ServerPolicy, context: &Context) -> Ending {

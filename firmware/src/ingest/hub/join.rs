@@ -5,8 +5,8 @@ use core::time::Duration;
 use pipeline::limits::DISK_BLOCKS_MAX;
 
 use super::{
-    BTreeMap, CREDIT_ALL, CREDIT_LEAST, CREDIT_ONE, Entry, FromAppliance, Hello, Hub, Life, Line, Member,
-    Receiver, Refused, SentDisk, ServerId, Standing, State, Why, bounded, member_of,
+    BTreeMap, CREDIT_ALL, CREDIT_LEAST, CREDIT_ONE, Entry, FromAppliance, Hello, Hub, Life, Line,
+    Member, Receiver, Refused, SentDisk, ServerId, Standing, State, Why, bounded, member_of,
 };
 
 /// Disks of one server.
@@ -174,8 +174,12 @@ impl State {
             return;
         }
         let waits = |member: &&Member| !member.lines.is_empty() && member.session.credit() == 0;
-        let waiting: Vec<Life> =
-            self.members.values().filter(waits).map(|member| member.session.standing().life).collect();
+        let waiting: Vec<Life> = self
+            .members
+            .values()
+            .filter(waits)
+            .map(|member| member.session.standing().life)
+            .collect();
         for life in waiting {
             let bytes = self.credit(&life);
             if let Some(member) = self.of(&life).filter(|_| bytes > 0) {
@@ -244,4 +248,3 @@ pub(in crate::ingest) fn later(words: &str) -> Refused {
 fn nonsense(words: &str, remedy: &str) -> Refused {
     Refused { why: Why::Nonsense, words: words.to_owned(), remedy: remedy.to_owned() }
 }
-

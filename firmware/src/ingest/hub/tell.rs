@@ -48,11 +48,13 @@ impl State {
         for (name, token) in names.iter().zip(token..) {
             let members: Vec<ServerId> = self.of_group(name).map(|(server, _)| *server).collect();
             let here = self.of_group(name).all(|(_, member)| !member.lines.is_empty());
-            let paused = self.of_group(name).any(|(_, member)| {
-                member.policy.as_ref().is_none_or(|policy| policy.paused)
-            });
+            let paused = self
+                .of_group(name)
+                .any(|(_, member)| member.policy.as_ref().is_none_or(|policy| policy.paused));
             let intervals = self.of_group(name).filter_map(|(_, member)| member.policy.as_ref());
-            let Some(interval) = intervals.map(|policy| policy.interval_seconds).min() else { continue };
+            let Some(interval) = intervals.map(|policy| policy.interval_seconds).min() else {
+                continue;
+            };
             let due = self.group_due.get(name).copied().unwrap_or(0);
             if !here || paused || members.len() < 2 || now.0 < due || self.groups.is_running(name) {
                 continue;

@@ -50,7 +50,9 @@ impl KeptRoll {
                 }
                 None => {
                     let roll = Roll::new()?;
-                    if let Replaced::Done(version) = catalogue::replace(vault, 0, &roll.to_bytes()?)? {
+                    if let Replaced::Done(version) =
+                        catalogue::replace(vault, 0, &roll.to_bytes()?)?
+                    {
                         break (version, roll);
                     }
                 }
@@ -142,7 +144,8 @@ impl KeptRoll {
 }
 
 fn moves_on() -> Error {
-    Error::refused("the vault's roll of servers", "is changed by others without end").retry(Retry::Now)
+    Error::refused("the vault's roll of servers", "is changed by others without end")
+        .retry(Retry::Now)
 }
 
 impl Gate for KeptRoll {
@@ -160,7 +163,8 @@ impl Doorman for KeptRoll {
     fn admit(&self, peer: &Peer, hello: &Hello) -> Result<Admitted, Refused> {
         let mut roll = self.roll();
         let certified = |roll: &Roll| {
-            roll.server(peer.server).is_some_and(|listed| listed.keys.contains(&peer.key_fingerprint))
+            roll.server(peer.server)
+                .is_some_and(|listed| listed.keys.contains(&peer.key_fingerprint))
         };
         if !certified(&roll) {
             // Enrolled a moment ago, by another appliance perhaps.
@@ -177,11 +181,7 @@ impl Doorman for KeptRoll {
         let Some(fingerprint_key) = keys.fingerprint_key(&peer.server) else {
             return Err(refused_unknown("the vault has no key of this server"));
         };
-        Ok(Admitted {
-            fingerprint_key,
-            policy: listed.policy.clone(),
-            group: listed.group.clone(),
-        })
+        Ok(Admitted { fingerprint_key, policy: listed.policy.clone(), group: listed.group.clone() })
     }
 
     fn renew(&self, peer: &Peer, request: &[u8]) -> Result<Vec<u8>, String> {
@@ -213,7 +213,10 @@ impl KeptRoll {
         if is_copy && !listed.accepts {
             return Err(Refused {
                 why: Why::Copy,
-                words: format!("another machine than {} was enrolled on: a copy of its disks", listed.name),
+                words: format!(
+                    "another machine than {} was enrolled on: a copy of its disks",
+                    listed.name
+                ),
                 remedy: format!(
                     "remove the agent from a copy; if the server moved to this machine: lifeboat server accept {}",
                     listed.name

@@ -36,13 +36,9 @@ impl Batch {
         }
     }
 
-    /// Takes a block that was read before; nothing where it could not be.
-    pub fn keep(&mut self, block: u64, content: Option<Box<[u8]>>) {
-        match content {
-            Some(content) if is_zero(&content) => self.zeros.push(block),
-            Some(content) => self.data.push((block, content)),
-            None => self.unread.push(block),
-        }
+    /// Takes a block that is known to be unreadable.
+    pub fn miss(&mut self, block: u64) {
+        self.unread.push(block);
     }
 
     /// Blocks that could not be read.

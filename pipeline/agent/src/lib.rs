@@ -11,5 +11,11 @@ pub mod cut;
 pub mod devices;
 /// All file systems still for an instant.
 pub mod freeze;
+/// What applications want run around a freeze.
+pub mod hooks;
+/// How little this program takes from the server that it runs on.
+pub mod manners;
+/// Parts of disks whose content is nobody's: swap.
+pub mod swap;
 /// Which blocks changed.
 pub mod tracker;

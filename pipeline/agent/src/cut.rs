@@ -15,6 +15,7 @@ use pipeline_wire::message::Instant;
 use crate::blocks::BlockSet;
 use crate::capture::{Arena, Source, Trouble, Unread};
 use crate::freeze::Freezer;
+use crate::swap::Swap;
 use crate::tracker::Tracker;
 
 /// Frozen: take, read, take again, audit, thaw.
@@ -87,6 +88,8 @@ pub struct Server<'a, D: Disk> {
     pub sources: &'a mut [Source<D>],
     /// Of each disk, what is never read and sent as zeros.
     pub blank: &'a [BlockSet],
+    /// What is not sent as it is.
+    pub swap: &'a Swap,
     /// Memory for what is read under the freeze; the blocks of the point are in it afterwards.
     pub arena: &'a mut Arena<D::Buffer>,
     /// Where everything else goes.

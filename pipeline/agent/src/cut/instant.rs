@@ -95,6 +95,7 @@ impl Cutter {
         };
         match end {
             Ok(found) => {
+                server.arena.held_mut().for_each(|held| server.swap.disarm(held));
                 self.learn(&found, &thawed);
                 remarks.extend(thawed.remarks.iter().cloned());
                 Ok(End::Point(outcome(at, found, thawed, application, remarks)))

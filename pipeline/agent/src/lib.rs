@@ -37,5 +37,11 @@ pub mod service;
 pub mod session;
 /// What is remembered across restarts.
 pub mod state;
+/// What applications want run around a freeze.
+pub mod hooks;
+/// How little this program takes from the server that it runs on.
+pub mod manners;
+/// Parts of disks whose content is nobody's: swap.
+pub mod swap;
 /// Which blocks changed.
 pub mod tracker;

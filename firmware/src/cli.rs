@@ -9,8 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
-    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, REKEY, RESTORE, SERVE, SERVE_PAGE, TICKET,
-    VERIFY,
+    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SERVE, SERVE_PAGE,
+    TICKET, VERIFY,
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
@@ -18,6 +18,7 @@ use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
+pub use crate::cli::push::Push;
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
@@ -25,6 +26,8 @@ pub use crate::cli::values::{CodecChoice, PointChoice};
 mod help;
 /// The verbs of `net`.
 mod net;
+/// `push`
+mod push;
 /// The verbs of `spool`.
 mod spool;
 /// Values of options.
@@ -87,6 +90,9 @@ pub enum Verb {
     /// Serve the machine's page over HTTPS and watch a vault
     #[command(after_long_help = SERVE_PAGE)]
     Serve(Serve),
+    /// Install the agent on servers over SSH, many at once
+    #[command(after_long_help = PUSH)]
+    Push(Push),
     /// Look at the network, test the way to Azure, keep a network as the appliance does
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Net(NetVerb),
@@ -472,6 +478,10 @@ pub struct Serve {
     /// What the page calls this machine; its host name unless given
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+
+    /// The program lifeboat-agent, which servers fetch from here
+    #[arg(long, value_name = "FILE")]
+    pub agent: Option<PathBuf>,
 }
 
 #[cfg(test)]

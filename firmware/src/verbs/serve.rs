@@ -10,6 +10,7 @@ use smol::channel::Receiver;
 use smol::future;
 
 use crate::cli::Serve;
+use crate::enrol::delivery::Delivery;
 use crate::report::{Ending, Outcome, cannot_listen, print};
 use crate::serve::identity::{Identity, default_folder};
 use crate::serve::listen::{Door, Teller};
@@ -29,6 +30,7 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
     })?;
     let name = serve.name.clone().unwrap_or_else(host_name);
     let identity = Identity::of_folder(&folder, &name)?;
+    let delivery = Delivery::new(serve.agent.clone(), &identity)?;
     let watched = Watched::default();
     watched.note(Ok(Sight { state: VaultState::Unknown, ..Sight::default() }));
     let watched = Arc::new(watched);
@@ -40,6 +42,7 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         scope.spawn(move || watch(serve, &context.machine, seen, &ended));
         let served = smol::block_on(async {
             let door = Door::open(serve.listen, &identity, teller).await?;
+            let door = door.with(vec![Arc::new(delivery)]);
             let address = door.address().map_err(|error| cannot_listen(&serve.listen, &error))?;
             print(&format!(
                 "Serving https://{address}/\nCertificate: SHA-256 {fingerprint}\nStop it with Ctrl-C.\n"

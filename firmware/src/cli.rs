@@ -19,6 +19,7 @@ use crate::vault_uri::VaultUri;
 
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
+pub use crate::cli::server::{ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb};
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
@@ -28,6 +29,8 @@ mod help;
 mod net;
 /// `push`
 mod push;
+/// The verbs of `server`.
+mod server;
 /// The verbs of `spool`.
 mod spool;
 /// Values of options.
@@ -96,6 +99,9 @@ pub enum Verb {
     /// Look at the network, test the way to Azure, keep a network as the appliance does
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Net(NetVerb),
+    /// The servers that agents protect: list them, and say how
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Server(ServerVerb),
     /// Look at the disk that holds what the vault does not have yet, or make one
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Spool(SpoolVerb),
@@ -479,9 +485,22 @@ pub struct Serve {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// The program lifeboat-agent, which servers fetch from here
-    #[arg(long, value_name = "FILE")]
+    /// Take what agents send, on ADDRESS:PORT (0.0.0.0:9443)
+    #[arg(long, value_name = "ADDR")]
+    pub agents: Option<SocketAddr>,
+
+    /// Where agents are told to connect, if that is not the address of --agents; may be given again
+    #[arg(long, value_name = "ADDR", requires = "agents")]
+    pub advertise: Vec<SocketAddr>,
+
+    /// The agent's program, given to servers that install it
+    #[arg(long, value_name = "FILE", requires = "agents")]
     pub agent: Option<PathBuf>,
+
+    /// The disk or file for what the vault does not have yet, made by lifeboat spool format; without one nothing is
+    /// acknowledged before the vault has it
+    #[arg(long, value_name = "FILE|DEVICE", requires = "agents")]
+    pub spool: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -62,14 +62,14 @@ pub struct Grant {
 /// The branch of the page's door that enrols.
 pub struct Enrolment {
     registry: Arc<dyn Registry>,
-    clock: Arc<dyn Clock + Send + Sync>,
+    clock: Arc<dyn Clock>,
     tries: Mutex<Tries>,
 }
 
 impl Enrolment {
     /// Enrols what the registry grants.
     #[must_use]
-    pub fn new(registry: Arc<dyn Registry>, clock: Arc<dyn Clock + Send + Sync>) -> Self {
+    pub fn new(registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) -> Self {
         Self { registry, clock, tries: Mutex::default() }
     }
 

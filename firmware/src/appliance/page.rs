@@ -126,6 +126,7 @@ fn teller(appliance: &Appliance, fingerprint: String) -> Teller {
             uptime_seconds: SystemClock.monotonic_nanos().saturating_sub(began) / 1_000_000_000,
             certificate_sha256: fingerprint.clone(),
             vault: watched.sight().told(&SystemClock),
+            replication: None,
             job: view.job.map(|job| Job { done_bytes: job.done, total_bytes: job.total }),
         }
     })

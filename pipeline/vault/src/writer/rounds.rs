@@ -174,6 +174,7 @@ impl<D: Disk> Worker<'_, '_, '_, '_, D> {
         let entries = Arc::make_mut(&mut after);
         let found = self.reader.process(&shared, self.lane, leaf, runs, entries)?;
         let child = if *after == *before { base } else { self.store(&after)? };
+        unlearn(tools.known, &before, &after);
         let counters = tools.counters;
         counters.read_bytes.fetch_add(found.read_bytes, Ordering::Relaxed);
         counters.new_blocks.fetch_add(found.new_blocks, Ordering::Relaxed);
@@ -212,6 +213,17 @@ fn learn(known: &KnownBlocks, leaf: &Leaf) {
     for entry in &leaf.entries {
         if let Entry::Data(block) = entry {
             known.learn(block);
+        }
+    }
+}
+
+/// What is no longer in its place may soon be reached from nowhere.
+fn unlearn(known: &KnownBlocks, before: &Leaf, after: &Leaf) {
+    for (before, after) in before.entries.iter().zip(&after.entries) {
+        if let Entry::Data(block) = before
+            && before != after
+        {
+            known.forget(block);
         }
     }
 }

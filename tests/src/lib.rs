@@ -16,6 +16,8 @@ pub mod fault_proxy;
 pub mod guest;
 /// The other end of a machine's wires.
 pub mod lan;
+/// File systems on loop devices, in a mount namespace of the test's own.
+pub mod loop_mount;
 /// Disks that tests plug into machines.
 pub mod media;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.

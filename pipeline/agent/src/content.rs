@@ -8,8 +8,8 @@ use pipeline::limits::BLOCK_BYTES;
 
 /// Blocks of one request: 256 KiB, from where on disks are as fast as they get.
 const REQUEST_BLOCKS: usize = 4;
-/// Requests on their way at once.
-const REQUESTS_MAX: usize = 16;
+/// Requests on their way at once; their buffers are given back after each call, so that many disks cost no more than one.
+const REQUESTS_MAX: usize = 8;
 
 /// Reads blocks.
 pub trait Content: Send {
@@ -28,57 +28,48 @@ pub trait Content: Send {
 pub type Each<'a> = dyn FnMut(u64, Result<&[u8], &DiskError>) + 'a;
 
 /// Blocks of a disk.
-pub struct BlockReader<D: Disk> {
+pub struct BlockReader<D> {
     disk: D,
-    buffers: Vec<D::Buffer>,
 }
 
 impl<D: Disk> BlockReader<D> {
     /// Of this disk.
-    ///
-    /// Errors: no memory for buffers.
-    pub fn new(disk: D) -> Result<Self, DiskError> {
-        let requests = disk.depth().clamp(1, REQUESTS_MAX);
-        let mut reader = Self { disk, buffers: Vec::new() };
-        for _ in 0..requests {
-            reader.buffers.push(reader.disk.buffer(REQUEST_BLOCKS * BLOCK_BYTES)?);
-        }
-        Ok(reader)
+    #[must_use]
+    pub fn new(disk: D) -> Self {
+        Self { disk }
     }
 
-    fn submit(&mut self, place: usize, run: Run, bytes: u64) -> Result<(), DiskError> {
-        let buffer = self.take_buffer()?;
+    fn submit(
+        &mut self,
+        place: usize,
+        run: Run,
+        bytes: u64,
+        buffer: D::Buffer,
+    ) -> Result<(), DiskError> {
         let token = u64::try_from(place).unwrap_or(u64::MAX);
         let request = run.request(token, bytes, buffer)?;
-        self.disk.submit(request).map_err(|rejected| {
-            self.buffers.extend(rejected.request.buffer);
-            rejected.error
-        })
+        self.disk.submit(request).map_err(|rejected| rejected.error)
+    }
+
+    fn buffer(&mut self) -> Result<D::Buffer, DiskError> {
+        self.disk.buffer(REQUEST_BLOCKS * BLOCK_BYTES)
     }
 
     /// Blocks of a run that failed, one by one.
     fn read_singly(&mut self, run: Run, each: &mut Each<'_>) -> Result<(), DiskError> {
         let bytes = self.disk.geometry()?.bytes;
         for block in run.first..run.first + run.blocks {
-            let mut buffer = self.take_buffer()?;
             let single = Run { first: block, blocks: 1 };
+            let buffer = self.buffer()?;
             let done = self.disk.run(single.request(0, bytes, buffer)?)?;
-            buffer = done.buffer.ok_or_else(lost_buffer)?;
+            let mut buffer = done.buffer.ok_or_else(lost_buffer)?;
             match done.result {
                 Ok(()) => each(block, Ok(single.padded(&mut buffer, 0, bytes)?)),
                 Err(error) if error.kind == ErrorKind::Gone => return Err(error),
                 Err(error) => each(block, Err(&error)),
             }
-            self.buffers.push(buffer);
         }
         Ok(())
-    }
-
-    fn take_buffer(&mut self) -> Result<D::Buffer, DiskError> {
-        match self.buffers.pop() {
-            Some(buffer) => Ok(buffer),
-            None => self.disk.buffer(REQUEST_BLOCKS * BLOCK_BYTES),
-        }
     }
 }
 
@@ -88,11 +79,17 @@ impl<D: Disk> Content for BlockReader<D> {
         let all = runs(blocks);
         let mut waiting = all.iter().enumerate();
         let (mut failed, mut flying, mut wrong) = (Vec::new(), 0_usize, None);
+        let mut buffers = Vec::new();
+        for _ in 0..self.disk.depth().clamp(1, REQUESTS_MAX.min(all.len().max(1))) {
+            buffers.push(self.buffer()?);
+        }
         loop {
             // After something went wrong no more is asked for, but what was is waited for.
-            while wrong.is_none() && !self.buffers.is_empty() {
+            while wrong.is_none()
+                && let Some(buffer) = buffers.pop()
+            {
                 let Some((place, run)) = waiting.next() else { break };
-                match self.submit(place, *run, bytes) {
+                match self.submit(place, *run, bytes, buffer) {
                     Ok(()) => flying += 1,
                     Err(error) => wrong = Some(error),
                 }
@@ -114,7 +111,7 @@ impl<D: Disk> Content for BlockReader<D> {
                 Err(error) if error.kind == ErrorKind::Gone => wrong = Some(error),
                 Err(_) => failed.push(run),
             }
-            self.buffers.push(buffer);
+            buffers.push(buffer);
         }
         if let Some(error) = wrong {
             return Err(error);
@@ -136,9 +133,11 @@ struct Run {
 impl Run {
     fn request<B>(self, token: u64, disk_bytes: u64, buffer: B) -> Result<Request<B>, DiskError> {
         let offset = self.first.saturating_mul(block_bytes());
-        let length = (self.blocks * block_bytes()).min(disk_bytes.saturating_sub(offset));
-        let length = u32::try_from(length).ok().filter(|length| *length > 0);
-        let length = length.ok_or_else(|| {
+        let whole = self.blocks * block_bytes();
+        let length = whole.min(disk_bytes.saturating_sub(offset));
+        // Where the disk ends before the last of these blocks begins, somebody made it smaller.
+        let is_there = whole - length < block_bytes();
+        let length = u32::try_from(length).ok().filter(|_| is_there).ok_or_else(|| {
             DiskError::new(ErrorKind::Gone, "the disk is smaller than it was").at(offset)
         })?;
         Ok(Request { token, operation: Operation::Read, offset, length, buffer: Some(buffer) })

@@ -1,6 +1,23 @@
 //! All file systems still for an instant, and thawed whatever happens.
+//!
+//! Three hold the thread: each file system has a thread here that thaws it at the limit, the dead-man does the same in another
+//! process, and at once when this one ends. Both would have to be stopped for a file system to stay frozen.
 
 use core::time::Duration;
+
+/// The second process that thaws.
+pub mod dead_man;
+/// A thread for each file system.
+mod group;
+/// The freezer of real file systems.
+mod linux;
+/// Which file system lies on which.
+mod order;
+
+pub use linux::LinuxFreezer;
+
+/// File systems that are frozen together; a server with more is told so.
+pub const SYSTEMS_MAX: usize = 256;
 
 /// Freezes all file systems of the protected disks together.
 pub trait Freezer: Send {

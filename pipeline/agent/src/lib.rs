@@ -5,6 +5,8 @@
 pub mod binding;
 /// Blocks of a disk, a bit each.
 pub mod blocks;
+/// Blocks read from whole disks, many at a time.
+pub mod capture;
 /// A run through a whole disk.
 pub mod compare;
 /// What blocks of a disk hold.
@@ -21,8 +23,14 @@ pub mod logging;
 pub mod outbox;
 /// So many bytes a second and no more.
 pub mod pace;
+/// The command line.
+pub mod program;
+/// The loop of a protected server.
+pub mod replicate;
 /// How the agent fares.
 pub mod report;
+/// The running agent.
+pub mod service;
 /// Sessions with an appliance.
 pub mod session;
 /// What is remembered across restarts.

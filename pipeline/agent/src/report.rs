@@ -1,5 +1,6 @@
 //! How the agent fares, for `lifeboat-agent status`, the appliance and the journal.
 
+use core::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -9,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use pipeline_wire::message::Instant;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a running agent tells how it fares.
 pub const SOCKET: &str = "/run/lifeboat-agent.sock";
 
 /// Everything a person may want to know.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The server's name.
     pub name: String,
@@ -42,7 +43,7 @@ pub struct Report {
 }
 
 /// A disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {
     /// Its label.
     pub name: String,
@@ -65,26 +66,20 @@ pub struct DiskReport {
 }
 
 /// A point that was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PointReport {
     /// Its epoch.
     pub epoch: u64,
     /// When, milliseconds since 1970.
     pub at_millis: u64,
     /// How clean it is.
-    #[serde(serialize_with = "in_words")]
-    pub instant: Instant,
+    pub instant: String,
     /// How long file systems were frozen, microseconds.
     pub frozen_micros: u64,
     /// Blocks that were sent for it.
     pub blocks: u64,
     /// What a person should know of it.
     pub remarks: Vec<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
-fn in_words<S: serde::Serializer>(instant: &Instant, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(instant_words(*instant))
 }
 
 /// How clean an instant is, in words.
@@ -94,6 +89,43 @@ pub fn instant_words(instant: Instant) -> &'static str {
         Instant::Crash => "crash-consistent",
         Instant::Application => "application-consistent",
         _ => "fuzzy",
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MIB: u64 = 1 << 20;
+        writeln!(f, "{}: {}", self.name, self.doing)?;
+        writeln!(f, "appliance: {}", self.appliance)?;
+        for disk in &self.disks {
+            let DiskReport { name, kernel_name, bytes, .. } = disk;
+            let tracked = if disk.tracked { "tracked" } else { "not tracked" };
+            write!(f, "{name} ({kernel_name}): {} MiB, {tracked}", bytes / MIB)?;
+            if let Some(compare) = &disk.compare {
+                write!(f, "; {compare}: {} of {} blocks", disk.compare_done, disk.blocks)?;
+            }
+            writeln!(f)?;
+        }
+        for point in self.points.iter().rev().take(5) {
+            let kept =
+                if point.epoch <= self.vaulted_epoch { "in the vault" } else { "on its way" };
+            let seconds = point.at_millis / 1000;
+            writeln!(
+                f,
+                "point {} (second {seconds} since 1970): {}, frozen for {} ms, {kept}",
+                point.epoch,
+                point.instant,
+                point.frozen_micros / 1000
+            )?;
+            point.remarks.iter().try_for_each(|remark| writeln!(f, "  {remark}"))?;
+        }
+        writeln!(
+            f,
+            "{} MiB written by the server, {} MiB of memory in use",
+            self.written_bytes / MIB,
+            self.memory_bytes / MIB
+        )?;
+        self.troubles.iter().try_for_each(|trouble| writeln!(f, "to be looked at: {trouble}"))
     }
 }
 

@@ -14,7 +14,7 @@ use hal::time::{Clock, Entropy};
 use hal_linux::{SystemClock, SystemEntropy};
 use pipeline::ids::ServerId;
 use pipeline_wire::message::{
-    Binding, FromAgent, FromAppliance, Hello, Refused, VERSION, VERSION_MIN, Welcome, Why,
+    FromAgent, FromAppliance, Hello, Refused, VERSION, VERSION_MIN, Welcome, Why,
 };
 
 use crate::outbox::Parcel;
@@ -51,8 +51,6 @@ pub struct Party {
     pub tls: Tls,
     /// Whom we were enrolled as.
     pub server: ServerId,
-    /// What machine this is.
-    pub binding: Binding,
     /// Its name.
     pub host: String,
     /// Its kernel.
@@ -168,7 +166,7 @@ fn greet(
         host: party.host.clone(),
         kernel: party.kernel.clone(),
         server: party.server,
-        binding: party.binding.clone(),
+        binding: introduction.binding.clone(),
         run: introduction.run,
         connection,
         disks: if connection == 0 { introduction.disks.clone() } else { Vec::new() },

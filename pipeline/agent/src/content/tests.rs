@@ -21,7 +21,7 @@ type Found = BTreeMap<u64, Option<Vec<u8>>>;
 
 fn read(disk: &SimDisk, blocks: &[u64]) -> (Found, Result<(), DiskError>) {
     let mut found = BTreeMap::new();
-    let mut reader = BlockReader::new(disk.another().unwrap()).unwrap();
+    let mut reader = BlockReader::new(disk.another().unwrap());
     let result = reader.read(blocks, &mut |block, content| {
         let before = found.insert(block, content.ok().map(<[u8]>::to_vec));
         assert!(before.is_none(), "block {block} came twice");

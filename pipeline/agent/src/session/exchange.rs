@@ -10,7 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use hal::time::Moment;
-use pipeline_wire::message::{Content, Cut, DiskHello, FromAgent, FromAppliance, Refused, Welcome};
+use pipeline_wire::message::{
+    Binding, Content, Cut, DiskHello, FromAgent, FromAppliance, Refused, Welcome,
+};
 use pipeline_wire::runs::Run;
 
 use crate::outbox::{NotTaken, Outbox, Parcel, WINDOW_BYTES_MAX};
@@ -38,6 +40,8 @@ pub enum Event {
 pub struct Introduction {
     /// This life of the tracking.
     pub run: [u8; 16],
+    /// What machine it is.
+    pub binding: Binding,
     /// The disks.
     pub disks: Vec<DiskHello>,
 }
@@ -55,6 +59,8 @@ struct Inner {
     stopping: bool,
     pace: Pace,
     wakers: Vec<UnixStream>,
+    /// Counts everything that happens here.
+    happened: u64,
 }
 
 /// The place where they meet.
@@ -76,6 +82,7 @@ impl Default for Exchange {
             stopping: false,
             pace: Pace::default(),
             wakers: Vec::new(),
+            happened: 0,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new() }
     }
@@ -143,9 +150,23 @@ impl Exchange {
         self.wait(limit, ready).outbox.has_room(payload)
     }
 
-    /// Whether an event waits.
-    pub fn has_event(&self) -> bool {
-        !self.lock().events.is_empty()
+    /// Whether all of a group are frozen, waiting for that at most so long. Other events stay where they are.
+    pub fn all_frozen(&self, token: u64, limit: Duration) -> bool {
+        let wanted = Event::Said(FromAppliance::AllFrozen { token });
+        let ready = |inner: &Inner| !inner.welcomed || inner.events.contains(&wanted);
+        let mut inner = self.wait(limit, ready);
+        let place = inner.events.iter().position(|event| *event == wanted);
+        place.and_then(|place| inner.events.remove(place)).is_some()
+    }
+
+    /// Counts everything that happens here: for `rest`.
+    pub fn happened(&self) -> u64 {
+        self.lock().happened
+    }
+
+    /// Waits until something happened since that count, at most so long.
+    pub fn rest(&self, happened: u64, limit: Duration) {
+        drop(self.wait(limit, |inner| inner.happened != happened));
     }
 
     /// Whether everything that was said is spooled.
@@ -178,7 +199,7 @@ impl Exchange {
 
 /// What a talking thread does next.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Send this.
     Send(Arc<Parcel>),
     /// There is nothing to send now; ask again after this long, or when woken.
@@ -190,7 +211,7 @@ pub(super) enum Next {
 /// The talking threads' side.
 impl Exchange {
     /// Whom to introduce, once there is somebody; nothing where everything ends.
-    pub(super) fn introduction(&self) -> Option<(u64, Introduction)> {
+    pub(crate) fn introduction(&self) -> Option<(u64, Introduction)> {
         let inner = self.wait(Duration::MAX, |inner| inner.introduction.is_some());
         if inner.stopping {
             return None;
@@ -199,7 +220,7 @@ impl Exchange {
     }
 
     /// The appliance agreed to a session of this introduction. False where it means another run than we do.
-    pub(super) fn welcome(&self, introduced: u64, welcome: Box<Welcome>) -> Result<(), String> {
+    pub(crate) fn welcome(&self, introduced: u64, welcome: Box<Welcome>) -> Result<(), String> {
         let mut inner = self.lock();
         if inner.introduced != introduced {
             return Err("another run began meanwhile".to_owned());
@@ -219,7 +240,7 @@ impl Exchange {
     }
 
     /// What a connection sends next.
-    pub(super) fn next(&self, introduced: u64, connection: u16, now: Moment) -> Next {
+    pub(crate) fn next(&self, introduced: u64, connection: u16, now: Moment) -> Next {
         let mut inner = self.lock();
         if inner.introduced != introduced || !inner.welcomed {
             return Next::End;
@@ -248,7 +269,7 @@ impl Exchange {
     /// What the appliance said on any connection.
     ///
     /// Errors: it makes no sense; the session ends.
-    pub(super) fn hear(&self, said: FromAppliance) -> Result<(), String> {
+    pub(crate) fn hear(&self, said: FromAppliance) -> Result<(), String> {
         let mut inner = self.lock();
         match said {
             FromAppliance::Credit { bytes } => inner.outbox.credit(bytes),
@@ -271,7 +292,7 @@ impl Exchange {
     }
 
     /// A connection is lost; with the first one the session.
-    pub(super) fn lost(&self, introduced: u64, connection: u16) {
+    pub(crate) fn lost(&self, introduced: u64, connection: u16) {
         let mut inner = self.lock();
         if inner.introduced == introduced {
             inner.outbox.lost(connection);
@@ -319,6 +340,7 @@ impl Exchange {
     }
 
     fn tell(&self, mut inner: MutexGuard<'_, Inner>) {
+        inner.happened += 1;
         // A waker whose other end is gone belonged to a connection that is over; a full one rings already.
         inner.wakers.retain(|waker| match (&mut &*waker).write(&[1]) {
             Ok(_) => true,

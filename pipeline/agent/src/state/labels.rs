@@ -15,6 +15,8 @@ pub struct Labels {
 struct Known {
     label: String,
     identity: String,
+    /// See [`Labels::is_whole`].
+    whole: bool,
 }
 
 impl Labels {
@@ -36,8 +38,27 @@ impl Labels {
         let numbered = (2_u32..).map(|number| format!("{name}-{number}"));
         let label = core::iter::once(name.to_owned()).chain(numbered).find(unknown);
         let label = label.unwrap_or_else(|| name.to_owned());
-        self.known.push(Known { label: label.clone(), identity: identity.to_owned() });
+        self.known.push(Known {
+            label: label.clone(),
+            identity: identity.to_owned(),
+            whole: false,
+        });
         (label, true)
+    }
+}
+
+impl Labels {
+    /// Whether everything of a disk was sent once, but for what is marked or held by the kernel. It says nothing once those
+    /// marks are gone.
+    #[must_use]
+    pub fn is_whole(&self, label: &str) -> bool {
+        self.known.iter().any(|known| known.label == label && known.whole)
+    }
+
+    /// Notes that; whether it was not known.
+    pub fn set_whole(&mut self, label: &str, whole: bool) -> bool {
+        let mut known = self.known.iter_mut().filter(|known| known.label == label);
+        known.next().is_some_and(|known| core::mem::replace(&mut known.whole, whole) != whole)
     }
 }
 

@@ -75,6 +75,27 @@ impl BlockSet {
         (length > 0).then_some((first, length))
     }
 
+    /// Leaves only what is in another set of the same disk too.
+    pub fn intersect(&mut self, other: &Self) {
+        for (word, both) in self.words.iter_mut().zip(&other.words) {
+            *word &= both;
+        }
+    }
+
+    /// How many blocks are in this set and another of the same disk. Asks for no memory.
+    #[must_use]
+    pub fn count_of_both(&self, other: &Self) -> u64 {
+        let words = self.words.iter().zip(&other.words);
+        words.map(|(word, other)| u64::from((word & other).count_ones())).sum()
+    }
+
+    /// Becomes what another set of the same disk is, without asking for memory.
+    pub fn copy_from(&mut self, other: &Self) {
+        for (word, new) in self.words.iter_mut().zip(&other.words) {
+            *word = *new;
+        }
+    }
+
     /// Takes everything of another set of the same disk out.
     pub fn subtract(&mut self, other: &Self) {
         for (word, less) in self.words.iter_mut().zip(&other.words) {

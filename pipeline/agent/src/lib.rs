@@ -11,6 +11,8 @@ pub mod capture;
 pub mod compare;
 /// What blocks of a disk hold.
 pub mod content;
+/// One consistent point of all disks, step by step.
+pub mod cut;
 /// Which disks a server has and what lies on them.
 pub mod devices;
 /// A token becomes a certificate.

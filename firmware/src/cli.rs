@@ -9,8 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
-    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, REKEY, RESTORE, SERVE, SERVE_PAGE, TICKET,
-    VERIFY,
+    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SERVE, SERVE_PAGE,
+    TICKET, VERIFY,
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
@@ -18,6 +18,7 @@ use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
+pub use crate::cli::push::Push;
 pub use crate::cli::server::{ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb};
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
@@ -26,6 +27,8 @@ pub use crate::cli::values::{CodecChoice, PointChoice};
 mod help;
 /// The verbs of `net`.
 mod net;
+/// `push`
+mod push;
 /// The verbs of `server`.
 mod server;
 /// The verbs of `spool`.
@@ -90,6 +93,9 @@ pub enum Verb {
     /// Serve the machine's page over HTTPS and watch a vault
     #[command(after_long_help = SERVE_PAGE)]
     Serve(Serve),
+    /// Install the agent on servers over SSH, many at once
+    #[command(after_long_help = PUSH)]
+    Push(Push),
     /// Look at the network, test the way to Azure, keep a network as the appliance does
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Net(NetVerb),

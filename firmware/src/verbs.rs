@@ -29,6 +29,8 @@ mod points;
 mod protect;
 /// `prune`
 mod prune;
+/// `push`
+mod push;
 /// `vault rekey`
 mod rekey;
 /// `restore`
@@ -100,6 +102,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Vault(VaultVerb::Create(create)) => create::run(&create, &context),
         Verb::Vault(VaultVerb::Rekey(rekey)) => rekey::run(rekey, &context),
         Verb::Protect(protect) => protect::run(protect, &context),
+        Verb::Push(push) => push::run(&push),
         Verb::Points(points) => points::run(&points, &context),
         Verb::Restore(restore) => restore::run(&restore, &context),
         Verb::Serve(serve) => serve::run(&serve, &stopped, &context),

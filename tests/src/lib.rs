@@ -26,6 +26,8 @@ pub mod media;
 pub mod model;
 /// The program `lifeboat` as a person or a script runs it.
 pub mod program;
+/// An agent that does what a test says.
+pub mod scripted_agent;
 /// A network with a server of addresses and a server of time.
 pub mod site;
 /// A small real vault in a folder, to be hurt.

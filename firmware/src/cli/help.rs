@@ -178,6 +178,18 @@ recovery points. Which servers may come and how each is protected is in the vaul
 
 Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 wrong command line.";
 
+/// `push`
+pub(super) const PUSH: &str = "\
+Fetches the installer from the appliance that the tokens name, over its pinned certificate, and runs it on each server
+through ssh, which must log in without asking: as root, or as somebody whose sudo does not ask either. Each server
+uses up one token. A server that fails keeps nobody else from being installed, and its token is still good.
+
+Examples:
+  lifeboat push --tokens tokens.txt web1 web2 root@db1
+  lifeboat push --tokens - --appliance 10.0.0.5:443 --ssh-config ssh.conf web1
+
+Exit codes: 0 every server is enrolled, 1 some are not, 2 wrong command line.";
+
 /// `serve-nbd`
 pub(super) const SERVE: &str = "\
 Examples:

@@ -330,4 +330,4 @@ impl fmt::Display for TooLarge {
 impl core::error::Error for TooLarge {}
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

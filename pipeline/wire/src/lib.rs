@@ -21,3 +21,5 @@ pub mod policy;
 pub mod runs;
 /// TLS between agent and appliance.
 pub mod tls;
+/// Which version two sides speak.
+pub mod version;

@@ -339,3 +339,6 @@ pub enum Why {
     /// What was said makes no sense.
     Nonsense,
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -182,6 +182,11 @@ impl Writer {
         Ok(Some(found))
     }
 
+    #[cfg(test)]
+    pub(super) fn known_blocks(&self) -> Vec<crate::map::BlockRef> {
+        self.means.known.all()
+    }
+
     /// Whether a run failed, so that this writer must be opened anew.
     #[must_use]
     pub fn has_failed(&self) -> bool {

@@ -66,6 +66,20 @@ pub fn ask(
     parse(&body).ok_or(NoAnswer::Foreign(Some(status)))
 }
 
+/// Gets what the appliance at `host` has at `path`, at most [`BYTES_MAX`] of it: status and body.
+///
+/// Errors: no answer, whatever the reason.
+pub fn get(
+    stream: &mut (impl Read + Write),
+    host: &str,
+    path: &str,
+) -> Result<(u16, Vec<u8>), NoAnswer> {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.flush()?;
+    reply(stream)
+}
+
 /// Status and body of a reply.
 fn reply(stream: &mut impl Read) -> Result<(u16, Vec<u8>), NoAnswer> {
     const FOREIGN: NoAnswer = NoAnswer::Foreign(None);

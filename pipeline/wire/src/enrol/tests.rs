@@ -5,12 +5,12 @@ use std::io::{self, Read, Write};
 use super::http::{NoAnswer, ask};
 use super::*;
 
-fn token() -> Token {
+pub(crate) fn token() -> Token {
     let addresses = vec!["192.0.2.7:443".to_owned(), "[2001:db8::7]:443".to_owned()];
     Token { version: VERSION, addresses, pin: [0xa5; 32], ends_at: 1_800_000_000, secret: [7; 16] }
 }
 
-pub(super) fn request() -> Request {
+pub(crate) fn request() -> Request {
     Request {
         version: VERSION,
         secret: [7; 16],
@@ -28,7 +28,7 @@ pub(super) fn request() -> Request {
     }
 }
 
-pub(super) fn enrolled() -> Answer {
+pub(crate) fn enrolled() -> Answer {
     Answer::Enrolled(Box::new(Enrolled {
         server: ServerId([9; 16]),
         name: "web1".to_owned(),

@@ -263,7 +263,8 @@ impl Replicator {
     /// Asks which blocks of a leaf are wanted.
     fn ask(&mut self, place: usize, first: u64, blocks: u64, maker: &Fingerprinter) {
         let Some(disk) = self.disks.get_mut(place) else { return };
-        let leaf: Vec<u64> = (first..first + blocks).collect();
+        let leaf: Vec<u64> =
+            (first..first + blocks).filter(|block| !disk.blank.contains(*block)).collect();
         let mut fingerprints = Fingerprints::new(first, blocks);
         let mut unread = Vec::new();
         let read = disk.content.read(&leaf, &mut |block, content| match content {

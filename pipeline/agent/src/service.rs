@@ -9,7 +9,7 @@ use std::thread;
 
 use hal::disk::{Disk as _, DiskError, ErrorKind};
 use hal::time::{Clock, Entropy};
-use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy, manners};
+use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
 use pipeline_wire::authority::Credentials;
 use pipeline_wire::message::{DiskHello, FromAgent};
 use pipeline_wire::tls;
@@ -20,6 +20,8 @@ use crate::content::{BlockReader, Content, Each};
 use crate::cut::Outcome;
 use crate::devices::{self, Leaf};
 use crate::freeze::{Freezer, LinuxFreezer, Thawed};
+use crate::hooks::HookFolder;
+use crate::manners;
 use crate::replicate::disk::Disk;
 use crate::replicate::maker::{ARENA_BYTES, DiskMaker, Maker, Order, Piece};
 use crate::replicate::{Means, Memory, Replicator};
@@ -31,6 +33,8 @@ use crate::state::labels::Labels;
 use crate::state::{Enrolment, State};
 use crate::tracker::{self, Tracker};
 
+/// Hooks around application-consistent points.
+const HOOKS: &str = "/etc/lifeboat/hooks.d";
 /// How long a point waits for an appliance that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether disks came, grew or went.
@@ -62,7 +66,9 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     if let Err(why) = freezer.start_dead_man() {
         log::error!("{why}");
     }
-    stand_back();
+    for words in manners::behave(manners::Bounds::default()) {
+        log::warn!("{words}; the agent goes on without");
+    }
     let exchange = Arc::new(Exchange::default());
     let party = party(&enrolment)?;
     let talking = Arc::clone(&exchange);
@@ -93,20 +99,6 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
-}
-
-/// Behind others, and in memory that no frozen disk is needed for.
-fn stand_back() {
-    let steps = [
-        ("priority", manners::be_nice(19)),
-        ("priority on disks", manners::be_idle_on_disks()),
-        ("locked memory", manners::lock_memory()),
-    ];
-    for (what, result) in steps {
-        if let Err(error) = result {
-            log::warn!("{what}: {error}; the agent goes on without");
-        }
-    }
 }
 
 fn labels(state: &State) -> Labels {
@@ -172,14 +164,18 @@ fn replicate(
     let mut readers = Vec::new();
     for (disk, opened) in named(state, &leaves, before)?.into_iter().zip(opened) {
         let another = opened.another().map_err(|error| format!("{}: {error}", disk.label))?;
-        readers.push(another);
+        readers.push((disk.leaf.clone(), another));
         let continued = continued.get(disks.len()).copied().unwrap_or(false);
         disks.push(Disk { continued, content: Box::new(BlockReader::new(opened)), ..disk });
     }
-    let blank = disks.iter().map(|disk| BlockSet::new(disk.blocks)).collect();
     let stiller = Box::new(freezer.clone());
-    let maker = DiskMaker::new(readers, blank, ARENA_BYTES, stiller, Arc::new(SystemClock));
-    means.maker = Box::new(maker.map_err(|error| error.to_string())?);
+    let maker = DiskMaker::new(readers, ARENA_BYTES, stiller, Arc::new(SystemClock));
+    let mut maker = maker.map_err(|error| error.to_string())?;
+    for (disk, blank) in disks.iter_mut().zip(maker.blank()) {
+        disk.blank = blank;
+    }
+    let hooks = HookFolder::new(Path::new(HOOKS));
+    means.maker = Box::new(maker.with(Some(Box::new(hooks)), None));
     introduce(&means.exchange, &disks)?;
     let exchange = Arc::clone(&means.exchange);
     let name = enrolment.name.clone();

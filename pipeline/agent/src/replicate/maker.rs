@@ -6,16 +6,18 @@ use std::sync::Arc;
 use hal::disk::{Disk, DiskError};
 use hal::time::Clock;
 use pipeline::zero::is_zero;
-use pipeline_wire::message::{BLOCKS_MAX, Content, FromAgent};
+use pipeline_wire::message::{BLOCKS_MAX, Content, FromAgent, Instant};
 use pipeline_wire::runs::Run;
 
 use super::send::batch_bytes;
 use crate::blocks::BlockSet;
 use crate::capture::{Arena, Source, Unread};
 use crate::cut::{Cutter, Gate, Hooks, Limits, Outcome, Server, Sink, Throttle};
+use crate::devices::Leaf;
 use crate::freeze::Freezer;
 use crate::outbox::{NotTaken, Parcel};
 use crate::session::exchange::Exchange;
+use crate::swap::Swap;
 use crate::tracker::{Audit, Tracker};
 
 /// Memory for what is read under a freeze.
@@ -70,8 +72,8 @@ pub trait Maker: Send {
 
 /// Makes instants of disks of one kind.
 pub struct DiskMaker<D: Disk> {
+    leaves: Vec<Leaf>,
     sources: Vec<Source<D>>,
-    blank: Vec<BlockSet>,
     arena: Arena<D::Buffer>,
     cutter: Cutter,
     freezer: Box<dyn Freezer>,
@@ -85,18 +87,24 @@ impl<D: Disk> DiskMaker<D> {
     ///
     /// Errors: there is no disk, or one does not answer, or there is no memory.
     pub fn new(
-        disks: Vec<D>,
-        blank: Vec<BlockSet>,
+        disks: Vec<(Leaf, D)>,
         arena_bytes: usize,
         freezer: Box<dyn Freezer>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DiskError> {
+        let (leaves, disks): (Vec<Leaf>, Vec<D>) = disks.into_iter().unzip();
         let mut sources = disks.into_iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
         let none = || DiskError::new(hal::disk::ErrorKind::Gone, "this server has no disk");
         let first = sources.first_mut().ok_or_else(none)?;
         let arena = Arena::new(&mut first.disk, arena_bytes)?;
         let cutter = Cutter::default();
-        Ok(Self { sources, blank, arena, cutter, freezer, hooks: None, throttle: None, clock })
+        Ok(Self { leaves, sources, arena, cutter, freezer, hooks: None, throttle: None, clock })
+    }
+
+    /// What is nobody's on each disk now, and is sent as zeros.
+    pub fn blank(&mut self) -> Vec<BlockSet> {
+        let swap = Swap::find(&self.leaves, &mut self.sources);
+        blank_of(&swap, &self.sources)
     }
 
     /// With hooks for application-consistent points, and a way to slow writers down.
@@ -124,12 +132,15 @@ impl<D: Disk> Maker for DiskMaker<D> {
         };
         let mut sink = Outgoing { exchange, patience: order.patience };
         let mut tracker = Chosen { tracker, chosen: &order.chosen };
+        let swap = Swap::find(&self.leaves, &mut self.sources);
+        let blank = blank_of(&swap, &self.sources);
         let hooks = self.hooks.as_mut().filter(|_| order.application);
         let mut server = Server {
             tracker: &mut tracker,
             freezer: &mut *self.freezer,
             sources: &mut self.sources,
-            blank: &self.blank,
+            blank: &blank,
+            swap: &swap,
             arena: &mut self.arena,
             sink: &mut sink,
             hooks: hooks.map(|hooks| &mut **hooks as &mut dyn Hooks),
@@ -137,7 +148,20 @@ impl<D: Disk> Maker for DiskMaker<D> {
             gate: gate.as_mut().map(|gate| gate as &mut dyn Gate),
             clock: &*self.clock,
         };
-        self.cutter.cut(&mut server, changed, order.limits)
+        let mut outcome = self.cutter.cut(&mut server, changed, order.limits)?;
+        let now = Swap::find(&self.leaves, &mut self.sources);
+        if !swap.is_within(&now) {
+            // What was nobody's is somebody's now, and went as zeros.
+            let still = blank_of(&now, &self.sources);
+            for ((changed, mut blank), still) in changed.iter_mut().zip(blank).zip(&still) {
+                blank.subtract(still);
+                changed.union(&blank);
+            }
+            outcome.instant = Instant::Fuzzy;
+            let words = "swap was turned off while the point was made: what is there now is in the next point";
+            outcome.remarks.push(words.to_owned());
+        }
+        Ok(outcome)
     }
 
     fn piece(&self, at: usize) -> Option<Piece<'_>> {
@@ -152,6 +176,11 @@ impl<D: Disk> Maker for DiskMaker<D> {
     fn forget(&mut self) {
         self.arena.clear();
     }
+}
+
+fn blank_of<D: Disk>(swap: &Swap, sources: &[Source<D>]) -> Vec<BlockSet> {
+    let places = sources.iter().enumerate();
+    places.map(|(place, source)| swap.blank(place, source.blocks())).collect()
 }
 
 /// The marks of the disks that take part; those of others stay where they are.

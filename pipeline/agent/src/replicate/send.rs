@@ -36,6 +36,11 @@ impl Batch {
         }
     }
 
+    /// Takes a block that is nobody's.
+    pub fn blank(&mut self, block: u64) {
+        self.zeros.push(block);
+    }
+
     /// Takes a block that is known to be unreadable.
     pub fn miss(&mut self, block: u64) {
         self.unread.push(block);
@@ -113,7 +118,10 @@ pub fn send_batch(
     let Some(last) = blocks.last() else { return Ok(blocks) };
     disk.cursor = last + 1;
     let mut batch = Batch::default();
-    let read = disk.content.read(&blocks, &mut |block, content| batch.take(block, content));
+    let (blank, read): (Vec<u64>, Vec<u64>) =
+        blocks.iter().partition(|block| disk.blank.contains(**block));
+    blank.into_iter().for_each(|block| batch.blank(block));
+    let read = disk.content.read(&read, &mut |block, content| batch.take(block, content));
     read.map_err(|error| error.to_string())?;
     let unread = batch.unread().to_vec();
     batch.say(place, exchange)?;

@@ -117,7 +117,7 @@ impl Server {
         let mut machine = self.machine.lock().unwrap();
         machine.frozen = false;
         let run = machine.random.number().to_le_bytes();
-        let (mut disks, mut sources, mut blank) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut disks, mut sources) = (Vec::new(), Vec::new());
         for (place, blocks) in machine.blocks.iter().enumerate() {
             let leaf = Leaf {
                 name: format!("sd{place}"),
@@ -132,8 +132,7 @@ impl Server {
             let disk =
                 || Restless { machine: Arc::clone(&self.machine), place, waiting: VecDeque::new() };
             let content = Box::new(BlockReader::new(disk()));
-            sources.push(disk());
-            blank.push(BlockSet::new(blocks.len() as u64));
+            sources.push((leaf.clone(), disk()));
             let whole = machine.whole.get(&label).copied().unwrap_or(false);
             disks.push(Disk { continued: true, whole, ..Disk::new(leaf, label, content) });
         }
@@ -147,7 +146,7 @@ impl Server {
         let shared = || Arc::clone(&self.machine);
         let clock = Arc::new(SimClock(shared()));
         let freezer = Box::new(SimFreezer(shared()));
-        let maker = DiskMaker::new(sources, blank, 2 << 20, freezer, clock.clone()).unwrap();
+        let maker = DiskMaker::new(sources, 2 << 20, freezer, clock.clone()).unwrap();
         let means = Means {
             exchange,
             tracker: Some(Box::new(SimTracker(shared()))),

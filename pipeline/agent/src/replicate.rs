@@ -163,6 +163,12 @@ impl Replicator {
         self.pursuit.is_some()
     }
 
+    /// The newest point that was made.
+    #[must_use]
+    pub fn newest_point(&self) -> Option<&PointReport> {
+        self.points.back()
+    }
+
     /// Whether a disk is larger than its marks.
     pub fn has_outgrown(&mut self) -> bool {
         self.means.tracker.as_mut().is_some_and(|tracker| !tracker.outgrown().is_empty())

@@ -37,6 +37,11 @@ use crate::tracker::{self, Tracker};
 const HOOKS: &str = "/etc/lifeboat/hooks.d";
 /// How long a point waits for an appliance that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Who looks on, in tests.
+mod witness;
+
+use witness::Witness;
+
 /// How often it is looked whether disks came, grew or went.
 const LOOK_MILLIS: u64 = 10_000;
 /// How long the last words may take.
@@ -86,7 +91,8 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
         memory: Box::new(Remembered { state: state.clone(), labels: labels(state) }),
         board,
     };
-    let freezer = Stiller { freezer: Arc::new(Mutex::new(freezer)) };
+    let witness = Arc::new(Mutex::new(Witness::of_test()));
+    let freezer = Stiller { freezer: Arc::new(Mutex::new(freezer)), witness };
     let mut disks = Vec::new();
     while !stop.load(Ordering::SeqCst) {
         (means, disks) = replicate(&enrolment, state, (means, disks), &freezer, stop)?;
@@ -185,6 +191,7 @@ fn replicate(
     while !stop.load(Ordering::SeqCst) {
         let happened = exchange.happened();
         let wait = replicator.step();
+        replicator.newest_point().into_iter().for_each(|point| freezer.witness().point(point));
         if !wait.is_zero() {
             exchange.rest(happened, wait);
         }
@@ -302,19 +309,30 @@ impl Maker for NoMaker {
 #[derive(Clone)]
 struct Stiller {
     freezer: Arc<Mutex<LinuxFreezer>>,
+    witness: Arc<Mutex<Witness>>,
 }
 
 impl Stiller {
     fn freezer(&self) -> MutexGuard<'_, LinuxFreezer> {
         self.freezer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn witness(&self) -> MutexGuard<'_, Witness> {
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Freezer for Stiller {
     fn freeze(&mut self, limit: Duration) -> Result<(), String> {
         let mut freezer = self.freezer();
+        let mut witness = self.witness();
         freezer.set_file_systems(devices::file_systems());
-        freezer.freeze(limit)
+        if !witness.is_there() {
+            return freezer.freeze(limit);
+        }
+        freezer.freeze(limit.saturating_add(witness::SLACK))?;
+        witness.frozen();
+        Ok(())
     }
 
     fn is_frozen(&mut self) -> bool {

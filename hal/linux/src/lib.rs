@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+/// Programs of our own inside the kernel.
+pub mod bpf;
 /// Wall clock and a clock that counts on through sleep.
 pub mod clock;
 /// What a thread gives up for good.
@@ -9,8 +11,14 @@ pub mod confine;
 pub mod disk;
 /// The kernel's random generator.
 pub mod entropy;
+/// Where a file lies on its device.
+pub mod extents;
+/// File systems held still, and the socket over which they are handed to another process.
+pub mod freeze;
 /// What disks the machine has, and what is mounted on top of them.
 pub mod inventory;
+/// How this process stands among others: locked memory, priority, process groups.
+pub mod manners;
 /// Links, addresses and routes, and links below IP.
 pub mod net;
 /// What this process uses of the machine: resident memory, processors.

@@ -1,6 +1,26 @@
 //! All file systems still for an instant, and thawed whatever happens.
+//!
+//! Three hold the thread: each file system has a thread here that thaws it at the limit, the dead-man does the same in another
+//! process, and at once when this one ends. Both would have to be stopped for a file system to stay frozen; where both are
+//! killed in the same moment, the agent's next start thaws.
 
 use core::time::Duration;
+
+/// The second process that thaws.
+pub mod dead_man;
+/// A thread for each file system.
+mod group;
+/// The freezer of real file systems.
+mod linux;
+/// Which file system lies on which.
+mod order;
+/// What is about to be frozen, written down.
+mod record;
+
+pub use linux::LinuxFreezer;
+
+/// File systems that are frozen together; a server with more is told so.
+pub const SYSTEMS_MAX: usize = 256;
 
 /// Freezes all file systems of the protected disks together.
 pub trait Freezer: Send {

@@ -1,3 +1,7 @@
 //! The program `lifeboat-agent`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pipeline_agent::program::run()
+}

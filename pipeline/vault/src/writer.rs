@@ -25,6 +25,7 @@ mod rounds;
 mod run;
 mod salvage;
 
+pub use disks::newest_of;
 pub use job::{DiskJob, Options, Outcome, Progress, Publish, Run, Silent, Since};
 pub use open::Writer;
 pub use run::protect;

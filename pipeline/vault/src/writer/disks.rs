@@ -96,11 +96,8 @@ fn open_since_point<D: Disk>(
 
 /// The state of a disk in the first of these records that has it: by what the hardware says of it, or by its label
 /// where that is not surely another disk's.
-pub(super) fn newest_of(
-    links: [Option<&Link>; 2],
-    name: &str,
-    identity: &str,
-) -> Option<DiskState> {
+#[must_use]
+pub fn newest_of(links: [Option<&Link>; 2], name: &str, identity: &str) -> Option<DiskState> {
     links.into_iter().flatten().find_map(|link| {
         let disks = &link.record.manifest()?.disks;
         let by_identity =

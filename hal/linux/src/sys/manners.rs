@@ -1,0 +1,34 @@
+//! How this process stands among others: its I/O class, and the signals that it does not hear.
+#![allow(unsafe_code, reason = "this folder is where the project's unsafe lives")]
+
+use rustix::io::{Errno, Result};
+
+/// `IOPRIO_WHO_PROCESS`: with the number 0, the calling thread.
+const WHO_PROCESS: libc::c_int = 1;
+/// `IOPRIO_CLASS_IDLE`, in the place of the class.
+const CLASS_IDLE: libc::c_int = 3 << 13;
+
+/// The calling thread, and threads and processes that it starts from now on, read and write only when nobody else does.
+pub(crate) fn idle_io() -> Result<()> {
+    // SAFETY: the call takes numbers alone.
+    let done = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE) };
+    if done == 0 { Ok(()) } else { Err(last()) }
+}
+
+/// The I/O class and level of the calling thread, as the kernel packs them.
+pub(crate) fn io_priority() -> Result<i64> {
+    // SAFETY: the call takes numbers alone.
+    let found = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) };
+    if found < 0 { Err(last()) } else { Ok(found) }
+}
+
+/// This process does not hear a signal any more.
+pub(crate) fn ignore(signal: i32) -> Result<()> {
+    // SAFETY: SIG_IGN runs no code of ours.
+    let before = unsafe { libc::signal(signal, libc::SIG_IGN) };
+    if before == libc::SIG_ERR { Err(last()) } else { Ok(()) }
+}
+
+fn last() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+}

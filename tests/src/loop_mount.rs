@@ -1,0 +1,96 @@
+//! File systems on loop devices, in a mount namespace of the test's own. Needs root; says loudly where it cannot be had.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Says that this process is in a namespace of its own.
+const INSIDE: &str = "LIFEBOAT_TEST_NAMESPACE";
+
+/// Runs the test of this name once more in a mount namespace of its own, and ends as that ends; true there, where the test
+/// goes on.
+#[track_caller]
+pub fn in_namespace(test: &str) -> bool {
+    if env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let exe = env::current_exe().expect("a running test has a path");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private"]).arg(exe);
+    command.args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    let status = command.status().expect("unshare is there: util-linux");
+    assert!(status.success(), "{test} failed in its namespace: {status}");
+    false
+}
+
+/// A file system on a loop device on a file.
+#[derive(Debug)]
+pub struct LoopMount {
+    device: PathBuf,
+    at: PathBuf,
+}
+
+impl LoopMount {
+    /// A new file system of this kind (`ext4`, `vfat`) and size, its file and mount point in this folder. `None`, loudly,
+    /// where this machine does not let us.
+    #[must_use]
+    pub fn create(folder: &Path, kind: &str, bytes: u64) -> Option<Self> {
+        std::fs::create_dir_all(folder).expect("a folder for the file system");
+        let (file, at) = (folder.join("disk.img"), folder.join("mounted"));
+        std::fs::create_dir_all(&at).expect("a mount point");
+        let image = std::fs::File::create(&file).expect("an image file");
+        image.set_len(bytes).expect("room for an image");
+        let quiet: &[&str] = if kind == "vfat" { &[] } else { &["-q"] };
+        run(Command::new(format!("mkfs.{kind}")).args(quiet).arg(&file))?;
+        let attached = run(Command::new("losetup").args(["--find", "--show"]).arg(&file))?;
+        let device = PathBuf::from(String::from_utf8_lossy(&attached.stdout).trim());
+        let mounted = Self { device, at };
+        run(Command::new("mount").arg(&mounted.device).arg(&mounted.at))?;
+        Some(mounted)
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn at(&self) -> &Path {
+        &self.at
+    }
+
+    /// Its device.
+    #[must_use]
+    pub fn device(&self) -> &Path {
+        &self.device
+    }
+
+    /// Freezes it as a stranger would, or thaws it.
+    pub fn fsfreeze(&self, option: &str) -> bool {
+        let done = Command::new("fsfreeze").arg(option).arg(&self.at).output();
+        done.is_ok_and(|output| output.status.success())
+    }
+}
+
+impl Drop for LoopMount {
+    fn drop(&mut self) {
+        // Whatever a failed test left behind: a frozen file system cannot be unmounted.
+        while self.fsfreeze("--unfreeze") {}
+        let ended = |program: &str, arguments: [&OsStr; 2]| {
+            let done = Command::new(program).args(arguments).output();
+            if !done.as_ref().is_ok_and(|output| output.status.success()) {
+                eprintln!("{program} {arguments:?}: {done:?}");
+            }
+        };
+        ended("umount", ["--lazy".as_ref(), self.at.as_os_str()]);
+        ended("losetup", ["--detach".as_ref(), self.device.as_os_str()]);
+    }
+}
+
+/// `None`, loudly, where it fails.
+fn run(command: &mut Command) -> Option<Output> {
+    match command.output() {
+        Ok(output) if output.status.success() => Some(output),
+        other => {
+            eprintln!("SKIPPED, not tested on this machine: {command:?}: {other:?}");
+            None
+        }
+    }
+}

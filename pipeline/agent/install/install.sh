@@ -84,6 +84,10 @@ remove_agent() {
     if has_systemd && [ -e "$unit" ]; then
         systemctl --quiet disable --now lifeboat-agent.service || say "the service could not be stopped"
     fi
+    # What it left in the kernel, it knows best.
+    if [ -x "$agent" ]; then
+        "$agent" remove || say "the agent could not remove everything itself: start this machine anew to be sure"
+    fi
     rm -f "$unit" "$agent" "$new"
     rm -rf "$state"
     if has_systemd; then

@@ -16,6 +16,7 @@ use pipeline::ids::ServerId;
 use pipeline_wire::message::{
     FromAgent, FromAppliance, Hello, Refused, VERSION, VERSION_MIN, Welcome, Why,
 };
+use pipeline_wire::version::is_spoken;
 
 use crate::outbox::Parcel;
 
@@ -182,6 +183,9 @@ fn greet(
         match messages.next() {
             Some(_) if messages.len() > 0 => {
                 return Err("it said more than Welcome before anything was asked".to_owned());
+            }
+            Some(FromAppliance::Welcome(welcome)) if !is_spoken(welcome.version) => {
+                return Err("it chose a version of the protocol that was not offered".to_owned());
             }
             Some(FromAppliance::Welcome(welcome)) => return Ok((link, Ok(welcome))),
             Some(FromAppliance::Refused(refused)) => return Ok((link, Err(refused))),

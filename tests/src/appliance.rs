@@ -21,7 +21,8 @@ const LIFETIME: Duration = Duration::from_secs(540);
 /// Longest wait for the screen to show what it is to show.
 const DRAWN: Duration = Duration::from_secs(30);
 
-/// A machine that starts the appliance without firmware; `words` are for its command line, `dressed` plugs things in.
+/// A machine that starts the appliance without firmware; `words` are for its command line, `dressed` plugs things in. It has
+/// one processor, where `dressed` says no other: two machines side by side do more than one with two, translated.
 ///
 /// # Panics
 /// Where there is no image to be had, or the machine does not start: nothing can be tested then.
@@ -29,8 +30,8 @@ const DRAWN: Duration = Duration::from_secs(30);
 pub fn start(words: &str, dressed: impl FnOnce(Machine) -> Machine) -> Running {
     let Files { kernel, initrd } = appliance().unwrap_or_else(|error| panic!("{error}"));
     let line = format!("console=ttyS0 lifeboat.test=1 panic=-1 {words}");
-    let machine = dressed(Machine::kernel(&kernel, &initrd, &line).lifetime(LIFETIME));
-    machine.start().unwrap_or_else(|error| panic!("{error}"))
+    let machine = Machine::kernel(&kernel, &initrd, &line).lifetime(LIFETIME).processors(1);
+    dressed(machine).start().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A medium of the image's own layout without a system on it: for a machine that starts without firmware and finds its

@@ -1,7 +1,7 @@
 //! The other end of the wire: a network namespace of the test's own, in which this machine's kernel and dnsmasq are the
 //! neighbours of a machine under test.
 
-/// Peers that need no kernel: DHCP behind a tag, an answer to every ARP, a partner for LACP.
+/// Peers that need no kernel: DHCP behind a tag, an answer to every ARP, an ear for LACP.
 pub mod peers;
 /// Routers of IPv6 that need no kernel.
 pub mod routers;

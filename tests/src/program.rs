@@ -53,6 +53,11 @@ impl Place {
         place
     }
 
+    /// Makes a vault in a directory below `folder`, where key and state lie too.
+    pub fn in_folder(folder: &std::path::Path) -> Self {
+        Self::create(format!("dir:{}", folder.join("vault").display()), folder, &[])
+    }
+
     /// A command without a verb, quiet, with the environment of this place.
     pub fn bare(&self) -> Command {
         let mut command = Command::new(lifeboat());

@@ -2,19 +2,24 @@
 //! tired person can act on.
 
 use core::time::Duration;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hal_sim::random::Random;
 use image_layout::disk::{STATE_BYTES, STATE_OFFSET};
-use qemu::{Broken, Bus, Clock, Disk, Machine, Network, Nic};
+use qemu::{Broken, Bus, Clock, Disk, Event, Gateway, Machine, Network, Nic};
 use tests::appliance::{
-    ANSWER, await_event, await_ready, await_words, phase, phase_words, start, stick,
+    ANSWER, await_event, await_ready, await_words, medium, phase, phase_words, start, stick,
+    vault_table,
 };
-use tests::azurite::Scratch;
+use tests::azurite::server::{Handler, Server};
+use tests::azurite::{ACCOUNT, Azurite, KEY, Scratch, free_port};
 use tests::guest::{Files, appliance};
+use tests::media::empty;
+use tests::program::{Place, checked};
 use tests::site::Site;
 
 /// A module that crashes in the kernel.
@@ -27,13 +32,6 @@ fn scratch(label: &str) -> Scratch {
     Scratch::new(label).expect("a scratch folder")
 }
 
-fn empty(folder: &Path, name: &str, bytes: u64) -> PathBuf {
-    let path = folder.join(name);
-    let file = File::create(&path).expect("a scratch file");
-    file.set_len(bytes).expect("a sparse file");
-    path
-}
-
 fn two_at_once(one: impl FnOnce() + Send, two: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         scope.spawn(one);
@@ -43,8 +41,7 @@ fn two_at_once(one: impl FnOnce() + Send, two: impl FnOnce() + Send) {
 
 /// 160 MiB, no disk, no card, no screen. With 128 MiB the kernel itself gives up while it unpacks its first file system.
 fn nothing_and_too_little() {
-    let running =
-        start("rootfstype=ramfs", |machine| machine.memory_mib(160).processors(1).headless());
+    let running = start("rootfstype=ramfs", |machine| machine.memory_mib(160).headless());
     let events = await_ready(&running);
     assert_eq!(phase(&events, "memory"), Some("failed"), "{events:#?}");
     let words = phase_words(&events, "memory");
@@ -60,7 +57,7 @@ fn very_much() {
     let network = Network::new().expect("a network of this process");
     let running = start("", |machine| {
         let disks = (0..200).map(|number| {
-            let path = empty(scratch.path(), &format!("{number}.img"), 1 << 20);
+            let path = empty(&scratch.path().join(format!("{number}.img")), 1 << 20);
             Disk::new(path).on(Bus::VirtioScsi).serial(&format!("many-{number}"))
         });
         let port = network.port().expect("a port");
@@ -92,7 +89,7 @@ fn bad_state() {
     let rubbish: Vec<u8> =
         (0..STATE_BYTES).map(|_| u8::try_from(random.below(256)).expect("below 256")).collect();
     fill(&path, STATE_OFFSET, &rubbish);
-    let running = start("", |machine| machine.disk(Disk::new(&path)).processors(1));
+    let running = start("", |machine| machine.disk(Disk::new(&path)));
     let events = await_ready(&running);
     let words = phase_words(&events, "state");
     assert!(words.contains("begun anew on /dev/vda2"), "{events:#?}");
@@ -106,7 +103,7 @@ fn bad_state() {
     assert!(same > rubbish.len() * 9 / 10, "{same} of {} bytes are kept aside", rubbish.len());
 
     let worn = || Disk::new(&path).broken(Broken::Writes);
-    let running = start("", |machine| machine.disk(worn()).processors(1));
+    let running = start("", |machine| machine.disk(worn()));
     let events = await_ready(&running);
     assert_eq!(phase(&events, "state"), Some("failed"), "{events:#?}");
     let words = phase_words(&events, "state");
@@ -118,13 +115,13 @@ fn two_media() {
     let scratch = scratch("twins");
     let one = stick(&scratch, "one.img", "role = \"appliance\"\n");
     let two = stick(&scratch, "two.img", "role = \"appliance\"\n");
-    let data = empty(scratch.path(), "data.img", 8 << 20);
+    let data = empty(&scratch.path().join("data.img"), 8 << 20);
     fill(&data, 0, b"somebody's data");
     let before: Vec<Vec<u8>> =
         [&one, &two, &data].map(|path| fs::read(path).expect("it is there")).into();
     let running = start("", |machine| {
         let disks = [&one, &two, &data].map(Disk::new);
-        disks.into_iter().fold(machine, Machine::disk).processors(1)
+        disks.into_iter().fold(machine, Machine::disk)
     });
     let events = await_ready(&running);
     assert_eq!(phase(&events, "medium"), Some("failed"), "{events:#?}");
@@ -153,7 +150,7 @@ fn clock_of_1980() {
     let path = stick(&scratch, "stick.img", settings);
     let early = Clock::At(UNIX_EPOCH + DAY * 3653);
     let running = start("", |machine| {
-        let machine = machine.disk(Disk::new(&path)).clock(early).processors(1);
+        let machine = machine.disk(Disk::new(&path)).clock(early);
         machine.nic(Nic::new().plugged(site.port())).reboots().headless()
     });
     let events = await_ready(&running);
@@ -183,7 +180,7 @@ fn clock_of_1980() {
 /// A clock of 2100.
 fn clock_of_2100() {
     let late = Clock::At(UNIX_EPOCH + DAY * 47_500);
-    let running = start("", |machine| machine.clock(late).processors(1).headless());
+    let running = start("", |machine| machine.clock(late).headless());
     let events = await_ready(&running);
     assert_eq!(phase(&events, "clock"), Some("failed"), "{events:#?}");
     let words = phase_words(&events, "clock");
@@ -195,13 +192,76 @@ fn a_wrong_clock_is_told_distrusted_and_set_right_for_good() {
     two_at_once(clock_of_1980, clock_of_2100);
 }
 
+/// Hands connections on to a port of loopback, byte for byte.
+struct Relay(u16);
+
+impl Handler for Relay {
+    fn serve(&self, near: TcpStream) -> io::Result<()> {
+        let far = TcpStream::connect(("127.0.0.1", self.0))?;
+        let (mut near_in, mut far_out) = (near.try_clone()?, far.try_clone()?);
+        let out = std::thread::spawn(move || {
+            // How a connection ends is its two ends' business.
+            let _ = io::copy(&mut near_in, &mut far_out);
+            far_out.shutdown(Shutdown::Write)
+        });
+        let (mut far_in, mut near_out) = (far, near);
+        let _ = io::copy(&mut far_in, &mut near_out);
+        near_out.shutdown(Shutdown::Both)?;
+        drop(out.join());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_vault_out_of_reach_is_told_and_looked_for_until_it_is_there() {
+    let scratch = scratch("reach");
+    let azurite = Azurite::start().unwrap_or_else(|error| panic!("{error}"));
+    let key = [("AZURE_STORAGE_KEY".to_owned(), KEY.to_owned())];
+    let place = Place::create(azurite.vault("site"), scratch.path(), &key);
+    let disk = empty(&scratch.path().join("sda"), 1 << 20);
+    checked(
+        place.verb("protect").args(["--server", "web1"]).arg(disk).output().expect("it runs"),
+        "protect",
+    );
+    let port = free_port().expect("a port of loopback");
+    let address = format!("azure://{ACCOUNT}/site?endpoint=http://10.0.2.2:{port}/{ACCOUNT}");
+    let table = vault_table(&place, &address, &format!("token = \"{KEY}\"\nserver = \"web1\"\n"));
+    let medium = medium(scratch.path(), &table);
+    let running = start("", |machine| {
+        machine.disk(Disk::new(&medium)).nic(Nic::new().gateway(Gateway::default())).headless()
+    });
+    await_ready(&running);
+    let told = await_event(&running, "vault", ANSWER);
+    let words = told.field("words").unwrap_or_default();
+    // Which, why, and what to do.
+    for said in [
+        &format!("10.0.2.2:{port} refuses the connection"),
+        "azure://",
+        "check the network, the firewall",
+    ] {
+        assert!(words.contains(said), "{told:?}");
+    }
+    await_words(&running, "refuses the connection");
+    await_words(&running, "tried again every 60 s");
+    await_words(&running, "check the network, the firewall and the endpoint");
+    let _relay =
+        Server::start_at(port, Relay(azurite.port())).expect("nobody took the port meanwhile");
+    let found = |event: &Event| event.field("ok") == Some("true");
+    let back = running.console().event_where("vault", ANSWER, found);
+    let back = back.unwrap_or_else(|error| panic!("{error}"));
+    assert!(
+        back.field("words").is_some_and(|words| words.contains("1 points of 1 servers")),
+        "{back:?}"
+    );
+}
+
 /// A driver that crashes in the kernel: a patched copy of the image's own.
 fn a_module_that_crashes() {
     let scratch = scratch("oops");
     let Files { kernel, initrd } = appliance().unwrap_or_else(|error| panic!("{error}"));
     let hurt = oops::with_crash(&initrd, "virtio_net", scratch.path());
     let line = "console=ttyS0 lifeboat.test=1 panic=-1";
-    let disk = empty(scratch.path(), "disk.img", 1 << 20);
+    let disk = empty(&scratch.path().join("disk.img"), 1 << 20);
     let machine = Machine::kernel(&kernel, &hurt, line).disk(Disk::new(disk)).nic(Nic::new());
     let running =
         machine.processors(1).headless().start().unwrap_or_else(|error| panic!("{error}"));
@@ -214,7 +274,7 @@ fn a_module_that_crashes() {
 
 /// Every module of the image, by name, on a machine that has hardware for few of them.
 fn every_module() {
-    let running = start("lifeboat.exercise=modules", |machine| machine.processors(1).headless());
+    let running = start("lifeboat.exercise=modules", Machine::headless);
     await_ready(&running);
     let all = await_event(&running, "modules", ANSWER * 2);
     let bad: Vec<_> = running

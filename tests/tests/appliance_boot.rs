@@ -3,31 +3,26 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
 use core::time::Duration;
-use std::fs::File;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use qemu::{Bus, Disk, Gateway, Model, Nic, Running, Tpm, Watchdog};
 use tests::appliance::{ANSWER, await_event, await_ready, is_shown, phase, start};
 use tests::azurite::{Scratch, free_port, run};
-
-fn disk(scratch: &Scratch, name: &str) -> PathBuf {
-    let path = scratch.path().join(name);
-    File::create(&path).unwrap().set_len(64 << 20).unwrap();
-    path
-}
+use tests::media::empty;
 
 #[test]
 fn a_server_with_everything_is_ready() {
     let scratch = Scratch::new("boot").unwrap();
     let port = free_port().unwrap();
+    let disk = |name: &str| empty(&scratch.path().join(name), 64 << 20);
     let gateway = || Gateway { forwards: vec![(port, 443)], closed: true };
     let running = start("lifeboat.exercise=rings", |machine| {
         machine
-            .disk(Disk::new(disk(&scratch, "nvme.img")).on(Bus::Nvme).serial("nvme"))
-            .disk(Disk::new(disk(&scratch, "raid.img")).on(Bus::MegaRaid).serial("raid"))
-            .disk(Disk::new(disk(&scratch, "stick.img")).on(Bus::UsbStorage).serial("stick"))
+            .processors(2)
+            .disk(Disk::new(disk("nvme.img")).on(Bus::Nvme).serial("nvme"))
+            .disk(Disk::new(disk("raid.img")).on(Bus::MegaRaid).serial("raid"))
+            .disk(Disk::new(disk("stick.img")).on(Bus::UsbStorage).serial("stick"))
             .nic(Nic::new().gateway(gateway()))
             .nic(Nic::new().model(Model::E1000e))
             .tpm(Tpm::default())
@@ -82,7 +77,7 @@ while piece := stream.recv(65536):
 
 #[test]
 fn a_machine_with_nothing_in_it_is_ready_too() {
-    let running = start("", |machine| machine.memory_mib(192).processors(1).headless());
+    let running = start("", |machine| machine.memory_mib(192).headless());
     let events = await_ready(&running);
     assert_eq!(phase(&events, "mounts"), Some("done"), "{events:#?}");
     // At once: a press is not lost on a machine that has just come up.

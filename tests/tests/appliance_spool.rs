@@ -2,23 +2,17 @@
 //! after it was pulled out, and nothing waits for it.
 
 use core::time::Duration;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use qemu::{Bus, Disk, Event, Machine, Running};
 use tests::appliance::{ANSWER, answer, await_event, await_ready, await_words, medium, start};
 use tests::azurite::{Scratch, run};
+use tests::media::empty;
 
 const BYTES: u64 = 128 << 20;
-
-fn empty(folder: &Path, name: &str) -> PathBuf {
-    let path = folder.join(name);
-    let file = File::create(&path).expect("a scratch file");
-    file.set_len(BYTES).expect("a sparse file");
-    path
-}
 
 /// Waits until the appliance says that its spool stands so.
 #[track_caller]
@@ -79,7 +73,8 @@ fn is_blank(path: &Path) -> bool {
 fn a_disk_becomes_the_spool_only_when_its_name_is_typed() {
     let scratch = Scratch::new("spool").expect("a scratch folder");
     let stick = medium(scratch.path(), "role = \"appliance\"\n[spool]\ndisk = \"spool-1\"\n");
-    let (blank, used) = (empty(scratch.path(), "blank.img"), empty(scratch.path(), "used.img"));
+    let disk = |name: &str| empty(&scratch.path().join(name), BYTES);
+    let (blank, used) = (disk("blank.img"), disk("used.img"));
     run(Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(&used)).expect("mke2fs makes one");
     let before = fs::read(&used).expect("the disk is there");
     let spool = || Disk::new(&blank).on(Bus::VirtioScsi).serial("spool-1");

@@ -23,8 +23,7 @@ struct Bed {
 impl Bed {
     fn new(label: &str) -> Self {
         let scratch = Scratch::new(label).unwrap();
-        let vault = format!("dir:{}", scratch.path().join("vault").display());
-        let place = Place::create(vault, scratch.path(), &[]);
+        let place = Place::in_folder(scratch.path());
         let disk = image(&scratch.path().join("sda.img"), BYTES, 11);
         let bed = Self { scratch, place, disk };
         run(&mut bed.protect()).succeeds();
@@ -80,8 +79,7 @@ fn copy_tree(from: &Path, to: &Path) {
 fn keys_that_do_not_fit_are_told_apart() {
     let bed = Bed::new("keys");
     let other = Scratch::new("keys-other").unwrap();
-    let stranger =
-        Place::create(format!("dir:{}", other.path().join("v").display()), other.path(), &[]);
+    let stranger = Place::in_folder(other.path());
     let with_key = |key: &Path| Place { key: key.to_owned(), ..bed.place.clone() };
     let points = |key: &Path| run(&mut with_key(key).verb("points"));
     points(&bed.path("no-such-key")).fails(1, &["no-such-key", "does not exist"]);

@@ -25,8 +25,7 @@ struct Bed {
 impl Bed {
     fn new(label: &str) -> Self {
         let scratch = Scratch::new(label).unwrap();
-        let vault = format!("dir:{}", scratch.path().join("vault").display());
-        let place = Place::create(vault, scratch.path(), &[]);
+        let place = Place::in_folder(scratch.path());
         let disk = image(&scratch.path().join("sda"), BYTES, 31);
         Self { scratch, place, disk }
     }

@@ -21,8 +21,7 @@ struct Bed {
 impl Bed {
     fn new(label: &str) -> Self {
         let scratch = Scratch::new(label).unwrap();
-        let vault = format!("dir:{}", scratch.path().join("vault").display());
-        let place = Place::create(vault, scratch.path(), &[]);
+        let place = Place::in_folder(scratch.path());
         Self { scratch, place }
     }
 

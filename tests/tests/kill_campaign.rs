@@ -40,7 +40,7 @@ struct Campaign {
 #[test]
 fn a_killed_program_on_a_directory_loses_nothing() {
     let folder = stores::scratch("kill-dir");
-    let place = Place::create(format!("dir:{}", folder.join("vault").display()), &folder, &[]);
+    let place = Place::in_folder(&folder);
     campaign(place, &folder, 1);
     let _ = std::fs::remove_dir_all(&folder);
 }
@@ -59,7 +59,7 @@ fn a_killed_program_on_azurite_behind_faults_loses_nothing() {
 #[test]
 fn a_killed_first_copy_does_not_send_finished_segments_again() {
     let folder = stores::scratch("kill-resume");
-    let place = Place::create(format!("dir:{}", folder.join("vault").display()), &folder, &[]);
+    let place = Place::in_folder(&folder);
     let disk = folder.join("disk.img");
     let mut random = Random::new(3);
     let file = File::create(&disk).expect("a disk");

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Instant, UNIX_EPOCH};
@@ -15,6 +15,7 @@ use qemu::{
 };
 use tests::azurite::Scratch;
 use tests::guest::{BOOT, Files, guest};
+use tests::media::empty;
 
 /// An answer of a guest that is up.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -29,9 +30,7 @@ impl Bed {
     }
 
     fn disk(&self, name: &str, mib: u64) -> PathBuf {
-        let path = self.scratch.path().join(name);
-        File::create(&path).unwrap().set_len(mib << 20).unwrap();
-        path
+        empty(&self.scratch.path().join(name), mib << 20)
     }
 }
 

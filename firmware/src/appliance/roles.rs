@@ -97,7 +97,9 @@ fn watch_vault(appliance: &Appliance) -> Result<(), String> {
         });
         let words = match &looked {
             Ok((points, place)) => format!("{}: {}", place.shown, recover::in_words(points)),
-            Err(words) => format!("cannot be read: {words}"),
+            Err(words) => {
+                format!("cannot be read, tried again every {} s: {words}", VAULT_RETRY.as_secs())
+            }
         };
         memory::take_notes(appliance);
         appliance.board.update(|view| view.vault.clone_from(&words));

@@ -70,7 +70,12 @@ pub struct Server {
 impl Server {
     /// Starts it on a free port.
     pub fn start(handler: impl Handler) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        Self::start_at(0, handler)
+    }
+
+    /// Starts it at this port, where somebody looks for it already.
+    pub fn start_at(port: u16, handler: impl Handler) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port))?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);

@@ -1,8 +1,10 @@
 //! Peers on a network of virtual machines that need no kernel: each a thread with a tap, ended when it is dropped.
 
 use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -16,14 +18,15 @@ use qemu::Tap;
 
 /// What a frame says of a tag in front of its content.
 const ETHER_TAG: u16 = 0x8100;
-/// LACP and its like, and the group that they are sent to.
+/// LACP and its like.
 const ETHER_SLOW: u16 = 0x8809;
-const SLOW_GROUP: Mac = Mac([1, 0x80, 0xC2, 0, 0, 2]);
 /// Both addresses, and then the type.
 const TAG_AT: usize = 12;
-/// Where the actor and the partner of an LACP message are, each with their length.
-const ACTOR: core::ops::Range<usize> = 4..19;
-const PARTNER: core::ops::Range<usize> = 24..39;
+/// What an LACP message says of one end: priority, address and key, priority and number of the port, and its state.
+const SIDE: usize = 15;
+/// Where the actor and the partner of an LACP message are.
+const ACTOR: Range<usize> = 4..4 + SIDE;
+const PARTNER: Range<usize> = 24..24 + SIDE;
 /// Aggregation, synchronised, collecting, distributing.
 const DISTRIBUTES: u8 = 0x3C;
 
@@ -156,64 +159,58 @@ impl FrameFrom for Arp {
     }
 }
 
-/// A switch's port that speaks LACP, and answers for an address behind it.
+/// What both ends of a cable say to each other by LACP, heard without a word of our own.
 #[derive(Debug)]
-pub struct LacpPartner {
-    distributing: Arc<AtomicBool>,
-    heard: Arc<AtomicU64>,
+pub struct LacpWatch {
+    said: Arc<Mutex<BTreeMap<Mac, Said>>>,
     _peer: Peer,
 }
 
-impl LacpPartner {
-    /// The port with this number of the one switch that there is.
-    pub fn start(tap: Tap, port: u8) -> Self {
-        let distributing = Arc::new(AtomicBool::new(false));
-        let heard = Arc::new(AtomicU64::new(0));
-        let (agreed, count) = (Arc::clone(&distributing), Arc::clone(&heard));
+/// The last that one end said: who it is, and whom it takes the other for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Said {
+    actor: [u8; SIDE],
+    partner: [u8; SIDE],
+}
+
+impl Said {
+    fn parse(content: &[u8]) -> Option<Self> {
+        let side = |range: Range<usize>| content.get(range)?.try_into().ok();
+        Some(Self { actor: side(ACTOR)?, partner: side(PARTNER)? })
+    }
+
+    /// Whether it sends frames, and to that one.
+    fn sends_to(&self, other: &Self) -> bool {
+        let state = self.actor[SIDE - 1];
+        state & DISTRIBUTES == DISTRIBUTES && self.partner[..SIDE - 1] == other.actor[..SIDE - 1]
+    }
+}
+
+impl LacpWatch {
+    /// Hears what passes a network of two ports.
+    pub fn start(tap: Tap) -> Self {
+        let said = Arc::new(Mutex::new(BTreeMap::new()));
+        let shared = Arc::clone(&said);
         let peer = Peer::start(tap, move |frame| {
-            let ether = Ethernet::parse(frame)?;
-            if ether.kind != ETHER_SLOW {
-                count.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
-            let content = ether.content;
-            let actor = content.get(ACTOR)?;
-            let ours = partner(port);
-            // Both that it distributes, and that it knows with whom.
-            let state = *actor.last()?;
-            let known = content.get(PARTNER)?.get(..8) == ours.get(..8);
-            let agrees = state & DISTRIBUTES == DISTRIBUTES && known;
-            agreed.store(agrees, Ordering::SeqCst);
-            Some(lacp(&ours, actor, port))
+            let ether = Ethernet::parse(frame).filter(|ether| ether.kind == ETHER_SLOW)?;
+            let heard = Said::parse(ether.content)?;
+            shared.lock().unwrap_or_else(PoisonError::into_inner).insert(ether.from, heard);
+            None
         });
-        Self { distributing, heard, _peer: peer }
+        Self { said, _peer: peer }
     }
 
-    /// Whether the machine last said that it sends frames by this port, to this partner.
-    pub fn distributes(&self) -> bool {
-        self.distributing.load(Ordering::SeqCst)
+    /// Whether both ends last said that they send frames by this cable, each to the other.
+    pub fn agreed(&self) -> bool {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends: Vec<&Said> = said.values().collect();
+        matches!(ends[..], [one, two] if one.sends_to(two) && two.sends_to(one))
     }
 
-    /// Frames that were none of LACP.
-    pub fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Relaxed)
+    /// Forgets what was said: only what is said from now on counts.
+    pub fn forget(&self) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
-}
-
-/// Who the switch is: priority, address, key, priority and number of the port, and that it takes and sends everything.
-fn partner(port: u8) -> [u8; 15] {
-    [0x80, 0, 2, 0xBB, 0, 0, 0, 1, 0, 7, 0, 0x80, 0, port, 0x3F]
-}
-
-fn lacp(actor: &[u8], partner: &[u8], port: u8) -> Vec<u8> {
-    let mut content = vec![1, 1, 1, 20];
-    content.extend_from_slice(actor);
-    content.extend_from_slice(&[0, 0, 0, 2, 20]);
-    content.extend_from_slice(partner);
-    content.extend_from_slice(&[0, 0, 0, 3, 16]);
-    content.resize(110, 0);
-    let from = Mac([2, 0xBB, 0, 0, 1, port]);
-    Ethernet { to: SLOW_GROUP, from, kind: ETHER_SLOW, content: &content }.emit()
 }
 
 #[cfg(test)]
@@ -230,11 +227,23 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_lacp_say_who_and_whom() {
-        let message = lacp(&partner(2), &[9; 15], 2);
-        let content = Ethernet::parse(&message).unwrap().content;
-        assert_eq!(content.get(ACTOR), Some(&partner(2)[..]));
-        assert_eq!(content.get(PARTNER), Some(&[9; 15][..]));
-        assert_eq!((content.len(), content[39 + 3]), (110, 3));
+    fn ends_agree_only_where_both_send_and_each_means_the_other() {
+        let side = |name: u8, state: u8| {
+            let mut side = [name; SIDE];
+            side[SIDE - 1] = state;
+            side
+        };
+        let said = |actor, partner| {
+            let mut content = vec![1, 1, 1, 20];
+            content.extend_from_slice(&side(actor, 0x3D));
+            content.extend_from_slice(&[0, 0, 0, 2, 20]);
+            content.extend_from_slice(&side(partner, 0x05));
+            Said::parse(&content).unwrap()
+        };
+        assert!(said(1, 2).sends_to(&said(2, 1)));
+        assert!(!said(1, 3).sends_to(&said(2, 1)));
+        let waits = Said { actor: side(1, 0x0D), ..said(1, 2) };
+        assert!(!waits.sends_to(&said(2, 1)));
+        assert_eq!(Said::parse(&[1, 1, 1]), None);
     }
 }

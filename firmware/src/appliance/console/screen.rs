@@ -10,8 +10,12 @@ pub(crate) const ROWS: usize = 25;
 
 /// Where values begin.
 const MARGIN: usize = 13;
-/// Rows that disks may take while other things want room too.
+/// Rows that a vault takes while all is well, and those in which it is said what is wrong and what to do about it.
+const VAULT_ROWS: usize = 2;
+const BAD_VAULT_ROWS: usize = 5;
+/// Rows that disks may take while other things want room too, and the fewest, where more is to be said of the vault.
 const DISK_ROWS: usize = 5;
+const DISK_ROWS_MIN: usize = 2;
 const NIC_ROWS: usize = 3;
 const ADDRESS_ROWS: usize = 2;
 const BAR_CELLS: usize = 30;
@@ -69,13 +73,15 @@ fn status(view: &View) -> Vec<String> {
     }
     let fingerprint = view.fingerprint.clone().unwrap_or_else(|| "none yet".to_owned());
     field(&mut rows, "Certificate", &[fingerprint], 2);
-    field(&mut rows, "Vault", &[or_none(&view.vault)], 2);
+    let above = rows.len();
+    field(&mut rows, "Vault", &[or_none(&view.vault)], BAD_VAULT_ROWS);
+    let disk_rows = DISK_ROWS.saturating_sub((rows.len() - above).saturating_sub(VAULT_ROWS));
     field(&mut rows, "State", &[or_none(&view.state)], 2);
     if !view.spool.is_empty() {
         field(&mut rows, "Spool", core::slice::from_ref(&view.spool), 2);
     }
     let disks = if view.disks.is_empty() { none("no disk found") } else { view.disks.clone() };
-    field(&mut rows, "Disks", &disks, DISK_ROWS);
+    field(&mut rows, "Disks", &disks, disk_rows.max(DISK_ROWS_MIN));
     let nics = if view.nics.is_empty() { none("no network card found") } else { view.nics.clone() };
     field(&mut rows, "Network", &nics, NIC_ROWS);
     if let Some(error) = &view.last_error {

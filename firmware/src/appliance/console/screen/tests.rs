@@ -70,6 +70,22 @@ fn two_hundred_disks_are_counted_and_the_error_stays_in_sight() {
 }
 
 #[test]
+fn what_is_wrong_with_the_vault_is_told_to_its_end() {
+    let mut view = view();
+    view.disks = (0..9).map(|number| format!("disk{number}")).collect();
+    view.vault = "cannot be read, tried again every 60 s: azure://account/container-of-the-servers/vault: \
+        10.20.30.40:443 refuses the connection (tried 8 times in 14 s); check the network, the firewall and the \
+        endpoint, then run it again"
+        .into();
+    let rows = render(&view, &Entry::default());
+    check(&rows);
+    let text = rows.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in ["refuses the connection", "endpoint, then run it again", "disk0", "s shut down"] {
+        assert!(text.contains(words), "{words} is missing:\n{}", rows.join("\n"));
+    }
+}
+
+#[test]
 fn a_list_is_shown_around_its_marker_and_secrets_are_not_shown() {
     let choices: Vec<String> = (0..60).map(|number| format!("point {number}")).collect();
     let kind = Kind::Choice(choices);

@@ -101,6 +101,35 @@ fn without_its_dead_man_an_agent_thaws_at_once() {
     }
 }
 
+/// Both are killed in the same moment, as a service manager and a machine out of memory do: the agent's next start thaws.
+#[test]
+fn the_next_start_thaws_what_two_killed_left() {
+    if !in_namespace("the_next_start_thaws_what_two_killed_left") {
+        return;
+    }
+    let scratch = folder("both-killed");
+    let Some(mount) = LoopMount::create(scratch.path(), "ext4", SIZE) else { return };
+    let heart = Heart::start(mount.at());
+    let long = Duration::from_secs(3600);
+    for _ in 0..freezes().min(10) {
+        let mut agent = Agent::start(&[mount.at()], long, long);
+        let dead_man = agent.await_frozen();
+        // The agent is stopped first, so that it cannot thaw between the two. A stopped dead-man would be continued by the
+        // kernel when its parent ends.
+        agent::signal(agent.process(), "STOP");
+        agent::signal(dead_man, "KILL");
+        agent::must_end(dead_man, SLACK);
+        agent.kill();
+        heart.must_not_beat();
+        let mut next = Agent::start(&[mount.at()], LIMIT, LIMIT / 10);
+        let found = next.await_word("found");
+        assert!(found.contains("was left frozen, and is thawed"), "{found}");
+        next.await_frozen();
+        next.kill();
+        heart.must_beat(LIMIT + SLACK, "started again");
+    }
+}
+
 /// The agent is stopped in the middle of a freeze, and before one: the dead-man thaws, and the agent knows when it goes on.
 #[test]
 fn a_stopped_agent_is_thawed_for() {

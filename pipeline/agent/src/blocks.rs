@@ -1,7 +1,7 @@
 //! A set of blocks of one disk, a bit each: 2 MiB for each TiB.
 
 /// Blocks of one disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockSet {
     words: Vec<u64>,
     blocks: u64,

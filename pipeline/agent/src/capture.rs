@@ -47,6 +47,11 @@ pub struct Filled<B> {
 }
 
 impl<B> Filled<B> {
+    /// Blocks that a buffer holds from its beginning on.
+    pub fn new(disk: usize, first: u64, blocks: u32, buffer: B) -> Self {
+        Self { disk, first, blocks, buffer }
+    }
+
     /// The buffer, to be given back to its pool.
     #[must_use]
     pub fn into_buffer(self) -> B {
@@ -100,6 +105,22 @@ impl<D: Disk> Source<D> {
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.geometry.bytes.div_ceil(BLOCK_BYTES as u64)
+    }
+
+    /// The first bytes of a part of the disk, at most a block: what marks and tables are in. `None` where it cannot be read,
+    /// or ends before. Nothing else may be under way.
+    pub fn read_head(&mut self, at: u64) -> Option<Vec<u8>> {
+        let align = u64::from(self.geometry.request_align_bytes.max(1));
+        let start = at / align * align;
+        let skipped = usize::try_from(at - start).ok()?;
+        let length = (BLOCK_BYTES as u64).min(self.geometry.bytes.checked_sub(start)?);
+        let buffer = Some(self.disk.buffer(BLOCK_BYTES).ok()?);
+        let length = u32::try_from(length).ok()?;
+        let request =
+            Request { token: 0, operation: Operation::Read, offset: start, length, buffer };
+        let done = self.disk.run(request).ok()?;
+        done.result.ok()?;
+        Some(done.buffer?.as_ref().get(skipped..length as usize)?.to_vec())
     }
 
     /// Where a run of blocks lies: first byte and length, which is shorter at the end of the disk.

@@ -15,12 +15,15 @@ use pipeline_wire::message::Instant;
 use crate::blocks::BlockSet;
 use crate::capture::{Arena, Source, Trouble, Unread};
 use crate::freeze::Freezer;
+use crate::swap::Swap;
 use crate::tracker::Tracker;
 
 /// Frozen: take, read, take again, audit, thaw.
 mod instant;
 /// While the server writes: take, read, send.
 mod rounds;
+
+pub use instant::End;
 
 /// Rounds before a freeze, however well they go.
 const ROUNDS_MAX: u32 = 8;
@@ -87,6 +90,8 @@ pub struct Server<'a, D: Disk> {
     pub sources: &'a mut [Source<D>],
     /// Of each disk, what is never read and sent as zeros.
     pub blank: &'a [BlockSet],
+    /// What is not sent as it is.
+    pub swap: &'a Swap,
     /// Memory for what is read under the freeze; the blocks of the point are in it afterwards.
     pub arena: &'a mut Arena<D::Buffer>,
     /// Where everything else goes.
@@ -229,12 +234,12 @@ impl Cutter {
                 break;
             }
             match self.freeze_and_read(server, changed, limits, &mut group)? {
-                instant::End::Point(mut outcome) => {
+                End::Point(mut outcome) => {
                     remarks.append(&mut outcome.remarks);
                     return Ok(Outcome { remarks, group, ..outcome });
                 }
-                instant::End::Again(words) if remarks.contains(&words) => {}
-                instant::End::Again(words) => remarks.push(words),
+                End::Again(words) if remarks.contains(&words) => {}
+                End::Again(words) => remarks.push(words),
             }
             self.round(server, changed)?;
         }
@@ -262,7 +267,8 @@ impl Cutter {
     }
 
     /// Whether so many blocks can be read in what a freeze of this length leaves for it, into an arena of so many.
-    fn fits(&self, blocks: u64, freeze: Duration, arena: u64) -> bool {
+    #[must_use]
+    pub fn fits(&self, blocks: u64, freeze: Duration, arena: u64) -> bool {
         let time = freeze.saturating_sub(self.overhead).max(freeze / 4);
         let bytes =
             time.as_nanos().saturating_mul(u128::from(self.bytes_per_second)) / 1_000_000_000;

@@ -1,7 +1,8 @@
 //! All file systems still for an instant, and thawed whatever happens.
 //!
 //! Three hold the thread: each file system has a thread here that thaws it at the limit, the dead-man does the same in another
-//! process, and at once when this one ends. Both would have to be stopped for a file system to stay frozen.
+//! process, and at once when this one ends. Both would have to be stopped for a file system to stay frozen; where both are
+//! killed in the same moment, the agent's next start thaws.
 
 use core::time::Duration;
 
@@ -13,6 +14,8 @@ mod group;
 mod linux;
 /// Which file system lies on which.
 mod order;
+/// What is about to be frozen, written down.
+mod record;
 
 pub use linux::LinuxFreezer;
 

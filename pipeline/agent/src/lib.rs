@@ -19,8 +19,12 @@ pub mod devices;
 pub mod enrol;
 /// All file systems still for an instant.
 pub mod freeze;
+/// What applications want run around a freeze.
+pub mod hooks;
 /// Logging for the journal.
 pub mod logging;
+/// How little this program takes from the server that it runs on.
+pub mod manners;
 /// What was said and is not yet spooled.
 pub mod outbox;
 /// So many bytes a second and no more.
@@ -37,5 +41,7 @@ pub mod service;
 pub mod session;
 /// What is remembered across restarts.
 pub mod state;
+/// Parts of disks whose content is nobody's: swap.
+pub mod swap;
 /// Which blocks changed.
 pub mod tracker;

@@ -14,7 +14,6 @@ use pipeline_wire::message::{FromAgent, Status};
 use pipeline_wire::policy::Policy;
 
 use crate::compare::{Compare, Leaf as Fingerprints, Reason};
-use crate::freeze::Freezer;
 use crate::pace::Pace;
 use crate::report::{Board, DiskReport, PointReport, Report};
 use crate::session::exchange::Exchange;
@@ -24,12 +23,15 @@ use crate::tracker::Tracker;
 pub mod disk;
 /// What the appliance said.
 mod hear;
+/// Makes instants, whatever the disks are.
+pub mod maker;
 /// Points: rounds, freeze, cut.
 mod point;
 /// Blocks into messages.
 pub mod send;
 
 use disk::Disk;
+use maker::Maker;
 use point::Pursuit;
 use send::{Set, batch_bytes, send_batch};
 
@@ -56,8 +58,10 @@ pub struct Means {
     pub exchange: Arc<Exchange>,
     /// Marks of changed blocks; nothing where this kernel gives none.
     pub tracker: Option<Box<dyn Tracker>>,
-    /// Stills file systems.
-    pub freezer: Box<dyn Freezer>,
+    /// Makes instants.
+    pub maker: Box<dyn Maker>,
+    /// How long a point waits for room in the outbox before it is given up, to be tried again.
+    pub patience: Duration,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// What outlives the agent.
@@ -73,7 +77,7 @@ pub struct Replicator {
     name: String,
     server: String,
     policy: Policy,
-    maker: Option<Fingerprinter>,
+    fingerprinter: Option<Fingerprinter>,
     /// The newest epoch that there is, and the newest in the vault.
     epoch: u64,
     vaulted: u64,
@@ -105,7 +109,7 @@ impl Replicator {
             name,
             server,
             policy: Policy::default(),
-            maker: None,
+            fingerprinter: None,
             epoch: 0,
             vaulted: 0,
             begun: false,
@@ -234,7 +238,7 @@ impl Replicator {
         if wait > 0 {
             return Duration::from_millis(wait);
         }
-        let Some(maker) = self.maker.clone() else { return REST };
+        let Some(maker) = self.fingerprinter.clone() else { return REST };
         for place in 0..self.disks.len() {
             let Some(disk) = self.disks.get_mut(place).filter(|disk| disk.is_in()) else {
                 continue;
@@ -259,7 +263,8 @@ impl Replicator {
     /// Asks which blocks of a leaf are wanted.
     fn ask(&mut self, place: usize, first: u64, blocks: u64, maker: &Fingerprinter) {
         let Some(disk) = self.disks.get_mut(place) else { return };
-        let leaf: Vec<u64> = (first..first + blocks).collect();
+        let leaf: Vec<u64> =
+            (first..first + blocks).filter(|block| !disk.blank.contains(*block)).collect();
         let mut fingerprints = Fingerprints::new(first, blocks);
         let mut unread = Vec::new();
         let read = disk.content.read(&leaf, &mut |block, content| match content {

@@ -4,20 +4,26 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use hal::disk::{Disk as _, DiskError, ErrorKind};
 use hal::time::{Clock, Entropy};
-use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy, manners};
+use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
 use pipeline_wire::authority::Credentials;
 use pipeline_wire::message::{DiskHello, FromAgent};
 use pipeline_wire::tls;
 
 use crate::binding;
-use crate::content::BlockReader;
+use crate::blocks::BlockSet;
+use crate::content::{BlockReader, Content, Each};
+use crate::cut::Outcome;
 use crate::devices::{self, Leaf};
 use crate::freeze::{Freezer, LinuxFreezer, Thawed};
+use crate::hooks::HookFolder;
+use crate::manners;
 use crate::replicate::disk::Disk;
+use crate::replicate::maker::{ARENA_BYTES, DiskMaker, Maker, Order, Piece};
 use crate::replicate::{Means, Memory, Replicator};
 use crate::report::{Board, SOCKET};
 use crate::session::exchange::{Exchange, Introduction};
@@ -27,6 +33,10 @@ use crate::state::labels::Labels;
 use crate::state::{Enrolment, State};
 use crate::tracker::{self, Tracker};
 
+/// Hooks around application-consistent points.
+const HOOKS: &str = "/etc/lifeboat/hooks.d";
+/// How long a point waits for an appliance that takes nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether disks came, grew or went.
 const LOOK_MILLIS: u64 = 10_000;
 /// How long the last words may take.
@@ -56,7 +66,9 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     if let Err(why) = freezer.start_dead_man() {
         log::error!("{why}");
     }
-    stand_back();
+    for words in manners::behave(manners::Bounds::default()) {
+        log::warn!("{words}; the agent goes on without");
+    }
     let exchange = Arc::new(Exchange::default());
     let party = party(&enrolment)?;
     let talking = Arc::clone(&exchange);
@@ -68,14 +80,16 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     let mut means = Means {
         exchange: Arc::clone(&exchange),
         tracker: None,
-        freezer: Box::new(Stiller { freezer }),
+        maker: Box::new(NoMaker),
+        patience: PATIENCE,
         clock: Arc::new(SystemClock),
         memory: Box::new(Remembered { state: state.clone(), labels: labels(state) }),
         board,
     };
+    let freezer = Stiller { freezer: Arc::new(Mutex::new(freezer)) };
     let mut disks = Vec::new();
     while !stop.load(Ordering::SeqCst) {
-        (means, disks) = replicate(&enrolment, state, means, disks, stop)?;
+        (means, disks) = replicate(&enrolment, state, (means, disks), &freezer, stop)?;
     }
     log::info!("stopping: changes stay marked in the kernel until the agent runs again");
     exchange.say(&FromAgent::Goodbye { words: "the agent was stopped".to_owned() }, Vec::new());
@@ -85,20 +99,6 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
-}
-
-/// Behind others, and in memory that no frozen disk is needed for.
-fn stand_back() {
-    let steps = [
-        ("priority", manners::be_nice(19)),
-        ("priority on disks", manners::be_idle_on_disks()),
-        ("locked memory", manners::lock_memory()),
-    ];
-    for (what, result) in steps {
-        if let Err(error) = result {
-            log::warn!("{what}: {error}; the agent goes on without");
-        }
-    }
 }
 
 fn labels(state: &State) -> Labels {
@@ -139,25 +139,45 @@ fn party(enrolment: &Enrolment) -> Result<Party, String> {
 fn replicate(
     enrolment: &Enrolment,
     state: &State,
-    mut means: Means,
-    before: Vec<Disk>,
+    (mut means, before): (Means, Vec<Disk>),
+    freezer: &Stiller,
     stop: &AtomicBool,
 ) -> Result<(Means, Vec<Disk>), String> {
-    let leaves = devices::leaves();
+    let found = devices::leaves();
+    let mut troubles = Vec::new();
+    let (mut leaves, opened) = open(&found, &mut troubles);
     // Given up first, so that the new one takes over what this one left in the kernel.
     means.tracker = None;
-    let (tracker, continued, mut troubles) = track(&leaves);
-    means.tracker = tracker;
-    let disks = open(state, &leaves, before, &continued, &mut troubles)?;
-    let mut run = [0; 16];
-    SystemEntropy.fill(&mut run).map_err(|error| error.to_string())?;
+    let mut continued = Vec::new();
+    match tracker::attach(&leaves, &tracker::Options::default()) {
+        Ok(attached) => {
+            attached.remarks.iter().for_each(|remark| log::info!("{remark}"));
+            continued = attached.continued;
+            means.tracker = Some(Box::new(attached.tracker));
+        }
+        Err(why) => {
+            log::warn!("changes cannot be tracked, and disks are compared instead: {why}");
+            leaves.iter_mut().for_each(|leaf| leaf.untracked = Some(why.clone()));
+        }
+    }
+    let mut disks = Vec::new();
+    let mut readers = Vec::new();
+    for (disk, opened) in named(state, &leaves, before)?.into_iter().zip(opened) {
+        let another = opened.another().map_err(|error| format!("{}: {error}", disk.label))?;
+        readers.push((disk.leaf.clone(), another));
+        let continued = continued.get(disks.len()).copied().unwrap_or(false);
+        disks.push(Disk { continued, content: Box::new(BlockReader::new(opened)), ..disk });
+    }
+    let stiller = Box::new(freezer.clone());
+    let maker = DiskMaker::new(readers, ARENA_BYTES, stiller, Arc::new(SystemClock));
+    let mut maker = maker.map_err(|error| error.to_string())?;
+    for (disk, blank) in disks.iter_mut().zip(maker.blank()) {
+        disk.blank = blank;
+    }
+    let hooks = HookFolder::new(Path::new(HOOKS));
+    means.maker = Box::new(maker.with(Some(Box::new(hooks)), None));
+    introduce(&means.exchange, &disks)?;
     let exchange = Arc::clone(&means.exchange);
-    let identities = leaves.iter().map(|leaf| leaf.identity.as_str());
-    exchange.begin(Introduction {
-        run,
-        binding: binding::of_machine(Path::new("/"), identities),
-        disks: disks.iter().map(hello).collect(),
-    });
     let name = enrolment.name.clone();
     let mut replicator = Replicator::new(means, disks, name, enrolment.server.to_string());
     troubles.into_iter().for_each(|words| replicator.trouble(words));
@@ -171,7 +191,7 @@ fn replicate(
         let now = SystemClock.moment();
         if now >= look_at && !replicator.is_busy() {
             look_at = now.after(LOOK_MILLIS);
-            if devices::leaves() != leaves || replicator.has_outgrown() {
+            if devices::leaves() != found || replicator.has_outgrown() {
                 log::info!("disks came, grew or went: everything is looked at anew");
                 break;
             }
@@ -180,53 +200,54 @@ fn replicate(
     Ok(replicator.into_parts())
 }
 
-/// Tracks, where this kernel lets us.
-fn track(leaves: &[Leaf]) -> (Option<Box<dyn Tracker>>, Vec<bool>, Vec<String>) {
-    match tracker::attach(leaves, &tracker::Options::default()) {
-        Ok(attached) => {
-            attached.remarks.iter().for_each(|remark| log::info!("{remark}"));
-            (Some(Box::new(attached.tracker)), attached.continued, Vec::new())
-        }
-        Err(why) => {
-            log::warn!("changes cannot be tracked: {why}");
-            let words = format!("changes cannot be tracked, and disks are compared instead: {why}");
-            (None, Vec::new(), vec![words])
-        }
-    }
+/// A run begins.
+fn introduce(exchange: &Exchange, disks: &[Disk]) -> Result<(), String> {
+    let mut run = [0; 16];
+    SystemEntropy.fill(&mut run).map_err(|error| error.to_string())?;
+    let identities = disks.iter().map(|disk| disk.leaf.identity.as_str());
+    exchange.begin(Introduction {
+        run,
+        binding: binding::of_machine(Path::new("/"), identities),
+        disks: disks.iter().map(hello).collect(),
+    });
+    Ok(())
 }
 
-/// Opens disks, under the labels that they had before.
-fn open(
-    state: &State,
-    leaves: &[Leaf],
-    before: Vec<Disk>,
-    continued: &[bool],
-    troubles: &mut Vec<String>,
-) -> Result<Vec<Disk>, String> {
+/// Opens disks; one that cannot be is left out, and told.
+fn open(leaves: &[Leaf], troubles: &mut Vec<String>) -> (Vec<Leaf>, Vec<LinuxDisk>) {
+    let options = OpenOptions { access: Access::Read, direct: Direct::Always };
+    let mut found = (Vec::new(), Vec::new());
+    for leaf in leaves {
+        match LinuxDisk::open(&leaf.path, options) {
+            Ok(disk) => {
+                found.0.push(leaf.clone());
+                found.1.push(disk);
+            }
+            Err(error) => {
+                log::error!("{}: {error}; it is left out", leaf.name);
+                troubles
+                    .push(format!("{} is left out, since it cannot be opened: {error}", leaf.name));
+            }
+        }
+    }
+    found
+}
+
+/// Disks under the labels that they had before.
+fn named(state: &State, leaves: &[Leaf], mut before: Vec<Disk>) -> Result<Vec<Disk>, String> {
     let mut labels = labels(state);
-    let (mut disks, mut before): (Vec<Disk>, Vec<Disk>) = (Vec::new(), before);
+    let mut disks: Vec<Disk> = Vec::new();
     let mut is_new = false;
-    for (place, leaf) in leaves.iter().enumerate() {
+    for leaf in leaves {
         let taken: Vec<String> = disks.iter().map(|disk| disk.label.clone()).collect();
         let (label, new) = labels.label(&leaf.name, &leaf.identity, &taken);
         is_new |= new;
-        let options = OpenOptions { access: Access::Read, direct: Direct::Always };
-        let opened = LinuxDisk::open(&leaf.path, options);
-        let content: Box<dyn crate::content::Content> = match opened {
-            Ok(disk) => Box::new(BlockReader::new(disk)),
-            Err(error) => {
-                log::error!("{label}: {error}");
-                troubles.push(format!("{label} cannot be opened: {error}"));
-                Box::new(Absent(error))
-            }
-        };
-        let continued = continued.get(place).copied().unwrap_or(false);
         let same = |disk: &Disk| disk.label == label && disk.leaf == *leaf && disk.gone.is_none();
         let disk = match before.iter().position(same) {
-            Some(at) => Disk { carried: true, content, ..before.swap_remove(at) },
-            None => Disk::new(leaf.clone(), label.clone(), content),
+            Some(at) => Disk { carried: true, ..before.swap_remove(at) },
+            None => Disk::new(leaf.clone(), label.clone(), Box::new(Unopened)),
         };
-        disks.push(Disk { continued, whole: labels.is_whole(&label), ..disk });
+        disks.push(Disk { whole: labels.is_whole(&label), ..disk });
     }
     if is_new {
         state.name_disks(&labels)?;
@@ -243,40 +264,65 @@ fn hello(disk: &Disk) -> DiskHello {
     }
 }
 
-/// A disk that could not be opened.
-struct Absent(hal::disk::DiskError);
+/// What a disk holds before it is opened: nothing that can be read.
+struct Unopened;
 
-impl crate::content::Content for Absent {
-    fn read(
-        &mut self,
-        _blocks: &[u64],
-        _each: &mut crate::content::Each<'_>,
-    ) -> Result<(), hal::disk::DiskError> {
-        Err(self.0.clone())
+impl Content for Unopened {
+    fn read(&mut self, _blocks: &[u64], _each: &mut Each<'_>) -> Result<(), DiskError> {
+        self.bytes().map(drop)
     }
 
-    fn bytes(&mut self) -> Result<u64, hal::disk::DiskError> {
-        Err(self.0.clone())
+    fn bytes(&mut self) -> Result<u64, DiskError> {
+        Err(DiskError::new(ErrorKind::Gone, "the disk is not open"))
     }
 }
 
-/// Freezes what is mounted when it is told to.
+/// What makes instants before there are disks: nobody.
+struct NoMaker;
+
+impl Maker for NoMaker {
+    fn make(
+        &mut self,
+        _order: &Order,
+        _tracker: &mut dyn Tracker,
+        _changed: &mut [BlockSet],
+        _exchange: &Arc<Exchange>,
+    ) -> Result<Outcome, String> {
+        Err("there are no disks yet".to_owned())
+    }
+
+    fn piece(&self, _at: usize) -> Option<Piece<'_>> {
+        None
+    }
+
+    fn forget(&mut self) {}
+}
+
+/// Freezes what is mounted when it is told to. There is one, whatever disks there are, since its dead-man stays.
+#[derive(Clone)]
 struct Stiller {
-    freezer: LinuxFreezer,
+    freezer: Arc<Mutex<LinuxFreezer>>,
+}
+
+impl Stiller {
+    fn freezer(&self) -> MutexGuard<'_, LinuxFreezer> {
+        self.freezer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Freezer for Stiller {
     fn freeze(&mut self, limit: Duration) -> Result<(), String> {
-        self.freezer.set_file_systems(devices::file_systems());
-        self.freezer.freeze(limit)
+        let mut freezer = self.freezer();
+        freezer.set_file_systems(devices::file_systems());
+        freezer.freeze(limit)
     }
 
     fn is_frozen(&mut self) -> bool {
-        self.freezer.is_frozen()
+        self.freezer().is_frozen()
     }
 
     fn thaw(&mut self) -> Thawed {
-        self.freezer.thaw()
+        self.freezer().thaw()
     }
 }
 

@@ -155,6 +155,10 @@ pub(crate) fn run_if_asked() {
     let (limit, hold) = (Duration::from_micros(micros()), Duration::from_micros(micros()));
     let systems: Vec<FileSystem> = words.map(|at| described(Path::new(at))).collect();
     let mut freezer = LinuxFreezer::new(&tests::program::built("lifeboat-agent"));
+    // Beside the first file system, where the test's own folder is.
+    let record =
+        systems.first().and_then(|system| system.at.parent()).expect("a folder").join("frozen");
+    freezer.record_at(&record).iter().for_each(|words| say(&format!("found {words}")));
     freezer.start_dead_man().expect("the dead-man starts");
     say(&format!("ready {}", freezer.dead_man_process().unwrap_or(0)));
     loop {

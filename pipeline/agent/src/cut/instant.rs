@@ -17,7 +17,9 @@ use crate::tracker::Audit;
 const TAKES_MAX: u32 = 5;
 
 /// How one freeze ended.
-pub(super) enum End {
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "with a point or without one")]
+pub enum End {
     /// With a point in the arena.
     Point(Outcome),
     /// Without one, and why; another may do better.
@@ -57,8 +59,12 @@ enum Broken {
 }
 
 impl Cutter {
-    /// One freeze with everything that belongs to it. Without a point `changed` is whole again and the arena empty.
-    pub(super) fn freeze_and_read<D: Disk>(
+    /// One freeze with everything that belongs to it, for whoever makes rounds of its own: without them, and without the
+    /// ladder of `cut`. With a point its blocks are in the arena and no longer in `changed`; without one `changed` is whole
+    /// again and the arena empty.
+    ///
+    /// Errors: a disk or the tracker failed. Nothing is frozen.
+    pub fn freeze_and_read<D: Disk>(
         &mut self,
         server: &mut Server<'_, D>,
         changed: &mut [BlockSet],
@@ -95,6 +101,7 @@ impl Cutter {
         };
         match end {
             Ok(found) => {
+                server.arena.held_mut().for_each(|held| server.swap.disarm(held));
                 self.learn(&found, &thawed);
                 remarks.extend(thawed.remarks.iter().cloned());
                 Ok(End::Point(outcome(at, found, thawed, application, remarks)))

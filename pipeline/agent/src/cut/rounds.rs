@@ -7,6 +7,7 @@ use pipeline::limits::BLOCK_BYTES;
 use super::{Cutter, Server, Sink, words_of};
 use crate::blocks::BlockSet;
 use crate::capture::{self, Filled, Taker, Trouble, Unread};
+use crate::swap::Swap;
 
 /// Takes the marks of all disks.
 pub(super) fn take_all<D: Disk>(
@@ -42,8 +43,8 @@ impl Cutter {
         send_blank(server, changed)?;
         let wanted = changed.to_vec();
         let began = server.clock.monotonic_nanos();
-        let (sink, clock) = (&mut *server.sink, server.clock);
-        let mut sender = Sender { sink, clock, changed, away_nanos: 0, bytes: 0 };
+        let (sink, clock, swap) = (&mut *server.sink, server.clock, server.swap);
+        let mut sender = Sender { sink, clock, changed, swap, away_nanos: 0, bytes: 0 };
         let result = capture::read(server.sources, &wanted, server.arena.pool(), &mut sender);
         let (bytes, away) = (sender.bytes, sender.away_nanos);
         let nanos = clock.monotonic_nanos().saturating_sub(began).saturating_sub(away);
@@ -83,6 +84,7 @@ struct Sender<'a> {
     sink: &'a mut dyn Sink,
     clock: &'a dyn Clock,
     changed: &'a mut [BlockSet],
+    swap: &'a Swap,
     /// Time that reading is not to blame for.
     away_nanos: u64,
     bytes: u64,
@@ -103,9 +105,10 @@ impl Sender<'_> {
     }
 }
 
-impl<B: AsRef<[u8]>> Taker<B> for Sender<'_> {
-    fn take(&mut self, filled: Filled<B>) -> (Option<B>, Result<(), Trouble>) {
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Taker<B> for Sender<'_> {
+    fn take(&mut self, mut filled: Filled<B>) -> (Option<B>, Result<(), Trouble>) {
         let (disk, first, blocks) = (filled.disk, filled.first, filled.blocks);
+        self.swap.disarm(&mut filled);
         let sent = self.timed(|sender| sender.sink.blocks(disk, first, filled.bytes()));
         if sent.is_ok() {
             self.done(disk, first, blocks);

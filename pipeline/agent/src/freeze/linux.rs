@@ -10,6 +10,7 @@ use hal_linux::freeze::{Refusal, StillHandle};
 use super::dead_man::DeadMan;
 use super::group::{End, Group, Slot};
 use super::order::levels;
+use super::record::Record;
 use super::{Freezer, SYSTEMS_MAX, Thawed};
 use crate::devices::FileSystem;
 
@@ -23,6 +24,7 @@ const THAW_PATIENCE: Duration = Duration::from_secs(10);
 pub struct LinuxFreezer {
     systems: Vec<FileSystem>,
     dead_man: DeadMan,
+    record: Option<Record>,
     frozen: Option<Frozen>,
 }
 
@@ -35,11 +37,20 @@ struct Frozen {
 }
 
 impl LinuxFreezer {
-    /// A freezer of nothing yet. `program` is started again as the dead-man: this very program, `/proc/self/exe`, but in
+    /// A freezer of nothing yet. `program`, a path from the root, is started again as the dead-man: this very program, `/proc/self/exe`, but in
     /// tests.
     #[must_use]
     pub fn new(program: &Path) -> Self {
-        Self { systems: Vec::new(), dead_man: DeadMan::new(program), frozen: None }
+        Self { systems: Vec::new(), dead_man: DeadMan::new(program), record: None, frozen: None }
+    }
+
+    /// Writes down here what it is about to freeze, and thaws now what an agent left frozen that was killed together with its
+    /// dead-man: what it thawed, in words. The file lies in memory, as in `/run`.
+    pub fn record_at(&mut self, path: &Path) -> Vec<String> {
+        let record = Record::new(path);
+        let told = record.thaw_left();
+        self.record = Some(record);
+        told
     }
 
     /// What is frozen from the next freeze on. Told before every freeze, as mounts come and go.
@@ -99,6 +110,9 @@ impl LinuxFreezer {
     fn end(&mut self, group: Group) -> (Vec<Slot>, io::Result<u64>) {
         let (slots, over) = group.thaw(THAW_PATIENCE);
         if over {
+            if let Some(record) = &self.record {
+                record.clear();
+            }
             return (slots, self.dead_man.stand_down());
         }
         self.dead_man.stay_with(group);
@@ -137,6 +151,11 @@ impl Freezer for LinuxFreezer {
                 "{} was not written out in {} s, so nothing is frozen: look at its disk",
                 name(place),
                 SYNC_PATIENCE.as_secs()
+            ));
+        }
+        if let Some(Err(error)) = self.record.as_ref().map(|record| record.note(&systems)) {
+            return Err(format!(
+                "what is to be frozen cannot be written down ({error}), so nothing is frozen: look at /run"
             ));
         }
         self.dead_man.guard(&group.shared);

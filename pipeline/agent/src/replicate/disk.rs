@@ -15,6 +15,8 @@ pub struct Disk {
     pub content: Box<dyn Content>,
     /// Its blocks.
     pub blocks: u64,
+    /// What is nobody's, and is said to be zeros whatever it holds: swap.
+    pub blank: BlockSet,
     /// Whether the tracker's marks go on without a gap from an earlier life of the agent.
     pub continued: bool,
     /// An earlier run of this process had it too: what goes on of it goes on.
@@ -45,12 +47,13 @@ impl Disk {
     pub fn new(leaf: Leaf, label: String, content: Box<dyn Content>) -> Self {
         let blocks = leaf.bytes.div_ceil(pipeline::limits::BLOCK_BYTES as u64);
         let set = || BlockSet::new(blocks);
-        let (changed, wanted, unread) = (set(), set(), set());
+        let (changed, wanted, unread, blank) = (set(), set(), set(), set());
         Self {
             leaf,
             label,
             content,
             blocks,
+            blank,
             continued: false,
             carried: false,
             changed,

@@ -8,6 +8,9 @@ use crate::compare::{Compare, Reason};
 use crate::session::exchange::Event;
 use crate::session::is_lasting;
 
+/// Cuts of groups that wait to be made.
+const GROUPS_MAX: usize = 16;
+
 impl Replicator {
     /// Takes an event.
     pub(super) fn hear(&mut self, event: Event) {
@@ -25,7 +28,8 @@ impl Replicator {
     fn welcomed(&mut self, welcome: &Welcome) {
         self.appliance = format!("connected (version {})", welcome.appliance);
         self.refused = false;
-        self.maker = Some(pipeline::fingerprint::Fingerprinter::new(&welcome.fingerprint_key));
+        self.fingerprinter =
+            Some(pipeline::fingerprint::Fingerprinter::new(&welcome.fingerprint_key));
         self.epoch = self.epoch.max(welcome.spooled_epoch).max(welcome.vaulted_epoch);
         self.session_lost();
         self.vaulted(welcome.vaulted_epoch);
@@ -76,7 +80,7 @@ impl Replicator {
     }
 
     fn session_lost(&mut self) {
-        self.asked.group = None;
+        self.asked.groups.clear();
         for disk in &mut self.disks {
             disk.compare.iter_mut().for_each(Compare::session_lost);
         }
@@ -89,7 +93,10 @@ impl Replicator {
             FromAppliance::Wanted { question, bits } => self.wanted(question, &bits),
             FromAppliance::Resend { words } => self.resend(&words),
             FromAppliance::Prepare { token, patience_millis } => {
-                self.asked.group = Some((token, patience_millis));
+                let group = (token, patience_millis);
+                if !self.asked.groups.contains(&group) && self.asked.groups.len() < GROUPS_MAX {
+                    self.asked.groups.push_back(group);
+                }
             }
             FromAppliance::CutNow { application } => {
                 self.asked.now = true;

@@ -1,52 +1,47 @@
 //! Points: rounds while the server writes, then an instant of all disks, then its cut.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use pipeline::limits::BLOCK_BYTES;
-use pipeline_wire::message::{Cut, FromAgent, Instant};
+use pipeline_wire::message::{Cut, Instant};
 
-use super::send::{BATCH_BLOCKS, Batch, Set, batch_bytes};
+use super::maker::{Order, Piece};
+use super::send::{Batch, Set, batch_bytes};
 use super::{POINTS_KEPT, REST, Replicator};
+use crate::blocks::BlockSet;
 use crate::compare::Reason;
+use crate::cut::{Limits, Outcome};
 use crate::report::{PointReport, instant_words};
 
-/// Rounds at most before file systems are frozen: a server that writes faster than the link takes never gets fewer.
-const ROUNDS_MAX: u32 = 8;
-/// Blocks that are read while file systems are frozen, at most: memory for as many is made beforehand.
-const RESIDUE_BLOCKS_MAX: usize = 128;
-/// How often blocks are taken under one freeze: discards go on through it.
-const TAKES_MAX: u32 = 5;
+/// Rounds of the loop's own before an instant is tried; those behind them are the instant's.
+const ROUNDS_MAX: u32 = 3;
+/// Blocks that are left to the instant's own rounds.
+const SMALL_BLOCKS: u64 = 256;
+/// Remarks of one cut: a message holds no more than so many, and no person reads them.
+const REMARKS_MAX: usize = 64;
 
 /// What asks for a point beside the interval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
     /// The appliance wants one now.
     pub(super) now: bool,
     /// With hooks.
     pub(super) application: bool,
-    /// As part of a group: its token, and how long the others may take.
-    pub(super) group: Option<(u64, u32)>,
+    /// As parts of groups: each one's token, and how long the others may take.
+    pub(super) groups: VecDeque<(u64, u32)>,
 }
 
 /// A point on its way.
 #[derive(Debug, Default)]
 pub(super) struct Pursuit {
     round: u32,
-    /// Blocks that the last round marked.
-    marked: u64,
     blocks: u64,
-    asked: Asked,
-    shot: Option<Shot>,
-}
-
-/// An instant of all disks, in memory.
-#[derive(Debug, Default)]
-struct Shot {
-    blocks: BTreeMap<(usize, u64), Option<Box<[u8]>>>,
-    cut: Option<Cut>,
-    /// Disks that failed, to be told when nothing is frozen any more.
-    lost: Vec<(usize, String)>,
+    application: bool,
+    /// The group's cut that this is part of.
+    group: Option<(u64, u32)>,
+    /// The instant is in memory: its cut, and how much of it was said.
+    cut: Option<(Cut, usize)>,
 }
 
 impl Replicator {
@@ -56,18 +51,23 @@ impl Replicator {
             if !self.is_due() {
                 return None;
             }
-            let asked = core::mem::take(&mut self.asked);
-            self.pursuit = Some(Pursuit { asked, ..Pursuit::default() });
+            self.asked.now = false;
+            let application = core::mem::take(&mut self.asked.application);
+            let group = self.asked.groups.pop_front();
+            self.pursuit = Some(Pursuit { application, group, ..Pursuit::default() });
             self.round();
         }
-        if self.pursuit.as_ref().is_some_and(|pursuit| pursuit.shot.is_some()) {
+        if self.pursuit.as_ref().is_some_and(|pursuit| pursuit.cut.is_some()) {
             return Some(self.ship());
+        }
+        let here = self.disks.iter().filter(|disk| disk.is_in());
+        let left: u64 = here.map(|disk| disk.changed.count()).sum();
+        let rounds = self.pursuit.as_ref().map_or(0, |pursuit| pursuit.round);
+        if left <= SMALL_BLOCKS || rounds > ROUNDS_MAX {
+            return Some(self.make());
         }
         for place in 0..self.disks.len() {
             if self.disks.get(place).is_some_and(|disk| disk.is_in() && !disk.changed.is_empty()) {
-                if self.is_small() {
-                    break;
-                }
                 if !self.means.exchange.room(batch_bytes(), Duration::ZERO) {
                     return Some(REST);
                 }
@@ -78,11 +78,7 @@ impl Replicator {
                 }
             }
         }
-        if self.is_small() {
-            self.capture();
-        } else {
-            self.round();
-        }
+        self.round();
         Some(Duration::ZERO)
     }
 
@@ -95,8 +91,8 @@ impl Replicator {
     /// Whether a point may be made and is wanted.
     fn is_due(&mut self) -> bool {
         let now = self.means.clock.moment();
-        let wanted = self.asked.now || self.asked.group.is_some() || now >= self.due;
-        let paused = self.policy.paused && !self.asked.now && self.asked.group.is_none();
+        let wanted = self.asked.now || !self.asked.groups.is_empty() || now >= self.due;
+        let paused = self.policy.paused && !self.asked.now && self.asked.groups.is_empty();
         if !wanted || paused {
             return false;
         }
@@ -118,142 +114,181 @@ impl Replicator {
         possible
     }
 
-    /// Whether what is left is little enough to be read while everything is frozen.
-    fn is_small(&self) -> bool {
-        let left: u64 = self.disks.iter().map(|disk| disk.changed.count()).sum();
-        let rounds = self.pursuit.as_ref().map_or(0, |pursuit| pursuit.round);
-        rounds >= 1 && left <= u64::try_from(RESIDUE_BLOCKS_MAX / 4).unwrap_or(0)
-            || rounds >= ROUNDS_MAX && left == 0
-    }
-
     /// Takes what was marked since the last round.
     fn round(&mut self) {
-        let mut marked = 0;
         for (place, disk) in self.disks.iter_mut().enumerate() {
             let Some(tracker) = &mut self.means.tracker else { break };
-            if disk.leaf.untracked.is_some() || disk.left_out {
+            if disk.leaf.untracked.is_some() || !disk.is_in() {
                 continue;
             }
-            let before = disk.changed.count();
             if let Err(why) = tracker.take(place, &mut disk.changed) {
                 log::error!("{}: {why}; it is compared", disk.label);
                 disk.compare(Reason::Lost);
             }
-            marked += disk.changed.count() - before;
         }
         if let Some(pursuit) = &mut self.pursuit {
             pursuit.round += 1;
-            pursuit.marked = marked;
         }
     }
 
-    /// Freezes, reads what is left, thaws.
-    fn capture(&mut self) {
-        let limit = Duration::from_millis(u64::from(self.policy.freeze_limit_millis));
-        let mut shot = Shot::default();
-        let mut remarks = Vec::new();
-        let mut instant = Instant::Crash;
-        let frozen = self.means.freezer.freeze(limit);
-        if let Err(why) = &frozen {
-            remarks.push(format!("nothing was frozen: {why}"));
-            instant = Instant::Fuzzy;
-        }
-        let at_millis = self.means.clock.now().0;
-        let group = self.group_still();
-        for _ in 0..TAKES_MAX {
-            self.round();
-            if self.disks.iter().all(|disk| disk.changed.is_empty()) {
-                break;
+    /// Makes the instant: what is left is sent, then everything is frozen for a moment.
+    fn make(&mut self) -> Duration {
+        let Some(pursuit) = &self.pursuit else { return REST };
+        let (application, group) = (pursuit.application, pursuit.group);
+        let millis = |millis: u32| Duration::from_millis(u64::from(millis));
+        let limits = Limits {
+            budget: millis(self.policy.freeze_budget_millis),
+            limit: millis(self.policy.freeze_limit_millis),
+        };
+        let order = Order {
+            limits,
+            application: application || self.is_application_due(),
+            group: group.map(|(token, patience)| (token, millis(patience))),
+            chosen: self
+                .disks
+                .iter()
+                .map(|disk| disk.is_in() && disk.leaf.untracked.is_none())
+                .collect(),
+            patience: self.means.patience,
+        };
+        match self.instant(&order) {
+            Ok(outcome) => {
+                self.made(outcome, group.map(|(token, _)| token));
+                Duration::ZERO
             }
-            self.read_residue(&mut shot);
+            Err(why) => {
+                log::warn!("no point now: {why}");
+                self.pursuit = None;
+                // What was asked for stays asked for, for as long as the session.
+                self.asked.application |= application;
+                group.into_iter().for_each(|group| self.asked.groups.push_front(group));
+                self.look_for_lost();
+                REST
+            }
         }
-        let audit =
-            self.means.tracker.as_mut().filter(|_| frozen.is_ok()).map(|tracker| tracker.audit());
-        let thawed = self.means.freezer.thaw();
-        if frozen.is_ok() && thawed.too_late {
-            instant = Instant::Fuzzy;
-            remarks.push("file systems were thawed before everything was read".to_owned());
+    }
+
+    fn instant(&mut self, order: &Order) -> Result<Outcome, String> {
+        let means = &mut self.means;
+        let tracker = means.tracker.as_mut().filter(|_| order.chosen.contains(&true));
+        let Some(tracker) = tracker else {
+            // What was read by comparing alone is of no one instant, and stilling anything would help nobody.
+            return Ok(Outcome {
+                instant: Instant::Fuzzy,
+                at: means.clock.now(),
+                frozen: Duration::ZERO,
+                remarks: Vec::new(),
+                group: order.group.map(|_| false),
+                incomplete: Vec::new(),
+            });
+        };
+        let mut changed: Vec<BlockSet> = Vec::new();
+        for disk in &mut self.disks {
+            // What a disk that takes no part has left stays with it.
+            let left = if disk.is_in() {
+                core::mem::take(&mut disk.changed)
+            } else {
+                BlockSet::new(disk.blocks)
+            };
+            changed.push(left);
         }
-        remarks.extend(thawed.remarks);
-        core::mem::take(&mut shot.lost).into_iter().for_each(|(place, why)| self.lose(place, why));
-        let audit = audit.unwrap_or_default();
-        for place in audit.incomplete {
+        let made = means.maker.make(order, &mut **tracker, &mut changed, &means.exchange);
+        for (disk, changed) in self.disks.iter_mut().zip(changed) {
+            if disk.is_in() {
+                disk.changed = changed;
+            }
+        }
+        made
+    }
+
+    /// Disks that do not answer any more are left out of the next try.
+    fn look_for_lost(&mut self) {
+        for place in 0..self.disks.len() {
+            let disk = self.disks.get_mut(place).filter(|disk| disk.is_in());
+            if let Some(Err(error)) = disk.map(|disk| disk.content.bytes()) {
+                self.lose(place, error.to_string());
+            }
+        }
+    }
+
+    fn is_application_due(&self) -> bool {
+        let every = u64::from(self.policy.application_every);
+        (self.cuts + 1).checked_rem(every).is_some_and(|rest| rest == 0)
+    }
+
+    /// The instant is there: its cut is what is to be said behind it.
+    fn made(&mut self, outcome: Outcome, token: Option<u64>) {
+        let Outcome { mut instant, at, frozen, mut remarks, group, incomplete } = outcome;
+        for place in incomplete {
             let Some(disk) = self.disks.get_mut(place) else { continue };
             disk.compare(Reason::Doubt);
             self.means.memory.set_whole(&disk.label, false);
         }
-        audit.words.iter().for_each(|words| log::warn!("{words}"));
         let doubts: Vec<String> = self.disks.iter().filter_map(super::disk::Disk::doubt).collect();
         if !doubts.is_empty() {
             instant = Instant::Fuzzy;
         }
         remarks.extend(doubts);
-        let frozen_micros = if frozen.is_ok() { thawed.micros } else { 0 };
+        if self.disks.iter().any(|disk| !disk.unread.is_empty()) {
+            remarks
+                .push("blocks that cannot be read are missing: see the disk's troubles".to_owned());
+        }
+        remarks.truncate(REMARKS_MAX);
         self.epoch += 1;
-        shot.cut = Some(Cut {
-            sequence: 0,
-            epoch: self.epoch,
-            instant,
-            at_millis,
-            frozen_micros,
-            remarks,
-            group,
-        });
         if let Some(tracker) = &mut self.means.tracker {
             tracker.cut(self.epoch);
         }
+        let cut = Cut {
+            sequence: 0,
+            epoch: self.epoch,
+            instant,
+            at_millis: at.0,
+            frozen_micros: u64::try_from(frozen.as_micros()).unwrap_or(u64::MAX),
+            remarks,
+            group: token.map(|token| (token, group.unwrap_or(false))),
+        };
         if let Some(pursuit) = &mut self.pursuit {
-            pursuit.shot = Some(shot);
-        }
-    }
-
-    /// Tells the group that everything is still, and waits for the others.
-    fn group_still(&mut self) -> Option<(u64, bool)> {
-        let (token, patience) = self.pursuit.as_ref()?.asked.group?;
-        self.means.exchange.say(&FromAgent::Frozen { token }, Vec::new());
-        let patience = Duration::from_millis(u64::from(patience));
-        let all = self.means.exchange.all_frozen(token, patience);
-        Some((token, all && self.means.freezer.is_frozen()))
-    }
-
-    fn read_residue(&mut self, shot: &mut Shot) {
-        for (place, disk) in self.disks.iter_mut().enumerate().filter(|(_, disk)| disk.is_in()) {
-            let blocks: Vec<u64> = disk.changed.iter().collect();
-            let read = disk.content.read(&blocks, &mut |block, content| {
-                shot.blocks.insert((place, block), content.ok().map(Box::from));
-            });
-            match read {
-                Ok(()) => disk.changed.clear(),
-                Err(error) => shot.lost.push((place, error.to_string())),
-            }
+            pursuit.cut = Some((cut, 0));
         }
     }
 
     /// Says what the instant holds, as there is room for it, and then its cut.
     fn ship(&mut self) -> Duration {
         let Some(pursuit) = &mut self.pursuit else { return REST };
-        let Some(shot) = &mut pursuit.shot else { return REST };
-        while let Some((&(place, _), _)) = shot.blocks.first_key_value() {
+        let Some((_, at)) = &mut pursuit.cut else { return REST };
+        while let Some(piece) = self.means.maker.piece(*at) {
             if !self.means.exchange.room(batch_bytes(), Duration::ZERO) {
                 return REST;
             }
             let mut batch = Batch::default();
-            for _ in 0..BATCH_BLOCKS {
-                let first = shot.blocks.first_entry().filter(|entry| entry.key().0 == place);
-                let Some(((_, block), content)) = first.map(|entry| entry.remove_entry()) else {
-                    break;
-                };
-                batch.keep(block, content);
-                pursuit.blocks += 1;
-            }
+            let place = match piece {
+                Piece::Blocks(place, first, bytes) => {
+                    for (block, content) in (first..).zip(bytes.chunks(BLOCK_BYTES)) {
+                        batch.take(block, Ok(content));
+                        pursuit.blocks += 1;
+                    }
+                    place
+                }
+                Piece::Unread(place, block) => {
+                    batch.miss(block);
+                    self.disks
+                        .iter_mut()
+                        .skip(place)
+                        .take(1)
+                        .for_each(|disk| disk.unread.insert(block));
+                    place
+                }
+            };
+            *at += 1;
             let number = u16::try_from(place).unwrap_or(u16::MAX);
             if let Err(why) = batch.say(number, &self.means.exchange) {
                 log::error!("{why}");
             }
         }
-        let Some(cut) = shot.cut.take() else { return REST };
-        let blocks = pursuit.blocks;
-        self.pursuit = None;
+        self.means.maker.forget();
+        let Some(Pursuit { cut: Some((cut, _)), blocks, .. }) = self.pursuit.take() else {
+            return REST;
+        };
         self.say_cut(cut, blocks);
         Duration::ZERO
     }

@@ -36,13 +36,14 @@ impl Batch {
         }
     }
 
-    /// Takes a block that was read before; nothing where it could not be.
-    pub fn keep(&mut self, block: u64, content: Option<Box<[u8]>>) {
-        match content {
-            Some(content) if is_zero(&content) => self.zeros.push(block),
-            Some(content) => self.data.push((block, content)),
-            None => self.unread.push(block),
-        }
+    /// Takes a block that is nobody's.
+    pub fn blank(&mut self, block: u64) {
+        self.zeros.push(block);
+    }
+
+    /// Takes a block that is known to be unreadable.
+    pub fn miss(&mut self, block: u64) {
+        self.unread.push(block);
     }
 
     /// Blocks that could not be read.
@@ -117,7 +118,10 @@ pub fn send_batch(
     let Some(last) = blocks.last() else { return Ok(blocks) };
     disk.cursor = last + 1;
     let mut batch = Batch::default();
-    let read = disk.content.read(&blocks, &mut |block, content| batch.take(block, content));
+    let (blank, read): (Vec<u64>, Vec<u64>) =
+        blocks.iter().partition(|block| disk.blank.contains(**block));
+    blank.into_iter().for_each(|block| batch.blank(block));
+    let read = disk.content.read(&read, &mut |block, content| batch.take(block, content));
     read.map_err(|error| error.to_string())?;
     let unread = batch.unread().to_vec();
     batch.say(place, exchange)?;

@@ -82,7 +82,7 @@ impl History {
 
 fn run(seed: u64, fault: Fault) -> Tally {
     let mut history = History::new(seed, fault);
-    for _ in 0..2500 {
+    for _ in 0..1500 {
         history.act();
     }
     // In the end everything heals: a clean point comes, whatever was before.
@@ -107,7 +107,9 @@ fn run(seed: u64, fault: Fault) -> Tally {
 #[test]
 fn every_clean_point_is_the_disks_at_its_instant() {
     let mut all = Tally::default();
-    for seed in 0..60 {
+    let histories = std::env::var("LIFEBOAT_REPLICATION_HISTORIES");
+    let histories = histories.ok().and_then(|number| number.parse().ok()).unwrap_or(12_u64);
+    for seed in 0..histories {
         println!("seed {seed}");
         let tally = run(seed, Fault::None);
         all.clean += tally.clean;
@@ -119,7 +121,7 @@ fn every_clean_point_is_the_disks_at_its_instant() {
         "{} clean, {} fuzzy, {} kills, {} resends",
         all.clean, all.fuzzy, all.kills, all.resends
     );
-    assert!(all.clean > 1000 && all.kills > 500 && all.resends > 100, "histories say too little");
+    assert!(all.clean > 200 && all.kills > 100 && all.resends > 10, "histories say too little");
 }
 
 #[test]
@@ -138,7 +140,6 @@ fn what_is_held_is_needed_when_the_agent_is_killed() {
 
 #[test]
 fn a_disk_whose_audit_fails_is_compared_and_the_point_says_so() {
-    let tally =
-        (0..10).map(|seed| run(seed, Fault::Doubts)).fold(0, |sum, tally| sum + tally.fuzzy);
+    let tally = (0..3).map(|seed| run(seed, Fault::Doubts)).fold(0, |sum, tally| sum + tally.fuzzy);
     assert!(tally > 10, "{tally} points are labelled");
 }

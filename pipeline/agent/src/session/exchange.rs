@@ -21,6 +21,9 @@ use crate::pace::Pace;
 /// Messages of the appliance that the loop has not taken; one that sends more than this asks for too much.
 const EVENTS_MAX: usize = 4096;
 
+/// Places for messages that need no keeping, made beforehand.
+const LOOSE_KEPT: usize = 64;
+
 /// What the loop is told.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -74,7 +77,7 @@ impl Default for Exchange {
     fn default() -> Self {
         let inner = Inner {
             outbox: Outbox::new(WINDOW_BYTES_MAX),
-            loose: VecDeque::new(),
+            loose: VecDeque::with_capacity(LOOSE_KEPT),
             events: VecDeque::new(),
             introduction: None,
             introduced: 0,
@@ -132,9 +135,14 @@ impl Exchange {
             log::error!("a message of our own is too large; it was not sent");
             return;
         };
+        self.say_made(&Arc::new(parcel));
+    }
+
+    /// Says what was made before; asks for no memory.
+    pub fn say_made(&self, parcel: &Arc<Parcel>) {
         let mut inner = self.lock();
         if inner.welcomed {
-            inner.loose.push_back(Arc::new(parcel));
+            inner.loose.push_back(Arc::clone(parcel));
             self.tell(inner);
         }
     }
@@ -148,6 +156,11 @@ impl Exchange {
     pub fn room(&self, payload: usize, limit: Duration) -> bool {
         let ready = |inner: &Inner| inner.outbox.has_room(payload) || !inner.events.is_empty();
         self.wait(limit, ready).outbox.has_room(payload)
+    }
+
+    /// Whether there is room for so many bytes of payload, waiting at most so long whatever else happens.
+    pub fn room_for(&self, payload: usize, limit: Duration) -> bool {
+        self.wait(limit, |inner| inner.outbox.has_room(payload)).outbox.has_room(payload)
     }
 
     /// Whether all of a group are frozen, waiting for that at most so long. Other events stay where they are.

@@ -17,6 +17,7 @@ use crate::capture::{Arena, Source, Unread};
 use crate::cut::{Cutter, Gate, Hooks, Limits, Outcome, Server, Sink, Throttle};
 use crate::freeze::Freezer;
 use crate::freeze::Thawed;
+use crate::swap::Swap;
 use crate::tracker::Audit;
 use crate::tracker::Tracker;
 
@@ -413,6 +414,7 @@ impl World {
             freezer: &mut freezer,
             sources: &mut self.sources,
             blank: &self.blank,
+            swap: &Swap::default(),
             arena: &mut self.arena,
             sink: &mut self.replica,
             hooks: application.then_some(&mut hooks as &mut dyn Hooks),

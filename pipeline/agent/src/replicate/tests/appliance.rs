@@ -230,6 +230,8 @@ impl Appliance {
     fn say_lost(&self, exchange: &Exchange, token: u64) {
         exchange.hear(FromAppliance::Resend { words: "the test lost it".to_owned() }).unwrap();
         exchange.hear(FromAppliance::Prepare { token, patience_millis: 0 }).unwrap();
+        // There are no others to wait for.
+        exchange.hear(FromAppliance::AllFrozen { token }).unwrap();
     }
 }
 

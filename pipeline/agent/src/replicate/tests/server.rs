@@ -1,16 +1,17 @@
 //! A server in memory: each block is a stamp, written to by chance whenever nothing is frozen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use hal::disk::DiskError;
+use hal::disk::{Completion, DiskError, Geometry, Rejected, Request};
 use hal::time::UnixMillis;
 use pipeline_wire::message::Binding;
 
 use super::*;
 use crate::blocks::BlockSet;
-use crate::content::{Content, Each};
+use crate::content::BlockReader;
 use crate::devices::Leaf;
-use crate::freeze::Thawed;
+use crate::freeze::{Freezer, Thawed};
+use crate::replicate::maker::DiskMaker;
 use crate::session::exchange::Introduction;
 use crate::tracker::Audit;
 
@@ -116,7 +117,7 @@ impl Server {
         let mut machine = self.machine.lock().unwrap();
         machine.frozen = false;
         let run = machine.random.number().to_le_bytes();
-        let mut disks = Vec::new();
+        let (mut disks, mut sources) = (Vec::new(), Vec::new());
         for (place, blocks) in machine.blocks.iter().enumerate() {
             let leaf = Leaf {
                 name: format!("sd{place}"),
@@ -128,7 +129,10 @@ impl Server {
                 untracked: None,
             };
             let label = leaf.name.clone();
-            let content = Box::new(SimContent { machine: Arc::clone(&self.machine), place });
+            let disk =
+                || Restless { machine: Arc::clone(&self.machine), place, waiting: VecDeque::new() };
+            let content = Box::new(BlockReader::new(disk()));
+            sources.push((leaf.clone(), disk()));
             let whole = machine.whole.get(&label).copied().unwrap_or(false);
             disks.push(Disk { continued: true, whole, ..Disk::new(leaf, label, content) });
         }
@@ -140,11 +144,15 @@ impl Server {
             disks: Vec::new(),
         });
         let shared = || Arc::clone(&self.machine);
+        let clock = Arc::new(SimClock(shared()));
+        let freezer = Box::new(SimFreezer(shared()));
+        let maker = DiskMaker::new(sources, 2 << 20, freezer, clock.clone()).unwrap();
         let means = Means {
             exchange,
             tracker: Some(Box::new(SimTracker(shared()))),
-            freezer: Box::new(SimFreezer(shared())),
-            clock: Arc::new(SimClock(shared())),
+            maker: Box::new(maker),
+            patience: Duration::ZERO,
+            clock,
             memory: Box::new(SimMemory(shared())),
             board: Board::default(),
         };
@@ -162,33 +170,74 @@ impl Server {
     }
 }
 
-struct SimContent {
+/// A disk that is written to between any two blocks that are read.
+struct Restless {
     machine: Shared,
     place: usize,
+    waiting: VecDeque<Request<Vec<u8>>>,
 }
 
-impl Content for SimContent {
-    fn read(&mut self, blocks: &[u64], each: &mut Each<'_>) -> Result<(), DiskError> {
-        let mut order = blocks.to_vec();
+impl Restless {
+    fn perform(&self, request: &mut Request<Vec<u8>>) {
         let mut machine = self.machine.lock().unwrap();
-        let at = usize::try_from(machine.random.below(order.len() as u64 + 1)).unwrap();
-        order.rotate_left(at);
-        let mut bytes = vec![0; BLOCK_BYTES];
-        for block in order {
+        let buffer = request.buffer.as_mut().unwrap();
+        let first = request.offset / BLOCK_BYTES as u64;
+        let blocks = usize::try_from(request.length).unwrap() / BLOCK_BYTES;
+        for (block, bytes) in (first..).zip(buffer.chunks_mut(BLOCK_BYTES)).take(blocks) {
             machine.write(1);
             let stamp = machine.blocks[self.place][usize::try_from(block).unwrap()];
+            bytes.fill(0);
             bytes[..8].copy_from_slice(&stamp.to_le_bytes());
-            each(block, Ok(&bytes));
             machine.write(1);
             if machine.fault == Fault::ClearsLate {
                 machine.marks[self.place].remove(block);
             }
         }
+    }
+}
+
+impl hal::disk::Disk for Restless {
+    type Buffer = Vec<u8>;
+
+    fn geometry(&mut self) -> Result<Geometry, DiskError> {
+        let blocks = self.machine.lock().unwrap().blocks[self.place].len();
+        Ok(Geometry {
+            bytes: (blocks * BLOCK_BYTES) as u64,
+            logical_sector_bytes: 512,
+            physical_sector_bytes: 4096,
+            request_align_bytes: 512,
+            discard_bytes: 0,
+            read_only: false,
+        })
+    }
+
+    fn buffer(&mut self, length: usize) -> Result<Vec<u8>, DiskError> {
+        Ok(vec![0; length])
+    }
+
+    fn depth(&self) -> usize {
+        4
+    }
+
+    fn submit(&mut self, request: Request<Vec<u8>>) -> Result<(), Rejected<Vec<u8>>> {
+        self.waiting.push_back(request);
         Ok(())
     }
 
-    fn bytes(&mut self) -> Result<u64, DiskError> {
-        Ok(self.machine.lock().unwrap().blocks[self.place].len() as u64 * BLOCK_BYTES as u64)
+    fn complete(&mut self) -> Result<Option<Completion<Vec<u8>>>, DiskError> {
+        let most = self.waiting.len() as u64;
+        let at = usize::try_from(self.machine.lock().unwrap().random.below(most)).unwrap();
+        let Some(mut request) = self.waiting.remove(at) else { return Ok(None) };
+        self.perform(&mut request);
+        Ok(Some(Completion { token: request.token, buffer: request.buffer, result: Ok(()) }))
+    }
+
+    fn data_after(&mut self, offset: u64) -> Result<Option<(u64, u64)>, DiskError> {
+        Ok(Some((offset, u64::MAX)))
+    }
+
+    fn another(&self) -> Result<Self, DiskError> {
+        Ok(Self { machine: Arc::clone(&self.machine), place: self.place, waiting: VecDeque::new() })
     }
 }
 

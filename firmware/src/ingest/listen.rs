@@ -53,8 +53,8 @@ pub trait Doorman: Send + Sync {
     /// Errors: what it is told.
     fn admit(&self, peer: &Peer, hello: &Hello) -> Result<Admitted, Refused>;
 
-    /// A new certificate for a key that this request signed.
-    fn renew(&self, peer: &Peer, request: &[u8]) -> Result<Vec<u8>, String>;
+    /// A new certificate for a key that this request signed; none where the present one is good for long.
+    fn renew(&self, peer: &Peer, request: &[u8]) -> Result<Option<Vec<u8>>, String>;
 }
 
 /// What is known of a server that may go on.
@@ -265,7 +265,8 @@ async fn hear_all(
                 let means = Arc::clone(&means);
                 let renewed = smol::unblock(move || means.doorman.renew(&peer, &request)).await;
                 match renewed {
-                    Ok(certificate) => {
+                    Ok(None) => {}
+                    Ok(Some(certificate)) => {
                         let renewed = FromAppliance::Renewed { certificate };
                         answer.send(renewed).await.map_err(io::Error::other)?;
                     }

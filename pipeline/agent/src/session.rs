@@ -26,9 +26,12 @@ mod decode;
 pub mod exchange;
 /// One TLS connection.
 pub mod link;
+/// Certificates, one after the other.
+pub mod renewal;
 
 use exchange::{Event, Exchange, Introduction, Next};
-use link::{Link, Tls};
+use link::Link;
+use renewal::Renewal;
 
 /// The first pause before another try; it doubles.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -49,7 +52,7 @@ pub struct Party {
     /// Where appliances listen, in the order in which they are tried.
     pub addresses: Vec<SocketAddr>,
     /// How we know each other.
-    pub tls: Tls,
+    pub renewal: Arc<Renewal>,
     /// Whom we were enrolled as.
     pub server: ServerId,
     /// Its name.
@@ -159,7 +162,7 @@ fn greet(
     introduction: &Introduction,
     connection: u16,
 ) -> Result<(Link, Result<Box<Welcome>, Refused>), String> {
-    let mut link = Link::dial(address, &party.tls)?;
+    let mut link = Link::dial(address, &party.renewal.tls())?;
     let hello = Hello {
         version_min: VERSION_MIN,
         version_max: VERSION,
@@ -222,14 +225,14 @@ fn talk_all(
                     .and_then(|(link, answer)| {
                         answer.map(|_| link).map_err(|refused| refused.words)
                     })
-                    .and_then(|link| talk(exchange, introduced, connection, link));
+                    .and_then(|link| talk(party, exchange, introduced, connection, link));
                 exchange.lost(introduced, connection);
                 if let Err(words) = ended {
                     log::info!("connection {connection} to {address} ended: {words}");
                 }
             });
         }
-        let ended = talk(exchange, introduced, 0, link);
+        let ended = talk(party, exchange, introduced, 0, link);
         exchange.lost(introduced, 0);
         match ended {
             Ok(()) => format!("the session with {address} was ended"),
@@ -240,6 +243,7 @@ fn talk_all(
 
 /// Talks over one connection until it is lost, or its session over.
 fn talk(
+    party: &Party,
     exchange: &Arc<Exchange>,
     introduced: u64,
     connection: u16,
@@ -252,7 +256,10 @@ fn talk(
     exchange.wake_by(theirs);
     loop {
         for said in link.read()? {
-            exchange.hear(said)?;
+            match said {
+                FromAppliance::Renewed { certificate } => party.renewal.hear(certificate),
+                said => exchange.hear(said)?,
+            }
         }
         let mut limit = Duration::from_secs(3600);
         while link.is_idle() {

@@ -11,7 +11,6 @@ use hal::disk::{Disk as _, DiskError, ErrorKind};
 use hal::time::{Clock, Entropy};
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
 use pipeline_wire::message::{DiskHello, FromAgent};
-use pipeline_wire::tls;
 
 use crate::binding;
 use crate::blocks::BlockSet;

@@ -4,8 +4,9 @@
 //! waits for the loop, which alone writes to disk: whoever talks would stand still with a frozen file system.
 
 use core::fmt;
+use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pipeline_wire::authority::{Credentials, agent_request};
 use pipeline_wire::certificate::Peer;

@@ -12,10 +12,8 @@ use futures_rustls::server::TlsStream;
 use pipeline_vault::Error;
 use pipeline_wire::certificate::Peer;
 use pipeline_wire::frame::{self, HEAD_BYTES, Head};
-use pipeline_wire::message::{
-    FromAgent, FromAppliance, Hello, Refused, Said as _, VERSION, VERSION_MIN, Welcome, Why,
-};
-use pipeline_wire::tls;
+use pipeline_wire::message::{FromAgent, FromAppliance, Hello, Refused, Said as _, Welcome, Why};
+use pipeline_wire::{tls, version};
 use rustls::ServerConfig;
 use smol::Executor;
 use smol::channel::{Receiver, Sender, bounded};
@@ -42,6 +40,12 @@ const CROWDED_PAUSE: Duration = Duration::from_millis(5);
 /// Answers to questions that wait to be said.
 const ANSWERS_MAX: usize = 64;
 
+/// What TLS begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// For whoever looks at this port with a browser.
+const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\
+    content-length: 71\r\n\r\nAgents of Lifeboat talk here. The page is on another port, over https.\n";
+
 /// Who may come in, and what he is told.
 pub trait Doorman: Send + Sync {
     /// Whether an agent may go on, and what is to be done with its server.
@@ -49,8 +53,8 @@ pub trait Doorman: Send + Sync {
     /// Errors: what it is told.
     fn admit(&self, peer: &Peer, hello: &Hello) -> Result<Admitted, Refused>;
 
-    /// A new certificate for a key that this request signed.
-    fn renew(&self, peer: &Peer, request: &[u8]) -> Result<Vec<u8>, String>;
+    /// A new certificate for a key that this request signed; none where the present one is good for long.
+    fn renew(&self, peer: &Peer, request: &[u8]) -> Result<Option<Vec<u8>>, String>;
 }
 
 /// What is known of a server that may go on.
@@ -128,26 +132,32 @@ impl Door {
 
 type Stream = TlsStream<TcpStream>;
 
-async fn agent(stream: TcpStream, acceptor: TlsAcceptor, means: Arc<Means>) -> io::Result<()> {
+async fn agent(mut stream: TcpStream, acceptor: TlsAcceptor, means: Arc<Means>) -> io::Result<()> {
     // Acknowledgements are small, and somebody waits for them.
     stream.set_nodelay(true)?;
+    let mut first = [0];
+    within(HELLO, stream.peek(&mut first)).await?;
+    if first[0] != TLS_HANDSHAKE {
+        within(HELLO, stream.write_all(NO_TLS)).await?;
+        return within(HELLO, stream.close()).await;
+    }
     let mut stream = within(HELLO, acceptor.accept(stream)).await?;
     let connection = stream.get_ref().1;
     if !tls::is_replication(connection.alpn_protocol()) {
         return Err(io::Error::other("it does not speak the replication protocol"));
     }
     let peer = tls::peer(connection.peer_certificates()).map_err(io::Error::other)?;
-    let hello = match within(HELLO, heard(&mut stream)).await? {
-        (FromAgent::Hello(hello), _) => *hello,
-        _ => {
-            let refused = refuse(Why::Nonsense, "it did not say hello", "update the agent");
+    let (hello, version) = match version::hello(&within(HELLO, first_body(&mut stream)).await?) {
+        Ok((hello, version)) => (*hello, version),
+        Err(refused) => {
+            log::warn!("agent of server {}: refused: {}", peer.server, refused.words);
             return part(&mut stream, refused).await;
         }
     };
     let server = peer.server;
     let host = hello.host.clone();
     let asked = Arc::clone(&means);
-    let joined = smol::unblock(move || welcome(&asked, &peer, &hello)).await;
+    let joined = smol::unblock(move || welcome(&asked, &peer, &hello, version)).await;
     let (joined, welcome) = match joined {
         Ok(joined) => joined,
         Err(refused) => {
@@ -167,14 +177,12 @@ async fn agent(stream: TcpStream, acceptor: TlsAcceptor, means: Arc<Means>) -> i
 }
 
 /// Whether an agent may go on, and with what. Asks registry and vault, and so may take long.
-fn welcome(means: &Means, peer: &Peer, hello: &Hello) -> Result<(Joined, Welcome), Refused> {
-    if hello.version_max < VERSION_MIN || hello.version_min > VERSION {
-        let words = format!(
-            "the agent speaks versions {} to {} of the protocol, the appliance {VERSION_MIN} to {VERSION}",
-            hello.version_min, hello.version_max
-        );
-        return Err(refuse(Why::Version, &words, "update the older of the two"));
-    }
+fn welcome(
+    means: &Means,
+    peer: &Peer,
+    hello: &Hello,
+    version: u16,
+) -> Result<(Joined, Welcome), Refused> {
     if hello.server != peer.server {
         let words = "the agent's certificate is another server's";
         return Err(refuse(Why::Nonsense, words, "enrol this server anew"));
@@ -191,7 +199,7 @@ fn welcome(means: &Means, peer: &Peer, hello: &Hello) -> Result<(Joined, Welcome
     let joined = means.hub.join(hello, &known)?;
     means.hub.instruct(peer.server, &admitted.policy, admitted.group.as_ref());
     let welcome = Welcome {
-        version: VERSION.min(hello.version_max),
+        version,
         appliance: env!("CARGO_PKG_VERSION").to_owned(),
         fingerprint_key: admitted.fingerprint_key,
         policy: admitted.policy,
@@ -257,7 +265,8 @@ async fn hear_all(
                 let means = Arc::clone(&means);
                 let renewed = smol::unblock(move || means.doorman.renew(&peer, &request)).await;
                 match renewed {
-                    Ok(certificate) => {
+                    Ok(None) => {}
+                    Ok(Some(certificate)) => {
                         let renewed = FromAppliance::Renewed { certificate };
                         answer.send(renewed).await.map_err(io::Error::other)?;
                     }
@@ -333,9 +342,15 @@ async fn say(stream: &mut Stream, message: &FromAppliance) -> io::Result<()> {
     .await
 }
 
-async fn heard(stream: &mut Stream) -> io::Result<(FromAgent, Vec<u8>)> {
+/// The first message, of whatever version it is: none has a payload.
+async fn first_body(stream: &mut Stream) -> io::Result<Vec<u8>> {
     let head = head(stream).await?;
-    body(stream, head).await
+    if head.payload > 0 {
+        return Err(io::Error::other(frame::FrameError::Payload));
+    }
+    let mut body = vec![0; head.body];
+    stream.read_exact(&mut body).await?;
+    Ok(body)
 }
 
 async fn head(stream: &mut (impl smol::io::AsyncRead + Unpin)) -> io::Result<Head> {

@@ -74,15 +74,19 @@ install_agent() {
         systemctl restart lifeboat-agent.service
         say "Lifeboat's agent runs. See how it fares: systemctl status lifeboat-agent"
     else
-        say "Lifeboat's agent is installed, and this server is enrolled. There is no systemd here: have your init start"
+        say "There is no systemd here. As root, now and at every start of the machine, and again when it ends, have your init start"
         say "    nice -n 19 ionice -c 3 $agent run"
-        say "as root at every start of the machine, and again when it ends. Start it now."
+        say "Lifeboat's agent is installed, and this server is enrolled. It does not run yet."
     fi
 }
 
 remove_agent() {
     if has_systemd && [ -e "$unit" ]; then
         systemctl --quiet disable --now lifeboat-agent.service || say "the service could not be stopped"
+    fi
+    # What it left in the kernel, it knows best.
+    if [ -x "$agent" ]; then
+        "$agent" remove || say "the agent could not remove everything itself: start this machine anew to be sure"
     fi
     rm -f "$unit" "$agent" "$new"
     rm -rf "$state"

@@ -10,9 +10,7 @@ use std::thread;
 use hal::disk::{Disk as _, DiskError, ErrorKind};
 use hal::time::{Clock, Entropy};
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
-use pipeline_wire::authority::Credentials;
 use pipeline_wire::message::{DiskHello, FromAgent};
-use pipeline_wire::tls;
 
 use crate::binding;
 use crate::blocks::BlockSet;
@@ -27,7 +25,7 @@ use crate::replicate::maker::{ARENA_BYTES, DiskMaker, Maker, Order, Piece};
 use crate::replicate::{Means, Memory, Replicator};
 use crate::report::{Board, SOCKET};
 use crate::session::exchange::{Exchange, Introduction};
-use crate::session::link::Tls;
+use crate::session::renewal::Renewal;
 use crate::session::{self, Party};
 use crate::state::labels::Labels;
 use crate::state::{Enrolment, State};
@@ -76,6 +74,7 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     }
     let exchange = Arc::new(Exchange::default());
     let party = party(&enrolment)?;
+    let known = Known { enrolment, state, renewal: Arc::clone(&party.renewal) };
     let talking = Arc::clone(&exchange);
     let talk = move || session::keep(&party, &talking);
     let sessions = thread::Builder::new()
@@ -95,7 +94,7 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     let freezer = Stiller { freezer: Arc::new(Mutex::new(freezer)), witness };
     let mut disks = Vec::new();
     while !stop.load(Ordering::SeqCst) {
-        (means, disks) = replicate(&enrolment, state, (means, disks), &freezer, stop)?;
+        (means, disks) = replicate(&known, (means, disks), &freezer, stop)?;
     }
     log::info!("stopping: changes stay marked in the kernel until the agent runs again");
     exchange.say(&FromAgent::Goodbye { words: "the agent was stopped".to_owned() }, Vec::new());
@@ -115,15 +114,6 @@ fn labels(state: &State) -> Labels {
 }
 
 fn party(enrolment: &Enrolment) -> Result<Party, String> {
-    let credentials = Credentials {
-        certificate: enrolment.certificate.clone(),
-        key: enrolment.key.clone().into(),
-    };
-    let broken = |error| {
-        format!("what was kept of the enrolment is of no use ({error}): lifeboat-agent enrol TOKEN")
-    };
-    let config = tls::agent(&credentials, &enrolment.authority).map_err(broken)?;
-    let name = tls::appliance_name().map_err(broken)?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in &enrolment.addresses {
         match address.parse() {
@@ -134,21 +124,28 @@ fn party(enrolment: &Enrolment) -> Result<Party, String> {
     let uname = rustix::system::uname();
     Ok(Party {
         addresses,
-        tls: Tls { config, name },
+        renewal: Arc::new(Renewal::new(enrolment)?),
         server: enrolment.server,
         host: uname.nodename().to_string_lossy().into_owned(),
         kernel: uname.release().to_string_lossy().into_owned(),
     })
 }
 
+/// Who this is, and what it remembers.
+struct Known<'a> {
+    enrolment: Enrolment,
+    state: &'a State,
+    renewal: Arc<Renewal>,
+}
+
 /// Replicates the disks as they are now, until they change or all ends.
 fn replicate(
-    enrolment: &Enrolment,
-    state: &State,
+    known: &Known<'_>,
     (mut means, before): (Means, Vec<Disk>),
     freezer: &Stiller,
     stop: &AtomicBool,
 ) -> Result<(Means, Vec<Disk>), String> {
+    let Known { enrolment, state, .. } = known;
     let found = devices::leaves();
     let mut troubles = Vec::new();
     let (mut leaves, opened) = open(&found, &mut troubles);
@@ -198,6 +195,9 @@ fn replicate(
         let now = SystemClock.moment();
         if now >= look_at && !replicator.is_busy() {
             look_at = now.after(LOOK_MILLIS);
+            if let Some(question) = known.renewal.tend(state, std::time::Instant::now()) {
+                exchange.say(&question, Vec::new());
+            }
             if devices::leaves() != found || replicator.has_outgrown() {
                 log::info!("disks came, grew or went: everything is looked at anew");
                 break;

@@ -16,6 +16,7 @@ use pipeline::ids::ServerId;
 use pipeline_wire::message::{
     FromAgent, FromAppliance, Hello, Refused, VERSION, VERSION_MIN, Welcome, Why,
 };
+use pipeline_wire::version::is_spoken;
 
 use crate::outbox::Parcel;
 
@@ -25,9 +26,12 @@ mod decode;
 pub mod exchange;
 /// One TLS connection.
 pub mod link;
+/// Certificates, one after the other.
+pub mod renewal;
 
 use exchange::{Event, Exchange, Introduction, Next};
-use link::{Link, Tls};
+use link::Link;
+use renewal::Renewal;
 
 /// The first pause before another try; it doubles.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -48,7 +52,7 @@ pub struct Party {
     /// Where appliances listen, in the order in which they are tried.
     pub addresses: Vec<SocketAddr>,
     /// How we know each other.
-    pub tls: Tls,
+    pub renewal: Arc<Renewal>,
     /// Whom we were enrolled as.
     pub server: ServerId,
     /// Its name.
@@ -158,7 +162,7 @@ fn greet(
     introduction: &Introduction,
     connection: u16,
 ) -> Result<(Link, Result<Box<Welcome>, Refused>), String> {
-    let mut link = Link::dial(address, &party.tls)?;
+    let mut link = Link::dial(address, &party.renewal.tls())?;
     let hello = Hello {
         version_min: VERSION_MIN,
         version_max: VERSION,
@@ -182,6 +186,9 @@ fn greet(
         match messages.next() {
             Some(_) if messages.len() > 0 => {
                 return Err("it said more than Welcome before anything was asked".to_owned());
+            }
+            Some(FromAppliance::Welcome(welcome)) if !is_spoken(welcome.version) => {
+                return Err("it chose a version of the protocol that was not offered".to_owned());
             }
             Some(FromAppliance::Welcome(welcome)) => return Ok((link, Ok(welcome))),
             Some(FromAppliance::Refused(refused)) => return Ok((link, Err(refused))),
@@ -218,14 +225,14 @@ fn talk_all(
                     .and_then(|(link, answer)| {
                         answer.map(|_| link).map_err(|refused| refused.words)
                     })
-                    .and_then(|link| talk(exchange, introduced, connection, link));
+                    .and_then(|link| talk(party, exchange, introduced, connection, link));
                 exchange.lost(introduced, connection);
                 if let Err(words) = ended {
                     log::info!("connection {connection} to {address} ended: {words}");
                 }
             });
         }
-        let ended = talk(exchange, introduced, 0, link);
+        let ended = talk(party, exchange, introduced, 0, link);
         exchange.lost(introduced, 0);
         match ended {
             Ok(()) => format!("the session with {address} was ended"),
@@ -236,6 +243,7 @@ fn talk_all(
 
 /// Talks over one connection until it is lost, or its session over.
 fn talk(
+    party: &Party,
     exchange: &Arc<Exchange>,
     introduced: u64,
     connection: u16,
@@ -248,7 +256,10 @@ fn talk(
     exchange.wake_by(theirs);
     loop {
         for said in link.read()? {
-            exchange.hear(said)?;
+            match said {
+                FromAppliance::Renewed { certificate } => party.renewal.hear(certificate),
+                said => exchange.hear(said)?,
+            }
         }
         let mut limit = Duration::from_secs(3600);
         while link.is_idle() {

@@ -69,8 +69,8 @@ impl Peer {
         Ok(Self { server: server_of(&parsed)?, serial, key_fingerprint, ends_at })
     }
 
-    /// Whether the next certificate is given to whoever asks, by the appliance's clock. Agents ask at the beginning of
-    /// each session and once a day, since their clocks say nothing.
+    /// Whether the next certificate is given to whoever asks, by the appliance's clock. Agents ask a few times
+    /// a day, since their clocks say nothing.
     #[must_use]
     pub fn is_to_renew(&self, now: u64) -> bool {
         now.saturating_add(RENEW_SECONDS) >= self.ends_at

@@ -57,8 +57,8 @@ pub enum FromAgent {
         /// In words.
         words: String,
     },
-    /// The next certificate is wanted, for the key that this request (PKCS #10, DER) has signed. Said at the beginning of
-    /// a session and once a day; answered only where the present one ends within 60 days by the appliance's clock.
+    /// The next certificate is wanted, for the key that this request (PKCS #10, DER) has signed. Said a few times a
+    /// day; answered only where the present one ends within 60 days by the appliance's clock.
     Renew {
         /// The request.
         request: Vec<u8>,

@@ -184,9 +184,12 @@ impl Doorman for KeptRoll {
         Ok(Admitted { fingerprint_key, policy: listed.policy.clone(), group: listed.group.clone() })
     }
 
-    fn renew(&self, peer: &Peer, request: &[u8]) -> Result<Vec<u8>, String> {
-        let key = RequestedKey::of(request).map_err(|error| error.to_string())?.fingerprint();
+    fn renew(&self, peer: &Peer, request: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let now = self.clock.now().0 / 1000;
+        if !peer.is_to_renew(now) {
+            return Ok(None);
+        }
+        let key = RequestedKey::of(request).map_err(|error| error.to_string())?.fingerprint();
         let certificate = self.authority.agent(request, peer.server, now);
         let certificate = certificate.map_err(|error| error.to_string())?;
         // First it is remembered, or its holder would be a stranger.
@@ -196,7 +199,7 @@ impl Doorman for KeptRoll {
             Ok(listed.map(|listed| listed.certify(key)).is_some())
         });
         match listed {
-            Ok(true) => Ok(certificate),
+            Ok(true) => Ok(Some(certificate)),
             Ok(false) => Err("it is not enrolled here any more".to_owned()),
             Err(error) => Err(error.to_string()),
         }

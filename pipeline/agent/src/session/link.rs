@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use pipeline_wire::message::FromAppliance;
+use pipeline_wire::tls::explain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -134,7 +135,7 @@ impl Link {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
             Err(error) => return Err(in_words(&error)),
         }
-        self.tls.process_new_packets().map_err(|error| format!("TLS: {error}"))?;
+        self.tls.process_new_packets().map_err(|error| refused(&error))?;
         let mut plain = [0; 4096];
         loop {
             match self.tls.reader().read(&mut plain) {
@@ -178,8 +179,17 @@ impl Link {
     }
 }
 
+/// What TLS says, for people.
+fn refused(error: &rustls::Error) -> String {
+    let (words, remedy) = explain(error);
+    format!("{words}: {remedy}")
+}
+
 /// What went wrong with the network, for people.
 fn in_words(error: &io::Error) -> String {
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return refused(error);
+    }
     match error.kind() {
         ErrorKind::ConnectionRefused => {
             "nothing listens there: is the appliance running, and is this its address?".to_owned()

@@ -26,6 +26,8 @@ const STEP: Duration = Duration::from_secs(240);
 const LIFETIME: Duration = Duration::from_secs(900);
 const MIB: u64 = 1 << 20;
 const BLOCK: usize = 64 * 1024;
+/// Bytes that are read at once.
+const PIECE: usize = 1 << 20;
 /// Blocks that are named to the guest: its terminal takes lines of 4096 letters.
 const NAMED_MAX: usize = 300;
 /// Turns of an empty loop that make a program slow enough to be come in upon.
@@ -251,7 +253,7 @@ impl Plan {
             "partition" => {
                 File::create(disk(0)).unwrap().set_len(self.mib * MIB).unwrap();
                 let parts = ["--new=1:1M:+8M", "--new=2:9M:0"];
-                run(Command::new("sgdisk").arg("-q").args(parts).arg(disk(0))).unwrap();
+                run(Command::new("sgdisk").args(parts).arg(disk(0))).unwrap();
                 make((self.mib - 12) * MIB);
                 put(&system, 0, u64::MAX, &disk(0), 9 * MIB);
             }
@@ -279,7 +281,7 @@ fn put(from: &Path, start: u64, bytes: u64, to: &Path, at: u64) {
     let from = File::open(from).unwrap();
     let to = File::options().create(true).truncate(false).write(true).open(to).unwrap();
     let end = start.saturating_add(bytes).min(from.metadata().unwrap().len());
-    let mut buffer = vec![0; MIB as usize];
+    let mut buffer = vec![0; PIECE];
     let mut next = start;
     while next < end {
         let length = usize::try_from((end - next).min(MIB)).unwrap();
@@ -294,7 +296,7 @@ fn differences(one: &Path, other: &Path) -> Vec<u64> {
     let (one, other) = (File::open(one).unwrap(), File::open(other).unwrap());
     let bytes = one.metadata().unwrap().len();
     assert_eq!(bytes, other.metadata().unwrap().len());
-    let mut buffers = [vec![0; MIB as usize], vec![0; MIB as usize]];
+    let mut buffers = [vec![0; PIECE], vec![0; PIECE]];
     let mut found = Vec::new();
     let mut at = 0;
     while at < bytes {

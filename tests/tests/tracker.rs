@@ -406,7 +406,7 @@ fn a_locked_down_kernel_lets_it_track() {
         println!("SKIPPED: LIFEBOAT_TRACKER=long runs it");
         return;
     }
-    let plan = Plan { rounds: 2, ..PLAIN };
+    let plan = Plan { stack: "partition", bus: Bus::VirtioScsi, rounds: 2, ..PLAIN };
     let kinds = ["lockdown=integrity", "lockdown=confidentiality"];
     let all = kinds.iter().flat_map(|kind| Debian::ALL.map(|debian| (debian, &plan, *kind)));
     each(all);

@@ -8,7 +8,10 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use core::sync::atomic::Ordering;
+
 use hal_linux::AlignedBuffer;
+use hal_linux::bpf::Map;
 use pipeline_agent::blocks::BlockSet;
 use pipeline_agent::devices::Leaf;
 use pipeline_agent::tracker::{
@@ -198,6 +201,31 @@ fn another_life_of_the_agent_misses_nothing() {
     assert_eq!(taken(&mut third, 1024), [0; 0]);
 }
 
+/// The agent was killed while it put a new set of maps in the place of an old one.
+#[test]
+fn a_set_that_is_not_whole_is_left_for_the_one_before_it() {
+    /// Where a map says that nothing of the one before is missing in it.
+    const WHOLE_AT: usize = 3;
+    let Some(disk) = Disk::new("half", 16 * MIB) else { return };
+    let first = disk.attach().tracker;
+    disk.write(5 * BLOCK, BLOCK);
+    drop(first);
+    let other = Options { pins: disk.options.pins.with_extension("other"), ..Options::default() };
+    let pins = other.pins.to_string_lossy().replace('.', "-");
+    let other = Options { pins: PathBuf::from(pins), ..other };
+    drop(attach(&[disk.leaf()], &other).unwrap());
+    let held = Map::pinned(&other.pins.join("1/held")).unwrap();
+    let words = held.words().unwrap();
+    assert_eq!(words[WHOLE_AT].swap(0, Ordering::SeqCst), 1);
+    fs::rename(other.pins.join("1"), disk.options.pins.join("2")).unwrap();
+    fs::remove_dir(&other.pins).unwrap();
+    let Attached { mut tracker, continued, remarks } = disk.attach();
+    println!("{remarks:?}");
+    assert_eq!(continued, [true]);
+    assert_eq!(taken(&mut tracker, 256), [5]);
+    assert!(!disk.options.pins.join("2").exists());
+}
+
 #[test]
 fn a_disk_that_grows_is_noticed_and_followed_without_a_gap() {
     let Some(disk) = Disk::new("grows", 64 * MIB) else { return };
@@ -248,7 +276,7 @@ fn a_removed_disk_is_forgotten_and_what_comes_under_its_number_is_another() {
 }
 
 #[test]
-fn a_program_that_sees_too_little_is_noticed() {
+fn a_set_without_its_programs_is_of_no_use() {
     let Some(disk) = Disk::new("blind", 16 * MIB) else { return };
     let tracker = disk.attach().tracker;
     let mut tracker = tracker;

@@ -63,6 +63,11 @@ impl Sysfs {
                 "its driver completes no requests that could be seen: everything of it is compared";
             return Some(words.to_owned());
         }
+        if text(&device.folder.join("queue/zoned")).as_deref() == Some("host-managed") {
+            let words =
+                "its zones are emptied by commands without a range: everything of it is compared";
+            return Some(words.to_owned());
+        }
         let counts = text(&device.folder.join("queue/iostats"));
         if counts.as_deref() == Some("0") {
             return Some(format!(

@@ -136,9 +136,12 @@ fn what_cannot_be_tracked_says_why() {
     server.device("virtual/block/pmem0");
     let quiet = server.disk("pci/block/sda");
     server.write(&format!("{quiet}/queue/iostats"), "0\n");
+    let zones = server.disk("pci/block/sdb");
+    server.write(&format!("{zones}/queue/zoned"), "host-managed\n");
     let words: Vec<String> =
         leaves_under(&server.root).into_iter().map(|leaf| leaf.untracked.unwrap()).collect();
-    assert!(words[0].contains("iostats") && words[1].contains("no requests"), "{words:?}");
+    let said = ["iostats", "zones", "no requests"];
+    assert!(words.iter().zip(said).all(|(words, said)| words.contains(said)), "{words:?}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
-    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, REKEY, RESTORE, SERVE, SERVE_PAGE, TICKET,
-    VERIFY,
+    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SERVE, SERVE_PAGE,
+    TICKET, VERIFY,
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
@@ -18,6 +18,8 @@ use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
+pub use crate::cli::push::Push;
+pub use crate::cli::server::{ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb};
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
@@ -25,6 +27,10 @@ pub use crate::cli::values::{CodecChoice, PointChoice};
 mod help;
 /// The verbs of `net`.
 mod net;
+/// `push`
+mod push;
+/// The verbs of `server`.
+mod server;
 /// The verbs of `spool`.
 mod spool;
 /// Values of options.
@@ -87,9 +93,15 @@ pub enum Verb {
     /// Serve the machine's page over HTTPS and watch a vault
     #[command(after_long_help = SERVE_PAGE)]
     Serve(Serve),
+    /// Install the agent on servers over SSH, many at once
+    #[command(after_long_help = PUSH)]
+    Push(Push),
     /// Look at the network, test the way to Azure, keep a network as the appliance does
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Net(NetVerb),
+    /// The servers that agents protect: list them, and say how
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Server(ServerVerb),
     /// Look at the disk that holds what the vault does not have yet, or make one
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Spool(SpoolVerb),
@@ -472,6 +484,23 @@ pub struct Serve {
     /// What the page calls this machine; its host name unless given
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+
+    /// Take what agents send, on ADDRESS:PORT (0.0.0.0:9443)
+    #[arg(long, value_name = "ADDR")]
+    pub agents: Option<SocketAddr>,
+
+    /// Where agents are told to connect, if that is not the address of --agents; may be given again
+    #[arg(long, value_name = "ADDR", requires = "agents")]
+    pub advertise: Vec<SocketAddr>,
+
+    /// The agent's program, given to servers that install it
+    #[arg(long, value_name = "FILE", requires = "agents")]
+    pub agent: Option<PathBuf>,
+
+    /// The disk or file for what the vault does not have yet, made by lifeboat spool format; without one nothing is
+    /// acknowledged before the vault has it
+    #[arg(long, value_name = "FILE|DEVICE", requires = "agents")]
+    pub spool: Option<PathBuf>,
 }
 
 #[cfg(test)]

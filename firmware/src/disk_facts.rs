@@ -1,33 +1,11 @@
 //! What the system says of a disk, as verbs use it: whose it is, who uses it, what an error on it means.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hal::disk::{DiskError, ErrorKind};
 use hal::inventory::DiskFacts;
+pub use hal_linux::inventory::identity;
 use pipeline_vault::Error;
-
-/// What tells this disk from others, whatever it is called today: WWN, serial number, GUID of its partition
-/// table, or the file's full path.
-#[must_use]
-pub fn identity(facts: &DiskFacts) -> String {
-    let mut parts = Vec::new();
-    if let Some(wwn) = &facts.wwn {
-        parts.push(format!("wwn={wwn}"));
-    }
-    if let Some(serial) = &facts.serial {
-        parts.push(format!("serial={serial}"));
-    }
-    if let Some(guid) = &facts.table_guid {
-        let digits: String = guid.iter().map(|byte| format!("{byte:02x}")).collect();
-        parts.push(format!("gpt={digits}"));
-    }
-    if parts.is_empty() {
-        let full =
-            std::fs::canonicalize(&facts.path).unwrap_or_else(|_| PathBuf::from(&facts.path));
-        parts.push(format!("path={}", full.display()));
-    }
-    parts.join(" ")
-}
 
 /// Whether somebody may write to the disk while it is read: it is mounted for writing, or swap.
 #[must_use]
@@ -61,33 +39,7 @@ pub fn disk_error(error: DiskError, path: &Path) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use hal::disk::Geometry;
-
     use super::*;
-
-    fn facts() -> DiskFacts {
-        let geometry = Geometry {
-            bytes: 0,
-            logical_sector_bytes: 512,
-            physical_sector_bytes: 512,
-            request_align_bytes: 1,
-            discard_bytes: 0,
-            read_only: false,
-        };
-        DiskFacts::of("/nowhere/x.img", geometry)
-    }
-
-    #[test]
-    fn hardware_is_known_by_what_it_says_and_files_by_their_path() {
-        assert_eq!(identity(&facts()), "path=/nowhere/x.img");
-        let disk = DiskFacts {
-            wwn: Some("naa.5000".into()),
-            serial: Some("S1".into()),
-            table_guid: Some([0xAB; 16]),
-            ..facts()
-        };
-        assert_eq!(identity(&disk), format!("wwn=naa.5000 serial=S1 gpt={}", "ab".repeat(16)));
-    }
 
     #[test]
     fn only_a_read_only_mount_keeps_writers_away() {

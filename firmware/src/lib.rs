@@ -13,6 +13,10 @@ pub mod disk_argument;
 pub mod disk_contents;
 /// What the system says of a disk, as verbs use it.
 pub mod disk_facts;
+/// Servers enrolled, and the agent given to them.
+pub mod enrol;
+/// What agents send, into the spool and out of it into the vault.
+pub mod ingest;
 /// Ctrl-C and its relatives.
 pub mod interrupt;
 /// The log crate onto standard error.

@@ -26,8 +26,12 @@ pub mod checkpoint;
 mod device;
 /// What is at which byte.
 pub mod layout;
+/// The same ring in memory, for where there is no disk.
+pub mod memory;
 /// One record: header, seal.
 pub mod record;
+/// Where records are kept, whatever it is made of.
+pub mod records;
 /// Where the log ends, and what lies behind damage.
 mod scan;
 /// What says that a disk is a spool, and whose.
@@ -231,6 +235,19 @@ pub struct Spool<D: Disk> {
     discards: bool,
 }
 
+/// Reads records beside the spool that writes them.
+pub struct Reader<D: Disk> {
+    device: Device<D>,
+    superblock: Identified,
+}
+
+impl<D: Disk> Reader<D> {
+    /// Reads what is behind a mark that was not released, as far as `durable` of its spool.
+    pub fn read(&mut self, at: Mark, durable: Mark) -> Result<Read, SpoolError> {
+        scan::read(&mut self.device, &self.superblock, at, durable)
+    }
+}
+
 /// Makes a spool of a disk. Everything that was on it is lost, and nothing of that is asked here.
 pub fn format<D: Disk>(
     disk: D,
@@ -308,8 +325,14 @@ impl<D: Disk> Spool<D> {
 
     /// Appends a record; the place behind it, which is durable once `sync` returned that or more.
     pub fn append(&mut self, payload: &[u8]) -> Result<Mark, SpoolError> {
+        self.append_parts(&[payload])
+    }
+
+    /// The same of what lies in parts that follow each other: each goes into the sealed record by one copy.
+    pub fn append_parts(&mut self, parts: &[&[u8]]) -> Result<Mark, SpoolError> {
         self.alive()?;
-        let span = record::span(payload.len()).ok_or(SpoolError::Large(payload.len()))?;
+        let length = parts.iter().map(|part| part.len()).sum();
+        let span = record::span(length).ok_or(SpoolError::Large(length))?;
         let left = self.superblock.left_in_lap(self.tail.position);
         let skip = if span > left { left } else { 0 };
         self.make_room(skip + span)?;
@@ -320,7 +343,7 @@ impl<D: Disk> Spool<D> {
         if skip > 0 {
             self.write_record(Kind::Skip, skip, &[])?;
         }
-        self.write_record(Kind::Record, span, payload)?;
+        self.write_record(Kind::Record, span, parts)?;
         Ok(self.tail)
     }
 
@@ -346,6 +369,12 @@ impl<D: Disk> Spool<D> {
         let result = self.device.drain().map_err(SpoolError::from);
         self.latch(result)?;
         scan::read(&mut self.device, &self.superblock, at, self.tail)
+    }
+
+    /// A handle of its own that reads what is durable, while this one goes on writing.
+    pub fn reader(&self) -> Result<Reader<D>, SpoolError> {
+        let device = Device::new(self.device.another()?)?;
+        Ok(Reader { device, superblock: self.superblock.clone() })
     }
 
     /// Says that nothing before a mark is needed any more; its room is free from the next `sync` on.
@@ -406,7 +435,7 @@ impl<D: Disk> Spool<D> {
         if wanted > free { Err(SpoolError::Full(wanted, free)) } else { Ok(()) }
     }
 
-    fn write_record(&mut self, kind: Kind, span: u64, payload: &[u8]) -> Result<(), SpoolError> {
+    fn write_record(&mut self, kind: Kind, span: u64, parts: &[&[u8]]) -> Result<(), SpoolError> {
         let header = Header {
             kind,
             position: self.tail.position,
@@ -414,7 +443,7 @@ impl<D: Disk> Spool<D> {
             durable: self.durable.position,
             opening: self.opening,
         };
-        let record = Record { header, span, payload };
+        let record = Record { header, span, parts };
         let written = if kind == Kind::Skip { layout::PAGE_BYTES } else { span };
         let offset = self.superblock.offset(self.tail.position);
         let (keys, seal) = (&self.superblock, &self.seal);

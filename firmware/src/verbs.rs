@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hal_linux::confine::give_up_rings;
 
-use crate::cli::{CommandLine, NetVerb, SpoolVerb, VaultVerb, Verb};
+use crate::cli::{CommandLine, NetVerb, ServerVerb, SpoolVerb, VaultVerb, Verb};
 use crate::interrupt::{self, Meaning};
 use crate::progress::{Counters, Mode, Painter};
 use crate::report::{Ending, printable};
@@ -29,6 +29,8 @@ mod points;
 mod protect;
 /// `prune`
 mod prune;
+/// `push`
+mod push;
 /// `vault rekey`
 mod rekey;
 /// `restore`
@@ -37,6 +39,8 @@ mod restore;
 mod serve;
 /// `serve-nbd`
 mod serve_nbd;
+/// `server`
+mod server;
 /// `spool`
 mod spool;
 /// `vault ticket`
@@ -98,6 +102,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Vault(VaultVerb::Create(create)) => create::run(&create, &context),
         Verb::Vault(VaultVerb::Rekey(rekey)) => rekey::run(rekey, &context),
         Verb::Protect(protect) => protect::run(protect, &context),
+        Verb::Push(push) => push::run(&push),
         Verb::Points(points) => points::run(&points, &context),
         Verb::Restore(restore) => restore::run(&restore, &context),
         Verb::Serve(serve) => serve::run(&serve, &stopped, &context),
@@ -105,6 +110,11 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Net(NetVerb::Show(show)) => net::show(&show),
         Verb::Net(NetVerb::Test(test)) => net_test::run(&test, &context),
         Verb::Net(NetVerb::Keep(keep)) => net::keep(&keep, &stopped, &context),
+        Verb::Server(ServerVerb::List(list)) => server::list(&list, &context),
+        Verb::Server(ServerVerb::Token(token)) => server::token(&token, &context),
+        Verb::Server(ServerVerb::Policy(policy)) => server::policy(&policy, &context),
+        Verb::Server(ServerVerb::Revoke(name)) => server::revoke(&name, &context),
+        Verb::Server(ServerVerb::Accept(name)) => server::accept(&name, &context),
         Verb::Spool(SpoolVerb::Show(show)) => spool::show(&show),
         Verb::Spool(SpoolVerb::Format(format)) => spool::format(&format),
         Verb::Verify(verify) => verify::run(&verify, &context),

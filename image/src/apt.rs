@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Blame, Error};
 use crate::files;
-use crate::recipe::{Locked, Recipe};
+use crate::recipe::{Locked, Source};
 
 /// Keys that Debian signs its lists with.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -28,22 +28,22 @@ pub struct Apt {
 
 impl Apt {
     /// Reads the mirrors' lists into a folder.
-    pub fn update(folder: &Path, recipe: &Recipe) -> Result<Self, Error> {
+    pub fn update(folder: &Path, sources: &[Source]) -> Result<Self, Error> {
         let folder = std::path::absolute(folder).map_err(|error| Error::file(folder, &error))?;
         for inner in ["lists/partial", "cache/archives/partial", "debs"] {
             files::make_folder(&folder.join(inner))?;
         }
-        let mut sources = String::new();
-        for source in &recipe.source {
+        let mut list = String::new();
+        for source in sources {
             for suite in &source.suites {
-                sources.push_str(&format!(
+                list.push_str(&format!(
                     "deb [arch=amd64 signed-by={KEYRING}] {} {suite} {}\n",
                     source.uri,
                     source.components.join(" ")
                 ));
             }
         }
-        files::write(&folder.join("sources.list"), sources.as_bytes())?;
+        files::write(&folder.join("sources.list"), list.as_bytes())?;
         files::write(&folder.join("status"), b"")?;
         let apt = Self { folder };
         apt.run("apt-get", &["-qq", "-o", "APT::Update::Error-Mode=any", "update"], &apt.folder)?;

@@ -9,6 +9,7 @@ use image_layout::configuration::Configuration;
 use crate::base::{Base, Wish};
 use crate::cli::{Build, CommandLine, Common, Disks, Form, What};
 use crate::error::{Blame, Error};
+use crate::initrd::Program;
 use crate::packages::{Packages, Resolve};
 use crate::progress::Progress;
 use crate::recipe::{Lock, Recipe, lock_path};
@@ -139,14 +140,14 @@ impl Parts {
         let packages = packages(&build.common, &recipe, progress)?;
         let wish = Wish { recipe: &recipe, level, no_firmware: build.no_firmware };
         let base = Base::obtain(&wish, &packages, &cache_folder(&build.common), progress)?;
-        let program = match &build.init {
-            Some(program) => program.clone(),
-            None => lifeboat(progress)?,
+        let (init, agent) = programs(build, progress)?;
+        let read = |program: &PathBuf| {
+            progress.say(&format!("packing {}", program.display()));
+            let bytes = files::read(program)?;
+            Ok(Program { name: program.display().to_string(), bytes })
         };
-        progress.say(&format!("packing {}", program.display()));
-        let name = program.display().to_string();
-        let bytes = files::read(&program)?;
-        let initrd = initrd::join(&base, &name, &bytes, packages.lock.resolved, level)?;
+        let (init, agent) = (read(&init)?, agent.as_ref().map(read).transpose()?);
+        let initrd = initrd::join(&base, &init, agent.as_ref(), packages.lock.resolved, level)?;
         Ok(Self { recipe, lock: packages.lock, base, initrd })
     }
 }
@@ -161,24 +162,35 @@ fn packages(common: &Common, recipe: &Recipe, progress: &Progress) -> Result<Pac
     Packages::obtain(recipe, &lock, &cache_folder(common), resolve, progress)
 }
 
-/// Builds our program, and says where it is.
-fn lifeboat(progress: &Progress) -> Result<PathBuf, Error> {
-    progress.say("building lifeboat");
+/// What becomes PID 1, and the agent: those that are named, or both as they are built. Who names the one and not the other
+/// gets an image without an agent.
+fn programs(build: &Build, progress: &Progress) -> Result<(PathBuf, Option<PathBuf>), Error> {
+    if let Some(init) = &build.init {
+        return Ok((init.clone(), build.agent.clone()));
+    }
+    let folder = built(progress)?;
+    let agent = build.agent.clone().unwrap_or_else(|| folder.join("lifeboat-agent"));
+    Ok((folder.join("lifeboat"), Some(agent)))
+}
+
+/// Builds our programs, and says in which folder they are.
+fn built(progress: &Progress) -> Result<PathBuf, Error> {
+    progress.say("building lifeboat and lifeboat-agent");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "firmware"])
+        .args(["build", "--release", "--quiet", "-p", "firmware", "-p", "pipeline-agent"])
         .current_dir(workspace())
         .status();
     let problem = match status {
         Ok(status) if status.success() => {
-            return Ok(target_folder().join("x86_64-unknown-linux-gnu/release/lifeboat"));
+            return Ok(target_folder().join("x86_64-unknown-linux-gnu/release"));
         }
         Ok(status) => format!("the build ended with {status}"),
         Err(error) => error.to_string(),
     };
     Err(Error::new(
         Blame::Machine,
-        "cargo build --release -p firmware",
+        "cargo build --release -p firmware -p pipeline-agent",
         problem,
         "look above for the reason, or name a program by --init",
     ))

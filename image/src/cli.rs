@@ -107,6 +107,9 @@ pub struct Build {
     /// The program that becomes PID 1; lifeboat is built where none is named.
     #[arg(long, value_name = "ELF")]
     pub init: Option<PathBuf>,
+    /// The agent that the appliance gives to servers; lifeboat-agent is built where no program is named.
+    #[arg(long, value_name = "ELF")]
+    pub agent: Option<PathBuf>,
     /// Folder for what is made.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,

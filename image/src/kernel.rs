@@ -49,13 +49,18 @@ impl File {
 impl KernelPackage {
     /// Reads the package.
     pub fn read(name: &str, package: &[u8]) -> Result<Self, Error> {
+        Self::read_parts(name, &[package])
+    }
+
+    /// Reads a kernel that Debian gives in several packages, as it does of late.
+    pub fn read_parts(name: &str, packages: &[&[u8]]) -> Result<Self, Error> {
         let mut image = None;
         let mut files = BTreeMap::new();
         let mut built_in = BTreeSet::new();
         let keep = |path: &str| path.starts_with("boot/vmlinuz-") || inside(path).is_some();
-        deb::unpack(name, package, &keep, &mut |path, content| {
+        let mut take = |path: String, content| {
             let Content::File(bytes) = content else { return Ok(()) };
-            if let Some(release) = path.strip_prefix("boot/vmlinuz-") {
+            if let Some(release) = release(&path) {
                 image = Some((release.to_owned(), bytes));
             } else if inside(&path) == Some("modules.builtin") {
                 let text = String::from_utf8_lossy(&bytes);
@@ -64,7 +69,10 @@ impl KernelPackage {
                 files.insert(name, File { bytes, xz });
             }
             Ok(())
-        })?;
+        };
+        for package in packages {
+            deb::unpack(name, package, &keep, &mut take)?;
+        }
         let (release, image) =
             image.ok_or_else(|| Error::corrupt(name, "there is no kernel in it"))?;
         let modules = Kernel { modules: infos(&files)?, built_in };
@@ -79,6 +87,15 @@ impl KernelPackage {
             .ok_or_else(|| Error::corrupt(name, "this module is not in the kernel's package"))?;
         file.plain(name)
     }
+}
+
+/// The release of the kernel whose image this is: in `boot`, or of late beside its modules.
+fn release(path: &str) -> Option<&str> {
+    let beside = || {
+        let path = path.strip_prefix("usr/").unwrap_or(path);
+        path.strip_prefix("lib/modules/")?.strip_suffix("/vmlinuz")
+    };
+    path.strip_prefix("boot/vmlinuz-").or_else(beside)
 }
 
 /// The path inside of `lib/modules/RELEASE/`.
@@ -133,5 +150,8 @@ mod tests {
         assert_eq!(inside("usr/lib/modules/6.12/modules.builtin"), Some("modules.builtin"));
         assert_eq!(inside("lib/modules/6.12/kernel/a.ko"), Some("kernel/a.ko"));
         assert_eq!(inside("usr/share/doc/a"), None);
+        assert_eq!(release("boot/vmlinuz-6.1.0-50-amd64"), Some("6.1.0-50-amd64"));
+        assert_eq!(release("usr/lib/modules/7.3-amd64/vmlinuz"), Some("7.3-amd64"));
+        assert_eq!(release("usr/lib/modules/7.3-amd64/kernel/a.ko"), None);
     }
 }

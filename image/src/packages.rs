@@ -137,7 +137,7 @@ impl Fetch<'_> {
             Some(apt) => apt,
             None => {
                 self.progress.say("reading the lists of Debian's mirrors");
-                Apt::update(&self.cache.join("apt"), self.recipe)?
+                Apt::update(&self.cache.join("apt"), &self.recipe.source)?
             }
         };
         Ok(self.apt.insert(apt))

@@ -29,6 +29,8 @@ pub enum Accel {
     Kvm,
     /// QEMU's translator: some twenty times slower.
     Tcg,
+    /// The translator on one thread, with a clock that counts instructions: a nanosecond is one. Never found by itself.
+    Counted,
 }
 
 impl Accel {
@@ -43,10 +45,13 @@ impl Accel {
     }
 
     /// QEMU's arguments.
-    pub(crate) fn arguments(self) -> [&'static str; 4] {
+    pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            Self::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Self::Counted => {
+                &["-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=0,sleep=off"]
+            }
         }
     }
 
@@ -55,7 +60,7 @@ impl Accel {
     pub fn patience(self, wait: Duration) -> Duration {
         match self {
             Self::Kvm => wait,
-            Self::Tcg => wait * 10,
+            Self::Tcg | Self::Counted => wait * 10,
         }
     }
 }
@@ -104,7 +109,8 @@ fn guest_runs(accel: Accel) -> bool {
         return false;
     }
     let path = |prefix: &str, path: &Path| format!("{prefix}{}", path.display());
-    let mut arguments: Vec<String> = accel.arguments().map(str::to_owned).to_vec();
+    let mut arguments: Vec<String> =
+        accel.arguments().iter().map(|word| (*word).to_owned()).collect();
     arguments.extend([
         "-machine".to_owned(),
         "pc".to_owned(),

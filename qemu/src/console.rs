@@ -141,6 +141,16 @@ impl Console {
         })
     }
 
+    /// Waits for an event of any name that `wanted` takes.
+    pub fn any_event(
+        &self,
+        what: &str,
+        wait: Duration,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Result<Event, Error> {
+        self.scan(&format!("the event {what}"), wait, |line| Event::parse(line).filter(&wanted))
+    }
+
     /// Waits for a line that holds `words`.
     pub fn line(&self, words: &str, wait: Duration) -> Result<Line, Error> {
         self.scan(&format!("the line «{words}»"), wait, |line| {

@@ -14,6 +14,8 @@ pub enum Bus {
     VirtioScsi,
     /// An NVMe controller with one namespace.
     Nvme,
+    /// An NVMe namespace behind two controllers of one subsystem: two paths to one disk.
+    NvmeTwoPaths,
     /// SATA: one of the six ports of the chip set's AHCI.
     Ahci,
     /// A stick on xHCI, plain bulk-only transport.
@@ -27,7 +29,7 @@ pub enum Bus {
 }
 
 impl Bus {
-    /// Every bus, for tests that try them all.
+    /// Every bus that a disk can be plugged into, for tests that try them all.
     pub const ALL: [Self; 8] = [
         Self::VirtioBlk,
         Self::VirtioScsi,

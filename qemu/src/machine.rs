@@ -207,7 +207,7 @@ impl Machine {
         let mut line = Line::default();
         line.two("-machine", if guarded { "q35,smm=on" } else { "q35" });
         for argument in accel.arguments() {
-            line.one(argument);
+            line.one(*argument);
         }
         line.two("-smp", self.processors.to_string());
         line.two("-m", self.memory_mib.to_string());

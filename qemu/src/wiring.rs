@@ -78,7 +78,7 @@ impl Wiring {
         let mut set = |key: &str, value: Value| device.insert(key.to_owned(), value);
         let cd = disk.medium == Medium::Cd;
         match disk.bus {
-            Bus::VirtioBlk | Bus::Nvme if cd => {
+            Bus::VirtioBlk | Bus::Nvme | Bus::NvmeTwoPaths if cd => {
                 return Err(Error::Misuse(format!("a CD drive on {:?}", disk.bus)));
             }
             Bus::VirtioBlk => drop(set("driver", json!("virtio-blk-pci"))),
@@ -86,6 +86,19 @@ impl Wiring {
                 set("driver", json!("nvme"));
                 // An NVMe controller has a serial number, always.
                 device.entry("serial").or_insert_with(|| json!(id));
+            }
+            Bus::NvmeTwoPaths => {
+                let (subsystem, one) = (format!("{id}-subsystem"), format!("{id}-one"));
+                let serial = device.remove("serial").unwrap_or_else(|| json!(id));
+                parts.devices.push(json!({ "driver": "nvme-subsys", "id": subsystem }));
+                for path in [one.clone(), format!("{id}-two")] {
+                    parts.devices.push(
+                        json!({ "driver": "nvme", "id": path, "serial": serial, "subsys": subsystem }),
+                    );
+                }
+                device.insert("driver".to_owned(), json!("nvme-ns"));
+                device.insert("bus".to_owned(), json!(one));
+                device.insert("shared".to_owned(), json!(true));
             }
             Bus::Ahci => {
                 set("driver", json!(if cd { "ide-cd" } else { "ide-hd" }));
@@ -137,7 +150,7 @@ impl Wiring {
     fn name(&self, disk: &Disk, device: &mut Map<String, Value>) -> Result<(), Error> {
         let Some(name) = disk.name else { return Ok(()) };
         match disk.bus {
-            Bus::VirtioBlk | Bus::UsbStorage | Bus::Nvme => {
+            Bus::VirtioBlk | Bus::UsbStorage | Bus::Nvme | Bus::NvmeTwoPaths => {
                 Err(Error::Misuse(format!("a disk on {:?} has no world-wide name here", disk.bus)))
             }
             _ => {
@@ -153,6 +166,9 @@ impl Wiring {
             match bus {
                 Bus::VirtioBlk | Bus::Nvme => {
                     device.insert("bus".to_owned(), json!(self.spare_port()?));
+                }
+                Bus::NvmeTwoPaths => {
+                    return Err(Error::Misuse("a subsystem of NVMe while it runs".to_owned()));
                 }
                 Bus::Ahci => {
                     return Err(Error::Misuse(

@@ -14,6 +14,8 @@ pub mod delay_line;
 pub mod fault_proxy;
 /// Kernels with a first process, for machines that start without a disk.
 pub mod guest;
+/// Debian's kernels, old and new, with a first process of ours.
+pub mod kernels;
 /// The other end of a machine's wires.
 pub mod lan;
 /// File systems on loop devices, in a mount namespace of the test's own.
@@ -24,6 +26,8 @@ pub mod media;
 pub mod model;
 /// The program `lifeboat` as a person or a script runs it.
 pub mod program;
+/// An agent that does what a test says.
+pub mod scripted_agent;
 /// A network with a server of addresses and a server of time.
 pub mod site;
 /// A small real vault in a folder, to be hurt.

@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use async_io::Timer;
@@ -9,12 +10,14 @@ use firmware_web::{Job, Status};
 use hal::time::Clock;
 use hal_linux::SystemClock;
 use image_layout::command_line::Role;
+use image_layout::initrd;
 use smol::future;
 
 use super::memory::Identity as Kept;
 use super::{Appliance, roles};
+use crate::enrol::delivery::Delivery;
 use crate::serve::identity::Identity;
-use crate::serve::listen::{Door, Teller};
+use crate::serve::listen::{Branch, Door, Teller};
 
 /// HTTPS.
 const PORT: u16 = 443;
@@ -30,8 +33,12 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     let fingerprint = identity.fingerprint();
     appliance.board.update(|view| view.fingerprint = Some(fingerprint.clone()));
     let teller = teller(appliance, fingerprint.clone());
+    // An image may have been built without it.
+    let agent = Some(PathBuf::from(initrd::AGENT)).filter(|agent| agent.exists());
+    let delivery = Delivery::new(agent, &identity).map_err(|error| error.to_string())?;
+    let delivery: Arc<dyn Branch> = Arc::new(delivery);
     smol::block_on(async {
-        let door = open(&identity, teller).await?;
+        let door = open(&identity, teller).await?.with(vec![delivery]);
         let stopped = async {
             let mut told = Vec::new();
             while !appliance.stop.asked() {
@@ -119,6 +126,7 @@ fn teller(appliance: &Appliance, fingerprint: String) -> Teller {
             uptime_seconds: SystemClock.monotonic_nanos().saturating_sub(began) / 1_000_000_000,
             certificate_sha256: fingerprint.clone(),
             vault: watched.sight().told(&SystemClock),
+            replication: None,
             job: view.job.map(|job| Job { done_bytes: job.done, total_bytes: job.total }),
         }
     })

@@ -171,8 +171,24 @@ by this machine itself and kept in the state folder: compare the fingerprint tha
 Examples:
   lifeboat serve --vault dir:/srv/vault --key-file vault.key
   lifeboat serve --vault azure://account/vault --key-file vault.key --listen 0.0.0.0:443
+  lifeboat serve --vault dir:/srv/vault --key-file vault.key --agents 0.0.0.0:9443 --spool /dev/sdb
+
+With --agents it takes what agents send: into the spool, where it survives a power cut, and out of it into the vault as
+recovery points. Which servers may come and how each is protected is in the vault: lifeboat server.
 
 Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 wrong command line.";
+
+/// `push`
+pub(super) const PUSH: &str = "\
+Fetches the installer from the appliance that the tokens name, over its pinned certificate, and runs it on each server
+through ssh, which must log in without asking: as root, or as somebody whose sudo does not ask either. Each server
+uses up one token. A server that fails keeps nobody else from being installed, and its token is still good.
+
+Examples:
+  lifeboat push --tokens tokens.txt web1 web2 root@db1
+  lifeboat push --tokens - --appliance 10.0.0.5:443 --ssh-config ssh.conf web1
+
+Exit codes: 0 every server is enrolled, 1 some are not, 2 wrong command line.";
 
 /// `serve-nbd`
 pub(super) const SERVE: &str = "\
@@ -267,3 +283,36 @@ LVM, md or another program, is refused. What is on a spool is sealed with the ke
 loses that formats the spool anew, and the servers send again what the vault does not have.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong command line.";
+
+/// `server policy`
+pub(super) const SERVER_POLICY: &str = "\
+Examples:
+  lifeboat server policy web1 --vault dir:/srv/vault --key-file vault.key --interval 60s --keep 48h,30d,12w
+  lifeboat server policy db1 --vault dir:/srv/vault --key-file vault.key --group shop --application-every 60
+  lifeboat server policy db1 --vault dir:/srv/vault --key-file vault.key --pause
+
+A running appliance tells the agent within seconds; nothing is copied anew. What is not named stays as it is.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `server list`
+pub(super) const SERVER_LIST: &str = "\
+Examples:
+  lifeboat server list --vault dir:/srv/vault --key-file vault.key
+  lifeboat server list --vault dir:/srv/vault --key-file vault.key --json
+
+What a running serve of this machine measures (ages, backlog, churn) is shown too; it is found in the state folder.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `server token`
+pub(super) const SERVER_TOKEN: &str = "\
+Examples:
+  lifeboat server token --vault dir:/srv/vault --key-file vault.key --page 10.0.0.5:8443
+  lifeboat server token --vault dir:/srv/vault --key-file vault.key --page 10.0.0.5:8443 --server web1
+
+The token is for one server and is used up by it; it names the page and its certificate, so that the server speaks to no
+other. With --server it becomes that server of the vault, which may have points already: a server whose agent was
+installed anew, or one that was captured before.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";

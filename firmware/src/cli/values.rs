@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use pipeline_vault::retain::Policy;
 
 use crate::disk_argument;
+use crate::ingest::calendar::Span;
 
 /// Which point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,4 +79,40 @@ pub(super) fn length_of_time(text: &str) -> Result<Duration, String> {
 
 pub(super) fn server_name(text: &str) -> Result<String, String> {
     disk_argument::check_name(text).map(|()| text.to_owned())
+}
+
+/// A length of time that may lie between two points.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let length = length_of_time(text)?;
+    if (10..=86_400).contains(&length.as_secs()) {
+        Ok(length)
+    } else {
+        Err("give a time from 10s to 24h".to_owned())
+    }
+}
+
+/// How long points are kept: a policy, or for ever.
+pub(super) fn keep(text: &str) -> Result<String, String> {
+    if text == "forever" { Ok(text.to_owned()) } else { policy(text).map(|_| text.to_owned()) }
+}
+
+/// Hours of the week and what they allow: `mon-fri:8-18=5`.
+pub(super) fn span(text: &str) -> Result<Span, String> {
+    const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let wrong = || "give DAYS:FROM-TO=MIB, as mon-fri:8-18=5".to_owned();
+    let day = |name: &str| DAYS.iter().position(|day| *day == name).ok_or_else(wrong);
+    let (when, rate) = text.split_once('=').ok_or_else(wrong)?;
+    let (days, hours) = when.split_once(':').ok_or_else(wrong)?;
+    let (first, last) = days.split_once('-').unwrap_or((days, days));
+    let (first, last) = (day(first)?, day(last)?);
+    let (from, to) = hours.split_once('-').ok_or_else(wrong)?;
+    let hour = |text: &str| text.parse::<u8>().map_err(|_| wrong());
+    let (from_hour, to_hour) = (hour(from)?, hour(to)?);
+    if first > last || from_hour >= to_hour || to_hour > 24 {
+        return Err(wrong());
+    }
+    let days = (first..=last).fold(0, |days, day| days | 1 << day);
+    let mebibytes: u32 = rate.parse().map_err(|_| wrong())?;
+    let bytes_per_second = u64::from(mebibytes) << 20;
+    Ok(Span { days, from_hour, to_hour, bytes_per_second })
 }

@@ -11,6 +11,7 @@ use async_io::Timer;
 use firmware_web::{Request, Status, respond};
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
+use hyper::header::HOST;
 use hyper::service::service_fn;
 use pipeline_vault::Error;
 use smol::Executor;
@@ -22,6 +23,11 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::identity::Identity;
 use crate::report::cannot_listen;
+
+/// Bodies, both ways.
+mod body;
+
+use body::{Whole, whole};
 
 /// Clients at once; one more is turned away.
 const CLIENTS_MAX: usize = 32;
@@ -43,11 +49,73 @@ const NO_TLS: &[u8] =
 /// Tells how the machine fares, whenever it is asked.
 pub type Teller = Arc<dyn Fn() -> Status + Send + Sync>;
 
+/// Something else that is answered behind the page's door: enrolment, the agent's delivery.
+pub trait Branch: Send + Sync {
+    /// How large a body it takes with this method and path; `None` where it is not the one to ask.
+    fn takes(&self, method: &str, path: &str) -> Option<usize>;
+
+    /// The answer. It may take its time: it has a thread of its own.
+    fn answer(&self, asked: &Asked) -> Reply;
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// `GET` or the like.
+    pub method: String,
+    /// `/agent` or the like.
+    pub path: String,
+    /// What the client calls this machine: anything.
+    pub host: String,
+    /// Who asks.
+    pub peer: SocketAddr,
+    /// The body, no larger than the branch takes.
+    pub body: Vec<u8>,
+}
+
+/// What is answered.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// HTTP's status.
+    pub status: u16,
+    /// Headers beside those that every answer has.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, shared by all that are being told it.
+    pub body: Arc<Vec<u8>>,
+}
+
+impl Reply {
+    /// An answer of a kind of content.
+    #[must_use]
+    pub fn new(status: u16, kind: &str, body: impl Into<Arc<Vec<u8>>>) -> Self {
+        Self { status, headers: vec![("content-type", kind.to_owned())], body: body.into() }
+    }
+
+    /// An answer in words.
+    #[must_use]
+    pub fn text(status: u16, words: &str) -> Self {
+        Self::new(status, "text/plain; charset=utf-8", words.as_bytes().to_vec())
+    }
+
+    /// The same with a header more.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
 /// The page's door.
 pub struct Door {
     listener: TcpListener,
     acceptor: TlsAcceptor,
+    rooms: Arc<Rooms>,
+}
+
+/// Who answers behind the door.
+struct Rooms {
     teller: Teller,
+    branches: Vec<Arc<dyn Branch>>,
 }
 
 impl Door {
@@ -62,7 +130,15 @@ impl Door {
         let acceptor = TlsAcceptor::from(identity.tls()?);
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|error| cannot_listen(&address, &error))?;
-        Ok(Self { listener, acceptor, teller })
+        let rooms = Arc::new(Rooms { teller, branches: Vec::new() });
+        Ok(Self { listener, acceptor, rooms })
+    }
+
+    /// The same with more behind it than the page.
+    #[must_use]
+    pub fn with(self, branches: Vec<Arc<dyn Branch>>) -> Self {
+        let teller = Arc::clone(&self.rooms.teller);
+        Self { rooms: Arc::new(Rooms { teller, branches }), ..self }
     }
 
     /// Where it listens: the port that was free for port 0.
@@ -80,10 +156,10 @@ impl Door {
                 match self.listener.accept().await {
                     Ok((stream, peer)) => match places.try_acquire_arc() {
                         Some(place) => {
-                            let (acceptor, teller) =
-                                (self.acceptor.clone(), Arc::clone(&self.teller));
+                            let (acceptor, rooms) =
+                                (self.acceptor.clone(), Arc::clone(&self.rooms));
                             let task = async move {
-                                if let Err(error) = client(stream, &acceptor, teller).await {
+                                if let Err(error) = client(stream, peer, &acceptor, rooms).await {
                                     log::debug!("the page: {peer}: {error}");
                                 }
                                 drop(place);
@@ -105,7 +181,12 @@ impl Door {
     }
 }
 
-async fn client(mut stream: TcpStream, acceptor: &TlsAcceptor, teller: Teller) -> io::Result<()> {
+async fn client(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: &TlsAcceptor,
+    rooms: Arc<Rooms>,
+) -> io::Result<()> {
     let mut first = [0];
     within(HELLO, stream.peek(&mut first)).await?;
     if first[0] != TLS_HANDSHAKE {
@@ -114,8 +195,8 @@ async fn client(mut stream: TcpStream, acceptor: &TlsAcceptor, teller: Teller) -
     }
     let tls = within(HELLO, acceptor.accept(stream)).await?;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let answer = answer(&request, &teller());
-        async move { Ok::<_, Infallible>(answer) }
+        let rooms = Arc::clone(&rooms);
+        async move { Ok::<_, Infallible>(rooms.answer(request, peer).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(SmolTimer::new())
@@ -125,15 +206,50 @@ async fn client(mut stream: TcpStream, acceptor: &TlsAcceptor, teller: Teller) -
     within(LIFE, async { connection.await.map_err(io::Error::other) }).await
 }
 
-fn answer(request: &hyper::Request<Incoming>, status: &Status) -> hyper::Response<String> {
-    let asked = Request { method: request.method().as_str(), path: request.uri().path() };
-    let answer = respond(asked, status);
-    let mut response = hyper::Response::builder().status(answer.code);
-    for (name, value) in answer.headers {
+impl Rooms {
+    async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> hyper::Response<Whole> {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        let branch =
+            self.branches.iter().find_map(|branch| Some((branch, branch.takes(method, path)?)));
+        let Some((branch, bytes_max)) = branch else {
+            let answer = respond(Request { method, path }, &(self.teller)());
+            let headers = answer.headers.iter().map(|(name, value)| (*name, *value));
+            return response(answer.code, headers, Arc::new(answer.body.into_bytes()));
+        };
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let (host, method, path) =
+            (host.unwrap_or_default().to_owned(), method.to_owned(), path.to_owned());
+        let reply = match whole(request.into_body(), bytes_max).await {
+            Some(body) => {
+                let (branch, asked) =
+                    (Arc::clone(branch), Asked { method, path, host, peer, body });
+                smol::unblock(move || branch.answer(&asked)).await
+            }
+            None => Reply::text(413, "what was sent is too large, or was cut off\n"),
+        };
+        let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let always = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
+        response(reply.status, headers.chain(always), reply.body)
+    }
+}
+
+fn response<'a>(
+    status: u16,
+    headers: impl Iterator<Item = (&'static str, &'a str)>,
+    body: Arc<Vec<u8>>,
+) -> hyper::Response<Whole> {
+    let mut response = hyper::Response::builder().status(status);
+    for (name, value) in headers {
         response = response.header(name, value);
     }
     // For HEAD hyper sends the head alone.
-    response.body(answer.body).unwrap_or_else(|_| hyper::Response::new(String::new()))
+    response
+        .body(Whole::new(body))
+        .unwrap_or_else(|_| hyper::Response::new(Whole::new(Arc::default())))
 }
 
 async fn within<T>(patience: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -25,6 +25,11 @@ impl<D: Disk> Device<D> {
         Ok(Self { disk, flying: 0 })
     }
 
+    /// A handle of its own on the same disk.
+    pub(super) fn another(&self) -> Result<D, DiskError> {
+        self.disk.another()
+    }
+
     pub(super) fn bytes(&mut self) -> Result<u64, SpoolError> {
         Ok(self.disk.geometry()?.bytes)
     }

@@ -60,8 +60,8 @@ pub struct Record<'a> {
     pub header: Header,
     /// Bytes of the log that it takes.
     pub span: u64,
-    /// What is appended.
-    pub payload: &'a [u8],
+    /// What is appended, in parts that follow each other.
+    pub parts: &'a [&'a [u8]],
 }
 
 /// A header that was read, and what belongs to it.
@@ -83,12 +83,16 @@ pub fn span(payload: usize) -> Option<u64> {
 }
 
 impl Record<'_> {
+    fn length(&self) -> usize {
+        self.parts.iter().map(|part| part.len()).sum()
+    }
+
     /// Puts it into zeroed room: of a skip the first page, else all of its span.
     pub fn write(&self, keys: &Identified, seal: &SecretKey, room: &mut [u8]) {
         let Some((head, rest)) = room.split_first_chunk_mut::<HEADER_BYTES>() else { return };
         let Header { kind, position, number, durable, opening } = self.header;
         let (kind, length) = match kind {
-            Kind::Record => (1_u32, u64::try_from(self.payload.len()).unwrap_or(u64::MAX)),
+            Kind::Record => (1_u32, u64::try_from(self.length()).unwrap_or(u64::MAX)),
             Kind::Skip => (2, self.span),
         };
         let length = u32::try_from(length).expect("a span is at most 2 MiB");
@@ -99,10 +103,15 @@ impl Record<'_> {
         head[24..32].copy_from_slice(&number.to_le_bytes());
         head[32..40].copy_from_slice(&durable.to_le_bytes());
         head[40..56].copy_from_slice(&opening);
-        if let Some(body) = rest.get_mut(..self.payload.len())
+        if let Some(body) = rest.get_mut(..self.length())
             && self.header.kind == Kind::Record
         {
-            body.copy_from_slice(self.payload);
+            let mut room = &mut *body;
+            for part in self.parts {
+                let Some((here, rest)) = room.split_at_mut_checked(part.len()) else { return };
+                here.copy_from_slice(part);
+                room = rest;
+            }
             let tag = seal_in_place(seal, &nonce(position), &head[..ASSOCIATED], body);
             head[ASSOCIATED..SUMMED].copy_from_slice(&tag);
         }

@@ -9,4 +9,4 @@ mod respond;
 mod status;
 
 pub use respond::{Request, Response, respond};
-pub use status::{Job, Status, Vault, VaultState};
+pub use status::{Job, Replication, Status, Vault, VaultState};

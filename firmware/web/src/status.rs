@@ -23,8 +23,27 @@ pub struct Status {
     pub certificate_sha256: String,
     /// How the vault fares.
     pub vault: Vault,
+    /// How replication fares, where agents are taken.
+    pub replication: Option<Replication>,
     /// What takes long just now.
     pub job: Option<Job>,
+}
+
+/// How replication fares, without a name of anybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Replication {
+    /// Servers that were heard of.
+    pub servers: u64,
+    /// Servers whose agents are connected.
+    pub connected: u64,
+    /// Age of the oldest among the newest points of all servers.
+    pub oldest_point_age_seconds: Option<u64>,
+    /// Bytes that wait for the vault.
+    pub backlog_bytes: u64,
+    /// Bytes that the spool holds at most, and bytes taken.
+    pub spool_bytes: u64,
+    /// See `spool_bytes`.
+    pub spool_used_bytes: u64,
 }
 
 /// How the vault fares.

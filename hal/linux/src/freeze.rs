@@ -57,6 +57,11 @@ impl StillHandle {
         Ok(syncfs(&self.0)?)
     }
 
+    /// Tells the disks below which blocks are free; how many bytes they were told of.
+    pub fn trim(&self) -> io::Result<u64> {
+        Ok(sys::freeze::trim(&self.0)?)
+    }
+
     /// Holds it still. Whoever writes waits from here on, in the kernel, where no signal reaches.
     pub fn freeze(&self) -> Result<(), Refusal> {
         match sys::freeze::freeze(&self.0) {

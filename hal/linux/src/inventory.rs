@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hal::disk::{DiskError, ErrorKind};
 use hal::inventory::DiskFacts;
@@ -16,7 +16,7 @@ use crate::disk::fault;
 use crate::disk::geometry::of_image;
 
 /// What is mounted and what is swap.
-mod mounts;
+pub mod mounts;
 /// One block device as sysfs describes it.
 mod sysfs;
 /// What stands on top of a device: partitions, LVM, md, crypt, loop devices.
@@ -42,6 +42,35 @@ pub fn inventory_under(root: &Path) -> Vec<DiskFacts> {
     let mut devices = Device::all_disks(root);
     devices.retain(Device::is_hardware);
     devices.iter().map(|device| facts(root, device, &mounts)).collect()
+}
+
+/// What the system says of the block device with this kernel name, with `sys`, `proc` and `dev` under another root.
+#[must_use]
+pub fn facts_under(root: &Path, name: &str) -> Option<DiskFacts> {
+    Device::named(root, name).map(|device| facts(root, &device, &mounts::read(root)))
+}
+
+/// What tells this disk from others, whatever it is called today, as words `kind=value`: WWN, serial number, GUID of
+/// its partition table, or where there is none of them the file's full path.
+#[must_use]
+pub fn identity(facts: &DiskFacts) -> String {
+    let mut parts = Vec::new();
+    if let Some(wwn) = &facts.wwn {
+        parts.push(format!("wwn={wwn}"));
+    }
+    if let Some(serial) = &facts.serial {
+        parts.push(format!("serial={serial}"));
+    }
+    if let Some(guid) = &facts.table_guid {
+        let digits: String = guid.iter().map(|byte| format!("{byte:02x}")).collect();
+        parts.push(format!("gpt={digits}"));
+    }
+    if parts.is_empty() {
+        let full =
+            std::fs::canonicalize(&facts.path).unwrap_or_else(|_| PathBuf::from(&facts.path));
+        parts.push(format!("path={}", full.display()));
+    }
+    parts.join(" ")
 }
 
 /// What the system says of one block device (any: a partition, an array) or image file.

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+/// Programs of our own inside the kernel.
+pub mod bpf;
 /// Wall clock and a clock that counts on through sleep.
 pub mod clock;
 /// What a thread gives up for good.

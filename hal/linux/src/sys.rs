@@ -1,6 +1,8 @@
 //! System calls behind safe functions, one file per family; the only place of the project that may
 //! say `unsafe`. What `rustix` already offers safely is called directly and is not repeated here.
 
+/// Maps and programs inside of the kernel.
+pub(crate) mod bpf;
 /// Where a file lies on its device.
 pub(crate) mod extents;
 /// A filter of the kernel over a thread's system calls.
@@ -19,5 +21,7 @@ pub(crate) mod memory;
 pub(crate) mod packet;
 /// io_uring with buffers that it owns while the kernel works on them.
 pub(crate) mod ring;
+/// Memory that others write to as well.
+pub(crate) mod shared;
 /// The ioctl of hardware watchdogs.
 pub(crate) mod watchdog;

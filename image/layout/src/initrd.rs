@@ -8,6 +8,9 @@ pub const MODULES: &str = "/lib/modules";
 pub const MODULE_INDEX: &str = "/lib/modules/index";
 /// Where the kernel looks for firmware files.
 pub const FIRMWARE: &str = "/lib/firmware";
+/// The program lifeboat-agent as the appliance gives it to servers: data, which is never started here. Not there in an image
+/// that was built without it.
+pub const AGENT: &str = "/lib/lifeboat/lifeboat-agent";
 /// One line: the version of the image.
 pub const VERSION: &str = "/etc/lifeboat/version";
 /// One line: when the image's sources were made, in seconds since 1970; no clock is right that says earlier.

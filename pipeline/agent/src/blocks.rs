@@ -1,7 +1,7 @@
 //! A set of blocks of one disk, a bit each: 2 MiB for each TiB.
 
 /// Blocks of one disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockSet {
     words: Vec<u64>,
     blocks: u64,
@@ -129,9 +129,20 @@ impl BlockSet {
 
     /// The blocks, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        (0_u64..).zip(&self.words).filter(|(_, word)| **word != 0).flat_map(|(at, word)| {
-            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit)
-        })
+        self.iter_from(0)
+    }
+
+    /// The blocks from `first` on, ascending.
+    pub fn iter_from(&self, first: u64) -> impl Iterator<Item = u64> + '_ {
+        let word = usize::try_from(first / 64).unwrap_or(usize::MAX);
+        let words = self.words.get(word..).unwrap_or_default();
+        (first / 64..)
+            .zip(words)
+            .filter(|(_, word)| **word != 0)
+            .flat_map(|(at, word)| {
+                (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit)
+            })
+            .filter(move |block| *block >= first)
     }
 
     fn place(&self, block: u64) -> Option<(usize, u64)> {
@@ -161,6 +172,9 @@ mod tests {
         expected.extend(61..130);
         expected.extend([198, 199]);
         assert_eq!(set.iter().collect::<Vec<_>>(), expected);
+        for first in 0..210 {
+            assert!(set.iter_from(first).eq(expected.iter().copied().filter(|at| *at >= first)));
+        }
         let mut without = set.clone();
         without.subtract(&other);
         assert!(!without.contains(3) && without.contains(61));

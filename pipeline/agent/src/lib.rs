@@ -1,20 +1,46 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// What this machine is known by.
+pub mod binding;
 /// Blocks of a disk, a bit each.
 pub mod blocks;
 /// Blocks read from whole disks, many at a time.
 pub mod capture;
+/// A run through a whole disk.
+pub mod compare;
+/// What blocks of a disk hold.
+pub mod content;
 /// One consistent point of all disks, step by step.
 pub mod cut;
 /// Which disks a server has and what lies on them.
 pub mod devices;
+/// A token becomes a certificate.
+pub mod enrol;
 /// All file systems still for an instant.
 pub mod freeze;
 /// What applications want run around a freeze.
 pub mod hooks;
+/// Logging for the journal.
+pub mod logging;
 /// How little this program takes from the server that it runs on.
 pub mod manners;
+/// What was said and is not yet spooled.
+pub mod outbox;
+/// So many bytes a second and no more.
+pub mod pace;
+/// The command line.
+pub mod program;
+/// The loop of a protected server.
+pub mod replicate;
+/// How the agent fares.
+pub mod report;
+/// The running agent.
+pub mod service;
+/// Sessions with an appliance.
+pub mod session;
+/// What is remembered across restarts.
+pub mod state;
 /// Parts of disks whose content is nobody's: swap.
 pub mod swap;
 /// Which blocks changed.

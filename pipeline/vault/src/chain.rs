@@ -80,6 +80,13 @@ impl Chain {
         }
     }
 
+    /// Looks again for the newest slot after a long time, and at the store's clock: this machine's may have stood still.
+    pub fn look_again(&mut self) -> Result<(), Error> {
+        let clock = &self.access.clock;
+        self.opened = (self.access.store.now()?, clock.monotonic_nanos() / 1_000_000);
+        self.refresh()
+    }
+
     /// Whose chain.
     pub fn server(&self) -> ServerId {
         self.server
@@ -223,7 +230,8 @@ impl Chain {
     }
 
     fn seal(&self, name: &str, record: &Record) -> Result<Vec<u8>, Error> {
-        let plain = postcard::to_allocvec(record)
+        let plain = record
+            .encode()
             .map_err(|error| Error::misuse(name, format!("cannot be encoded ({error})")))?;
         if plain.len() > RECORD_BYTES_MAX {
             return Err(Error::exhausted(name, "the record is larger than 16 MiB"));
@@ -254,7 +262,7 @@ pub fn open_record(
     let plain = sealed::open(ObjectKind::Record, access.vault, &name, bytes, &|epoch| {
         access.keys.object_key(server, ObjectKind::Record, &name, epoch)
     })?;
-    let record: Record = postcard::from_bytes(&plain).map_err(|error| {
+    let record = Record::decode(&plain).map_err(|error| {
         Error::corrupt(&name, format!("opens but does not decode ({error})"))
             .remedy("it was written by a newer Lifeboat: use that version")
     })?;

@@ -395,6 +395,16 @@ impl PageSource for FrameReader {
 }
 
 impl FrameReader {
+    /// Keeps a leaf that was just stored: the next run begins with it.
+    pub(crate) fn keep_leaf(&self, page: &PageRef, leaf: Arc<Leaf>) {
+        lock(&self.leaves).insert(page.address, leaf, size_of::<Leaf>());
+    }
+
+    /// Keeps an inner page that was just stored.
+    pub(crate) fn keep_inner(&self, page: &PageRef, inner: Inner) {
+        lock(&self.inners).insert(page.address, Arc::new(inner), size_of::<Inner>());
+    }
+
     fn bad_page(&self, page: &PageRef, what: &str) -> Error {
         Error::corrupt(
             names::segment(&self.server, &page.address.segment),

@@ -185,6 +185,7 @@ fn class_of(name: &str) -> &'static str {
         "index" => "index",
         "pin" => "pin",
         "vault" => "vault",
+        "catalogue" => "catalogue",
         _ => "other",
     }
 }

@@ -44,6 +44,11 @@ pub trait KeySource: Send + Sync {
     /// What a server's fingerprints are keyed with, in all epochs.
     fn fingerprint_key(&self, server: &ServerId) -> Option<SecretKey>;
 
+    /// What opens a catalogue that was sealed in `epoch`; of no ticket.
+    fn catalogue_key(&self, _epoch: KeyEpoch) -> Option<SecretKey> {
+        None
+    }
+
     /// What opens one slot of a server's chain.
     fn record_key(&self, server: &ServerId, slot: u64, epoch: KeyEpoch) -> Option<ObjectKey> {
         let name = names::chain_slot(server, slot);

@@ -3,6 +3,8 @@
 
 /// What every operation is handed: store, keys, clocks, randomness.
 pub mod access;
+/// What appliances know of a site, sealed: one document, replaced whole.
+pub mod catalogue;
 /// One chain of records per server: slots created once, linked by hash.
 pub mod chain;
 /// What can go wrong, sorted by whose fault it is and whether trying again helps.

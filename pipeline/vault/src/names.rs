@@ -47,6 +47,14 @@ pub fn segment_of(server: &ServerId, name: &str) -> Option<SegmentId> {
     (segment(server, &id) == name).then_some(id)
 }
 
+/// One version of the catalogue.
+pub fn catalogue(version: u64) -> String {
+    format!("{CATALOGUE_PREFIX}{:016x}", u64::MAX - version)
+}
+
+/// All versions of the catalogue.
+pub const CATALOGUE_PREFIX: &str = "catalogue/";
+
 /// A reader's pin on a server.
 pub fn pin(server: &ServerId, id: &str) -> String {
     format!("pin/{server}/{id}")

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::map::Root;
 
+/// What a source told of the instant.
+pub mod told;
+
+pub use told::Told;
+
 /// One slot of a chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -96,6 +101,9 @@ pub struct Manifest {
     pub ring_version: u64,
     /// What making it cost.
     pub work: Work,
+    /// What the source told of the instant. Stands behind the record (`Record::encode`).
+    #[serde(skip)]
+    pub told: Told,
 }
 
 /// One disk in a point.
@@ -255,6 +263,30 @@ pub struct Relocation {
 }
 
 impl Record {
+    /// The bytes of a record; behind them, where a source told something of the instant, what it told.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        let plain = postcard::to_allocvec(self)?;
+        match self.manifest().filter(|manifest| !manifest.told.is_empty()) {
+            Some(manifest) => postcard::to_extend(&manifest.told, plain),
+            None => Ok(plain),
+        }
+    }
+
+    /// Reads a record. What stands behind all that this version knows is a later version's.
+    pub fn decode(plain: &[u8]) -> Result<Self, postcard::Error> {
+        let (mut record, behind): (Self, _) = postcard::take_from_bytes(plain)?;
+        if let Body::Point(manifest) | Body::Checkpoint(manifest) = &mut record.body
+            && !behind.is_empty()
+        {
+            let told: Told = postcard::from_bytes(behind)?;
+            if !told.is_bounded() {
+                return Err(postcard::Error::DeserializeBadEncoding);
+            }
+            manifest.told = told;
+        }
+        Ok(record)
+    }
+
     /// The trail that the record after this one carries.
     pub fn trail_after(&self) -> Trail {
         let mut trail = self.trail;
@@ -352,6 +384,63 @@ impl Upkeep {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn record(told: Told) -> Record {
+        Record {
+            server: ServerId([1; 16]),
+            slot: 7,
+            previous: Digest([2; 32]),
+            writer: WriterId([3; 16]),
+            writer_epoch: 4,
+            local_time: 5,
+            store_time: 6,
+            trail: Trail::default(),
+            body: Body::Point(Manifest {
+                id: PointId([8; 16]),
+                consistency: Consistency::Application,
+                started: 9,
+                disks: vec![],
+                segments: vec![],
+                heads: vec![],
+                ring_version: 10,
+                work: Work::default(),
+                told,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_record_from_before_told_is_read_and_one_without_it_has_the_same_bytes() {
+        // As the program wrote it that did not know of `told`: pinned, a change here breaks every vault.
+        let old = [
+            &[1; 16][..],
+            &[7],
+            &[2; 32],
+            &[3; 16],
+            &[4, 5, 6, 0, 0, 0, 0, 1],
+            &[8; 16],
+            &[1, 9, 0, 0, 0, 10, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        let plain = record(Told::default());
+        assert_eq!(plain.encode().expect("a record"), old);
+        assert_eq!(Record::decode(&old).expect("a record"), plain);
+    }
+
+    #[test]
+    fn what_the_source_told_comes_back_and_an_older_program_reads_the_rest() {
+        let mut told = Told::new(Some(1500), Some(77));
+        told.remark("web1: the hook of the database failed");
+        let record = record(told);
+        let bytes = record.encode().expect("a record");
+        assert_eq!(Record::decode(&bytes).expect("a record"), record);
+        // As that program reads: it stops where its fields end.
+        let old: Record = postcard::from_bytes(&bytes).expect("a record");
+        assert_eq!(old.point().expect("a point").work, Work::default());
+        (1..4).for_each(|less| assert!(Record::decode(&bytes[..bytes.len() - less]).is_err()));
+        // And what a later version puts behind is passed over.
+        assert_eq!(Record::decode(&[&bytes[..], &[1, 2]].concat()).expect("a record"), record);
+    }
 
     #[test]
     fn gaps_that_touch_become_one_and_remember_the_last_digest() {

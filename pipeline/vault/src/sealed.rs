@@ -96,6 +96,8 @@ pub enum ObjectKind {
     Ticket = 5,
     /// A recovery key sealed with a passphrase: a file, never in a vault.
     RecoveryKey = 6,
+    /// What appliances know of a site.
+    Catalogue = 7,
 }
 
 impl fmt::Display for ObjectKind {
@@ -107,6 +109,7 @@ impl fmt::Display for ObjectKind {
             Self::Pin => "pin",
             Self::Ticket => "recovery ticket",
             Self::RecoveryKey => "recovery key",
+            Self::Catalogue => "catalogue",
         })
     }
 }

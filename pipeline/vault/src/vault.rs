@@ -9,6 +9,7 @@ mod audit;
 /// What this machine remembers of vaults, so that one rolled back is noticed.
 pub mod known;
 mod marker;
+mod read_only;
 mod rings;
 #[cfg(test)]
 mod tests;
@@ -19,17 +20,15 @@ use std::sync::Arc;
 use hal::time::{Clock, Entropy};
 use pipeline::ids::{KeyEpoch, ServerId, VaultId};
 use pipeline::seal::SecretKey;
-use pipeline::segment::SegmentIdentity;
 
 use crate::access::Access;
 use crate::error::{Blame, Error, Retry};
-use crate::keys::KeySource;
 use crate::keys::recovery_key::RecoveryKey;
 use crate::keys::ring::{self, EpochKey, KeyRing, ServerKeys, check_server_name};
-use crate::sealed::{ObjectKey, ObjectKind};
 use crate::store::{BlobStore, Created};
 
 use self::marker::{Marker, MarkerState};
+use self::read_only::ReadOnly;
 use self::rings::{Opened, Replaced, Rings};
 
 /// Attempts to publish a ring while others publish theirs.
@@ -345,6 +344,20 @@ impl Vault {
         self.forget_old_rings()
     }
 
+    /// Makes sure that there is a key for the catalogue, which rings from before have not; it is the newest ring's.
+    pub(crate) fn catalogue_key(&mut self) -> Result<EpochKey, Error> {
+        if !self.is_newest || self.ring.newest_catalogue_key().is_none() {
+            let (key, now) = (self.new_key()?, self.clock.now().0);
+            self.change(None, &mut |ring| match ring.newest_catalogue_key() {
+                Some(_) => Ok(None),
+                None => ring.with_catalogue_key(key.clone(), now).map(Some),
+            })?;
+        }
+        self.ring.newest_catalogue_key().cloned().ok_or_else(|| {
+            Error::refused(self.place(), "has no key for its catalogue").retry(Retry::Now)
+        })
+    }
+
     /// Deletes every ring but the newest, as far as this identity may. A rekey or shred that said some were kept is
     /// finished by calling this with an identity that may delete.
     pub fn forget_old_rings(&self) -> Result<OldRings, Error> {
@@ -434,33 +447,6 @@ impl Vault {
 
     fn fill(&self, bytes: &mut [u8]) -> Result<(), Error> {
         self.entropy.fill(bytes).map_err(|error| Error::device("this machine", error.to_string()))
-    }
-}
-
-/// A ring whose keys open and do not seal.
-struct ReadOnly(Arc<KeyRing>);
-
-impl KeySource for ReadOnly {
-    fn newest_record_key(&self, _server: &ServerId) -> Option<(KeyEpoch, SecretKey)> {
-        None
-    }
-
-    fn object_key(
-        &self,
-        server: &ServerId,
-        kind: ObjectKind,
-        name: &str,
-        epoch: KeyEpoch,
-    ) -> Option<ObjectKey> {
-        self.0.object_key(server, kind, name, epoch)
-    }
-
-    fn segment_key(&self, identity: &SegmentIdentity) -> Option<SecretKey> {
-        self.0.segment_key(identity)
-    }
-
-    fn fingerprint_key(&self, server: &ServerId) -> Option<SecretKey> {
-        self.0.fingerprint_key(server)
     }
 }
 

@@ -25,7 +25,8 @@ use std::sync::Arc;
 use pipeline::ids::ServerId;
 
 use crate::access::Access;
-use crate::error::Error;
+use crate::catalogue;
+use crate::error::{Blame, Error};
 use crate::frames::FrameReader;
 use crate::record::KnownHead;
 use crate::writer::Progress;
@@ -95,6 +96,15 @@ pub fn run(
     let began = access.clock.monotonic_nanos();
     let mut vault = VaultInventory::list(access, servers)?;
     let mut report = Report::new(access, options, &vault);
+    for version in core::mem::take(&mut vault.catalogue) {
+        match catalogue::open(access, version) {
+            Ok(_) => {}
+            // Replaced and deleted while this ran.
+            Err(error) if error.is_missing() => {}
+            Err(error) if error.blame == Blame::Device => return Err(error),
+            Err(error) => report.trouble(&error),
+        }
+    }
     let mut chains = Vec::with_capacity(servers.len());
     for server in servers {
         let findings = Findings::new(*server);

@@ -9,6 +9,8 @@
 pub mod job;
 /// Finds blocks that the server has already, in bounded memory.
 pub mod known_blocks;
+/// A writer that goes on from run to run.
+pub mod open;
 /// Which spans of a disk must be read.
 pub mod plan;
 /// One leaf span: read, compare, compress, seal.
@@ -23,7 +25,9 @@ mod rounds;
 mod run;
 mod salvage;
 
-pub use job::{DiskJob, Options, Outcome, Progress, Silent};
+pub use disks::newest_of;
+pub use job::{DiskJob, Options, Outcome, Progress, Publish, Run, Silent, Since};
+pub use open::Writer;
 pub use run::protect;
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub enum FrameError {
     Body,
     /// A message that is too large to be sent.
     Large,
+    /// The payload is not what the message says.
+    Payload,
 }
 
 impl fmt::Display for FrameError {
@@ -41,6 +43,7 @@ impl fmt::Display for FrameError {
             }
             Self::Body => "a message cannot be read: the other side speaks something else",
             Self::Large => "a message is too large to be sent",
+            Self::Payload => "a message has another payload than it says",
         })
     }
 }

@@ -1,7 +1,9 @@
 //! Everything that is said, both ways. PROTOCOL.md has the order.
 
 use pipeline::ids::{PointId, ServerId};
+use pipeline::limits::BLOCK_BYTES;
 use pipeline::seal::SecretKey;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
@@ -15,6 +17,14 @@ pub const VERSION_MIN: u16 = 1;
 pub const BLOCKS_MAX: usize = 16;
 /// Fingerprints in one question: a leaf of a map.
 pub const FINGERPRINTS_MAX: usize = 256;
+/// Bytes of one of them.
+pub const FINGERPRINT_BYTES: usize = 16;
+
+/// Something that is said, and knows which payload belongs to it.
+pub trait Said: Serialize + DeserializeOwned {
+    /// Whether so many bytes of payload are what the message says.
+    fn fits(&self, payload: usize) -> bool;
+}
 
 /// What an agent says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +57,31 @@ pub enum FromAgent {
         /// In words.
         words: String,
     },
+    /// The next certificate is wanted, for the key that this request (PKCS #10, DER) has signed. Said at the beginning of
+    /// a session and once a day; answered only where the present one ends within 60 days by the appliance's clock.
+    Renew {
+        /// The request.
+        request: Vec<u8>,
+    },
+}
+
+impl Said for FromAgent {
+    fn fits(&self, payload: usize) -> bool {
+        match self {
+            Self::Blocks(Blocks { content: Content::Data, runs, .. }) => {
+                let sizes =
+                    runs.iter().map(|run| usize::try_from(run.blocks).unwrap_or(usize::MAX));
+                let blocks = sizes.fold(0_usize, usize::saturating_add);
+                (1..=BLOCKS_MAX).contains(&blocks) && payload == blocks * BLOCK_BYTES
+            }
+            Self::Fingerprints { .. } => {
+                let fingerprints = payload / FINGERPRINT_BYTES;
+                payload.is_multiple_of(FINGERPRINT_BYTES)
+                    && (1..=FINGERPRINTS_MAX).contains(&fingerprints)
+            }
+            _ => payload == 0,
+        }
+    }
 }
 
 /// What an appliance says.
@@ -112,6 +147,17 @@ pub enum FromAppliance {
         /// Whether the hooks are to be run.
         application: bool,
     },
+    /// The answer to `Renew`, where it is time: the old certificate holds until its end all the same.
+    Renewed {
+        /// The certificate, DER.
+        certificate: Vec<u8>,
+    },
+}
+
+impl Said for FromAppliance {
+    fn fits(&self, payload: usize) -> bool {
+        payload == 0
+    }
 }
 
 /// Who an agent is and what it can do.
@@ -293,3 +339,6 @@ pub enum Why {
     /// What was said makes no sense.
     Nonsense,
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

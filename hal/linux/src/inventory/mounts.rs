@@ -4,25 +4,32 @@ use std::fs;
 use std::path::Path;
 
 /// Everything mounted and all swap areas.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Mounts {
-    pub(super) mounts: Vec<Mount>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mounts {
+    /// In the kernel's order: whatever lies in another file system comes after it.
+    pub mounts: Vec<Mount>,
     /// Devices and files that hold swap.
-    pub(super) swaps: Vec<String>,
+    pub swaps: Vec<String>,
 }
 
 /// One line of mountinfo.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mount {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
     /// `major:minor`; the major is 0 where the file system has no single device, as btrfs.
-    pub(super) numbers: String,
+    pub numbers: String,
     /// What was named when it was mounted: mostly a device node.
-    pub(super) source: String,
+    pub source: String,
     /// Where.
-    pub(super) at: String,
+    pub at: String,
+    /// What kind of file system.
+    pub kind: String,
+    /// The file system, not only this mount of it, takes no writes.
+    pub read_only: bool,
 }
 
-pub(super) fn read(root: &Path) -> Mounts {
+/// What is mounted and what is swap, with `proc` under another root.
+#[must_use]
+pub fn read(root: &Path) -> Mounts {
     // Bytes, not text: a mount point may be named in any encoding.
     let text = |name: &str| {
         let bytes = fs::read(root.join("proc").join(name)).unwrap_or_default();
@@ -40,8 +47,12 @@ fn mountinfo(text: &str) -> Vec<Mount> {
             let mut fields = before.split(' ');
             let numbers = fields.nth(2)?.to_owned();
             let at = unescaped(fields.nth(1)?);
-            let source = unescaped(after.split(' ').nth(1)?);
-            Some(Mount { numbers, source, at })
+            let mut after = after.split(' ');
+            let kind = after.next()?.to_owned();
+            let source = unescaped(after.next()?);
+            let read_only =
+                after.next().is_some_and(|words| words.split(',').any(|word| word == "ro"));
+            Some(Mount { numbers, source, at, kind, read_only })
         })
         .collect()
 }
@@ -87,16 +98,20 @@ mod tests {
     #[test]
     fn lines_with_and_without_optional_fields_are_read() {
         let text = "36 35 98:0 / /mnt\\040one rw,noatime - ext4 /dev/sda1 rw\n\
-            37 35 0:44 /sub /b rw shared:1 master:2 - btrfs /dev/mapper/a\\134b rw\n\
+            37 35 0:44 /sub /b rw shared:1 master:2 - btrfs /dev/mapper/a\\134b ro,seclabel\n\
             38 1 8:2 / / rw -\n38 1\n\n - \n- - -";
         let found = mountinfo(text);
-        let mount = |numbers: &str, source: &str, at: &str| Mount {
+        let mount = |numbers: &str, source: &str, at: &str, kind: &str| Mount {
             numbers: numbers.into(),
             source: source.into(),
             at: at.into(),
+            kind: kind.into(),
+            read_only: kind == "btrfs",
         };
-        let expected =
-            [mount("98:0", "/dev/sda1", "/mnt one"), mount("0:44", "/dev/mapper/a\\b", "/b")];
+        let expected = [
+            mount("98:0", "/dev/sda1", "/mnt one", "ext4"),
+            mount("0:44", "/dev/mapper/a\\b", "/b", "btrfs"),
+        ];
         assert_eq!(found, expected);
     }
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::{env, fs, process};
 
+use hal::disk::Geometry;
 use hal::inventory::PartitionFacts;
 
 use super::*;
@@ -294,6 +295,30 @@ fn the_spare_table_names_a_disk_whose_first_is_damaged() {
         machine.write("disk.img", &image);
         assert_eq!(machine.file("disk.img").table_guid, None);
     }
+}
+
+fn nameless() -> DiskFacts {
+    let geometry = Geometry {
+        bytes: 0,
+        logical_sector_bytes: 512,
+        physical_sector_bytes: 512,
+        request_align_bytes: 1,
+        discard_bytes: 0,
+        read_only: false,
+    };
+    DiskFacts::of("/nowhere/x.img", geometry)
+}
+
+#[test]
+fn hardware_is_known_by_what_it_says_and_files_by_their_path() {
+    assert_eq!(identity(&nameless()), "path=/nowhere/x.img");
+    let disk = DiskFacts {
+        wwn: Some("naa.5000".into()),
+        serial: Some("S1".into()),
+        table_guid: Some([0xAB; 16]),
+        ..nameless()
+    };
+    assert_eq!(identity(&disk), format!("wwn=naa.5000 serial=S1 gpt={}", "ab".repeat(16)));
 }
 
 #[test]

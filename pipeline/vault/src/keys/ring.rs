@@ -5,7 +5,7 @@
 //! | `keys/<16 hex digits of 2^64-1 - version>` | the ring of that version; the newest is listed first |
 //! | `keys/<the same>.copy` | the same bytes again, for when the first is damaged |
 //!
-//! The content is postcard of `KeyRing`. A version is published by create-if-absent, so two writers cannot both make
+//! The content is postcard of `KeyRing`, and behind it the keys of the catalogue where there are any. A version is published by create-if-absent, so two writers cannot both make
 //! the next one. It refuses to read or write objects; `Vault` does.
 
 #[cfg(test)]
@@ -64,6 +64,9 @@ pub struct KeyRing {
     version: u64,
     servers: Vec<ServerKeys>,
     shredded: Vec<Shredded>,
+    /// The catalogue's keys, oldest first. They stand behind the rest, because rings from before have none.
+    #[serde(skip)]
+    catalogue: Vec<EpochKey>,
 }
 
 /// One server's keys.
@@ -121,7 +124,7 @@ impl KeyRing {
     /// The first ring of a vault.
     #[must_use]
     pub fn first(vault: VaultId) -> Self {
-        Self { vault, version: 1, servers: Vec::new(), shredded: Vec::new() }
+        Self { vault, version: 1, servers: Vec::new(), shredded: Vec::new(), catalogue: Vec::new() }
     }
 
     /// Reads a ring's content, which is of `vault` and `version`; `name` is what errors call it.
@@ -129,7 +132,7 @@ impl KeyRing {
         let newer = |what: String| {
             Error::corrupt(name, what).remedy("if a newer Lifeboat wrote it, use that version")
         };
-        let ring: Self = postcard::from_bytes(plain)
+        let ring = Self::from_plain(plain)
             .map_err(|error| newer(format!("opens but does not decode ({error})")))?;
         if ring.vault != vault || ring.version != version {
             return Err(newer(format!(
@@ -143,14 +146,29 @@ impl KeyRing {
         }
     }
 
+    fn from_plain(plain: &[u8]) -> Result<Self, postcard::Error> {
+        let (mut ring, behind): (Self, _) = postcard::take_from_bytes(plain)?;
+        if !behind.is_empty() {
+            ring.catalogue = postcard::from_bytes(behind)?;
+        }
+        Ok(ring)
+    }
+
     /// The ring's content.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
         let failed = |error| Error::misuse("key ring", format!("cannot be encoded ({error})"));
         let size = postcard::experimental::serialized_size(self).map_err(failed)?;
+        let keys = match &self.catalogue[..] {
+            [] => 0,
+            _ => postcard::experimental::serialized_size(&self.catalogue).map_err(failed)?,
+        };
         // All at once: a vector that grows leaves copies of keys behind.
-        let mut plain = Zeroizing::new(vec![0; size]);
-        let used = postcard::to_slice(self, &mut plain).map_err(failed)?.len();
-        plain.truncate(used);
+        let mut plain = Zeroizing::new(vec![0; size + keys]);
+        let (ring, behind) = plain.split_at_mut(size);
+        postcard::to_slice(self, ring).map_err(failed)?;
+        if keys > 0 {
+            postcard::to_slice(&self.catalogue, behind).map_err(failed)?;
+        }
         Ok(plain)
     }
 
@@ -205,7 +223,26 @@ impl KeyRing {
         Ok(next)
     }
 
-    /// The next version with a new key for each server named, or for all where none is; `key_for` makes them.
+    /// The key that a new catalogue is sealed with; `None` where there never was one.
+    #[must_use]
+    pub fn newest_catalogue_key(&self) -> Option<&EpochKey> {
+        self.catalogue.last()
+    }
+
+    /// The next version with a new key for the catalogue.
+    pub fn with_catalogue_key(&self, key: SecretKey, now: u64) -> Result<Self, Error> {
+        if self.catalogue.len() >= EPOCHS_MAX {
+            let what = format!("has had {EPOCHS_MAX} keys, its most");
+            return Err(Error::exhausted("catalogue", what));
+        }
+        let mut next = self.next();
+        let epoch =
+            KeyEpoch(next.catalogue.last().map_or(0, |last| last.epoch.0.saturating_add(1)));
+        next.catalogue.push(EpochKey { epoch, key, made: now });
+        Ok(next)
+    }
+
+    /// The next version with a new key for each server named, or for all and the catalogue where none is.
     pub fn with_new_keys(
         &self,
         servers: &[ServerId],
@@ -224,6 +261,10 @@ impl KeyRing {
             let last = server.newest().map_or(0, |newest| newest.epoch.0);
             let epoch = KeyEpoch(last.saturating_add(1));
             server.epochs.push(EpochKey { epoch, key: new_key()?, made: now });
+        }
+        if servers.is_empty() && !next.catalogue.is_empty() {
+            let renewed = self.with_catalogue_key(new_key()?, now)?;
+            next.catalogue = renewed.catalogue;
         }
         Ok(next)
     }
@@ -247,6 +288,10 @@ impl KeyRing {
 
     /// What no ring that Lifeboat wrote has.
     fn flaw(&self) -> Option<String> {
+        let ascending = self.catalogue.windows(2).all(|pair| pair[0].epoch < pair[1].epoch);
+        if self.catalogue.len() > EPOCHS_MAX || !ascending {
+            return Some(String::from("the keys of the catalogue are not in order"));
+        }
         if self.servers.len() + self.shredded.len() > SERVERS_MAX {
             return Some(format!("holds more than {SERVERS_MAX} servers"));
         }
@@ -295,6 +340,10 @@ impl KeySource for KeyRing {
 
     fn fingerprint_key(&self, server: &ServerId) -> Option<SecretKey> {
         Some(self.server(server)?.fingerprint.clone())
+    }
+
+    fn catalogue_key(&self, epoch: KeyEpoch) -> Option<SecretKey> {
+        self.catalogue.iter().find(|key| key.epoch == epoch).map(|key| key.key.clone())
     }
 }
 

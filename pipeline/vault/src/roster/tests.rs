@@ -7,7 +7,7 @@ use pipeline::ids::{PointId, VaultId};
 
 use super::*;
 use crate::chain::Published;
-use crate::record::{Consistency, Manifest, Work};
+use crate::record::{Consistency, Manifest, Told, Work};
 use crate::retain::Policy;
 use crate::store::BlobStore;
 use crate::store::count::CountingStore;
@@ -63,6 +63,7 @@ impl Bed {
                 heads: Vec::new(),
                 ring_version: 1,
                 work: Work::default(),
+                told: Told::default(),
             };
             let published = chain.publish(Body::Point(manifest)).expect("a slot");
             assert!(matches!(published, Published::Slot(_)));

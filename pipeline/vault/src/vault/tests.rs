@@ -8,7 +8,7 @@ use hal_sim::entropy::SimEntropy;
 use super::*;
 use crate::keys::ring::{copy_name, object_name};
 use crate::scratch::mutations;
-use crate::sealed;
+use crate::sealed::{self, ObjectKey, ObjectKind};
 use crate::store::directory::DirectoryStore;
 use crate::store::fault::{FaultStore, Faults};
 use crate::store::list_all;

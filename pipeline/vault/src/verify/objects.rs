@@ -6,6 +6,7 @@ use pipeline::ids::{SegmentId, ServerId};
 
 use super::findings::Findings;
 use crate::access::Access;
+use crate::catalogue;
 use crate::error::Error;
 use crate::keys::ring;
 use crate::names;
@@ -21,6 +22,8 @@ pub(crate) struct VaultInventory {
     /// Objects that Lifeboat does not write, the first of them, and how many in all.
     pub(crate) unknown: Vec<String>,
     pub(crate) unknown_count: u64,
+    /// Versions of the catalogue.
+    pub(crate) catalogue: Vec<u64>,
     /// Objects of servers that were not asked for.
     pub(crate) foreign_count: u64,
     /// All objects, whatever they are.
@@ -57,6 +60,7 @@ impl VaultInventory {
             servers: servers.iter().map(|server| (*server, Inventory::new(*server))).collect(),
             unknown: Vec::new(),
             unknown_count: 0,
+            catalogue: Vec::new(),
             foreign_count: 0,
             objects: 0,
             bytes: 0,
@@ -83,7 +87,13 @@ impl VaultInventory {
                     true
                 }
             },
-            None => facts.name == "vault" || ring::version_of(&facts.name).is_some(),
+            None => match catalogue::version_of(&facts.name) {
+                Some(version) => {
+                    self.catalogue.push(version);
+                    true
+                }
+                None => facts.name == "vault" || ring::version_of(&facts.name).is_some(),
+            },
         };
         if !known {
             self.unknown_count += 1;

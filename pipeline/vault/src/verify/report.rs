@@ -128,12 +128,6 @@ pub struct Notice {
 
 impl Report {
     pub(super) fn new(access: &Access, options: &Options, vault: &VaultInventory) -> Self {
-        let problem = |error: &crate::Error| Problem {
-            object: error.object.clone(),
-            what: error.what.clone(),
-            remedy: error.remedy.clone(),
-            concerns: Vec::new(),
-        };
         let what = "is no object that Lifeboat writes: find out who put it into the vault";
         let unknown = |name: &String| Notice { object: name.clone(), what: what.to_owned() };
         Self {
@@ -142,7 +136,7 @@ impl Report {
             vault: access.vault.to_string(),
             place: access.store.place(),
             servers: Vec::new(),
-            problems: options.troubles.iter().map(problem).collect(),
+            problems: options.troubles.iter().map(Problem::of).collect(),
             notices: vault.unknown.iter().map(unknown).collect(),
             objects: vault.objects,
             bytes: vault.bytes,
@@ -150,6 +144,11 @@ impl Report {
             other_objects: vault.foreign_count,
             took_millis: 0,
         }
+    }
+
+    /// Adds something that is wrong with the vault itself.
+    pub(super) fn trouble(&mut self, error: &crate::Error) {
+        self.problems.push(Problem::of(error));
     }
 
     pub(super) fn add(&mut self, server: ServerReport) {
@@ -171,6 +170,17 @@ impl Report {
     /// Everything worth knowing anywhere.
     pub fn all_notices(&self) -> impl Iterator<Item = &Notice> {
         self.notices.iter().chain(self.servers.iter().flat_map(|server| &server.notices))
+    }
+}
+
+impl Problem {
+    fn of(error: &crate::Error) -> Self {
+        Self {
+            object: error.object.clone(),
+            what: error.what.clone(),
+            remedy: error.remedy.clone(),
+            concerns: Vec::new(),
+        }
     }
 }
 

@@ -289,7 +289,7 @@ fn a_store_that_is_down_ends_the_run_with_its_error() {
     let (store, mut access) = vault(14);
     access.store = Arc::new(FaultStore::new(store, Faults::stop_after(4), 1));
     let error = run(&access, &[SERVER], &Options::new(Depth::Deep), &Silent).expect_err("down");
-    assert_eq!(error.blame, crate::Blame::Device, "{error}");
+    assert_eq!(error.blame, Blame::Device, "{error}");
 }
 
 #[test]

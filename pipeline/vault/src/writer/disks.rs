@@ -1,17 +1,20 @@
 //! The disks of a run: what the map of each was, what must be read, what the map is by now.
 
+use std::sync::Arc;
+
 use hal::disk::Disk;
 use pipeline::ids::DiskId;
 use pipeline::limits::{BLOCK_BYTES, DISK_BLOCKS_MAX};
 
-use super::job::DiskJob;
+use super::job::{DiskJob, Run, Since};
 use super::plan::Plan;
-use super::span::{SpanReader, about};
+use super::span::{SpanReader, about, clear_beyond};
 use crate::access::Access;
 use crate::chain::Link;
 use crate::error::Error;
 use crate::map::{
-    Entry, LEAF_BLOCKS, PageSink, PageSource, Root, blocks_of, height_of, tree, walk_leaves,
+    Child, Entry, LEAF_BLOCKS, PageSink, PageSource, Root, blocks_of, height_of, leaves_of, tree,
+    update, walk_leaves,
 };
 use crate::record::DiskState;
 
@@ -38,6 +41,7 @@ pub(super) struct DiskRun<D: Disk> {
     /// Byte offsets of unread blocks met in this run, the first thousand.
     pub(super) unread: Vec<u64>,
     pub(super) read_whole: bool,
+    pub(super) from_zeros: bool,
     disk: Option<D>,
     pub(super) readers: Vec<SpanReader<D>>,
 }
@@ -46,18 +50,19 @@ pub(super) struct DiskRun<D: Disk> {
 pub(super) fn open_disks<D: Disk>(
     access: &Access,
     jobs: Vec<DiskJob<D>>,
+    since: Since,
     point: Option<&Link>,
     checkpoint: Option<&Link>,
 ) -> Result<Vec<DiskRun<D>>, Error> {
     let mut disks: Vec<DiskRun<D>> = Vec::with_capacity(jobs.len());
     for job in jobs {
-        // What changed since another disk's point says nothing of this one.
-        let in_point = base_of(point, &job);
-        let same = in_point.as_ref().is_some_and(|base| !is_another(&base.identity, &job.identity));
-        let sent = base_of(checkpoint, &job);
-        let point_root = in_point.as_ref().map(|base| base.root).filter(|_| sent.is_some());
-        let mut disk = open_disk(access, job, sent.or(in_point), same)?;
-        disk.point_root = point_root;
+        let disk = match since {
+            Since::Point => open_since_point(access, job, point, checkpoint)?,
+            Since::Newest => {
+                let base = newest_of([checkpoint, point], &job.name, &job.identity);
+                open_disk(access, job, base, since, false)?
+            }
+        };
         if disks.iter().any(|other| other.name == disk.name) {
             return Err(Error::misuse(disk.name, "is named twice")
                 .remedy("give each disk a name of its own: NAME=PATH"));
@@ -71,6 +76,36 @@ pub(super) fn open_disks<D: Disk>(
         return Err(Error::misuse("protect", "no disk is named"));
     }
     Ok(disks)
+}
+
+fn open_since_point<D: Disk>(
+    access: &Access,
+    job: DiskJob<D>,
+    point: Option<&Link>,
+    checkpoint: Option<&Link>,
+) -> Result<DiskRun<D>, Error> {
+    let in_point = base_of(point, &job);
+    // What changed since another disk's point says nothing of this one.
+    let same = in_point.as_ref().is_some_and(|base| !is_another(&base.identity, &job.identity));
+    let sent = base_of(checkpoint, &job);
+    let point_root = in_point.as_ref().map(|base| base.root).filter(|_| sent.is_some());
+    let read_whole = job.changed.is_some() && !same;
+    let disk = open_disk(access, job, sent.or(in_point), Since::Point, read_whole)?;
+    Ok(DiskRun { point_root, ..disk })
+}
+
+/// The state of a disk in the first of these records that has it: by what the hardware says of it, or by its label
+/// where that is not surely another disk's.
+#[must_use]
+pub fn newest_of(links: [Option<&Link>; 2], name: &str, identity: &str) -> Option<DiskState> {
+    links.into_iter().flatten().find_map(|link| {
+        let disks = &link.record.manifest()?.disks;
+        let by_identity =
+            disks.iter().find(|disk| !identity.is_empty() && disk.identity == identity);
+        let by_name =
+            || disks.iter().find(|disk| disk.name == name && !is_another(&disk.identity, identity));
+        by_identity.or_else(by_name).cloned()
+    })
 }
 
 /// The state of the job's disk in a record: by its label, or by its identity when it was renamed.
@@ -97,7 +132,8 @@ fn open_disk<D: Disk>(
     access: &Access,
     mut job: DiskJob<D>,
     base: Option<DiskState>,
-    in_point: bool,
+    since: Since,
+    read_whole: bool,
 ) -> Result<DiskRun<D>, Error> {
     let geometry = job.disk.geometry().map_err(|error| about(&job.name, &error))?;
     let bytes = geometry.bytes;
@@ -107,7 +143,6 @@ fn open_disk<D: Disk>(
     if blocks_of(bytes) > DISK_BLOCKS_MAX {
         return Err(Error::exhausted(&job.name, "is larger than 64 PiB"));
     }
-    let read_whole = job.changed.is_some() && !in_point;
     let mut plan = match &job.changed {
         Some(ranges) => Plan::from_bytes(ranges, bytes, &job.name)?,
         None => Plan::Whole,
@@ -115,9 +150,10 @@ fn open_disk<D: Disk>(
     if read_whole {
         plan = Plan::Whole;
     }
+    let from_zeros = since == Since::Newest && base.is_none() && plan != Plan::Whole;
     let (id, root, root_bytes, unread_blocks) = match base {
         Some(base) => {
-            if base.bytes != bytes {
+            if base.bytes != bytes && since == Since::Point {
                 plan = plan.with_tail(base.bytes.min(bytes) / BLOCK_BYTES as u64, bytes);
             }
             if base.root.height != height_of(blocks_of(base.bytes)) {
@@ -141,6 +177,7 @@ fn open_disk<D: Disk>(
         unread_blocks,
         unread: Vec::new(),
         read_whole,
+        from_zeros,
         disk: Some(job.disk),
         readers: Vec::new(),
     })
@@ -148,8 +185,15 @@ fn open_disk<D: Disk>(
 
 impl<D: Disk> DiskRun<D> {
     /// Adds to a plan of changes what else must be read.
-    pub(super) fn complete_plan(&mut self, source: &dyn PageSource) -> Result<(), Error> {
-        self.retry_unread(source)?;
+    pub(super) fn complete_plan(
+        &mut self,
+        source: &dyn PageSource,
+        run: &Run,
+    ) -> Result<(), Error> {
+        let retry = run.retry_unread || run.since == Since::Point;
+        if self.unread_blocks > 0 && (retry || self.bytes < self.root_bytes) {
+            self.find_unread(source, retry)?;
+        }
         let Some(point) = self.point_root.filter(|_| self.plan != Plan::Whole) else {
             return Ok(());
         };
@@ -165,10 +209,7 @@ impl<D: Disk> DiskRun<D> {
     }
 
     /// Blocks that could not be read last time are tried again, changed or not: a tracker only tells of writes.
-    fn retry_unread(&mut self, source: &dyn PageSource) -> Result<(), Error> {
-        if self.unread_blocks == 0 {
-            return Ok(());
-        }
+    fn find_unread(&mut self, source: &dyn PageSource, retry: bool) -> Result<(), Error> {
         let end = blocks_of(self.bytes);
         let mut unread = Vec::new();
         walk_leaves(source, &self.root, &mut |visited| {
@@ -184,6 +225,9 @@ impl<D: Disk> DiskRun<D> {
         })?;
         // What a disk that shrank lost with its end is no gap any more.
         self.unread_blocks = unread.len() as u64;
+        if !retry {
+            return Ok(());
+        }
         let plan = core::mem::replace(&mut self.plan, Plan::Whole);
         self.plan = plan.with_runs(unread, self.bytes);
         self.cursor = self.plan.next_leaf(0, self.bytes);
@@ -201,6 +245,35 @@ impl<D: Disk> DiskRun<D> {
             self.root_bytes = self.bytes;
         }
         Ok(())
+    }
+
+    /// Clears what the map of a disk that shrank says of blocks beyond its end, where nothing of its last leaf is
+    /// read; true where that wrote pages. What `fit_root` wrote must be durable by then.
+    pub(super) fn trim_root(
+        &mut self,
+        source: &dyn PageSource,
+        sink: &mut dyn PageSink,
+        shrank: bool,
+    ) -> Result<bool, Error> {
+        let last = leaves_of(self.bytes).saturating_sub(1);
+        if !shrank || self.plan.next_leaf(last, self.bytes) == Some(last) {
+            return Ok(false);
+        }
+        let before = tree::load_leaf(source, &self.root, last)?;
+        let mut after = Arc::clone(&before);
+        clear_beyond(last, self.bytes, &mut after);
+        if after == before {
+            return Ok(false);
+        }
+        let child =
+            if after.is_zero() { Child::Zero } else { Child::Page(sink.store(&after.encode())?) };
+        self.root = update(source, sink, &self.root, &[(last, child)])?;
+        Ok(true)
+    }
+
+    /// Whether the disk is smaller than its map is for.
+    pub(super) fn shrank(&self) -> bool {
+        self.bytes < self.root_bytes
     }
 
     /// One queue per worker.

@@ -7,7 +7,7 @@ use pipeline::compress::Codec;
 use pipeline::flow::LevelPolicy;
 use pipeline::ids::PointId;
 
-use crate::record::{Consistency, KnownHead, Work};
+use crate::record::{Consistency, KnownHead, Told, Work};
 
 /// One disk to protect.
 pub struct DiskJob<D> {
@@ -17,11 +17,11 @@ pub struct DiskJob<D> {
     pub identity: String,
     /// The disk, opened for reading.
     pub disk: D,
-    /// Byte ranges (offset, length) that changed since the newest point; `None` reads everything.
+    /// Byte ranges (offset, length) that changed since what `Run::since` says; `None` reads everything.
     pub changed: Option<Vec<(u64, u64)>>,
 }
 
-/// How a point is made.
+/// How a writer works. What it says of a point is `Run`'s where it makes several.
 #[derive(Clone)]
 pub struct Options {
     /// What the manifest says of the instant.
@@ -69,12 +69,71 @@ impl Default for Options {
     }
 }
 
-/// A published point.
+/// What the changed ranges of a run's disks are relative to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Since {
+    /// The newest point. What a checkpoint has otherwise is read again, and so are blocks that could not be read and the
+    /// end of a disk whose size changed; a disk without a point is read whole.
+    #[default]
+    Point,
+    /// The newest record with maps, checkpoint or point, whoever wrote it (`Writer::newest`); of a disk that is not in it,
+    /// a disk of zeros. Exactly the ranges are read. A disk that shrank loses its end, one that grew has zeros there.
+    Newest,
+}
+
+/// What a run ends with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// A recovery point.
+    #[default]
+    Point,
+    /// A piece of one: durable, kept from the collector, the base of the next run, and nothing that can be restored.
+    Checkpoint,
+}
+
+/// One run of a writer.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What the changed ranges are relative to.
+    pub since: Since,
+    /// What it ends with.
+    pub publish: Publish,
+    /// With `Since::Newest`: blocks that could not be read before are read too, whether or not a range names them.
+    pub retry_unread: bool,
+    /// What the manifest says of the instant.
+    pub consistency: Consistency,
+    /// What the source told of the instant.
+    pub told: Told,
+    /// The instant, milliseconds since 1970; `None` is when the run begins.
+    pub started: Option<u64>,
+    /// Newest known heads of other chains.
+    pub heads: Vec<KnownHead>,
+    /// The key ring's version.
+    pub ring_version: u64,
+}
+
+impl From<&Options> for Run {
+    /// A point of what changed since the newest point: what `protect` makes.
+    fn from(options: &Options) -> Self {
+        Self {
+            since: Since::Point,
+            publish: Publish::Point,
+            retry_unread: true,
+            consistency: options.consistency,
+            told: Told::default(),
+            started: None,
+            heads: options.heads.clone(),
+            ring_version: options.ring_version,
+        }
+    }
+}
+
+/// A published point or checkpoint.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Its identity.
+    /// The point's identity; a checkpoint has that of the point to come.
     pub id: PointId,
-    /// Its slot.
+    /// The slot of its record.
     pub slot: u64,
     /// What making it cost, this run alone.
     pub work: Work,
@@ -86,6 +145,8 @@ pub struct Outcome {
     pub resumed: bool,
     /// Disks whose `changed` ranges could not be used because no point of them exists: they were read whole.
     pub read_whole: Vec<String>,
+    /// With `Since::Newest`: disks of which the vault had nothing, so that what no range named is zero.
+    pub from_zeros: Vec<String>,
 }
 
 /// Told how a run goes; called from several threads, a few hundred times a second at most.

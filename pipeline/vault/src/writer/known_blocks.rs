@@ -1,8 +1,10 @@
 //! Finds blocks that the server has already: a bounded table from fingerprint to where the block is.
 //!
 //! The table is a cache of fixed size (set-associative, the oldest of a set gives way): missing an entry
-//! costs a block stored twice, never a wrong one. Entries name only blocks whose segments are named by the
-//! base map, were salvaged, or were made by this run; pruned points are never a source.
+//! costs a block stored twice, never a wrong one. Entries name only blocks that the base map reaches, that were
+//! salvaged, or that were made by this run; pruned points are never a source. Upkeep counts on it: a frame that the
+//! newest record does not reach may be left behind when its segment is moved. So whoever takes a block out of a map
+//! takes it out of the table too.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
@@ -15,11 +17,13 @@ use crate::map::BlockRef;
 const WAYS: usize = 8;
 /// Sets under one lock.
 const SHARDS: usize = 64;
+/// Segments that a table which outlives a run remembers by number; beyond, it begins anew.
+const SEGMENTS_MAX: usize = 1 << 18;
 /// Bytes of one entry.
 const SLOT_BYTES: usize = size_of::<Slot>();
 
 /// One known block; a zero `segment` means the slot is empty, otherwise it is one more than the segment's place.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 struct Slot {
     fingerprint: [u8; 16],
@@ -110,6 +114,36 @@ impl KnownBlocks {
         }
     }
 
+    /// Forgets that a block is in this place; where else it is known to be stays.
+    pub fn forget(&self, block: &BlockRef) {
+        let number = lock(&self.segments).newest.get(&block.address.segment).copied();
+        let Some(segment) = number else { return };
+        let gone = Slot {
+            fingerprint: block.fingerprint.0,
+            segment,
+            ordinal: block.address.ordinal,
+            index: block.index,
+        };
+        let (shard, set) = self.place(&block.fingerprint);
+        let mut shard = lock(&self.shards[shard]);
+        let ways = &mut shard.slots[set * WAYS..(set + 1) * WAYS];
+        ways.iter_mut().filter(|slot| **slot == gone).for_each(|slot| *slot = Slot::default());
+    }
+
+    /// Whether it has met so many segments that it had better begin anew.
+    pub fn is_worn(&self) -> bool {
+        lock(&self.segments).ids.len() > SEGMENTS_MAX
+    }
+
+    /// Every block in it.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> Vec<BlockRef> {
+        let shards = self.shards.iter().map(lock);
+        let slots: Vec<Slot> = shards.flat_map(|shard| shard.slots.clone()).collect();
+        let known = slots.iter().filter(|slot| slot.segment != 0);
+        known.filter_map(|slot| self.find(&Fingerprint(slot.fingerprint))).collect()
+    }
+
     fn place(&self, fingerprint: &Fingerprint) -> (usize, usize) {
         let word = u64::from_le_bytes(fingerprint.0[..8].try_into().expect("8 of 16 bytes"));
         let word = usize::try_from(word & 0x7FFF_FFFF).expect("31 bits fit");
@@ -158,6 +192,19 @@ mod tests {
         (0..1000)
             .for_each(|mark| assert_eq!(table.find(&block(mark).fingerprint), Some(block(mark))));
         assert_eq!(table.find(&block(5000).fingerprint), None);
+    }
+
+    #[test]
+    fn a_forgotten_place_is_forgotten_and_another_place_of_the_same_block_is_not() {
+        let table = KnownBlocks::new(1 << 20);
+        let (one, two) = (block(1), BlockRef { index: 4, ..block(1) });
+        table.learn(&one);
+        table.learn(&two);
+        table.forget(&one);
+        assert_eq!(table.find(&one.fingerprint), Some(two));
+        table.forget(&two);
+        assert_eq!(table.find(&one.fingerprint), None);
+        assert!(table.all().is_empty());
     }
 
     #[test]

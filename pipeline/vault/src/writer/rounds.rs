@@ -17,7 +17,7 @@ use super::span::{Shared, SpanReader, clear_beyond};
 use super::upload::Uploader;
 use crate::error::Error;
 use crate::frames::FrameReader;
-use crate::map::{Child, Entry, Leaf, PageRef, PageSink, Root, tree, update};
+use crate::map::{Child, Entry, Inner, Leaf, PageRef, PageSink, Root, tree, update};
 
 /// Leaves changed in one round at most: what the round keeps in memory of them.
 const CHANGES_MAX: usize = 65_536;
@@ -114,13 +114,31 @@ pub(super) fn round<D: Disk>(
         return Err(error);
     }
     changes.sort_unstable_by_key(|(leaf, _)| *leaf);
-    disk.root = update(tools.frames, crew.page_sink(), &disk.root, &changes)?;
+    let mut keeping = Keeping { sink: crew.page_sink(), frames: tools.frames };
+    disk.root = update(tools.frames, &mut keeping, &disk.root, &changes)?;
     disk.cursor = cursor;
     disk.unread_blocks = (disk.unread_blocks + unread_more).saturating_sub(unread_less);
     disk.unread.extend(unread);
     disk.unread.sort_unstable();
     disk.unread.truncate(1000);
     Ok(cursor.is_none())
+}
+
+/// Keeps inner pages in memory as they are stored: the next round or run reads them again.
+struct Keeping<'a> {
+    sink: &'a mut dyn PageSink,
+    frames: &'a FrameReader,
+}
+
+impl PageSink for Keeping<'_> {
+    fn store(&mut self, plain: &[u8]) -> Result<PageRef, Error> {
+        let page = self.sink.store(plain)?;
+        // The second byte of an inner page is its level.
+        if let Some(Ok(inner)) = plain.get(1).map(|level| Inner::decode(plain, *level)) {
+            self.frames.keep_inner(&page, inner);
+        }
+        Ok(page)
+    }
 }
 
 struct Worker<'a, 'run, 'tools, 'plan, D: Disk> {
@@ -174,6 +192,7 @@ impl<D: Disk> Worker<'_, '_, '_, '_, D> {
         let entries = Arc::make_mut(&mut after);
         let found = self.reader.process(&shared, self.lane, leaf, runs, entries)?;
         let child = if *after == *before { base } else { self.store(&after)? };
+        unlearn(tools.known, &before, &after);
         let counters = tools.counters;
         counters.read_bytes.fetch_add(found.read_bytes, Ordering::Relaxed);
         counters.new_blocks.fetch_add(found.new_blocks, Ordering::Relaxed);
@@ -194,7 +213,7 @@ impl<D: Disk> Worker<'_, '_, '_, '_, D> {
         Ok(())
     }
 
-    fn store(&mut self, leaf: &Leaf) -> Result<Child, Error> {
+    fn store(&mut self, leaf: &Arc<Leaf>) -> Result<Child, Error> {
         if leaf.is_zero() {
             return Ok(Child::Zero);
         }
@@ -203,6 +222,7 @@ impl<D: Disk> Worker<'_, '_, '_, '_, D> {
             Some(pages) => lock(pages).store(&plain)?,
             None => self.lane.store(&plain)?,
         };
+        self.tools.frames.keep_leaf(&page, Arc::clone(leaf));
         Ok(Child::Page(page))
     }
 }
@@ -212,6 +232,17 @@ fn learn(known: &KnownBlocks, leaf: &Leaf) {
     for entry in &leaf.entries {
         if let Entry::Data(block) = entry {
             known.learn(block);
+        }
+    }
+}
+
+/// What is no longer in its place may soon be reached from nowhere.
+fn unlearn(known: &KnownBlocks, before: &Leaf, after: &Leaf) {
+    for (before, after) in before.entries.iter().zip(&after.entries) {
+        if let Entry::Data(block) = before
+            && before != after
+        {
+            known.forget(block);
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::test_bed::{
 };
 
 mod bad_disks;
+mod runs;
 
 #[test]
 fn every_point_comes_back_bit_for_bit() {

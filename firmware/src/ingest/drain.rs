@@ -1,0 +1,426 @@
+//! Out of the spool into the vault: pieces become points and checkpoints, and what the vault has is let go.
+//!
+//! Several workers, one piece of one server each. A piece that fails is tried again after a pause; meanwhile others go on,
+//! and points go on into the spool. The order that makes a kill at any instant harmless: the vault's record, then where the
+//! server stands, durably in the spool; then the next piece of that server, and its agent is told.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+use pipeline::ids::{PointId, ServerId};
+use pipeline::limits::BLOCK_BYTES;
+use pipeline_vault::access::Access;
+use pipeline_vault::chain::Chain;
+use pipeline_vault::error::Blame;
+use pipeline_vault::record::{Consistency, Told};
+use pipeline_vault::writer::{DiskJob, Options, Outcome, Publish, Run, Silent, Since, Writer};
+use pipeline_vault::{Error, Retry};
+use pipeline_wire::message::Instant;
+
+use super::backlog::{Backlog, Job};
+use super::hub::{Hub, Release};
+use super::journal;
+use super::spooled_disk::{Shelf, SpooledDisk};
+use crate::spool::{Mark, Read};
+
+/// Workers: each has a piece of its own.
+pub const WORKERS: usize = 2;
+/// How long a worker waits for something to do.
+const IDLE: Duration = Duration::from_millis(500);
+/// The first pause after a failure; it doubles.
+const PAUSE_MILLIS: u64 = 1000;
+/// The longest.
+const PAUSE_MILLIS_MAX: u64 = 60_000;
+/// Writers that are kept open between two pieces.
+const WRITERS_MAX: usize = 16;
+/// In memory an open piece of so many bytes becomes a checkpoint: until then its agent may have no more on its way.
+const MEMORY_PIECE_BYTES: u64 = 1024 * 1024;
+
+/// What the drain works with.
+pub struct Drain {
+    hub: Arc<Hub>,
+    shelf: Arc<Shelf>,
+    backlog: Mutex<Backlog>,
+    writers: Mutex<BTreeMap<ServerId, Open>>,
+    lasts: bool,
+    /// Makes the names of losses.
+    tokens: AtomicU64,
+    access: Box<dyn Fn(ServerId) -> Access + Send + Sync>,
+    options: Options,
+}
+
+/// A writer between two pieces, and how often in a row a piece failed.
+#[derive(Default)]
+struct Open {
+    writer: Option<Box<Writer>>,
+    failures: u32,
+    used: u64,
+}
+
+/// Why a piece did not go.
+enum Trouble {
+    /// The vault, or this machine: later again.
+    Vault(Error),
+    /// What the spool has of this server is worth nothing: in words.
+    Lost(String),
+    /// The end has come.
+    End,
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Vault(error)
+    }
+}
+
+impl Drain {
+    /// `access` gives the vault as it is used for a server: through that server's limits.
+    pub fn new(
+        hub: Arc<Hub>,
+        shelf: Shelf,
+        backlog: Backlog,
+        lasts: bool,
+        access: impl Fn(ServerId) -> Access + Send + Sync + 'static,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let mut first = [0; 8];
+        let server = ServerId([0; 16]);
+        access(server).fill(&mut first)?;
+        Ok(Self {
+            hub,
+            shelf: Arc::new(shelf),
+            backlog: Mutex::new(backlog),
+            writers: Mutex::default(),
+            lasts,
+            tokens: AtomicU64::new(u64::from_le_bytes(first)),
+            access: Box::new(access),
+            options,
+        })
+    }
+
+    /// A name that was not given to anything yet.
+    pub fn token(&self) -> u64 {
+        self.tokens.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Bytes that wait for the vault, by server.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<(ServerId, u64)> {
+        self.backlog().waiting().collect()
+    }
+
+    /// Says of everything that the spool lost something; nobody knows whose.
+    pub fn lose_all(&self, servers: impl Iterator<Item = ServerId>) {
+        let lost: Vec<(ServerId, u64)> = servers.map(|server| (server, self.token())).collect();
+        self.hub.lost(&lost, "records of the spool are damaged");
+    }
+
+    /// Works until the hub ends.
+    pub fn run(&self) {
+        while !self.hub.is_stopping() {
+            let job = self.next();
+            match job {
+                Some(job) => self.one(&job),
+                None => {
+                    let cursor = self.backlog().cursor();
+                    if self.hub.durable_beyond(cursor, IDLE).is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> u64 {
+        (self.access)(ServerId([0; 16])).clock.moment().0
+    }
+
+    /// Reads on, as far as there is room to remember it, and takes what may go.
+    fn next(&self) -> Option<Job> {
+        let durable = self.hub.durable_beyond(Mark::default(), Duration::ZERO)?;
+        self.shelf.reach(durable);
+        let now = self.now();
+        let mut backlog = self.backlog();
+        let mut lost = Vec::new();
+        while backlog.has_room() && backlog.cursor() < durable {
+            match self.shelf.read(backlog.cursor()) {
+                Ok(Read::Record { payload, after }) => match journal::parse(&payload) {
+                    Some((_, entry)) => {
+                        lost.extend(
+                            backlog.take(after, entry).map(|server| (server, self.token())),
+                        );
+                    }
+                    None => lost.extend(self.lose(&mut backlog, after)),
+                },
+                Ok(Read::Lost { after, .. }) => lost.extend(self.lose(&mut backlog, after)),
+                Ok(Read::End) => break,
+                Err(error) => {
+                    log::warn!("{error}");
+                    break;
+                }
+            }
+            if let Some(job) = backlog.next(now) {
+                drop(backlog);
+                self.tell_lost(&lost);
+                return Some(job);
+            }
+        }
+        let job = backlog.next(now).or_else(|| {
+            let pressed = self.is_pressed(&backlog);
+            (pressed.is_some_and(|least| backlog.squeeze(least)))
+                .then(|| backlog.next(now))
+                .flatten()
+        });
+        let settled = if backlog.cursor() == durable { backlog.settled() } else { Vec::new() };
+        drop(backlog);
+        self.tell_lost(&lost);
+        for (life, sequence) in settled {
+            self.hub.vaulted(life, sequence, None);
+        }
+        job
+    }
+
+    /// Whether open pieces must go although no cut closed them; the least that is worth it.
+    fn is_pressed(&self, backlog: &Backlog) -> Option<u64> {
+        let usage = self.hub.usage();
+        if backlog.has_jobs() && backlog.has_room() {
+            return None;
+        }
+        if !self.lasts {
+            return Some(MEMORY_PIECE_BYTES);
+        }
+        (usage.used > usage.bytes / 2 || !backlog.has_room()).then_some(0)
+    }
+
+    fn lose(&self, backlog: &mut Backlog, after: Mark) -> Vec<(ServerId, u64)> {
+        let token = self.token();
+        log::error!(
+            "records of the spool are damaged: everybody who has something in it sends it again"
+        );
+        let servers = backlog.lose(after, token);
+        servers.into_iter().map(|server| (server, token)).collect()
+    }
+
+    fn tell_lost(&self, lost: &[(ServerId, u64)]) {
+        if lost.is_empty() {
+            return;
+        }
+        // First durably: a kill in between must not make anybody believe that nothing is missing.
+        let needed = self.backlog().needed_from();
+        if self.release(needed, Vec::new(), lost.to_vec()).is_ok() {
+            self.hub.lost(lost, "records of the spool are damaged");
+        }
+    }
+
+    fn release(
+        &self,
+        up_to: Mark,
+        vaulted: Vec<(ServerId, u64, PointId)>,
+        lost: Vec<(ServerId, u64)>,
+    ) -> Result<(), Trouble> {
+        let (done, ended) = mpsc::sync_channel(1);
+        let former = self.backlog().former();
+        self.hub.release(Release { up_to, vaulted, lost, former, done });
+        loop {
+            match ended.recv_timeout(IDLE) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.hub.is_stopping() => {}
+                Err(_) => return Err(Trouble::End),
+            }
+        }
+    }
+
+    /// One piece, to its end.
+    fn one(&self, job: &Job) {
+        let server = job.life.server;
+        match self.put(job) {
+            Ok(point) => {
+                let vaulted = match (&job.cut, point) {
+                    (Some(kept), Some(point)) => Some((kept.cut.epoch, point)),
+                    _ => None,
+                };
+                let needed = {
+                    let mut backlog = self.backlog();
+                    // Not free for its next piece before it is durable that this one is done.
+                    backlog.finish(server)
+                };
+                let told = vaulted.map(|(epoch, point)| (server, epoch, point));
+                let released = self.release(needed, told.into_iter().collect(), Vec::new());
+                self.backlog().free(server);
+                if released.is_ok() {
+                    self.hub.vaulted(job.life, job.sequence, vaulted);
+                }
+            }
+            Err(Trouble::Vault(error)) => self.fail(server, &error),
+            Err(Trouble::Lost(words)) => {
+                let token = self.token();
+                log::error!("server {server}: {words}: it sends again");
+                self.backlog().drop_server(server, token);
+                let needed = self.backlog().needed_from();
+                if self.release(needed, Vec::new(), vec![(server, token)]).is_ok() {
+                    self.hub.lost(&[(server, token)], &words);
+                }
+            }
+            Err(Trouble::End) => {}
+        }
+    }
+
+    fn fail(&self, server: ServerId, error: &Error) {
+        let failures = {
+            let mut writers = self.writers();
+            let open = writers.entry(server).or_default();
+            open.failures = open.failures.saturating_add(1);
+            open.failures
+        };
+        let doubled = PAUSE_MILLIS.saturating_mul(1 << failures.min(10).saturating_sub(1));
+        let fenced = error.blame == Blame::Refused && error.retry == Retry::Never;
+        let pause = if fenced { PAUSE_MILLIS_MAX } else { doubled.min(PAUSE_MILLIS_MAX) };
+        if failures == 1 || pause == PAUSE_MILLIS_MAX {
+            log::warn!("server {server}: {error}; tried again in {} s", pause / 1000);
+        }
+        let not_before = self.now().saturating_add(pause);
+        self.backlog().failed(server, not_before);
+    }
+
+    fn writers(&self) -> MutexGuard<'_, BTreeMap<ServerId, Open>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer of a server: the one that is open, or a new one.
+    fn writer(&self, job: &Job) -> Result<(Box<Writer>, Option<PointId>), Trouble> {
+        let server = job.life.server;
+        let kept = self.writers().get_mut(&server).and_then(|open| open.writer.take());
+        if let Some(writer) = kept.filter(|writer| !writer.has_failed()) {
+            return Ok((writer, None));
+        }
+        let access = (self.access)(server);
+        let writer = Box::new(Writer::open(&access, server, self.options.clone())?);
+        let newest = Chain::open(&access, server)?.newest_point()?;
+        let Some(manifest) = newest.as_ref().and_then(|link| link.record.point()) else {
+            return Ok((writer, None));
+        };
+        // The end came after this very point was published, and before that was noted.
+        let same = job.cut.as_ref().is_some_and(|kept| {
+            manifest.told.source_time == Some(kept.cut.at_millis)
+                && manifest.told.frozen_micros == frozen(kept.cut.frozen_micros)
+        });
+        if same {
+            return Ok((writer, Some(manifest.id)));
+        }
+        let known = self.hub.newest_point(server);
+        if known.is_some_and(|known| known != manifest.id) {
+            self.writers().entry(server).or_default().writer = Some(writer);
+            let words =
+                "somebody else made a point of it: what the spool has is not what came after that";
+            return Err(Trouble::Lost(words.to_owned()));
+        }
+        Ok((writer, None))
+    }
+
+    fn put(&self, job: &Job) -> Result<Option<PointId>, Trouble> {
+        let server = job.life.server;
+        let (mut writer, published) = self.writer(job)?;
+        let result = match published {
+            Some(point) => Ok(Some(point)),
+            None => self.make(job, &mut writer),
+        };
+        if result.is_ok() {
+            let mut writers = self.writers();
+            let used = writers.values().map(|open| open.used).max().unwrap_or(0) + 1;
+            writers.insert(server, Open { writer: Some(writer), failures: 0, used });
+            if writers.values().filter(|open| open.writer.is_some()).count() > WRITERS_MAX
+                && let Some(open) = writers.values_mut().min_by_key(|open| open.used)
+            {
+                open.writer = None;
+            }
+        }
+        result
+    }
+
+    fn make(&self, job: &Job, writer: &mut Writer) -> Result<Option<PointId>, Trouble> {
+        let run = run_of(job, &self.options);
+        match writer.run(self.disks(job), &run, &Silent) {
+            Ok(outcome) => {
+                self.note(job, &outcome);
+                Ok(job.cut.as_ref().map(|_| outcome.id))
+            }
+            Err(_) if self.shelf.take_damage() => {
+                Err(Trouble::Lost("records of the spool are damaged".to_owned()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn note(&self, job: &Job, outcome: &Outcome) {
+        let work = outcome.work;
+        self.hub.stored(job.life.server, work.read_bytes, work.stored_bytes);
+    }
+
+    fn disks(&self, job: &Job) -> Vec<DiskJob<SpooledDisk>> {
+        let disk = |(disk, extents): (&journal::SentDisk, &Arc<_>)| {
+            let hello = &disk.hello;
+            let (shelf, sectors) = (Arc::clone(&self.shelf), hello.sector_bytes);
+            let ranges = ranges(extents, hello.bytes);
+            DiskJob {
+                name: hello.name.clone(),
+                identity: hello.identity.clone(),
+                disk: SpooledDisk::new(shelf, Arc::clone(extents), hello.bytes, sectors),
+                changed: Some(ranges),
+            }
+        };
+        job.disks.iter().zip(&job.extents).map(disk).collect()
+    }
+}
+
+/// What changed, as byte ranges inside the disk.
+fn ranges(
+    extents: &super::extents::Extents<super::spooled_disk::Place>,
+    bytes: u64,
+) -> Vec<(u64, u64)> {
+    let block = BLOCK_BYTES as u64;
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for (run, _) in extents.iter() {
+        let (from, to) =
+            (run.start.saturating_mul(block), run.end.saturating_mul(block).min(bytes));
+        match ranges.last_mut() {
+            Some((first, length)) if *first + *length == from => *length = to - *first,
+            _ if from < to => ranges.push((from, to - from)),
+            _ => {}
+        }
+    }
+    ranges
+}
+
+fn frozen(micros: u64) -> Option<u64> {
+    Some(micros).filter(|micros| *micros > 0)
+}
+
+fn run_of(job: &Job, options: &Options) -> Run {
+    let mut run = Run {
+        since: Since::Newest,
+        publish: Publish::Checkpoint,
+        retry_unread: false,
+        ..Run::from(options)
+    };
+    if let Some(kept) = &job.cut {
+        run.publish = Publish::Point;
+        run.started = Some(kept.came_millis);
+        run.consistency = match kept.cut.instant {
+            Instant::Crash => Consistency::Crash,
+            Instant::Application => Consistency::Application,
+            _ => Consistency::Fuzzy,
+        };
+        run.told = Told::new(frozen(kept.cut.frozen_micros), Some(kept.cut.at_millis));
+        kept.cut.remarks.iter().for_each(|remark| run.told.remark(remark));
+    }
+    run
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! What is told of servers, and when groups are due.
+
+use std::collections::BTreeSet;
+
+use hal::time::Moment;
+use pipeline::ids::ServerId;
+
+use super::{Hub, State};
+use crate::ingest::measures::Told;
+
+/// How long the members of a group wait for each other.
+const PATIENCE_MILLIS: u32 = 2000;
+
+impl Hub {
+    /// How each server fares.
+    #[must_use]
+    pub fn told(&self) -> Vec<(ServerId, Told)> {
+        let now = self.clock.moment();
+        let state = self.lock();
+        let all = state.members.iter().map(|(server, member)| {
+            let disks = &member.session.standing().disks;
+            let names: Vec<String> = disks.iter().map(|disk| disk.hello.name.clone()).collect();
+            let mut told = member.measures.told(&names, now);
+            told.connected = !member.lines.is_empty();
+            told.doing.clone_from(&member.status.doing);
+            told.troubles.clone_from(&member.status.troubles);
+            if member.session.standing().lost.is_some() {
+                told.troubles.push("something was lost in the spool; it is sent again".to_owned());
+            }
+            (*server, told)
+        });
+        all.collect()
+    }
+
+    /// How many servers are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.lock().members.values().filter(|member| !member.lines.is_empty()).count()
+    }
+}
+
+impl State {
+    /// Asks the groups that are due for a cut. All their members must be here: a group with one missing has no point.
+    pub(super) fn begin_groups(&mut self, token: u64, now: Moment) {
+        let names: BTreeSet<String> =
+            self.members.values().filter_map(|member| member.group.clone()).collect();
+        self.group_due.retain(|name, _| names.contains(name));
+        for (name, token) in names.iter().zip(token..) {
+            let members: Vec<ServerId> = self.of_group(name).map(|(server, _)| *server).collect();
+            let here = self.of_group(name).all(|(_, member)| !member.lines.is_empty());
+            let paused = self
+                .of_group(name)
+                .any(|(_, member)| member.policy.as_ref().is_none_or(|policy| policy.paused));
+            let intervals = self.of_group(name).filter_map(|(_, member)| member.policy.as_ref());
+            let Some(interval) = intervals.map(|policy| policy.interval_seconds).min() else {
+                continue;
+            };
+            let due = self.group_due.get(name).copied().unwrap_or(0);
+            if !here || paused || members.len() < 2 || now.0 < due || self.groups.is_running(name) {
+                continue;
+            }
+            self.group_due.insert(name.clone(), now.after(u64::from(interval) * 1000).0);
+            let effects = self.groups.begin(name, token, &members, PATIENCE_MILLIS, now);
+            self.carry_out(effects);
+        }
+    }
+
+    fn of_group<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> impl Iterator<Item = (&'a ServerId, &'a super::Member)> {
+        self.members.iter().filter(move |(_, member)| member.group.as_deref() == Some(name))
+    }
+}

@@ -1,0 +1,373 @@
+//! Connections of agents: TLS, Hello, then messages both ways, each within its limits.
+
+use core::future::Future;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+
+use async_io::Timer;
+use futures_rustls::TlsAcceptor;
+use futures_rustls::server::TlsStream;
+use pipeline_vault::Error;
+use pipeline_wire::certificate::Peer;
+use pipeline_wire::frame::{self, HEAD_BYTES, Head};
+use pipeline_wire::message::{
+    FromAgent, FromAppliance, Hello, Refused, Said as _, VERSION, VERSION_MIN, Welcome, Why,
+};
+use pipeline_wire::tls;
+use rustls::ServerConfig;
+use smol::Executor;
+use smol::channel::{Receiver, Sender, bounded};
+use smol::future;
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use smol::lock::Semaphore;
+use smol::net::{TcpListener, TcpStream};
+
+use super::compare::Compare;
+use super::hub::{Hub, Joined, makes_no_sense};
+use super::journal::Life;
+use crate::report::cannot_listen;
+
+/// Connections at once, those that have not said who they are included.
+const CONNECTIONS_MAX: usize = 1024;
+/// Until TLS is agreed on and Hello is there.
+const HELLO: Duration = Duration::from_secs(15);
+/// For a message that has begun, and for one that is said.
+const MESSAGE: Duration = Duration::from_secs(60);
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Pause while so much of an agent waits to be spooled that nothing more is read of it.
+const CROWDED_PAUSE: Duration = Duration::from_millis(5);
+/// Answers to questions that wait to be said.
+const ANSWERS_MAX: usize = 64;
+
+/// Who may come in, and what he is told.
+pub trait Doorman: Send + Sync {
+    /// Whether an agent may go on, and what is to be done with its server.
+    ///
+    /// Errors: what it is told.
+    fn admit(&self, peer: &Peer, hello: &Hello) -> Result<Admitted, Refused>;
+
+    /// A new certificate for a key that this request signed.
+    fn renew(&self, peer: &Peer, request: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// What is known of a server that may go on.
+pub struct Admitted {
+    /// Makes its fingerprints.
+    pub fingerprint_key: pipeline::seal::SecretKey,
+    /// What is to be done.
+    pub policy: pipeline_wire::policy::Policy,
+    /// The group that it is cut with.
+    pub group: Option<String>,
+}
+
+/// What every connection is handed.
+pub struct Means {
+    /// Sessions.
+    pub hub: Arc<Hub>,
+    /// Who may come in.
+    pub doorman: Arc<dyn Doorman>,
+    /// What the vault has.
+    pub compare: Arc<Compare>,
+}
+
+/// The door for agents.
+pub struct Door {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    means: Arc<Means>,
+}
+
+impl Door {
+    /// Listens.
+    ///
+    /// Errors: the address is taken, foreign, or not allowed.
+    pub async fn open(
+        address: SocketAddr,
+        tls: Arc<ServerConfig>,
+        means: Arc<Means>,
+    ) -> Result<Self, Error> {
+        let bound = TcpListener::bind(address).await;
+        let listener = bound.map_err(|error| cannot_listen(&address, &error))?;
+        Ok(Self { listener, acceptor: TlsAcceptor::from(tls), means })
+    }
+
+    /// Where it listens: the port that was free for port 0.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts agents until it is dropped; what they say is dealt with on this executor.
+    pub async fn serve(self, executor: Arc<Executor<'static>>) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => match places.try_acquire_arc() {
+                    Some(place) => {
+                        let (acceptor, means) = (self.acceptor.clone(), Arc::clone(&self.means));
+                        let task = async move {
+                            if let Err(error) = agent(stream, acceptor, means).await {
+                                log::debug!("agent at {peer}: {error}");
+                            }
+                            drop(place);
+                        };
+                        executor.spawn(task).detach();
+                    }
+                    None => log::warn!("agent at {peer}: turned away, {CONNECTIONS_MAX} are here"),
+                },
+                Err(error) => {
+                    log::warn!("an agent could not be accepted: {error}");
+                    Timer::after(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+type Stream = TlsStream<TcpStream>;
+
+async fn agent(stream: TcpStream, acceptor: TlsAcceptor, means: Arc<Means>) -> io::Result<()> {
+    // Acknowledgements are small, and somebody waits for them.
+    stream.set_nodelay(true)?;
+    let mut stream = within(HELLO, acceptor.accept(stream)).await?;
+    let connection = stream.get_ref().1;
+    if !tls::is_replication(connection.alpn_protocol()) {
+        return Err(io::Error::other("it does not speak the replication protocol"));
+    }
+    let peer = tls::peer(connection.peer_certificates()).map_err(io::Error::other)?;
+    let hello = match within(HELLO, heard(&mut stream)).await? {
+        (FromAgent::Hello(hello), _) => *hello,
+        _ => {
+            let refused = refuse(Why::Nonsense, "it did not say hello", "update the agent");
+            return part(&mut stream, refused).await;
+        }
+    };
+    let server = peer.server;
+    let host = hello.host.clone();
+    let asked = Arc::clone(&means);
+    let joined = smol::unblock(move || welcome(&asked, &peer, &hello)).await;
+    let (joined, welcome) = match joined {
+        Ok(joined) => joined,
+        Err(refused) => {
+            log::warn!("agent of server {server}: refused: {}", refused.words);
+            return part(&mut stream, refused).await;
+        }
+    };
+    let line = joined.line;
+    log::info!("agent of server {server} ({}): connection {line}", crate::report::printable(&host));
+    let said = say(&mut stream, &FromAppliance::Welcome(Box::new(welcome))).await;
+    let result = match said {
+        Ok(()) => converse(stream, &means, &peer, joined).await,
+        Err(error) => Err(error),
+    };
+    means.hub.leave(server, line);
+    result
+}
+
+/// Whether an agent may go on, and with what. Asks registry and vault, and so may take long.
+fn welcome(means: &Means, peer: &Peer, hello: &Hello) -> Result<(Joined, Welcome), Refused> {
+    if hello.version_max < VERSION_MIN || hello.version_min > VERSION {
+        let words = format!(
+            "the agent speaks versions {} to {} of the protocol, the appliance {VERSION_MIN} to {VERSION}",
+            hello.version_min, hello.version_max
+        );
+        return Err(refuse(Why::Version, &words, "update the older of the two"));
+    }
+    if hello.server != peer.server {
+        let words = "the agent's certificate is another server's";
+        return Err(refuse(Why::Nonsense, words, "enrol this server anew"));
+    }
+    let admitted = means.doorman.admit(peer, hello)?;
+    let known = if means.hub.goes_on(hello) || hello.connection != 0 {
+        Vec::new()
+    } else {
+        means.compare.known(&means.hub, peer.server, &hello.disks).map_err(|error| {
+            log::warn!("agent of server {}: {error}", peer.server);
+            refuse(Why::Later, "the appliance cannot read its vault now", "it is tried again")
+        })?
+    };
+    let joined = means.hub.join(hello, &known)?;
+    means.hub.instruct(peer.server, &admitted.policy, admitted.group.as_ref());
+    let welcome = Welcome {
+        version: VERSION.min(hello.version_max),
+        appliance: env!("CARGO_PKG_VERSION").to_owned(),
+        fingerprint_key: admitted.fingerprint_key,
+        policy: admitted.policy,
+        spooled: joined.spooled,
+        vaulted_epoch: joined.vaulted_epoch,
+        spooled_epoch: joined.spooled_epoch,
+        known_disks: joined.known_disks.clone(),
+        credit_bytes: joined.credit,
+    };
+    Ok((joined, welcome))
+}
+
+/// Hears and says until either ends.
+async fn converse(
+    stream: Stream,
+    means: &Arc<Means>,
+    peer: &Peer,
+    joined: Joined,
+) -> io::Result<()> {
+    let (hearing, saying) = smol::io::split(stream);
+    let (answer, answers) = bounded(ANSWERS_MAX);
+    let life = joined.life;
+    let hear = hear_all(hearing, Arc::clone(means), *peer, life, answer);
+    let say = say_all(saying, Arc::clone(means), joined, answers);
+    future::or(say, hear).await
+}
+
+async fn hear_all(
+    mut stream: ReadHalf<Stream>,
+    means: Arc<Means>,
+    peer: Peer,
+    life: Life,
+    answer: Sender<FromAppliance>,
+) -> io::Result<()> {
+    loop {
+        while means.hub.is_crowded(life) {
+            Timer::after(CROWDED_PAUSE).await;
+        }
+        let head = within(Hub::silence_max(), head(&mut stream)).await?;
+        let (said, payload) = within(MESSAGE, body(&mut stream, head)).await?;
+        let result = match said {
+            FromAgent::Blocks(blocks) => means.hub.blocks(life, blocks, payload),
+            FromAgent::Cut(cut) => means.hub.cut(life, cut),
+            FromAgent::Fingerprints { question, disk, first } => {
+                let means = Arc::clone(&means);
+                let bits = smol::unblock(move || {
+                    let (fingerprints, _) = payload.as_chunks::<16>();
+                    means.compare.wanted(&means.hub, life, disk, first, fingerprints)
+                });
+                let wanted = FromAppliance::Wanted { question, bits: bits.await };
+                answer.send(wanted).await.map_err(io::Error::other)?;
+                Ok(())
+            }
+            FromAgent::Frozen { token } => {
+                means.hub.frozen(life, token);
+                Ok(())
+            }
+            FromAgent::Status(status) => {
+                means.hub.status(life, status);
+                Ok(())
+            }
+            FromAgent::Renew { request } => {
+                let means = Arc::clone(&means);
+                let renewed = smol::unblock(move || means.doorman.renew(&peer, &request)).await;
+                match renewed {
+                    Ok(certificate) => {
+                        let renewed = FromAppliance::Renewed { certificate };
+                        answer.send(renewed).await.map_err(io::Error::other)?;
+                    }
+                    Err(words) => log::warn!("agent of server {}: {words}", life.server),
+                }
+                Ok(())
+            }
+            FromAgent::Goodbye { words } => {
+                let words = crate::report::printable(&words);
+                log::info!("agent of server {}: goodbye: {words}", life.server);
+                return Ok(());
+            }
+            // A later version's word, or a second hello: nothing that this one could act upon.
+            _ => Ok(()),
+        };
+        if let Err(nonsense) = result {
+            log::warn!("agent of server {}: {nonsense}", life.server);
+            // Said by the other half, which ends the connection with it.
+            let refused = FromAppliance::Refused(makes_no_sense(&nonsense));
+            answer.send(refused).await.map_err(io::Error::other)?;
+            future::pending::<()>().await;
+        }
+    }
+}
+
+async fn say_all(
+    mut stream: WriteHalf<Stream>,
+    means: Arc<Means>,
+    joined: Joined,
+    answers: Receiver<FromAppliance>,
+) -> io::Result<()> {
+    let server = joined.life.server;
+    loop {
+        let woken = async { joined.wake.recv().await.map(|()| None).map_err(io::Error::other) };
+        let asked = async { answers.recv().await.map(Some).map_err(io::Error::other) };
+        let answer = future::or(woken, asked).await?;
+        let mut messages: Vec<FromAppliance> = answer.into_iter().collect();
+        while let Ok(more) = answers.try_recv() {
+            messages.push(more);
+        }
+        let (owed, ended) = means.hub.owed(server, joined.line);
+        messages.extend(owed);
+        messages.extend(ended.map(FromAppliance::Refused));
+        let mut ends = false;
+        let mut bytes = Vec::new();
+        for message in &messages {
+            ends |= matches!(message, FromAppliance::Refused(_));
+            bytes.extend(frame::emit(message, 0).map_err(io::Error::other)?);
+        }
+        within(MESSAGE, async {
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        })
+        .await?;
+        if ends {
+            return within(MESSAGE, stream.close()).await;
+        }
+    }
+}
+
+/// Says the last word.
+async fn part(stream: &mut Stream, refused: Refused) -> io::Result<()> {
+    say(stream, &FromAppliance::Refused(refused)).await?;
+    within(MESSAGE, stream.close()).await
+}
+
+async fn say(stream: &mut Stream, message: &FromAppliance) -> io::Result<()> {
+    let bytes = frame::emit(message, 0).map_err(io::Error::other)?;
+    within(MESSAGE, async {
+        stream.write_all(&bytes).await?;
+        stream.flush().await
+    })
+    .await
+}
+
+async fn heard(stream: &mut Stream) -> io::Result<(FromAgent, Vec<u8>)> {
+    let head = head(stream).await?;
+    body(stream, head).await
+}
+
+async fn head(stream: &mut (impl smol::io::AsyncRead + Unpin)) -> io::Result<Head> {
+    let mut bytes = [0; HEAD_BYTES];
+    stream.read_exact(&mut bytes).await?;
+    frame::head(bytes).map_err(io::Error::other)
+}
+
+/// The payload is read to where it stays until the spool has it.
+async fn body(
+    stream: &mut (impl smol::io::AsyncRead + Unpin),
+    head: Head,
+) -> io::Result<(FromAgent, Vec<u8>)> {
+    let mut body = vec![0; head.body];
+    stream.read_exact(&mut body).await?;
+    let said: FromAgent = frame::message(&body).map_err(io::Error::other)?;
+    if !said.fits(head.payload) {
+        return Err(io::Error::other(frame::FrameError::Payload));
+    }
+    let mut payload = vec![0; head.payload];
+    stream.read_exact(&mut payload).await?;
+    Ok((said, payload))
+}
+
+fn refuse(why: Why, words: &str, remedy: &str) -> Refused {
+    Refused { why, words: words.to_owned(), remedy: remedy.to_owned() }
+}
+
+async fn within<T>(patience: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = async {
+        Timer::after(patience).await;
+        Err(io::Error::new(io::ErrorKind::TimedOut, "took too long"))
+    };
+    future::or(work, late).await
+}

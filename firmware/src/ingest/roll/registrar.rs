@@ -1,0 +1,117 @@
+//! Servers that come with a token, put on the roll.
+
+use std::sync::Arc;
+
+use hal::time::Clock;
+use pipeline::ids::ServerId;
+use pipeline_vault::Error;
+use pipeline_wire::certificate::RequestedKey;
+use pipeline_wire::enrol::{Denied, Enrolled, Request, Why};
+
+use super::kept::KeptRoll;
+use crate::disk_argument::check_name;
+use crate::enrol::{Attempt, Grant, Registry};
+
+/// Longest name that a server gets from its host's.
+const NAME_BYTES_MAX: usize = 60;
+
+/// Finds the roll, where there is one just now.
+pub type Finder = Box<dyn Fn() -> Option<Arc<KeptRoll>> + Send + Sync>;
+
+/// Puts servers on the roll.
+pub struct Registrar {
+    find: Finder,
+    /// Where agents connect, `address:port`.
+    addresses: Vec<String>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Registrar {
+    /// Servers are told to connect to these addresses.
+    #[must_use]
+    pub fn new(find: Finder, addresses: Vec<String>, clock: Arc<dyn Clock>) -> Self {
+        Self { find, addresses, clock }
+    }
+
+    fn roll(&self) -> Result<Arc<KeptRoll>, Denied> {
+        (self.find)().ok_or_else(|| Denied {
+            words: "the appliance cannot read its vault now".to_owned(),
+            ..Denied::of(Why::Later)
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.now().0 / 1000
+    }
+}
+
+impl Registry for Registrar {
+    fn redeem(&self, attempt: &Attempt) -> Result<Grant, Denied> {
+        let (kept, now) = (self.roll()?, Some(self.now()));
+        // First whether the token is good at all: strangers make no servers.
+        let nobody = Grant { server: ServerId([0; 16]), name: String::new() };
+        kept.refresh().map_err(|error| later(&error))?;
+        let mut tokens = kept.roll().tokens.clone();
+        let before = tokens.redeem(attempt, now, nobody.clone()).map_err(Denied::of)?;
+        let fresh = if before == nobody {
+            fresh(&kept, &attempt.host).map_err(|error| later(&error))?
+        } else {
+            before
+        };
+        let redeemed = kept.change(&mut |roll| {
+            let mut tokens = roll.tokens.clone();
+            let granted = tokens.redeem(attempt, now, fresh.clone());
+            if granted.is_ok() {
+                roll.tokens = tokens;
+            }
+            Ok(granted)
+        });
+        redeemed.map_err(|error| later(&error))?.map_err(Denied::of)
+    }
+
+    fn issue(&self, grant: &Grant, request: &Request) -> Result<Enrolled, Denied> {
+        let kept = self.roll()?;
+        let nonsense = |words: String| Denied { words, ..Denied::of(Why::Nonsense) };
+        let key =
+            RequestedKey::of(&request.request).map_err(|error| nonsense(error.to_string()))?;
+        let certificate = kept.authority().agent(&request.request, grant.server, self.now());
+        let certificate = certificate.map_err(|error| nonsense(error.to_string()))?;
+        let noted = kept.change(&mut |roll| {
+            roll.enrol(grant.server, &grant.name, &request.binding, key.fingerprint());
+            Ok(())
+        });
+        noted.map_err(|error| later(&error))?;
+        Ok(Enrolled {
+            server: grant.server,
+            name: grant.name.clone(),
+            certificate,
+            authority: kept.authority().certificate().to_vec(),
+            addresses: self.addresses.clone(),
+        })
+    }
+}
+
+/// A new server in the vault, named after its host as far as nobody else is.
+fn fresh(kept: &KeptRoll, host: &str) -> Result<Grant, Error> {
+    let mut session = kept.session();
+    let vault = session.vault()?;
+    vault.refresh()?;
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    let mut base: String = host.chars().take(NAME_BYTES_MAX).map(plain).collect();
+    base = base.trim_matches('-').to_owned();
+    if check_name(&base).is_err() {
+        base = "server".to_owned();
+    }
+    let taken = |name: &str| vault.servers().iter().any(|server| server.name == name);
+    let numbered = (2_u32..).map(|number| format!("{base}-{number}"));
+    let mut names = core::iter::once(base.clone()).chain(numbered);
+    let name = names.find(|name| !taken(name)).unwrap_or(base.clone());
+    let server = vault.enrol(&name)?.id;
+    session.note_ring();
+    Ok(Grant { server, name })
+}
+
+fn later(error: &Error) -> Denied {
+    log::warn!("{error}");
+    Denied { words: "the appliance cannot use its vault now".to_owned(), ..Denied::of(Why::Later) }
+}

@@ -1,0 +1,291 @@
+//! Everything of ingest, running: the spool read, the keeper, the drain, the door, and a caretaker for what is due now and then.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use async_io::Timer;
+use hal::time::Clock;
+use pipeline::ids::ServerId;
+use pipeline_vault::Error;
+use pipeline_vault::access::Access;
+use pipeline_vault::writer::Options;
+use pipeline_wire::message::{Refused, Why};
+use pipeline_wire::tls;
+use smol::Executor;
+use smol::future;
+
+use super::backlog::Backlog;
+use super::calendar::Throttle;
+use super::compare::Compare;
+use super::drain::{Drain, WORKERS};
+use super::hub::Hub;
+use super::keeper::{self, Keeper};
+use super::listen::{Door, Means};
+use super::measures::Told;
+use super::pace::PacedStore;
+use super::roll::kept::KeptRoll;
+use super::spooled_disk::Shelf;
+use crate::spool::SpoolError;
+use crate::spool::records::Records;
+
+/// How often groups are looked after.
+const TICK: Duration = Duration::from_secs(1);
+/// Every so many ticks the roll is read again.
+const ROLL_TICKS: u32 = 5;
+/// Threads that deal with what agents say.
+const THREADS: usize = 2;
+
+/// Ingest, ready to run.
+pub struct Ingest {
+    hub: Arc<Hub>,
+    keeper: Keeper,
+    drain: Arc<Drain>,
+    roll: Arc<KeptRoll>,
+    access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>,
+    paces: Arc<Paces>,
+    found: usize,
+}
+
+/// The limits of each server, and of all together.
+struct Paces {
+    all: Arc<Throttle>,
+    each: Mutex<BTreeMap<ServerId, Arc<Throttle>>>,
+}
+
+impl Paces {
+    fn of(&self, server: ServerId) -> Arc<Throttle> {
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(each.entry(server).or_default())
+    }
+}
+
+fn spool_error(error: &SpoolError) -> Error {
+    Error::device("the spool", error.to_string())
+}
+
+impl Ingest {
+    /// Reads what is in the spool, and is ready to go on from there.
+    pub fn prepare(
+        mut records: Box<dyn Records>,
+        roll: Arc<KeptRoll>,
+        clock: Arc<dyn Clock>,
+        host: String,
+    ) -> Result<Self, Error> {
+        let lasts = records.lasts();
+        let found = keeper::read_all(&mut *records).map_err(|error| spool_error(&error))?;
+        let shelf = Shelf::new(records.reader().map_err(|error| spool_error(&error))?);
+        let backlog = Backlog::new(records.head(), found.ledger.standings(), found.lives.clone());
+        let hub = Arc::new(Hub::new(&found.ledger, found.end, lasts, Arc::clone(&clock)));
+        let paces = Arc::new(Paces { all: Arc::default(), each: Mutex::default() });
+        let vault = roll.access();
+        let through = Arc::clone(&paces);
+        let access: Arc<dyn Fn(ServerId) -> Access + Send + Sync> = Arc::new(move |server| {
+            let throttles = vec![Arc::clone(&through.all), through.of(server)];
+            let store = Arc::clone(&vault.store);
+            let store = PacedStore::new(store, throttles, Arc::clone(&vault.clock));
+            Access { store: Arc::new(store), ..vault.clone() }
+        });
+        let options = Options {
+            workers: hal_linux::process::processors().clamp(1, 4),
+            buffer_bytes_max: 64 * 1024 * 1024,
+            known_bytes_max: 4 * 1024 * 1024,
+            page_cache_bytes_max: 4 * 1024 * 1024,
+            host,
+            ..Options::default()
+        };
+        let used = Arc::clone(&access);
+        let drain = Drain::new(
+            Arc::clone(&hub),
+            shelf,
+            backlog,
+            lasts,
+            move |server| used(server),
+            options,
+        )?;
+        if found.lost > 0 {
+            log::error!("{} records of the spool are damaged", found.lost);
+            drain.lose_all(found.ledger.standings().map(|standing| standing.life.server));
+        }
+        let (keeper, drain) = (Keeper::new(records, found.ledger.clone()), Arc::new(drain));
+        let found = found.ledger.standings().count();
+        Ok(Self { hub, keeper, drain, roll, access, paces, found })
+    }
+
+    /// How many servers were found in the spool.
+    #[must_use]
+    pub fn found(&self) -> usize {
+        self.found
+    }
+
+    /// What tells how servers fare, while it runs.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let (hub, drain, roll) =
+            (Arc::clone(&self.hub), Arc::clone(&self.drain), Arc::clone(&self.roll));
+        View { hub, drain, roll }
+    }
+
+    /// Listens, and works until `stopped` is ready or the spool fails. `listening` is told where.
+    pub fn run(
+        self,
+        address: SocketAddr,
+        listening: impl FnOnce(SocketAddr),
+        stopped: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
+        let credentials = self.roll.appliance()?;
+        let authority = self.roll.authority().certificate().to_vec();
+        let gate = Arc::clone(&self.roll);
+        let tls = tls::appliance(&credentials, &authority, gate)
+            .map_err(|error| Error::device("replication", error.to_string()))?;
+        let means = Arc::new(Means {
+            hub: Arc::clone(&self.hub),
+            doorman: Arc::clone(&self.roll) as _,
+            compare: Arc::new(Compare::new(Arc::clone(&self.access))),
+        });
+        let door = smol::block_on(Door::open(address, tls, means))?;
+        let bound =
+            door.address().map_err(|error| Error::device("replication", error.to_string()))?;
+        let (hub, drain, keeper) = (&self.hub, &self.drain, self.keeper);
+        let caretaker = Caretaker { hub, drain, roll: &self.roll, paces: &self.paces };
+        caretaker.instruct();
+        thread::scope(|scope| {
+            let kept = scope.spawn(move || {
+                let result = keeper.run(hub);
+                hub.stop();
+                result
+            });
+            for _ in 0..WORKERS {
+                scope.spawn(move || drain.run());
+            }
+            scope.spawn(move || caretaker.run());
+            listening(bound);
+            serve(door, hub, stopped);
+            hub.stop();
+            match kept.join() {
+                Ok(result) => result.map_err(|error| spool_error(&error)),
+                Err(_) => Err(Error::device("the spool", "its keeper came to a bad end")),
+            }
+        })
+    }
+}
+
+/// Serves agents until it is stopped, or everything ends because the spool failed.
+fn serve(door: Door, hub: &Arc<Hub>, stopped: impl Future<Output = ()>) {
+    let executor = Arc::new(Executor::new());
+    let (end, ended) = smol::channel::bounded::<()>(1);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let (executor, ended) = (Arc::clone(&executor), ended.clone());
+            scope.spawn(move || {
+                smol::block_on(executor.run(async {
+                    // Closed: the end.
+                    let _ = ended.recv().await;
+                }));
+            });
+        }
+        let failed = async {
+            while !hub.is_stopping() {
+                Timer::after(TICK / 4).await;
+            }
+        };
+        let accepting = door.serve(Arc::clone(&executor));
+        smol::block_on(future::or(future::or(stopped, failed), accepting));
+        drop(end);
+        ended.close();
+    });
+}
+
+/// What is due now and then.
+struct Caretaker<'a> {
+    hub: &'a Arc<Hub>,
+    drain: &'a Arc<Drain>,
+    roll: &'a Arc<KeptRoll>,
+    paces: &'a Arc<Paces>,
+}
+
+impl Caretaker<'_> {
+    fn run(self) {
+        let mut ticks = 0_u32;
+        while !self.hub.is_stopping() {
+            thread::sleep(TICK / 4);
+            ticks = ticks.wrapping_add(1);
+            if ticks.is_multiple_of(4) {
+                self.hub.tick(self.drain.token());
+            }
+            if ticks.is_multiple_of(4 * ROLL_TICKS) {
+                match self.roll.refresh() {
+                    Ok(true) => self.instruct(),
+                    Ok(false) => {}
+                    // Whoever has a session keeps it, and what was said last holds.
+                    Err(error) => log::debug!("{error}"),
+                }
+            }
+        }
+    }
+
+    /// Tells everybody what is on the roll.
+    fn instruct(&self) {
+        let roll = self.roll.roll();
+        self.paces.all.set(&roll.pace);
+        for listed in &roll.servers {
+            self.paces.of(listed.server).set(&listed.pace);
+            self.hub.instruct(listed.server, &listed.policy, listed.group.as_ref());
+            if listed.revoked {
+                self.hub.end(
+                    listed.server,
+                    &Refused {
+                        why: Why::Unknown,
+                        words: "this server was revoked".to_owned(),
+                        remedy: "enrol it anew if that was a mistake".to_owned(),
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// How servers fare, while ingest runs.
+#[derive(Clone)]
+pub struct View {
+    hub: Arc<Hub>,
+    drain: Arc<Drain>,
+    roll: Arc<KeptRoll>,
+}
+
+impl View {
+    /// Each server by its name.
+    #[must_use]
+    pub fn told(&self) -> Vec<(String, Told)> {
+        let waiting: BTreeMap<ServerId, u64> = self.drain.waiting().into_iter().collect();
+        let roll = self.roll.roll();
+        let name = |server: ServerId| {
+            roll.server(server).map_or_else(|| server.to_string(), |listed| listed.name.clone())
+        };
+        let told = self.hub.told().into_iter().map(|(server, told)| {
+            let backlog_bytes = waiting.get(&server).copied().unwrap_or(0);
+            (name(server), Told { backlog_bytes, ..told })
+        });
+        told.collect()
+    }
+
+    /// The roll.
+    #[must_use]
+    pub fn roll(&self) -> Arc<KeptRoll> {
+        Arc::clone(&self.roll)
+    }
+
+    /// How many servers are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.hub.connected()
+    }
+
+    /// How full the spool is.
+    #[must_use]
+    pub fn usage(&self) -> crate::spool::Usage {
+        self.hub.usage()
+    }
+}

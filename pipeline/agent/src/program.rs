@@ -1,0 +1,228 @@
+//! The command line of `lifeboat-agent`: one verb, few options, every answer with what to do.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use async_signal::{Signal, Signals};
+use smol::prelude::*;
+
+use crate::freeze::dead_man;
+use crate::report::{Report, SOCKET};
+use crate::state::{FOLDER, State};
+use crate::{binding, devices, enrol, logging, service, tracker};
+
+/// What the command line says of itself.
+const HELP: &str = "lifeboat-agent: keeps a copy of this server's disks on a Lifeboat appliance
+
+  lifeboat-agent enrol TOKEN       joins the appliance that made the token
+  lifeboat-agent run               replicates until it is stopped; for the service manager
+  lifeboat-agent status [--json]   how the running agent fares
+  lifeboat-agent check [--json]    whether this server can be protected, and what to do where not
+  lifeboat-agent measure --days N  tracks changes only, and says what protection would need and cost
+  lifeboat-agent remove            forgets everything: nothing is left in the kernel or on the disk
+
+  --state FOLDER                   where it remembers who it is, unless /var/lib/lifeboat-agent
+  --debug                          says more
+
+Exit codes: 0 done; 1 failed, and the last line says why and what to do; 2 the command line is not understood.
+";
+
+/// How a verb ends that does not fail.
+type Done = Result<(), String>;
+
+/// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Arguments {
+    verb: String,
+    words: Vec<String>,
+    json: bool,
+    debug: bool,
+    days: Option<u32>,
+    state: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut found = Self::default();
+        while let Some(word) = words.next() {
+            let mut value =
+                |name: &str| words.next().ok_or_else(|| format!("{name} needs a value"));
+            match word.as_str() {
+                "--json" => found.json = true,
+                "--debug" => found.debug = true,
+                "--state" => found.state = Some(PathBuf::from(value("--state")?)),
+                "--days" => {
+                    let days =
+                        value("--days")?.parse().ok().filter(|days| (1..=366).contains(days));
+                    found.days = Some(days.ok_or("--days needs a number from 1 to 366")?);
+                }
+                "--help" | "-h" => "help".clone_into(&mut found.verb),
+                "--version" | "-V" => "version".clone_into(&mut found.verb),
+                option if option.starts_with('-') => return Err(format!("{option} is no option")),
+                _ if found.verb.is_empty() => found.verb = word,
+                _ => found.words.push(word),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Does what the command line asks for.
+#[must_use]
+pub fn run() -> ExitCode {
+    let mut words = std::env::args().skip(1).peekable();
+    // Not for people: this program starts itself so, and it must be small and quick.
+    if words.peek().is_some_and(|verb| verb == dead_man::VERB) {
+        return end(dead_man::process::run().map_err(|error| {
+            format!("{}: only the agent itself starts this: {error}", dead_man::VERB)
+        }));
+    }
+    let arguments = match Arguments::parse(words) {
+        Ok(arguments) => arguments,
+        Err(why) => return misuse(&why),
+    };
+    logging::start(arguments.debug);
+    let state = State::at(arguments.state.clone().unwrap_or_else(|| PathBuf::from(FOLDER)));
+    match (arguments.verb.as_str(), arguments.words.as_slice()) {
+        ("enrol", [token]) => end(enrolled(&state, token)),
+        ("enrol", _) => {
+            misuse("enrol needs the token that the appliance's page shows, and nothing else")
+        }
+        (_, [word, ..]) => misuse(&format!("«{word}» is too much")),
+        ("run", _) => end(stop_flag().and_then(|stop| service::run(&state, &stop))),
+        ("status", _) => end(status(arguments.json)),
+        ("remove", _) => end(remove(&state)),
+        ("version", _) => end(say(&format!("lifeboat-agent {}\n", env!("CARGO_PKG_VERSION")))),
+        ("help", _) => end(say(HELP)),
+        ("", _) => misuse("a verb is missing"),
+        (verb, _) => misuse(&format!("«{verb}» is no verb")),
+    }
+}
+
+fn end(done: Done) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("lifeboat-agent: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn misuse(why: &str) -> ExitCode {
+    eprintln!("lifeboat-agent: {why}; lifeboat-agent --help says what there is");
+    ExitCode::from(2)
+}
+
+fn say(text: &str) -> Done {
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// Set once somebody asks this process to end; asked twice, it ends at once.
+fn stop_flag() -> Result<Arc<AtomicBool>, String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    let mut signals = Signals::new([Signal::Term, Signal::Int])
+        .map_err(|error| format!("signals cannot be watched: {error}"))?;
+    let watch = move || {
+        smol::block_on(async {
+            while signals.next().await.is_some() {
+                if asked.swap(true, Ordering::SeqCst) {
+                    std::process::exit(1);
+                }
+            }
+        });
+    };
+    let started = thread::Builder::new().name("signals".to_owned()).spawn(watch);
+    started.map_err(|error| format!("no thread can be started: {error}"))?;
+    Ok(stop)
+}
+
+fn enrolled(state: &State, token: &str) -> Done {
+    let leaves = devices::leaves();
+    let uname = rustix::system::uname();
+    let identities = leaves.iter().map(|leaf| leaf.identity.as_str());
+    let disks = leaves.iter().map(|leaf| pipeline_wire::message::DiskHello {
+        name: leaf.name.clone(),
+        identity: leaf.identity.clone(),
+        bytes: leaf.bytes,
+        sector_bytes: leaf.sector_bytes,
+    });
+    let facts = enrol::Facts {
+        binding: binding::of_machine(Path::new("/"), identities),
+        host: uname.nodename().to_string_lossy().into_owned(),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        disks: disks.collect(),
+    };
+    let enrolment = enrol::enrol(token, facts).map_err(|error| error.to_string())?;
+    state.remember(&enrolment)?;
+    say(&format!("this server is enrolled as {}\n", enrolment.name))
+}
+
+fn status(json: bool) -> Done {
+    let mut socket = UnixStream::connect(SOCKET).map_err(|error| {
+        format!("no agent answers at {SOCKET} ({error}); start it: systemctl start lifeboat-agent")
+    })?;
+    let mut text = String::new();
+    socket.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if json {
+        return say(&format!("{text}\n"));
+    }
+    let report: Report = serde_json::from_str(&text).map_err(|error| {
+        format!("the running agent is of another version ({error}): restart it")
+    })?;
+    say(&report.to_string())
+}
+
+fn remove(state: &State) -> Done {
+    if UnixStream::connect(SOCKET).is_ok() {
+        return Err(
+            "the agent runs: stop it first: systemctl disable --now lifeboat-agent".to_owned()
+        );
+    }
+    tracker::remove(Path::new(tracker::PINS))?;
+    state.forget()?;
+    match std::fs::remove_file(SOCKET) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(format!("{SOCKET}: {error}"));
+        }
+        _ => {}
+    }
+    say("nothing of the agent is left in the kernel, nor of what it remembered\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        Arguments::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn a_command_line_is_understood_or_refused_in_words() {
+        let check = parse("check --json --state /tmp/x").unwrap();
+        assert_eq!((check.verb.as_str(), check.json), ("check", true));
+        assert_eq!(check.state, Some(PathBuf::from("/tmp/x")));
+        assert_eq!(parse("measure --days 7").unwrap().days, Some(7));
+        assert_eq!(parse("enrol T").unwrap().words, ["T"]);
+        assert_eq!(parse("--help").unwrap().verb, "help");
+        for bad in
+            ["measure --days", "measure --days 0", "measure --days x", "run --fast", "--state"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_verb_is_in_the_help() {
+        for verb in ["enrol", "run", "status", "check", "measure", "remove"] {
+            assert!(HELP.contains(&format!("lifeboat-agent {verb}")), "{verb}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! A protected disk as the loop sees it: what of it is still to be sent, and why.
+
+use crate::blocks::BlockSet;
+use crate::compare::{Compare, Reason};
+use crate::content::Content;
+use crate::devices::Leaf;
+
+/// A protected disk.
+pub struct Disk {
+    /// What the kernel says of it.
+    pub leaf: Leaf,
+    /// What it is called.
+    pub label: String,
+    /// What it holds.
+    pub content: Box<dyn Content>,
+    /// Its blocks.
+    pub blocks: u64,
+    /// What is nobody's, and is said to be zeros whatever it holds: swap.
+    pub blank: BlockSet,
+    /// Whether the tracker's marks go on without a gap from an earlier life of the agent.
+    pub continued: bool,
+    /// An earlier run of this process had it too: what goes on of it goes on.
+    pub carried: bool,
+    /// Taken from the tracker and not sent: part of the next cut.
+    pub changed: BlockSet,
+    /// Wanted by a compare and not sent.
+    pub wanted: BlockSet,
+    /// Could not be read when it was last tried.
+    pub unread: BlockSet,
+    /// Where sending goes on.
+    pub cursor: u64,
+    /// A run through all of it.
+    pub compare: Option<Compare>,
+    /// Everything was sent once, but for what is in the sets above.
+    pub whole: bool,
+    /// Of a disk that is not tracked: a compare of it ended since the last cut.
+    pub passed: bool,
+    /// The policy leaves it out.
+    pub left_out: bool,
+    /// Why nothing more comes from it.
+    pub gone: Option<String>,
+}
+
+impl Disk {
+    /// A disk of which nothing was decided.
+    #[must_use]
+    pub fn new(leaf: Leaf, label: String, content: Box<dyn Content>) -> Self {
+        let blocks = leaf.bytes.div_ceil(pipeline::limits::BLOCK_BYTES as u64);
+        let set = || BlockSet::new(blocks);
+        let (changed, wanted, unread, blank) = (set(), set(), set(), set());
+        Self {
+            leaf,
+            label,
+            content,
+            blocks,
+            blank,
+            continued: false,
+            carried: false,
+            changed,
+            wanted,
+            unread,
+            cursor: 0,
+            compare: None,
+            whole: false,
+            passed: false,
+            left_out: false,
+            gone: None,
+        }
+    }
+
+    /// Whether anything is to be done with it.
+    #[must_use]
+    pub fn is_in(&self) -> bool {
+        !self.left_out && self.gone.is_none()
+    }
+
+    /// Begins a run through all of it. What was wanted before is found again.
+    pub fn compare(&mut self, reason: Reason) {
+        self.compare = Some(Compare::new(reason, self.blocks));
+        self.wanted.clear();
+        self.passed = false;
+        if reason.is_doubtful() {
+            self.whole = false;
+        }
+    }
+
+    /// Ends the run through all of it where everything was read, answered and sent; whether that is so now.
+    pub fn end_compare(&mut self) -> bool {
+        let done = self.compare.as_ref().is_some_and(Compare::is_done) && self.wanted.is_empty();
+        if done {
+            self.compare = None;
+            self.whole = true;
+            self.passed = true;
+        }
+        done
+    }
+
+    /// Why a point that is made now does not have the disk as it is at one instant; nothing where it has.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        let label = &self.label;
+        if self.left_out {
+            return None;
+        }
+        if let Some(why) = &self.gone {
+            return Some(format!("{label} is as it was before, since it does not answer: {why}"));
+        }
+        if let Some(compare) = self.compare.as_ref().filter(|compare| compare.reason.is_doubtful())
+        {
+            return Some(format!("{label} {}, which goes on", compare.reason.words()));
+        }
+        if let Some(why) = &self.leaf.untracked {
+            return Some(format!(
+                "{label} was read while it may have been written to, since its changes cannot be tracked: {why}"
+            ));
+        }
+        None
+    }
+}

@@ -1,0 +1,169 @@
+//! What the appliance said, and what follows from it.
+
+use pipeline_wire::message::{FromAppliance, Refused, Welcome};
+use pipeline_wire::policy::Policy;
+
+use super::Replicator;
+use crate::compare::{Compare, Reason};
+use crate::session::exchange::Event;
+use crate::session::is_lasting;
+
+/// Cuts of groups that wait to be made.
+const GROUPS_MAX: usize = 16;
+
+impl Replicator {
+    /// Takes an event.
+    pub(super) fn hear(&mut self, event: Event) {
+        match event {
+            Event::Welcomed(welcome) => self.welcomed(&welcome),
+            Event::Away(words) => {
+                self.appliance = words;
+                self.session_lost();
+            }
+            Event::Refused(refused) => self.was_refused(&refused),
+            Event::Said(said) => self.said(said),
+        }
+    }
+
+    fn welcomed(&mut self, welcome: &Welcome) {
+        self.appliance = format!("connected (version {})", welcome.appliance);
+        self.refused = false;
+        self.fingerprinter =
+            Some(pipeline::fingerprint::Fingerprinter::new(&welcome.fingerprint_key));
+        self.epoch = self.epoch.max(welcome.spooled_epoch).max(welcome.vaulted_epoch);
+        self.session_lost();
+        self.vaulted(welcome.vaulted_epoch);
+        self.set_policy(welcome.policy.clone());
+        if !self.begun {
+            self.begin(&welcome.known_disks);
+            self.begun = true;
+        }
+    }
+
+    /// Decides what of each disk is to be sent.
+    fn begin(&mut self, known: &[bool]) {
+        let next = self.epoch + 1;
+        for (place, disk) in self.disks.iter_mut().enumerate() {
+            let known = known.get(place).is_some_and(|known| *known);
+            let tracker = self.means.tracker.as_mut();
+            match tracker.filter(|_| disk.leaf.untracked.is_none()) {
+                // What was sent of it and is not in the vault is held, whatever became of the earlier run.
+                Some(tracker) if disk.carried && disk.continued && disk.compare.is_some() => {
+                    tracker.held(place, &mut disk.changed);
+                }
+                Some(tracker) if known && disk.continued && disk.whole => {
+                    tracker.held(place, &mut disk.changed);
+                    log::info!(
+                        "{}: tracking goes on; {} blocks are sent again",
+                        disk.label,
+                        disk.changed.count()
+                    );
+                }
+                Some(_) => {
+                    let reason = if known { Reason::Lost } else { Reason::First };
+                    disk.compare(reason);
+                    self.means.memory.set_whole(&disk.label, false);
+                    log::info!("{} {}", disk.label, reason.words());
+                }
+                None => disk.compare(if known { Reason::Untracked } else { Reason::First }),
+            }
+        }
+        if let Some(tracker) = &mut self.means.tracker {
+            tracker.resend(next);
+        }
+    }
+
+    fn was_refused(&mut self, refused: &Refused) {
+        self.appliance = format!("refused: {}; {}", refused.words, refused.remedy);
+        self.refused = is_lasting(refused.why);
+        self.session_lost();
+    }
+
+    fn session_lost(&mut self) {
+        self.asked.groups.clear();
+        for disk in &mut self.disks {
+            disk.compare.iter_mut().for_each(Compare::session_lost);
+        }
+    }
+
+    fn said(&mut self, said: FromAppliance) {
+        match said {
+            FromAppliance::Policy(policy) => self.set_policy(policy),
+            FromAppliance::Vaulted { epoch, .. } => self.vaulted(epoch),
+            FromAppliance::Wanted { question, bits } => self.wanted(question, &bits),
+            FromAppliance::Resend { words } => self.resend(&words),
+            FromAppliance::Prepare { token, patience_millis } => {
+                let group = (token, patience_millis);
+                if !self.asked.groups.contains(&group) && self.asked.groups.len() < GROUPS_MAX {
+                    self.asked.groups.push_back(group);
+                }
+            }
+            FromAppliance::CutNow { application } => {
+                self.asked.now = true;
+                self.asked.application |= application;
+            }
+            FromAppliance::GroupResult { token, valid } if !valid => {
+                log::warn!(
+                    "the point of group cut {token} is void: not every member was still frozen"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn set_policy(&mut self, policy: Policy) {
+        let millis = u64::from(policy.interval_seconds).saturating_mul(1000);
+        self.due = self.due.min(self.means.clock.moment().after(millis));
+        self.means.exchange.pace(policy.send_bytes_per_second);
+        self.compare_pace.change(policy.compare_bytes_per_second);
+        for disk in &mut self.disks {
+            let left_out = policy.left_out.contains(&disk.label);
+            if left_out != disk.left_out {
+                disk.left_out = left_out;
+                // Nothing of it was kept while it was left out.
+                self.means.memory.set_whole(&disk.label, false);
+                if self.begun {
+                    disk.compare(Reason::Lost);
+                }
+            }
+        }
+        self.policy = policy;
+    }
+
+    /// A cut is in the vault.
+    fn vaulted(&mut self, epoch: u64) {
+        if epoch > self.vaulted {
+            self.vaulted = epoch;
+            if let Some(tracker) = &mut self.means.tracker {
+                tracker.vaulted(epoch);
+            }
+        }
+    }
+
+    fn wanted(&mut self, question: u32, bits: &[u8]) {
+        for disk in &mut self.disks {
+            let answered =
+                disk.compare.as_mut().and_then(|compare| compare.answered(question, bits));
+            if let Some(wanted) = answered {
+                wanted.into_iter().for_each(|block| disk.wanted.insert(block));
+                return;
+            }
+        }
+    }
+
+    /// What was spooled is lost: everything that is not in the vault goes again, before the next cut.
+    fn resend(&mut self, words: &str) {
+        log::warn!("the appliance asks for everything again that is not in the vault: {words}");
+        let next = self.epoch + 1;
+        for (place, disk) in self.disks.iter_mut().enumerate() {
+            let tracker = self.means.tracker.as_mut();
+            match tracker.filter(|_| disk.leaf.untracked.is_none()) {
+                Some(tracker) => tracker.held(place, &mut disk.changed),
+                None => disk.compare(Reason::Untracked),
+            }
+        }
+        if let Some(tracker) = &mut self.means.tracker {
+            tracker.resend(next);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Makes the instant of a point, whatever the disks are behind it.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use hal::disk::{Disk, DiskError};
+use hal::time::Clock;
+use pipeline::zero::is_zero;
+use pipeline_wire::message::{BLOCKS_MAX, Content, FromAgent, Instant};
+use pipeline_wire::runs::Run;
+
+use super::send::batch_bytes;
+use crate::blocks::BlockSet;
+use crate::capture::{Arena, Source, Unread};
+use crate::cut::{Cutter, Gate, Hooks, Limits, Outcome, Server, Sink, Throttle};
+use crate::devices::Leaf;
+use crate::freeze::Freezer;
+use crate::outbox::{NotTaken, Parcel};
+use crate::session::exchange::Exchange;
+use crate::swap::Swap;
+use crate::tracker::{Audit, Tracker};
+
+/// Memory for what is read under a freeze.
+pub const ARENA_BYTES: usize = 12 << 20;
+/// How long a group's members may look at the other side between two looks at their file systems.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// What a point is to be.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// How long a freeze may be.
+    pub limits: Limits,
+    /// With hooks.
+    pub application: bool,
+    /// Of a group: its token, and how long the others may take.
+    pub group: Option<(u64, Duration)>,
+    /// Which disks take part, by their place.
+    pub chosen: Vec<bool>,
+    /// How long to wait for room in the outbox before this point is given up.
+    pub patience: Duration,
+}
+
+/// What an instant left in memory, a piece at a time.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "read, or not")]
+pub enum Piece<'a> {
+    /// Blocks of a disk from the first on.
+    Blocks(usize, u64, &'a [u8]),
+    /// A block of a disk that cannot be read.
+    Unread(usize, u64),
+}
+
+/// Makes instants.
+pub trait Maker: Send {
+    /// Makes one: what is read before it goes to the exchange, what is read in it stays here.
+    ///
+    /// Errors: there is none; `changed` has what was not sent.
+    fn make(
+        &mut self,
+        order: &Order,
+        tracker: &mut dyn Tracker,
+        changed: &mut [BlockSet],
+        exchange: &Arc<Exchange>,
+    ) -> Result<Outcome, String>;
+
+    /// What of the last instant stands at this place.
+    fn piece(&self, at: usize) -> Option<Piece<'_>>;
+
+    /// Everything of the last instant was sent.
+    fn forget(&mut self);
+}
+
+/// Makes instants of disks of one kind.
+pub struct DiskMaker<D: Disk> {
+    leaves: Vec<Leaf>,
+    sources: Vec<Source<D>>,
+    arena: Arena<D::Buffer>,
+    cutter: Cutter,
+    freezer: Box<dyn Freezer>,
+    hooks: Option<Box<dyn Hooks + Send>>,
+    throttle: Option<Box<dyn Throttle + Send>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<D: Disk> DiskMaker<D> {
+    /// Of these disks, the first of which says how memory is to be aligned; with so much memory for a freeze.
+    ///
+    /// Errors: there is no disk, or one does not answer, or there is no memory.
+    pub fn new(
+        disks: Vec<(Leaf, D)>,
+        arena_bytes: usize,
+        freezer: Box<dyn Freezer>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, DiskError> {
+        let (leaves, disks): (Vec<Leaf>, Vec<D>) = disks.into_iter().unzip();
+        let mut sources = disks.into_iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
+        let none = || DiskError::new(hal::disk::ErrorKind::Gone, "this server has no disk");
+        let first = sources.first_mut().ok_or_else(none)?;
+        let arena = Arena::new(&mut first.disk, arena_bytes)?;
+        let cutter = Cutter::default();
+        Ok(Self { leaves, sources, arena, cutter, freezer, hooks: None, throttle: None, clock })
+    }
+
+    /// What is nobody's on each disk now, and is sent as zeros.
+    pub fn blank(&mut self) -> Vec<BlockSet> {
+        let swap = Swap::find(&self.leaves, &mut self.sources);
+        blank_of(&swap, &self.sources)
+    }
+
+    /// With hooks for application-consistent points, and a way to slow writers down.
+    #[must_use]
+    pub fn with(
+        self,
+        hooks: Option<Box<dyn Hooks + Send>>,
+        throttle: Option<Box<dyn Throttle + Send>>,
+    ) -> Self {
+        Self { hooks, throttle, ..self }
+    }
+}
+
+impl<D: Disk> Maker for DiskMaker<D> {
+    fn make(
+        &mut self,
+        order: &Order,
+        tracker: &mut dyn Tracker,
+        changed: &mut [BlockSet],
+        exchange: &Arc<Exchange>,
+    ) -> Result<Outcome, String> {
+        let mut gate = match order.group {
+            Some((token, patience)) => Some(GroupGate::new(token, patience, exchange)?),
+            None => None,
+        };
+        let mut sink = Outgoing { exchange, patience: order.patience };
+        let mut tracker = Chosen { tracker, chosen: &order.chosen };
+        let swap = Swap::find(&self.leaves, &mut self.sources);
+        let blank = blank_of(&swap, &self.sources);
+        let hooks = self.hooks.as_mut().filter(|_| order.application);
+        let mut server = Server {
+            tracker: &mut tracker,
+            freezer: &mut *self.freezer,
+            sources: &mut self.sources,
+            blank: &blank,
+            swap: &swap,
+            arena: &mut self.arena,
+            sink: &mut sink,
+            hooks: hooks.map(|hooks| &mut **hooks as &mut dyn Hooks),
+            throttle: self.throttle.as_mut().map(|throttle| &mut **throttle as &mut dyn Throttle),
+            gate: gate.as_mut().map(|gate| gate as &mut dyn Gate),
+            clock: &*self.clock,
+        };
+        let mut outcome = self.cutter.cut(&mut server, changed, order.limits)?;
+        let now = Swap::find(&self.leaves, &mut self.sources);
+        if !swap.is_within(&now) {
+            // What was nobody's is somebody's now, and went as zeros.
+            let still = blank_of(&now, &self.sources);
+            for ((changed, mut blank), still) in changed.iter_mut().zip(blank).zip(&still) {
+                blank.subtract(still);
+                changed.union(&blank);
+            }
+            outcome.instant = Instant::Fuzzy;
+            let words = "swap was turned off while the point was made: what is there now is in the next point";
+            outcome.remarks.push(words.to_owned());
+        }
+        Ok(outcome)
+    }
+
+    fn piece(&self, at: usize) -> Option<Piece<'_>> {
+        let held = self.arena.held().nth(at);
+        let read = held.map(|held| Piece::Blocks(held.disk, held.first, held.bytes()));
+        read.or_else(|| {
+            let unread = self.arena.unread().get(at.checked_sub(self.arena.held().count())?)?;
+            Some(Piece::Unread(unread.disk, unread.block))
+        })
+    }
+
+    fn forget(&mut self) {
+        self.arena.clear();
+    }
+}
+
+fn blank_of<D: Disk>(swap: &Swap, sources: &[Source<D>]) -> Vec<BlockSet> {
+    let places = sources.iter().enumerate();
+    places.map(|(place, source)| swap.blank(place, source.blocks())).collect()
+}
+
+/// The marks of the disks that take part; those of others stay where they are.
+struct Chosen<'a> {
+    tracker: &'a mut dyn Tracker,
+    chosen: &'a [bool],
+}
+
+impl Chosen<'_> {
+    fn is_in(&self, disk: usize) -> bool {
+        self.chosen.get(disk).copied().unwrap_or(false)
+    }
+}
+
+impl Tracker for Chosen<'_> {
+    fn take(&mut self, disk: usize, into: &mut BlockSet) -> Result<(), String> {
+        if self.is_in(disk) { self.tracker.take(disk, into) } else { Ok(()) }
+    }
+
+    fn audit(&mut self) -> Audit {
+        let mut audit = self.tracker.audit();
+        audit.incomplete.retain(|disk| self.is_in(*disk));
+        audit
+    }
+
+    fn written_bytes(&mut self) -> u64 {
+        self.tracker.written_bytes()
+    }
+}
+
+/// What is read while the server writes goes out at once.
+struct Outgoing<'a> {
+    exchange: &'a Arc<Exchange>,
+    patience: Duration,
+}
+
+impl Outgoing<'_> {
+    fn say(&self, disk: usize, kind: Content, run: Run, payload: Vec<u8>) -> Result<(), String> {
+        if !self.exchange.room_for(batch_bytes(), self.patience) {
+            return Err("the appliance takes nothing now; the point is tried again".to_owned());
+        }
+        let disk = u16::try_from(disk).map_err(|_| "there are too many disks".to_owned())?;
+        match self.exchange.blocks(disk, kind, vec![run], payload) {
+            Ok(_) => Ok(()),
+            Err(NotTaken::Full(_)) => Err("there was no room where there had been".to_owned()),
+            Err(NotTaken::Frame(error)) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Sink for Outgoing<'_> {
+    fn blocks(&mut self, disk: usize, first: u64, bytes: &[u8]) -> Result<(), String> {
+        let blocks = u32::try_from(bytes.len() / pipeline::limits::BLOCK_BYTES).unwrap_or(u32::MAX);
+        debug_assert!(blocks as usize <= BLOCKS_MAX, "one message");
+        let run = Run { first, blocks };
+        if is_zero(bytes) {
+            self.say(disk, Content::Zeros, run, Vec::new())
+        } else {
+            self.say(disk, Content::Data, run, bytes.to_vec())
+        }
+    }
+
+    fn zeros(&mut self, disk: usize, first: u64, blocks: u32) -> Result<(), String> {
+        self.say(disk, Content::Zeros, Run { first, blocks }, Vec::new())
+    }
+
+    fn unread(&mut self, unread: Unread) -> Result<(), String> {
+        log::warn!("block {} of disk {} cannot be read", unread.block, unread.disk);
+        self.say(unread.disk, Content::Unread, Run { first: unread.block, blocks: 1 }, Vec::new())
+    }
+
+    // What may be sent is paced where it is sent, and so this is, by the room that there is.
+    fn pace(&mut self, _bytes: usize) {}
+}
+
+/// Says that this server is frozen, and waits until all of its group are.
+struct GroupGate<'a> {
+    token: u64,
+    patience: Duration,
+    exchange: &'a Arc<Exchange>,
+    /// Made before, since nothing may be allocated then.
+    frozen: Arc<Parcel>,
+}
+
+impl<'a> GroupGate<'a> {
+    fn new(token: u64, patience: Duration, exchange: &'a Arc<Exchange>) -> Result<Self, String> {
+        let frozen = Parcel::new(&FromAgent::Frozen { token }, Vec::new());
+        let frozen = Arc::new(frozen.map_err(|error| error.to_string())?);
+        Ok(Self { token, patience, exchange, frozen })
+    }
+}
+
+impl Gate for GroupGate<'_> {
+    fn wait(&mut self, still: &mut dyn FnMut() -> bool) -> bool {
+        self.exchange.say_made(&self.frozen);
+        let began = std::time::Instant::now();
+        loop {
+            if self.exchange.all_frozen(self.token, GLANCE.min(self.patience)) {
+                return true;
+            }
+            if began.elapsed() >= self.patience || !still() || !self.exchange.is_welcomed() {
+                return false;
+            }
+        }
+    }
+}

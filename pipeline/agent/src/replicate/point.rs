@@ -1,0 +1,329 @@
+//! Points: rounds while the server writes, then an instant of all disks, then its cut.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use pipeline::limits::BLOCK_BYTES;
+use pipeline_wire::message::{Cut, Instant};
+
+use super::maker::{Order, Piece};
+use super::send::{Batch, Set, batch_bytes};
+use super::{POINTS_KEPT, REST, Replicator};
+use crate::blocks::BlockSet;
+use crate::compare::Reason;
+use crate::cut::{Limits, Outcome};
+use crate::report::{PointReport, instant_words};
+
+/// Rounds of the loop's own before an instant is tried; those behind them are the instant's.
+const ROUNDS_MAX: u32 = 3;
+/// Blocks that are left to the instant's own rounds.
+const SMALL_BLOCKS: u64 = 256;
+/// Remarks of one cut: a message holds no more than so many, and no person reads them.
+const REMARKS_MAX: usize = 64;
+
+/// What asks for a point beside the interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// The appliance wants one now.
+    pub(super) now: bool,
+    /// With hooks.
+    pub(super) application: bool,
+    /// As parts of groups: each one's token, and how long the others may take.
+    pub(super) groups: VecDeque<(u64, u32)>,
+}
+
+/// A point on its way.
+#[derive(Debug, Default)]
+pub(super) struct Pursuit {
+    round: u32,
+    blocks: u64,
+    application: bool,
+    /// The group's cut that this is part of.
+    group: Option<(u64, u32)>,
+    /// The instant is in memory: its cut, and how much of it was said.
+    cut: Option<(Cut, usize)>,
+}
+
+impl Replicator {
+    /// Works on a point, where one is due: how long there is nothing to do for it, or nothing where none is due.
+    pub(super) fn pursue(&mut self) -> Option<Duration> {
+        if self.pursuit.is_none() {
+            if !self.is_due() {
+                return None;
+            }
+            self.asked.now = false;
+            let application = core::mem::take(&mut self.asked.application);
+            let group = self.asked.groups.pop_front();
+            self.pursuit = Some(Pursuit { application, group, ..Pursuit::default() });
+            self.round();
+        }
+        if self.pursuit.as_ref().is_some_and(|pursuit| pursuit.cut.is_some()) {
+            return Some(self.ship());
+        }
+        let here = self.disks.iter().filter(|disk| disk.is_in());
+        let left: u64 = here.map(|disk| disk.changed.count()).sum();
+        let rounds = self.pursuit.as_ref().map_or(0, |pursuit| pursuit.round);
+        if left <= SMALL_BLOCKS || rounds > ROUNDS_MAX {
+            return Some(self.make());
+        }
+        for place in 0..self.disks.len() {
+            if self.disks.get(place).is_some_and(|disk| disk.is_in() && !disk.changed.is_empty()) {
+                if !self.means.exchange.room(batch_bytes(), Duration::ZERO) {
+                    return Some(REST);
+                }
+                let sent = self.send(place, Set::Changed);
+                if sent > 0 {
+                    self.count(sent);
+                    return Some(Duration::ZERO);
+                }
+            }
+        }
+        self.round();
+        Some(Duration::ZERO)
+    }
+
+    fn count(&mut self, blocks: usize) {
+        if let Some(pursuit) = &mut self.pursuit {
+            pursuit.blocks += u64::try_from(blocks).unwrap_or(0);
+        }
+    }
+
+    /// Whether a point may be made and is wanted.
+    fn is_due(&mut self) -> bool {
+        let now = self.means.clock.moment();
+        let wanted = self.asked.now || !self.asked.groups.is_empty() || now >= self.due;
+        let paused = self.policy.paused && !self.asked.now && self.asked.groups.is_empty();
+        if !wanted || paused {
+            return false;
+        }
+        let tracked = self.means.tracker.is_some();
+        let mut possible = false;
+        for disk in self.disks.iter_mut().filter(|disk| disk.is_in()) {
+            if tracked && disk.leaf.untracked.is_none() {
+                possible |= disk.whole;
+            } else if disk.compare.is_none() && disk.passed {
+                possible = true;
+            } else {
+                // Everything of it is read first, and then again for each point.
+                if disk.compare.is_none() {
+                    disk.compare(Reason::Untracked);
+                }
+                return false;
+            }
+        }
+        possible
+    }
+
+    /// Takes what was marked since the last round.
+    fn round(&mut self) {
+        for (place, disk) in self.disks.iter_mut().enumerate() {
+            let Some(tracker) = &mut self.means.tracker else { break };
+            if disk.leaf.untracked.is_some() || !disk.is_in() {
+                continue;
+            }
+            if let Err(why) = tracker.take(place, &mut disk.changed) {
+                log::error!("{}: {why}; it is compared", disk.label);
+                disk.compare(Reason::Lost);
+            }
+        }
+        if let Some(pursuit) = &mut self.pursuit {
+            pursuit.round += 1;
+        }
+    }
+
+    /// Makes the instant: what is left is sent, then everything is frozen for a moment.
+    fn make(&mut self) -> Duration {
+        let Some(pursuit) = &self.pursuit else { return REST };
+        let (application, group) = (pursuit.application, pursuit.group);
+        let millis = |millis: u32| Duration::from_millis(u64::from(millis));
+        let limits = Limits {
+            budget: millis(self.policy.freeze_budget_millis),
+            limit: millis(self.policy.freeze_limit_millis),
+        };
+        let order = Order {
+            limits,
+            application: application || self.is_application_due(),
+            group: group.map(|(token, patience)| (token, millis(patience))),
+            chosen: self
+                .disks
+                .iter()
+                .map(|disk| disk.is_in() && disk.leaf.untracked.is_none())
+                .collect(),
+            patience: self.means.patience,
+        };
+        match self.instant(&order) {
+            Ok(outcome) => {
+                self.made(outcome, group.map(|(token, _)| token));
+                Duration::ZERO
+            }
+            Err(why) => {
+                log::warn!("no point now: {why}");
+                self.pursuit = None;
+                // What was asked for stays asked for, for as long as the session.
+                self.asked.application |= application;
+                group.into_iter().for_each(|group| self.asked.groups.push_front(group));
+                self.look_for_lost();
+                REST
+            }
+        }
+    }
+
+    fn instant(&mut self, order: &Order) -> Result<Outcome, String> {
+        let means = &mut self.means;
+        let tracker = means.tracker.as_mut().filter(|_| order.chosen.contains(&true));
+        let Some(tracker) = tracker else {
+            // What was read by comparing alone is of no one instant, and stilling anything would help nobody.
+            return Ok(Outcome {
+                instant: Instant::Fuzzy,
+                at: means.clock.now(),
+                frozen: Duration::ZERO,
+                remarks: Vec::new(),
+                group: order.group.map(|_| false),
+                incomplete: Vec::new(),
+            });
+        };
+        let mut changed: Vec<BlockSet> = Vec::new();
+        for disk in &mut self.disks {
+            // What a disk that takes no part has left stays with it.
+            let left = if disk.is_in() {
+                core::mem::take(&mut disk.changed)
+            } else {
+                BlockSet::new(disk.blocks)
+            };
+            changed.push(left);
+        }
+        let made = means.maker.make(order, &mut **tracker, &mut changed, &means.exchange);
+        for (disk, changed) in self.disks.iter_mut().zip(changed) {
+            if disk.is_in() {
+                disk.changed = changed;
+            }
+        }
+        made
+    }
+
+    /// Disks that do not answer any more are left out of the next try.
+    fn look_for_lost(&mut self) {
+        for place in 0..self.disks.len() {
+            let disk = self.disks.get_mut(place).filter(|disk| disk.is_in());
+            if let Some(Err(error)) = disk.map(|disk| disk.content.bytes()) {
+                self.lose(place, error.to_string());
+            }
+        }
+    }
+
+    fn is_application_due(&self) -> bool {
+        let every = u64::from(self.policy.application_every);
+        (self.cuts + 1).checked_rem(every).is_some_and(|rest| rest == 0)
+    }
+
+    /// The instant is there: its cut is what is to be said behind it.
+    fn made(&mut self, outcome: Outcome, token: Option<u64>) {
+        let Outcome { mut instant, at, frozen, mut remarks, group, incomplete } = outcome;
+        for place in incomplete {
+            let Some(disk) = self.disks.get_mut(place) else { continue };
+            disk.compare(Reason::Doubt);
+            self.means.memory.set_whole(&disk.label, false);
+        }
+        let doubts: Vec<String> = self.disks.iter().filter_map(super::disk::Disk::doubt).collect();
+        if !doubts.is_empty() {
+            instant = Instant::Fuzzy;
+        }
+        remarks.extend(doubts);
+        if self.disks.iter().any(|disk| !disk.unread.is_empty()) {
+            remarks
+                .push("blocks that cannot be read are missing: see the disk's troubles".to_owned());
+        }
+        remarks.truncate(REMARKS_MAX);
+        self.epoch += 1;
+        if let Some(tracker) = &mut self.means.tracker {
+            tracker.cut(self.epoch);
+        }
+        let cut = Cut {
+            sequence: 0,
+            epoch: self.epoch,
+            instant,
+            at_millis: at.0,
+            frozen_micros: u64::try_from(frozen.as_micros()).unwrap_or(u64::MAX),
+            remarks,
+            group: token.map(|token| (token, group.unwrap_or(false))),
+        };
+        if let Some(pursuit) = &mut self.pursuit {
+            pursuit.cut = Some((cut, 0));
+        }
+    }
+
+    /// Says what the instant holds, as there is room for it, and then its cut.
+    fn ship(&mut self) -> Duration {
+        let Some(pursuit) = &mut self.pursuit else { return REST };
+        let Some((_, at)) = &mut pursuit.cut else { return REST };
+        while let Some(piece) = self.means.maker.piece(*at) {
+            if !self.means.exchange.room(batch_bytes(), Duration::ZERO) {
+                return REST;
+            }
+            let mut batch = Batch::default();
+            let place = match piece {
+                Piece::Blocks(place, first, bytes) => {
+                    for (block, content) in (first..).zip(bytes.chunks(BLOCK_BYTES)) {
+                        batch.take(block, Ok(content));
+                        pursuit.blocks += 1;
+                    }
+                    place
+                }
+                Piece::Unread(place, block) => {
+                    batch.miss(block);
+                    self.disks
+                        .iter_mut()
+                        .skip(place)
+                        .take(1)
+                        .for_each(|disk| disk.unread.insert(block));
+                    place
+                }
+            };
+            *at += 1;
+            let number = u16::try_from(place).unwrap_or(u16::MAX);
+            if let Err(why) = batch.say(number, &self.means.exchange) {
+                log::error!("{why}");
+            }
+        }
+        self.means.maker.forget();
+        let Some(Pursuit { cut: Some((cut, _)), blocks, .. }) = self.pursuit.take() else {
+            return REST;
+        };
+        self.say_cut(cut, blocks);
+        Duration::ZERO
+    }
+
+    fn say_cut(&mut self, cut: Cut, blocks: u64) {
+        let point = PointReport {
+            epoch: cut.epoch,
+            at_millis: cut.at_millis,
+            instant: instant_words(cut.instant).to_owned(),
+            frozen_micros: cut.frozen_micros,
+            blocks,
+            remarks: cut.remarks.clone(),
+        };
+        if let Err(why) = self.means.exchange.cut(cut) {
+            log::error!("{why}");
+        }
+        log::info!(
+            "point {}: {}, {} MiB sent, frozen for {} ms",
+            point.epoch,
+            point.instant,
+            (blocks * BLOCK_BYTES as u64) >> 20,
+            point.frozen_micros / 1000
+        );
+        point.remarks.iter().for_each(|remark| log::info!("point {}: {remark}", point.epoch));
+        self.points.push_back(point);
+        if self.points.len() > POINTS_KEPT {
+            self.points.pop_front();
+        }
+        self.cuts += 1;
+        for disk in &mut self.disks {
+            disk.passed = false;
+        }
+        let interval = u64::from(self.policy.interval_seconds).saturating_mul(1000);
+        let now = self.means.clock.moment();
+        // From the last due time, so that intervals do not grow by what a point takes; but never one after another.
+        self.due = self.due.after(interval).max(now.after(interval / 2));
+    }
+}

@@ -1,0 +1,250 @@
+//! An appliance of a few lines that does what PROTOCOL.md says: journal, points, vault, and every way to lose them.
+
+use std::collections::VecDeque;
+
+use pipeline::fingerprint::Fingerprinter;
+use pipeline::ids::PointId;
+use pipeline::seal::SecretKey;
+use pipeline_wire::frame::{HEAD_BYTES, message};
+use pipeline_wire::message::{
+    Blocks, Content as Kind, Cut, FromAgent, FromAppliance, Instant, Welcome,
+};
+
+use super::*;
+use crate::session::exchange::Next;
+
+const KEY: [u8; 32] = [9; 32];
+
+enum Entry {
+    Blocks(Blocks, Vec<u8>),
+    Cut(Cut),
+}
+
+/// What is known of a server.
+pub(super) struct Appliance {
+    pub(super) policy: Policy,
+    /// Points since the last look: epoch, how clean, the disks.
+    pub(super) points: Vec<(u64, Instant, Vec<Vec<u64>>)>,
+    connected: Option<u64>,
+    run: [u8; 16],
+    /// Arrived, and not synced.
+    arrived: VecDeque<Entry>,
+    /// Synced, and not in the vault.
+    spool: VecDeque<Entry>,
+    sequence: u64,
+    epoch: u64,
+    /// The content with everything of the spool.
+    now: Vec<Vec<u64>>,
+    vault: Vec<Vec<u64>>,
+    vaulted: u64,
+    known: bool,
+    questions: VecDeque<FromAppliance>,
+    /// A loss that no cut answered yet.
+    lost: Option<u64>,
+    tokens: u64,
+}
+
+impl Appliance {
+    pub(super) fn new(sizes: Vec<usize>) -> Self {
+        let empty: Vec<Vec<u64>> = sizes.into_iter().map(|size| vec![0; size]).collect();
+        Self {
+            policy: Policy::default(),
+            points: Vec::new(),
+            connected: None,
+            run: [0; 16],
+            arrived: VecDeque::new(),
+            spool: VecDeque::new(),
+            sequence: 0,
+            epoch: 0,
+            now: empty.clone(),
+            vault: empty,
+            vaulted: 0,
+            known: false,
+            questions: VecDeque::new(),
+            lost: None,
+            tokens: 0,
+        }
+    }
+
+    pub(super) fn connect(&mut self, exchange: &Exchange) {
+        if self.connected.is_some() {
+            return;
+        }
+        let (introduced, introduction) = exchange.introduction().unwrap();
+        if introduction.run != self.run {
+            self.run = introduction.run;
+            self.sequence = 0;
+            self.lost = None;
+        }
+        let welcome = Welcome {
+            version: 1,
+            appliance: "test".to_owned(),
+            fingerprint_key: SecretKey::from_bytes(KEY),
+            policy: self.policy.clone(),
+            spooled: self.sequence,
+            vaulted_epoch: self.vaulted,
+            spooled_epoch: self.epoch,
+            known_disks: vec![self.known; self.now.len()],
+            credit_bytes: 4 << 20,
+        };
+        exchange.welcome(introduced, Box::new(welcome)).unwrap();
+        self.connected = Some(introduced);
+        if let Some(token) = self.lost {
+            self.say_lost(exchange, token);
+        }
+    }
+
+    /// Whatever was on its way, or arrived and was not synced, is lost.
+    pub(super) fn cut_network(&mut self, exchange: &Exchange) {
+        if let Some(introduced) = self.connected.take() {
+            exchange.lost(introduced, 0);
+        }
+        self.arrived.clear();
+        self.questions.clear();
+    }
+
+    /// Takes some messages that the agent has to send.
+    pub(super) fn hear(&mut self, exchange: &Exchange, most: u64) {
+        let Some(introduced) = self.connected else { return };
+        for _ in 0..most {
+            let Next::Send(parcel) = exchange.next(introduced, 0, Moment(0)) else { return };
+            let (_, body) = parcel.head.split_first_chunk::<HEAD_BYTES>().unwrap();
+            match message(body).unwrap() {
+                FromAgent::Blocks(blocks) => {
+                    self.arrived.push_back(Entry::Blocks(blocks, parcel.payload.clone()));
+                }
+                FromAgent::Cut(cut) => self.arrived.push_back(Entry::Cut(cut)),
+                FromAgent::Fingerprints { question, disk, first } => {
+                    let bits = self.wanted(usize::from(disk), first, &parcel.payload);
+                    self.questions.push_back(FromAppliance::Wanted { question, bits });
+                }
+                FromAgent::Frozen { token } => {
+                    exchange.hear(FromAppliance::AllFrozen { token }).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Blocks whose newest content is not in the vault, or another than the agent's, are wanted.
+    fn wanted(&self, disk: usize, first: u64, fingerprints: &[u8]) -> Vec<u8> {
+        let maker = Fingerprinter::new(&SecretKey::from_bytes(KEY));
+        let mut bits = vec![0_u8; 32];
+        for (at, theirs) in fingerprints.chunks(16).enumerate() {
+            let block = usize::try_from(first).unwrap() + at;
+            let ours = self.vault[disk][block];
+            let mut content = vec![0; BLOCK_BYTES];
+            content[..8].copy_from_slice(&ours.to_le_bytes());
+            let print = if ours == 0 { [0; 16] } else { maker.of(&content).0 };
+            let pending = |entry: &Entry| match entry {
+                Entry::Blocks(blocks, _) => {
+                    usize::from(blocks.disk) == disk
+                        && blocks
+                            .runs
+                            .iter()
+                            .any(|run| (run.first..run.end().unwrap()).contains(&(block as u64)))
+                }
+                Entry::Cut(_) => false,
+            };
+            let is_pending = self.spool.iter().chain(&self.arrived).any(pending);
+            if is_pending || print != *theirs {
+                bits[at / 8] |= 1 << (at % 8);
+            }
+        }
+        bits
+    }
+
+    /// Syncs what arrived, acknowledges it, and answers questions.
+    pub(super) fn answer(&mut self, exchange: &Exchange) {
+        if self.connected.is_none() {
+            return;
+        }
+        while let Some(entry) = self.arrived.pop_front() {
+            self.keep(entry);
+        }
+        exchange.hear(FromAppliance::Spooled { sequence: self.sequence }).unwrap();
+        for answer in self.questions.drain(..) {
+            exchange.hear(answer).unwrap();
+        }
+    }
+
+    fn keep(&mut self, entry: Entry) {
+        let sequence = match &entry {
+            Entry::Blocks(blocks, _) => blocks.sequence,
+            Entry::Cut(cut) => cut.sequence,
+        };
+        assert_eq!(sequence, self.sequence + 1, "a gap, or the same again");
+        self.sequence = sequence;
+        match &entry {
+            Entry::Blocks(blocks, payload) => apply(&mut self.now, blocks, payload),
+            Entry::Cut(cut) => {
+                assert!(cut.epoch > self.epoch, "epoch {} after {}", cut.epoch, self.epoch);
+                self.epoch = cut.epoch;
+                if cut.group.is_some_and(|(token, _)| self.lost == Some(token)) {
+                    self.lost = None;
+                }
+                if self.lost.is_some() {
+                    // No point: what it closed goes on into the next one.
+                    return;
+                }
+                self.points.push((cut.epoch, cut.instant, self.now.clone()));
+            }
+        }
+        self.spool.push_back(entry);
+    }
+
+    /// The vault takes everything up to the newest point.
+    pub(super) fn drain(&mut self, exchange: &Exchange) {
+        if self.lost.is_some() {
+            return;
+        }
+        let last = self.spool.iter().rposition(|entry| matches!(entry, Entry::Cut(_)));
+        let Some(last) = last else { return };
+        for entry in self.spool.drain(..=last) {
+            match entry {
+                Entry::Blocks(blocks, payload) => apply(&mut self.vault, &blocks, &payload),
+                Entry::Cut(cut) => self.vaulted = cut.epoch,
+            }
+        }
+        self.known = true;
+        if self.connected.is_some() {
+            let vaulted = FromAppliance::Vaulted { epoch: self.vaulted, point: PointId([0; 16]) };
+            exchange.hear(vaulted).unwrap();
+        }
+    }
+
+    /// Everything that the vault does not have is gone.
+    pub(super) fn lose_spool(&mut self, exchange: &Exchange) {
+        if self.spool.is_empty() {
+            return;
+        }
+        self.spool.clear();
+        self.now = self.vault.clone();
+        self.tokens += 1;
+        self.lost = Some(self.tokens);
+        if self.connected.is_some() {
+            self.say_lost(exchange, self.tokens);
+        }
+    }
+
+    fn say_lost(&self, exchange: &Exchange, token: u64) {
+        exchange.hear(FromAppliance::Resend { words: "the test lost it".to_owned() }).unwrap();
+        exchange.hear(FromAppliance::Prepare { token, patience_millis: 0 }).unwrap();
+        // There are no others to wait for.
+        exchange.hear(FromAppliance::AllFrozen { token }).unwrap();
+    }
+}
+
+fn apply(state: &mut [Vec<u64>], blocks: &Blocks, payload: &[u8]) {
+    let named = blocks.runs.iter().flat_map(|run| run.first..run.end().unwrap());
+    let mut contents = payload.chunks(BLOCK_BYTES);
+    for block in named {
+        let stamp = match blocks.content {
+            Kind::Data => u64::from_le_bytes(contents.next().unwrap()[..8].try_into().unwrap()),
+            Kind::Zeros => 0,
+            other => panic!("{other:?}"),
+        };
+        state[usize::from(blocks.disk)][usize::try_from(block).unwrap()] = stamp;
+    }
+    assert!(contents.next().is_none());
+}

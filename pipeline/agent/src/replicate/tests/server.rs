@@ -1,0 +1,331 @@
+//! A server in memory: each block is a stamp, written to by chance whenever nothing is frozen.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hal::disk::{Completion, DiskError, Geometry, Rejected, Request};
+use hal::time::UnixMillis;
+use pipeline_wire::message::Binding;
+
+use super::*;
+use crate::blocks::BlockSet;
+use crate::content::BlockReader;
+use crate::devices::Leaf;
+use crate::freeze::{Freezer, Thawed};
+use crate::replicate::maker::DiskMaker;
+use crate::session::exchange::Introduction;
+use crate::tracker::Audit;
+
+/// What is wrong with it on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    None,
+    /// Marks that were made while blocks were read are cleared.
+    ClearsLate,
+    /// What was taken is forgotten when the agent is killed.
+    HoldsNothing,
+    /// One audit in four finds that a write may have been missed.
+    Doubts,
+}
+
+/// Everything that outlives the agent.
+struct Machine {
+    random: Random,
+    fault: Fault,
+    millis: u64,
+    blocks: Vec<Vec<u64>>,
+    marks: Vec<BlockSet>,
+    /// Taken, and not part of a cut yet.
+    open: Vec<BlockSet>,
+    /// Taken, until a cut is in the vault.
+    held: Vec<(u64, Vec<BlockSet>)>,
+    whole: BTreeMap<String, bool>,
+    frozen: bool,
+    still: Vec<Vec<u64>>,
+    /// What the disks were at each cut.
+    instants: BTreeMap<u64, Vec<Vec<u64>>>,
+}
+
+impl Machine {
+    fn write(&mut self, most: u64) {
+        if self.frozen {
+            return;
+        }
+        for _ in 0..self.random.below(most + 1) {
+            let disk = usize::try_from(self.random.below(self.blocks.len() as u64)).unwrap();
+            let size = self.blocks[disk].len() as u64;
+            // Mostly the same few blocks, so that they change between any two steps.
+            let few = self.random.below(3) > 0;
+            let block = self.random.below(if few { 12 } else { size });
+            let stamp = if self.random.below(5) == 0 { 0 } else { self.random.number() };
+            self.blocks[disk][usize::try_from(block).unwrap()] = stamp;
+            self.marks[disk].insert(block);
+        }
+    }
+}
+
+type Shared = Arc<Mutex<Machine>>;
+
+pub(super) struct Server {
+    machine: Shared,
+}
+
+impl Server {
+    pub(super) fn new(seed: u64, fault: Fault) -> Self {
+        let sizes = [300_usize, 40];
+        let sets = || sizes.iter().map(|size| BlockSet::new(*size as u64)).collect::<Vec<_>>();
+        let mut random = Random::new(seed ^ 0x5e72);
+        let blocks = sizes
+            .iter()
+            .map(|size| {
+                (0..*size).map(|_| if random.below(2) == 0 { 0 } else { random.number() }).collect()
+            })
+            .collect();
+        let machine = Machine {
+            random,
+            fault,
+            millis: 1_000_000,
+            blocks,
+            marks: sets(),
+            open: sets(),
+            held: Vec::new(),
+            whole: BTreeMap::new(),
+            frozen: false,
+            still: Vec::new(),
+            instants: BTreeMap::new(),
+        };
+        Self { machine: Arc::new(Mutex::new(machine)) }
+    }
+
+    pub(super) fn blocks(&self) -> Vec<usize> {
+        self.machine.lock().unwrap().blocks.iter().map(Vec::len).collect()
+    }
+
+    pub(super) fn write(&self, most: u64) {
+        self.machine.lock().unwrap().write(most);
+    }
+
+    pub(super) fn pass_millis(&self, millis: u64) {
+        self.machine.lock().unwrap().millis += millis;
+    }
+
+    pub(super) fn frozen_as(&self, epoch: u64) -> Vec<Vec<u64>> {
+        self.machine.lock().unwrap().instants[&epoch].clone()
+    }
+
+    /// An agent begins, with what the kernel and the disk kept.
+    pub(super) fn start(&self) -> Replicator {
+        let mut machine = self.machine.lock().unwrap();
+        machine.frozen = false;
+        let run = machine.random.number().to_le_bytes();
+        let (mut disks, mut sources) = (Vec::new(), Vec::new());
+        for (place, blocks) in machine.blocks.iter().enumerate() {
+            let leaf = Leaf {
+                name: format!("sd{place}"),
+                path: format!("/dev/sd{place}").into(),
+                number: (8, u32::try_from(place).unwrap()),
+                bytes: blocks.len() as u64 * BLOCK_BYTES as u64,
+                sector_bytes: 512,
+                identity: format!("wwn={place}"),
+                untracked: None,
+            };
+            let label = leaf.name.clone();
+            let disk =
+                || Restless { machine: Arc::clone(&self.machine), place, waiting: VecDeque::new() };
+            let content = Box::new(BlockReader::new(disk()));
+            sources.push((leaf.clone(), disk()));
+            let whole = machine.whole.get(&label).copied().unwrap_or(false);
+            disks.push(Disk { continued: true, whole, ..Disk::new(leaf, label, content) });
+        }
+        drop(machine);
+        let exchange = Arc::new(Exchange::default());
+        exchange.begin(Introduction {
+            run: [run, run].concat().try_into().unwrap(),
+            binding: Binding::default(),
+            disks: Vec::new(),
+        });
+        let shared = || Arc::clone(&self.machine);
+        let clock = Arc::new(SimClock(shared()));
+        let freezer = Box::new(SimFreezer(shared()));
+        let maker = DiskMaker::new(sources, 2 << 20, freezer, clock.clone()).unwrap();
+        let means = Means {
+            exchange,
+            tracker: Some(Box::new(SimTracker(shared()))),
+            maker: Box::new(maker),
+            patience: Duration::ZERO,
+            clock,
+            memory: Box::new(SimMemory(shared())),
+            board: Board::default(),
+        };
+        Replicator::new(means, disks, "web1".to_owned(), String::new())
+    }
+
+    pub(super) fn kill_and_start(&self) -> Replicator {
+        let mut machine = self.machine.lock().unwrap();
+        if machine.fault == Fault::HoldsNothing {
+            machine.held.clear();
+            machine.open.iter_mut().for_each(BlockSet::clear);
+        }
+        drop(machine);
+        self.start()
+    }
+}
+
+/// A disk that is written to between any two blocks that are read.
+struct Restless {
+    machine: Shared,
+    place: usize,
+    waiting: VecDeque<Request<Vec<u8>>>,
+}
+
+impl Restless {
+    fn perform(&self, request: &mut Request<Vec<u8>>) {
+        let mut machine = self.machine.lock().unwrap();
+        let buffer = request.buffer.as_mut().unwrap();
+        let first = request.offset / BLOCK_BYTES as u64;
+        let blocks = usize::try_from(request.length).unwrap() / BLOCK_BYTES;
+        for (block, bytes) in (first..).zip(buffer.chunks_mut(BLOCK_BYTES)).take(blocks) {
+            machine.write(1);
+            let stamp = machine.blocks[self.place][usize::try_from(block).unwrap()];
+            bytes.fill(0);
+            bytes[..8].copy_from_slice(&stamp.to_le_bytes());
+            machine.write(1);
+            if machine.fault == Fault::ClearsLate {
+                machine.marks[self.place].remove(block);
+            }
+        }
+    }
+}
+
+impl hal::disk::Disk for Restless {
+    type Buffer = Vec<u8>;
+
+    fn geometry(&mut self) -> Result<Geometry, DiskError> {
+        let blocks = self.machine.lock().unwrap().blocks[self.place].len();
+        Ok(Geometry {
+            bytes: (blocks * BLOCK_BYTES) as u64,
+            logical_sector_bytes: 512,
+            physical_sector_bytes: 4096,
+            request_align_bytes: 512,
+            discard_bytes: 0,
+            read_only: false,
+        })
+    }
+
+    fn buffer(&mut self, length: usize) -> Result<Vec<u8>, DiskError> {
+        Ok(vec![0; length])
+    }
+
+    fn depth(&self) -> usize {
+        4
+    }
+
+    fn submit(&mut self, request: Request<Vec<u8>>) -> Result<(), Rejected<Vec<u8>>> {
+        self.waiting.push_back(request);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<Option<Completion<Vec<u8>>>, DiskError> {
+        let most = self.waiting.len() as u64;
+        let at = usize::try_from(self.machine.lock().unwrap().random.below(most)).unwrap();
+        let Some(mut request) = self.waiting.remove(at) else { return Ok(None) };
+        self.perform(&mut request);
+        Ok(Some(Completion { token: request.token, buffer: request.buffer, result: Ok(()) }))
+    }
+
+    fn data_after(&mut self, offset: u64) -> Result<Option<(u64, u64)>, DiskError> {
+        Ok(Some((offset, u64::MAX)))
+    }
+
+    fn another(&self) -> Result<Self, DiskError> {
+        Ok(Self { machine: Arc::clone(&self.machine), place: self.place, waiting: VecDeque::new() })
+    }
+}
+
+struct SimTracker(Shared);
+
+impl Tracker for SimTracker {
+    fn take(&mut self, disk: usize, into: &mut BlockSet) -> Result<(), String> {
+        let machine = &mut *self.0.lock().unwrap();
+        into.union(&machine.marks[disk]);
+        machine.open[disk].union(&machine.marks[disk]);
+        machine.marks[disk].clear();
+        Ok(())
+    }
+
+    fn audit(&mut self) -> Audit {
+        let machine = &mut *self.0.lock().unwrap();
+        let incomplete = machine.fault == Fault::Doubts && machine.random.below(4) == 0;
+        Audit { incomplete: if incomplete { vec![1] } else { Vec::new() }, words: Vec::new() }
+    }
+
+    fn written_bytes(&mut self) -> u64 {
+        0
+    }
+
+    fn hold(&mut self, disk: usize, first: u64, end: u64) {
+        self.0.lock().unwrap().open[disk].insert_range(first, end);
+    }
+
+    fn held(&mut self, disk: usize, into: &mut BlockSet) {
+        let machine = self.0.lock().unwrap();
+        into.union(&machine.open[disk]);
+        machine.held.iter().for_each(|(_, sets)| into.union(&sets[disk]));
+    }
+
+    fn cut(&mut self, epoch: u64) {
+        let machine = &mut *self.0.lock().unwrap();
+        let still = machine.still.clone();
+        machine.instants.insert(epoch, still);
+        let open = machine.open.clone();
+        machine.open.iter_mut().for_each(BlockSet::clear);
+        machine.held.push((epoch, open));
+    }
+
+    fn vaulted(&mut self, epoch: u64) {
+        self.0.lock().unwrap().held.retain(|(until, _)| *until > epoch);
+    }
+
+    fn resend(&mut self, epoch: u64) {
+        self.0.lock().unwrap().held.iter_mut().for_each(|(until, _)| *until = epoch);
+    }
+}
+
+struct SimFreezer(Shared);
+
+impl Freezer for SimFreezer {
+    fn freeze(&mut self, _limit: Duration) -> Result<(), String> {
+        let machine = &mut *self.0.lock().unwrap();
+        machine.frozen = true;
+        machine.still = machine.blocks.clone();
+        Ok(())
+    }
+
+    fn is_frozen(&mut self) -> bool {
+        self.0.lock().unwrap().frozen
+    }
+
+    fn thaw(&mut self) -> Thawed {
+        self.0.lock().unwrap().frozen = false;
+        Thawed { micros: 1000, ..Thawed::default() }
+    }
+}
+
+struct SimClock(Shared);
+
+impl Clock for SimClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.lock().unwrap().millis)
+    }
+
+    fn monotonic_nanos(&self) -> u64 {
+        self.0.lock().unwrap().millis * 1_000_000
+    }
+}
+
+struct SimMemory(Shared);
+
+impl Memory for SimMemory {
+    fn set_whole(&mut self, label: &str, whole: bool) {
+        self.0.lock().unwrap().whole.insert(label.to_owned(), whole);
+    }
+}

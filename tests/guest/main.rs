@@ -1,0 +1,165 @@
+//! PID 1 of the machines that `tests/tracker.rs` boots: it tracks its disks with the agent's own tracker while another
+//! process writes to them, builds replicas of what was tracked, and says when the host is to compare.
+//!
+//! It proves nothing itself: what counts is the host's look at the disks' files.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use core::fmt::Display;
+use core::time::Duration;
+
+use image_layout::initrd::{MODULE_INDEX, MODULES};
+use image_layout::modules::Index;
+use rustix::mount::{MountFlags, mount};
+use rustix::system::{RebootCommand, finit_module, reboot};
+
+/// Rounds of tracking, with freezes in between.
+mod campaign;
+/// What must go wrong.
+mod controls;
+/// What a write costs.
+mod cost;
+/// A disk and the replica that is built of what was tracked.
+mod replica;
+/// Partitions, device mapper, md, multipath.
+mod stacks;
+/// What writes.
+mod work;
+
+/// The serial line that commands come from and answers go to.
+const LINE: &str = "/dev/ttyS0";
+/// Disks come up after their drivers.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+type Answer = Result<(), String>;
+/// The lines that the host types.
+type Host = Lines<BufReader<File>>;
+
+fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let [_, "work", folder, letters, seed] = words.as_slice() {
+        println!("{}", work::run(Path::new(folder), letters, seed.parse().unwrap_or(0)));
+        return;
+    }
+    if std::process::id() != 1 {
+        eprintln!("tracked is PID 1 of a test's machine; there is nothing it does elsewhere");
+        std::process::exit(2);
+    }
+    // PID 1 must not end: the kernel would panic.
+    match serve() {
+        Ok(()) => say("end", &[("reason", &"the line was closed")]),
+        Err(error) => say("end", &[("reason", &error)]),
+    }
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// An event on the serial line, by one write. Of a value, what is not one word stands as `%` and its number.
+fn say(event: &str, fields: &[(&str, &dyn Display)]) {
+    let mut text = format!("\r\n@lifeboat {event}");
+    for (key, value) in fields {
+        text.push_str(&format!(" {key}="));
+        for byte in value.to_string().bytes() {
+            if byte.is_ascii_graphic() && byte != b'%' {
+                text.push(char::from(byte));
+            } else {
+                text.push_str(&format!("%{byte:02x}"));
+            }
+        }
+    }
+    text.push_str("\r\n");
+    if let Ok(mut line) = File::options().write(true).open(LINE) {
+        // Where this fails there is nobody to tell.
+        let _ = line.write_all(text.as_bytes());
+    }
+}
+
+fn serve() -> Answer {
+    for (kind, place) in [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("devtmpfs", "/dev"),
+        ("securityfs", "/sys/kernel/security"),
+    ] {
+        fs::create_dir_all(place).map_err(|error| format!("{place}: {error}"))?;
+        mount(kind, place, kind, MountFlags::empty(), None)
+            .map_err(|error| format!("mounting {place}: {error}"))?;
+    }
+    fs::write("/proc/sys/kernel/printk", "1").map_err(|error| error.to_string())?;
+    load_modules()?;
+    thread::sleep(SETTLE);
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let (release, lockdown) =
+        (read("/proc/sys/kernel/osrelease"), read("/sys/kernel/security/lockdown"));
+    say("up", &[("release", &release), ("lockdown", &lockdown)]);
+    let input = File::open(LINE).map_err(|error| format!("{LINE}: {error}"))?;
+    let mut host = BufReader::new(input).lines();
+    while let Some(line) = host.next() {
+        let line = line.map_err(|error| format!("{LINE}: {error}"))?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match obey(&words, &mut host) {
+            Ok(()) => say("done", &[("command", &line)]),
+            Err(error) => say("failed", &[("command", &line), ("error", &error)]),
+        }
+    }
+    Ok(())
+}
+
+fn obey(words: &[&str], host: &mut Host) -> Answer {
+    match words {
+        [] => Ok(()),
+        ["campaign", stack, kind, letters, rounds, seed] => {
+            campaign::run(stack, kind, letters, number(rounds)?, number(seed)?, host)
+        }
+        ["probe"] => pipeline_agent::tracker::probe(),
+        ["race", moment, order] => controls::race(moment, order, host),
+        ["nested", copies, delay] => {
+            let (copies, delay) = (number(copies)?, number(delay)?);
+            controls::nested(
+                u8::try_from(copies).map_err(|error| error.to_string())?,
+                u16::try_from(delay).map_err(|error| error.to_string())?,
+                host,
+            )
+        }
+        ["discards", walk] => controls::discards(*walk == "walk", host),
+        ["cost", copies, writes] => cost::run(number(copies)?, number(writes)?),
+        ["end"] => reboot(RebootCommand::PowerOff).map_err(|error| error.to_string()),
+        other => Err(format!("no such command: {}", other.join(" "))),
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|error| format!("{text}: {error}"))
+}
+
+/// The next thing that the host types.
+fn heard(host: &mut Host) -> Result<String, String> {
+    let line = host.next().ok_or("the line was closed")?;
+    line.map_err(|error| error.to_string())
+}
+
+/// All modules that there are, with options for those that want some.
+fn load_modules() -> Answer {
+    let text = fs::read(MODULE_INDEX).map_err(|error| format!("{MODULE_INDEX}: {error}"))?;
+    let index = Index::parse(&text).map_err(|error| format!("{MODULE_INDEX}: {error:?}"))?;
+    for module in index.modules() {
+        let path = PathBuf::from(MODULES).join(&module.file);
+        let file = File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let options = match module.name.as_str() {
+            "null_blk" => c"nr_devices=1 queue_mode=2 gb=4 irqmode=0 bs=512",
+            _ => c"",
+        };
+        if let Err(error) = finit_module(&file, options, 0) {
+            // A driver for other processors says no, and is not needed.
+            say("module", &[("name", &module.name), ("error", &error)]);
+        }
+    }
+    Ok(())
+}

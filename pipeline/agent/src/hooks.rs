@@ -37,13 +37,38 @@ pub struct HookFolder {
     folder: PathBuf,
     /// What `before` ran, and `after` is to run again.
     begun: Vec<PathBuf>,
+    /// What they find in their environment beside ours.
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl HookFolder {
     /// Hooks in this folder; one that is not there has none.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), begun: Vec::new() }
+        Self { folder: folder.to_path_buf(), begun: Vec::new(), environment: Vec::new() }
+    }
+
+    /// Puts a path into the environment of hooks.
+    pub fn set_environment(&mut self, name: &str, path: &Path) {
+        self.environment.push((name.to_owned(), path.to_path_buf()));
+    }
+
+    /// Runs a hook with a word; what went wrong, with what it said.
+    fn told(&self, hook: &Path, word: &str) -> Result<(), String> {
+        let limit = time_limit(hook);
+        let ended = run::run(hook, word, &self.environment, limit);
+        let words = match ended.how {
+            run::How::Well => return Ok(()),
+            run::How::Badly(status) => format!("hook {} {word} failed: {status}", hook.display()),
+            run::How::TooLong => format!(
+                "hook {} {word} took longer than {} s and was ended",
+                hook.display(),
+                limit.as_secs()
+            ),
+            run::How::NotAtAll(error) => format!("hook {} was not run: {error}", hook.display()),
+        };
+        let said = ended.said.trim();
+        Err(if said.is_empty() { words } else { format!("{words}: {said}") })
     }
 
     /// Executables by name. What may not be run is told.
@@ -88,33 +113,15 @@ impl Hooks for HookFolder {
         for hook in self.list(&mut troubles) {
             // One that fails is asked to thaw as well: it may have come half way.
             self.begun.push(hook.clone());
-            troubles.extend(told(&hook, "freeze").err());
+            troubles.extend(self.told(&hook, "freeze").err());
         }
         troubles
     }
 
     fn after(&mut self) -> Vec<String> {
         let begun = core::mem::take(&mut self.begun);
-        begun.iter().rev().filter_map(|hook| told(hook, "thaw").err()).collect()
+        begun.iter().rev().filter_map(|hook| self.told(hook, "thaw").err()).collect()
     }
-}
-
-/// Runs a hook with a word; what went wrong, with what it said.
-fn told(hook: &Path, word: &str) -> Result<(), String> {
-    let limit = time_limit(hook);
-    let ended = run::run(hook, word, limit);
-    let words = match ended.how {
-        run::How::Well => return Ok(()),
-        run::How::Badly(status) => format!("hook {} {word} failed: {status}", hook.display()),
-        run::How::TooLong => format!(
-            "hook {} {word} took longer than {} s and was ended",
-            hook.display(),
-            limit.as_secs()
-        ),
-        run::How::NotAtAll(error) => format!("hook {} was not run: {error}", hook.display()),
-    };
-    let said = ended.said.trim();
-    Err(if said.is_empty() { words } else { format!("{words}: {said}") })
 }
 
 /// Names of hidden files, and of what editors and package managers leave behind, are no hooks.

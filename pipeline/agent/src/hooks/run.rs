@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -33,20 +33,30 @@ pub(super) struct Ended {
 }
 
 /// Runs a hook with one word.
-pub(super) fn run(hook: &Path, word: &str, limit: Duration) -> Ended {
+pub(super) fn run(
+    hook: &Path,
+    word: &str,
+    environment: &[(String, PathBuf)],
+    limit: Duration,
+) -> Ended {
     let mut said = Vec::new();
-    let how = match started(hook, word) {
+    let how = match started(hook, word, environment) {
         Ok((child, out)) => looked_after(child, out, limit, &mut said),
         Err(error) => How::NotAtAll(error),
     };
     Ended { how, said: String::from_utf8_lossy(&said).replace(['\n', '\r'], " ") }
 }
 
-fn started(hook: &Path, word: &str) -> io::Result<(Child, io::PipeReader)> {
+fn started(
+    hook: &Path,
+    word: &str,
+    environment: &[(String, PathBuf)],
+) -> io::Result<(Child, io::PipeReader)> {
     let (out, theirs) = io::pipe()?;
     fcntl_setfl(&out, fcntl_getfl(&out)? | OFlags::NONBLOCK)?;
     let mut command = Command::new(hook);
-    command.arg(word).current_dir("/").process_group(0).stdin(Stdio::null());
+    command.arg(word).envs(environment.iter().map(|(name, path)| (name, path)));
+    command.current_dir("/").process_group(0).stdin(Stdio::null());
     command.stdout(theirs.try_clone()?).stderr(theirs);
     let child = command.spawn()?;
     Ok((child, out))

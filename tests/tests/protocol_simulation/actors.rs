@@ -36,7 +36,7 @@ pub(crate) enum Job {
     /// Makes a point of a disk; stops by itself after so many spans.
     Protect { content: Content, stop_after: u64 },
     /// Makes two points by one writer, each in pieces, as an appliance does of what agents send.
-    Ingest { first: Content, content: Content },
+    Ingest { other: Content, content: Content },
     /// Prunes, condemns, collects, compacts.
     Upkeep { policy: &'static str, options: Box<upkeep::Options> },
     /// Restores the point of this number among those that are there.
@@ -120,7 +120,7 @@ impl Job {
             Self::Protect { content, stop_after } => {
                 Done::Protected(make_point(access, &content, stop_after))
             }
-            Self::Ingest { first, content } => Done::Protected(ingest(access, &first, &content)),
+            Self::Ingest { other, content } => Done::Protected(ingest(access, &other, &content)),
             Self::Upkeep { policy, options } => {
                 let policy = Policy::parse(policy).expect("a policy");
                 Done::Kept(upkeep::run(access, SERVER, &policy, &options))
@@ -166,9 +166,9 @@ fn options() -> Options {
     }
 }
 
-/// Two checkpoints and a point of one content, then a checkpoint and a point of another; every range relative to the
-/// newest record.
-fn ingest(access: &Access, first: &Content, content: &Content) -> Result<Outcome, Error> {
+/// Two points of one content, each after pieces of which some are of another content and are written over; every range
+/// is relative to the newest record.
+fn ingest(access: &Access, other: &Content, content: &Content) -> Result<Outcome, Error> {
     let options = options();
     let mut writer = Writer::open(access, SERVER, options.clone())?;
     let mut piece = |content: &Content, part: (u64, u64), publish: Publish| {
@@ -178,11 +178,12 @@ fn ingest(access: &Access, first: &Content, content: &Content) -> Result<Outcome
         writer.run(vec![job], &run, &Silent)
     };
     let [one, two, three] = Content::thirds();
-    piece(first, one, Publish::Checkpoint)?;
-    piece(first, two, Publish::Checkpoint)?;
-    piece(first, three, Publish::Point)?;
-    piece(content, (one.0, one.1 + two.1), Publish::Checkpoint)?;
-    piece(content, three, Publish::Point)
+    let all = (0, one.1 + two.1 + three.1);
+    piece(other, all, Publish::Checkpoint)?;
+    piece(content, one, Publish::Checkpoint)?;
+    piece(content, (two.0, two.1 + three.1), Publish::Point)?;
+    piece(other, (one.0, one.1 + two.1), Publish::Checkpoint)?;
+    piece(content, all, Publish::Point)
 }
 
 pub(crate) fn make_point(

@@ -16,7 +16,7 @@ use pipeline_vault::expect;
 use pipeline_vault::keys::key_file::KeyFile;
 use pipeline_vault::keys::ticket::Ticket;
 use pipeline_vault::points::{ChainView, read_chain, read_chain_leniently};
-use pipeline_vault::restore::WORKERS_MAX;
+use pipeline_vault::restore::{Ahead, WORKERS_MAX, read_chain_ahead};
 use pipeline_vault::store::BlobStore;
 use pipeline_vault::store::directory::DirectoryStore;
 use pipeline_vault::tickets;
@@ -224,6 +224,14 @@ impl Session {
         self.check(&view)?;
         self.note(&view);
         Ok(view)
+    }
+
+    /// The same with what a restore wants to know besides, in the same round trips. Not for tickets, which open less.
+    pub fn chain_ahead(&mut self, server: ServerId) -> Result<(ChainView, Ahead), Error> {
+        let (view, ahead) = read_chain_ahead(&self.access(), server)?;
+        self.check(&view)?;
+        self.note(&view);
+        Ok((view, ahead))
     }
 
     /// The same of what still stands, and what is wrong with it.

@@ -4,9 +4,10 @@ use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_vault::chain::Link;
 use pipeline_vault::expect;
-use pipeline_vault::pins::{Pin, pin_of_view};
+use pipeline_vault::pins::{Pin, Pinned, pin_of_view};
 use pipeline_vault::points::{ChainView, read_chain_leniently};
 use pipeline_vault::record::{DiskState, Manifest, Upkeep};
+use pipeline_vault::restore::Ahead;
 
 use pipeline_vault::secondary::newest_complete_point;
 use pipeline_vault::verify::{self, Depth};
@@ -42,6 +43,7 @@ impl Found {
 /// Finds and pins the point that the command line means, and makes sure that the vault knows the one that it must know.
 pub(super) fn choose(session: &mut Session, chosen: &Chosen) -> Result<Found, Error> {
     let server = session.server(&chosen.server)?;
+    let now = session.access().store.now()?;
     let view = session.chain(server)?;
     expect_point(&view, chosen)?;
     let link = find(&view, chosen)?;
@@ -49,12 +51,33 @@ pub(super) fn choose(session: &mut Session, chosen: &Chosen) -> Result<Found, Er
         // A ticket opens no more than its point, and may not write.
         return Ok(Found { server, link: link.clone(), upkeep: view.upkeep, _pin: None });
     }
-    let reader = format!("{} {}", crate::verbs::host_name(), std::process::id());
-    let pinned = pin_of_view(&session.access(), &view, link.clone(), &reader)?;
-    if let Some(reason) = pinned.unpinned {
+    let pinned = pin_of_view(&session.access(), &view, link.clone(), &reader(), now)?;
+    tell_unpinned(&pinned);
+    Ok(Found { server, link: pinned.point, upkeep: pinned.upkeep, _pin: pinned.pin })
+}
+
+/// What pins say of who reads.
+pub(super) fn reader() -> String {
+    format!("{} {}", crate::verbs::host_name(), std::process::id())
+}
+
+pub(super) fn tell_unpinned(pinned: &Pinned) {
+    if let Some(reason) = &pinned.unpinned {
         log::info!("the point is not pinned: {reason}");
     }
-    Ok(Found { server, link: pinned.point, upkeep: pinned.upkeep, _pin: pinned.pin })
+}
+
+/// The same point with its server, neither pinned yet, and what a restore wants to know besides.
+pub(super) fn choose_ahead(
+    session: &mut Session,
+    chosen: &Chosen,
+) -> Result<(Found, ChainView, Ahead), Error> {
+    let server = session.server(&chosen.server)?;
+    let (view, ahead) = session.chain_ahead(server)?;
+    expect_point(&view, chosen)?;
+    let link = find(&view, chosen)?.clone();
+    let found = Found { server, link, upkeep: view.upkeep.clone(), _pin: None };
+    Ok((found, view, ahead))
 }
 
 /// The same on a copy without order: the newest point that is there whole, or what still stands of the one named.

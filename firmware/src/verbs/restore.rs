@@ -6,8 +6,10 @@ use std::sync::Arc;
 use hal::time::Clock;
 use pipeline_vault::Error;
 use pipeline_vault::frames::FrameReader;
+use pipeline_vault::points::ChainView;
 use pipeline_vault::record::Manifest;
-use pipeline_vault::restore::{Options, Restored, restore_disk};
+use pipeline_vault::restore::{Ahead, Options, Restored, prepare, restore_disk, restore_prepared};
+use pipeline_vault::writer::Progress;
 use serde::Serialize;
 
 use crate::cli::Restore;
@@ -15,10 +17,12 @@ use crate::report::{Ending, Outcome, Size, Span, Utc, print, print_json};
 use crate::session::Session;
 use crate::target::Target;
 use crate::verbs::Context;
-use crate::verbs::choose::{choose, choose_on_secondary};
+use crate::verbs::choose::{
+    Found, choose, choose_ahead, choose_on_secondary, reader, tell_unpinned,
+};
 
 /// Bytes of map pages and frame tables kept in memory.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// The answer as JSON.
 #[derive(Serialize)]
@@ -37,19 +41,23 @@ struct Answer<'a> {
 
 pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
     let machine = &context.machine;
-    let (session, found) = if restore.secondary {
-        let mut session = Session::open_secondary(&restore.opening, machine)?;
+    let opening = &restore.opening;
+    let (session, found, ahead) = if restore.secondary {
+        let mut session = Session::open_secondary(opening, machine)?;
         let found = choose_on_secondary(&mut session, &restore.chosen)?;
-        (session, found)
+        (session, found, None)
     } else {
-        let mut session = Session::open(&restore.opening, machine)?;
-        let found = choose(&mut session, &restore.chosen)?;
-        (session, found)
+        let mut session = Session::open(opening, machine)?;
+        if session.has_ticket() {
+            let found = choose(&mut session, &restore.chosen)?;
+            (session, found, None)
+        } else {
+            let (found, view, ahead) = choose_ahead(&mut session, &restore.chosen)?;
+            (session, found, Some((view, ahead)))
+        }
     };
     let disk = found.disk(&restore.chosen.disk)?;
     let target = Target::open(&restore.to, restore.confirm.as_deref(), disk.bytes)?;
-    let access = session.access();
-    let frames = FrameReader::new(&access, found.server, &found.upkeep, CACHE_BYTES)?;
     let options = Options {
         workers: session.place().readers(),
         compare: target.compare(),
@@ -57,10 +65,9 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
         stop: Arc::clone(&context.stop),
     };
     let began = machine.clock.monotonic_nanos();
-    let name = restore.to.display().to_string();
     let label = format!("restore {}", restore.chosen.disk);
     let (counters, painter) = context.progress(&label, restore.json);
-    let done = restore_disk(&frames, disk, target.disk()?, &name, &options, &*counters);
+    let done = bring(restore, &session, &found, ahead, &target, &options, &*counters);
     painter.finish(done.is_ok());
     let restored = match done {
         Ok(restored) => {
@@ -72,6 +79,29 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
     let took = took(&*machine.clock, began);
     say(restore, found.point(), &restored, took)?;
     Ok(ending(restore, &restored))
+}
+
+/// Reads the map, pins the point where that is possible and not done yet, and writes what differs.
+fn bring(
+    restore: &Restore,
+    session: &Session,
+    found: &Found,
+    ahead: Option<(ChainView, Ahead)>,
+    target: &Target,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Restored, Error> {
+    let access = session.access();
+    let name = restore.to.display().to_string();
+    let disk = found.disk(&restore.chosen.disk)?;
+    let Some((view, ahead)) = ahead else {
+        let frames = FrameReader::new(&access, found.server, &found.upkeep, CACHE_BYTES)?;
+        return restore_disk(&frames, disk, target.disk()?, &name, options, progress);
+    };
+    let (point, who) = ((found.link.clone(), disk), (&*reader(), CACHE_BYTES));
+    let prepared = prepare(&access, &view, ahead, point, who, options)?;
+    tell_unpinned(&prepared.pinned);
+    restore_prepared(&prepared, target.disk()?, &name, options, progress)
 }
 
 fn took(clock: &dyn Clock, began: u64) -> Duration {

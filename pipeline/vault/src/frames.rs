@@ -18,12 +18,15 @@ use crate::cache::Cache;
 use crate::error::Error;
 use crate::map::{Inner, Leaf, PageRef, PageSource};
 use crate::names;
+use crate::parallel;
 use crate::record::Upkeep;
 
 /// Map pages lie together: one read fetches so many bytes around the page asked for.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Objects of at most so many bytes are read whole where their length is known.
 const SMALL_BYTES_MAX: usize = 4 * CHUNK_BYTES;
+/// Where a longer object's length is known, so many bytes of its end come with its header: the table, most of the time.
+const TAIL_BYTES: usize = 128 * 1024;
 /// A sealed frame is hardly longer than its content: what is said to be longer than this is no frame.
 const SEALED_BYTES_MAX: usize = 4 * EXTENT_BYTES_MAX;
 
@@ -38,6 +41,8 @@ pub struct FrameReader {
     inners: Mutex<Cache<FrameAddress, Arc<Inner>>>,
     chunks: Mutex<Cache<ChunkKey, Arc<Vec<u8>>>>,
     lengths: RwLock<Arc<HashMap<SegmentId, usize>>>,
+    /// Objects with pages of at most so many bytes are read whole: their other pages will be wanted too, and stay.
+    page_object_bytes_max: usize,
 }
 
 /// A segment and the number of a chunk of it.
@@ -93,6 +98,7 @@ impl FrameReader {
             inners: Mutex::new(Cache::new(cache_bytes / 4)),
             chunks: Mutex::new(Cache::new(cache_bytes / 4)),
             lengths: RwLock::default(),
+            page_object_bytes_max: (cache_bytes / 8).max(SMALL_BYTES_MAX),
         };
         reader.relocate(upkeep);
         Ok(reader)
@@ -136,13 +142,27 @@ impl FrameReader {
         if let Some(opened) = lock(&self.tables).find(segment, weigh) {
             return Ok(opened);
         }
-        let lengths = Arc::clone(&self.lengths.read().unwrap_or_else(PoisonError::into_inner));
-        if let Some(bytes) = lengths.get(segment).filter(|bytes| **bytes <= SMALL_BYTES_MAX) {
-            return self.load_small(segment, *bytes);
+        if let Some(bytes) = self.length(segment).filter(|bytes| *bytes <= SMALL_BYTES_MAX) {
+            return self.load_small(segment, bytes);
         }
         let opened = Arc::new(self.load_table(segment)?);
         lock(&self.tables).insert(*segment, Arc::clone(&opened), weigh(&opened));
         Ok(opened)
+    }
+
+    fn length(&self, segment: &SegmentId) -> Option<usize> {
+        let lengths = self.lengths.read().unwrap_or_else(PoisonError::into_inner);
+        lengths.get(segment).copied()
+    }
+
+    /// The table of a segment whose pages are wanted.
+    fn table_and_pages(&self, segment: &SegmentId) -> Result<(), Error> {
+        let weigh = |opened: &Arc<OpenedTable>| 2 * opened.table_bytes;
+        let known = lock(&self.tables).find(segment, weigh).is_some();
+        match self.length(segment).filter(|bytes| *bytes <= self.page_object_bytes_max) {
+            Some(bytes) if !known => self.load_small(segment, bytes).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// Reads a small object whole; its pages will be wanted next.
@@ -163,14 +183,34 @@ impl FrameReader {
 
     fn load_table(&self, segment: &SegmentId) -> Result<OpenedTable, Error> {
         let name = names::segment(&self.server, segment);
+        let store = &*self.access.store;
         let mut header_bytes = [0; HEADER_BYTES];
-        self.access.store.read(&name, 0, &mut header_bytes)?;
+        let length = self.length(segment).filter(|bytes| *bytes <= SEGMENT_BYTES_MAX);
+        // The end is a guess of where the table is: what the header says decides.
+        let mut tail = vec![0; length.map_or(0, |bytes| bytes.min(TAIL_BYTES))];
+        let tail_at = (length.unwrap_or(0) - tail.len()) as u64;
+        let (header, end) = match tail.is_empty() {
+            true => (store.read(&name, 0, &mut header_bytes), Ok(())),
+            false => parallel::both(
+                store.parallel(),
+                || store.read(&name, 0, &mut header_bytes),
+                || store.read(&name, tail_at, &mut tail),
+            ),
+        };
+        header?;
+        end?;
         let header = SegmentHeader::parse(&header_bytes).map_err(|error| damaged(&name, &error))?;
         if header.object_bytes() > SEGMENT_BYTES_MAX as u64 {
             return Err(Error::corrupt(&name, "says to be larger than any segment"));
         }
+        let inside = header.table_offset().checked_sub(tail_at).map(usize::try_from);
+        if let Some(Ok(start)) = inside
+            && let Some(table) = tail.get(start..start.saturating_add(header.table_bytes()))
+        {
+            return self.open_table(segment, &header_bytes, table);
+        }
         let mut table_bytes = vec![0; header.table_bytes()];
-        self.access.store.read(&name, header.table_offset(), &mut table_bytes)?;
+        store.read(&name, header.table_offset(), &mut table_bytes)?;
         self.open_table(segment, &header_bytes, &table_bytes)
     }
 
@@ -307,6 +347,9 @@ impl FrameReader {
 
     /// The plain bytes of a map page, checked against its fingerprint.
     fn page(&self, page: &PageRef) -> Result<Vec<u8>, Error> {
+        for holder in self.holders(&page.address.segment) {
+            self.table_and_pages(&holder)?;
+        }
         let located = self.locate(page.address)?;
         let name = names::segment(&self.server, &located.segment);
         if located.kind != FrameKind::Page {

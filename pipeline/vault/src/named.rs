@@ -1,13 +1,13 @@
 //! What the map of a disk names: the segments of its pages and blocks, and how many blocks are unknown.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use pipeline::ids::SegmentId;
 
 use crate::error::Error;
 use crate::frames::FrameReader;
-use crate::map::{Child, Entry, PageSource, Root, walk_leaves};
+use crate::map::{Child, Entry, PageRef, PageSource, Root, walk_leaves};
 use crate::parallel;
 
 /// What a map names.
@@ -20,7 +20,7 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    /// Reads a whole map. What lies below one inner page is read in its order, and several inner pages at once: the
+    /// Reads a whole map. What lies in one object is read in its order, and several objects at once: the
     /// pages of a full disk of 8 TiB come to 5 GiB, and the vault may be far away.
     pub(crate) fn of(frames: &FrameReader, root: &Root) -> Result<Self, Error> {
         let mut all = Self::default();
@@ -34,32 +34,51 @@ impl Named {
             Ok(false)
         })?;
         let threads = frames.access().store.parallel();
+        // Of a small map the pages below one inner page are read at once too, by the objects that they lie in.
+        let inside = (threads / parts.len().max(1)).max(1);
         let all = Mutex::new(all);
         parallel::each(&parts, threads, |part| {
-            let named = Self::below(frames, part)?;
-            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            all.segments.extend(named.segments);
-            all.unread += named.unread;
+            let named = Self::below(frames, part, inside)?;
+            all.lock().unwrap_or_else(PoisonError::into_inner).add(named);
             Ok(())
         })?;
         Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn below(frames: &FrameReader, part: &Root) -> Result<Self, Error> {
+    /// What lies below one inner page just above the leaves, or one leaf.
+    fn below(frames: &FrameReader, part: &Root, threads: usize) -> Result<Self, Error> {
         let mut named = Self::default();
+        let mut leaves: BTreeMap<SegmentId, Vec<PageRef>> = BTreeMap::new();
         walk_leaves(frames, part, &mut |visited| {
-            named.segments.insert(visited.page.address.segment);
+            let segment = visited.page.address.segment;
+            named.segments.insert(segment);
             if visited.level == 0 {
-                for entry in &frames.leaf(&visited.page)?.entries {
-                    match entry {
-                        Entry::Data(block) => drop(named.segments.insert(block.address.segment)),
-                        Entry::Unread => named.unread += 1,
-                        Entry::Zero | Entry::Discarded => {}
-                    }
-                }
+                leaves.entry(segment).or_default().push(visited.page);
             }
             Ok(true)
         })?;
+        let together: Vec<Vec<PageRef>> = leaves.into_values().collect();
+        let found = parallel::each(&together, threads, |pages| Self::in_leaves(frames, pages))?;
+        found.into_iter().for_each(|more| named.add(more));
         Ok(named)
+    }
+
+    fn in_leaves(frames: &FrameReader, pages: &[PageRef]) -> Result<Self, Error> {
+        let mut named = Self::default();
+        for page in pages {
+            for entry in &frames.leaf(page)?.entries {
+                match entry {
+                    Entry::Data(block) => drop(named.segments.insert(block.address.segment)),
+                    Entry::Unread => named.unread += 1,
+                    Entry::Zero | Entry::Discarded => {}
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    fn add(&mut self, more: Self) {
+        self.segments.extend(more.segments);
+        self.unread += more.unread;
     }
 }

@@ -133,10 +133,12 @@ pub fn pin_and_check(
     reader: &str,
 ) -> Result<Pinned, Error> {
     let before = read_slot(access, &server, slot)?;
-    pin_then(access, server, before, reader, || Chain::open(access, server)?.upkeep())
+    let now = access.store.now()?;
+    pin_then(access, server, before, reader, now, || Chain::open(access, server)?.upkeep())
 }
 
-/// The same for a point of a chain that was read.
+/// The same for a point of a chain that was read; `now` is what the store's clock said since this reader began. An earlier
+/// one makes the collector more careful.
 ///
 /// Errors: as `pin_and_check`.
 pub fn pin_of_view(
@@ -144,8 +146,9 @@ pub fn pin_of_view(
     view: &ChainView,
     before: Link,
     reader: &str,
+    now: u64,
 ) -> Result<Pinned, Error> {
-    pin_then(access, view.server, before, reader, || view.upkeep_now(access))
+    pin_then(access, view.server, before, reader, now, || view.upkeep_now(access))
 }
 
 fn pin_then(
@@ -153,13 +156,14 @@ fn pin_then(
     server: ServerId,
     before: Link,
     reader: &str,
+    now: u64,
     upkeep_now: impl FnOnce() -> Result<Upkeep, Error>,
 ) -> Result<Pinned, Error> {
     let slot = before.record.slot;
     let Some(manifest) = before.record.point() else {
         return Err(Error::misuse(names::chain_slot(&server, slot), "is no recovery point"));
     };
-    let (pin, unpinned) = match Pin::new(access, server, slot, manifest.id, reader) {
+    let (pin, unpinned) = match Pin::new(access, server, slot, manifest.id, reader, now) {
         Ok(pin) => (Some(pin), None),
         Err(error) if matches!(error.blame, Blame::Refused | Blame::Misuse) => (None, Some(error)),
         Err(error) => return Err(error),
@@ -203,9 +207,9 @@ impl Pin {
         slot: u64,
         point: PointId,
         reader: &str,
+        made: u64,
     ) -> Result<Self, Error> {
         let id = access.random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
-        let made = access.store.now()?;
         let record = PinRecord {
             server,
             slot,

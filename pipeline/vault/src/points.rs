@@ -1,5 +1,8 @@
 //! The points of a server as its chain has them, and the one that a person means.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
+
 use pipeline::ids::ServerId;
 
 use crate::access::Access;
@@ -10,6 +13,10 @@ use crate::parallel;
 use crate::record::{Body, Upkeep};
 use crate::store::list_all;
 
+/// So many of the newest slots are read at once, whether or not they turn out to be pruned.
+const AHEAD_SLOTS_MAX: usize = 256;
+/// And no more than so many bytes of them; most records have a few hundred.
+const AHEAD_BYTES_MAX: u64 = 1024 * 1024;
 /// How often a chain is read anew that is pruned while it is read.
 const TRIES: u32 = 4;
 
@@ -51,29 +58,35 @@ pub fn read_chain_leniently(
     }
 }
 
+/// Slots that were read, or why one was not.
+type Slots = BTreeMap<u64, Result<Link, Error>>;
+
 fn read_once(access: &Access, server: ServerId) -> Result<(ChainView, Option<Error>), Error> {
     let mut slots = Vec::new();
     for facts in list_all(&*access.store, &names::chain_prefix(&server))? {
-        slots.push(names::slot_of(&server, &facts.name)?);
+        slots.push((names::slot_of(&server, &facts.name)?, facts.bytes));
     }
     slots.sort_unstable();
+    // Far away, one read after the other costs more than a few in vain: the newest are read before it is known which
+    // of them count.
+    let mut room = AHEAD_BYTES_MAX;
+    let ahead = slots.iter().rev().take(AHEAD_SLOTS_MAX).take_while(|(slot, bytes)| {
+        let fits = room >= *bytes || slots.last().is_some_and(|(newest, _)| newest == slot);
+        room = room.saturating_sub(*bytes);
+        fits
+    });
+    let ahead: Vec<u64> = ahead.map(|(slot, _)| *slot).collect();
+    let mut slots: Vec<u64> = slots.into_iter().map(|(slot, _)| slot).collect();
+    let mut read = read_slots(access, server, &ahead)?;
     // What is covered is no part of the chain any more: it may vanish while this reads, and a writer that slept
     // for too long may have put something in its place.
-    let mut head = None;
-    let upkeep = newest_upkeep(access, &server, &slots, &mut head)?;
+    let upkeep = newest_upkeep(access, &server, &slots, &mut read)?;
     slots.retain(|slot| upkeep.gap_of(*slot).is_none());
-    let read = parallel::each(&slots, access.store.parallel(), |slot| {
-        if let Some(head) = head.as_ref().filter(|head| head.record.slot == *slot) {
-            return Ok(Ok(head.clone()));
-        }
-        match read_slot(access, &server, *slot) {
-            Err(error) if error.blame == Blame::Device => Err(error),
-            read => Ok(read),
-        }
-    })?;
+    let rest: Vec<u64> = slots.iter().copied().filter(|slot| !read.contains_key(slot)).collect();
+    read.extend(read_slots(access, server, &rest)?);
     let mut problem = None;
     let mut links: Vec<Link> = Vec::with_capacity(slots.len());
-    for link in read {
+    for link in slots.iter().filter_map(|slot| read.remove(slot)) {
         match link {
             Ok(link) => links.push(link),
             Err(error) => {
@@ -87,33 +100,42 @@ fn read_once(access: &Access, server: ServerId) -> Result<(ChainView, Option<Err
     Ok((ChainView { server, links, upkeep }, problem))
 }
 
-/// The newest state of upkeep, as the newest record that opens has it or leads to it; that record becomes `head`.
+/// Several slots at once.
+fn read_slots(access: &Access, server: ServerId, slots: &[u64]) -> Result<Slots, Error> {
+    let read = parallel::each(slots, access.store.parallel(), |slot| {
+        match read_slot(access, &server, *slot) {
+            Err(error) if error.blame == Blame::Device => Err(error),
+            read => Ok((*slot, read)),
+        }
+    })?;
+    Ok(read.into_iter().collect())
+}
+
+/// The newest state of upkeep, as the newest record that opens has it or leads to it.
 fn newest_upkeep(
     access: &Access,
     server: &ServerId,
     slots: &[u64],
-    head: &mut Option<Link>,
+    read: &mut Slots,
 ) -> Result<Upkeep, Error> {
+    let mut look = |slot: u64| match read.entry(slot) {
+        Vacant(place) => match read_slot(access, server, slot) {
+            Err(error) if error.blame == Blame::Device => Err(error),
+            read => Ok(place.insert(read).clone()),
+        },
+        Occupied(known) => Ok(known.get().clone()),
+    };
     for slot in slots.iter().rev() {
-        let link = match read_slot(access, server, *slot) {
-            Ok(link) => link,
-            Err(error) if error.blame == Blame::Device => return Err(error),
-            // Damaged: the one before it may know.
-            Err(_) => continue,
-        };
-        let link = &*head.insert(link);
+        // Damaged: the one before it may know.
+        let Ok(link) = look(*slot)? else { continue };
         if let Body::Upkeep(upkeep) = &link.record.body {
             return Ok(upkeep.clone());
         }
         let Some(slot) = link.record.trail.upkeep else { break };
-        match read_slot(access, server, slot).map(|link| link.record) {
-            Ok(record) => {
-                if let Body::Upkeep(upkeep) = &record.body {
-                    return Ok(upkeep.clone());
-                }
-            }
-            Err(error) if error.blame == Blame::Device => return Err(error),
-            Err(_) => {}
+        if let Ok(link) = look(slot)?
+            && let Body::Upkeep(upkeep) = &link.record.body
+        {
+            return Ok(upkeep.clone());
         }
     }
     Ok(Upkeep::default())

@@ -5,6 +5,8 @@
 //! checked against its fingerprint before it is written.
 //! Nothing is written before the map of the whole disk has been read and every segment it names was found.
 
+/// All that must be known before the first block is fetched, in few round trips.
+mod ahead;
 /// What is fetched and opened.
 pub(crate) mod fetch;
 /// Who does what next.
@@ -22,9 +24,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hal::disk::{Disk, Operation, Request};
-use pipeline::ids::SegmentId;
+use pipeline::ids::{SegmentId, ServerId};
 use pipeline::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX};
 
+use crate::access::Access;
 use crate::error::{Error, Retry};
 use crate::frames::FrameReader;
 use crate::map::leaves_of;
@@ -35,6 +38,7 @@ use crate::record::DiskState;
 use crate::store::list_all;
 use crate::writer::Progress;
 
+pub use ahead::{Ahead, Prepared, prepare, read_chain_ahead};
 use fetch::Wanted;
 use queue::{Queue, Task};
 use span::Span;
@@ -107,10 +111,37 @@ pub fn restore_disk<D: Disk>(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Restored, Error> {
-    let about = |error: hal::disk::DiskError| Error::from(error).on(target_name);
-    let geometry = target.geometry().map_err(about)?;
+    let geometry = target.geometry().map_err(|error| Error::from(error).on(target_name))?;
     check_target(disk, &geometry, target_name)?;
-    let objects = check_point(frames, disk, options)?;
+    let objects = Objects::list(frames.access(), frames.server())?;
+    check_point(frames, disk, options, &objects)?;
+    bring_back(frames, &objects, disk, target, target_name, options, progress)
+}
+
+/// The same of a point that was prepared: its map was read, its segments are there.
+pub fn restore_prepared<D: Disk>(
+    prepared: &Prepared,
+    mut target: D,
+    target_name: &str,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Restored, Error> {
+    let Prepared { frames, objects, disk, .. } = prepared;
+    let geometry = target.geometry().map_err(|error| Error::from(error).on(target_name))?;
+    check_target(disk, &geometry, target_name)?;
+    bring_back(frames, objects, disk, target, target_name, options, progress)
+}
+
+fn bring_back<D: Disk>(
+    frames: &FrameReader,
+    objects: &Objects,
+    disk: &DiskState,
+    target: D,
+    target_name: &str,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Restored, Error> {
+    let about = |error: hal::disk::DiskError| Error::from(error).on(target_name);
     progress.total(disk.bytes);
     let tally = Tally::default();
     let workers = options.workers.clamp(1, WORKERS_MAX);
@@ -125,7 +156,7 @@ pub fn restore_disk<D: Disk>(
     hands.push(Span::new(frames, target, target_name, options, Arc::clone(&turns))?);
     std::thread::scope(|scope| {
         for mut hand in hands {
-            let (queue, tally, objects) = (&queue, &tally, &objects);
+            let (queue, tally) = (&queue, &tally);
             scope.spawn(move || {
                 while let Some(task) = queue.next() {
                     if options.stop.load(Ordering::Relaxed) {
@@ -181,9 +212,21 @@ fn work<D: Disk>(
 }
 
 /// The server's segments, and their objects' lengths.
+#[derive(Clone)]
 pub(crate) struct Objects(Arc<HashMap<SegmentId, usize>>);
 
 impl Objects {
+    /// Lists them.
+    fn list(access: &Access, server: ServerId) -> Result<Self, Error> {
+        let mut here = HashMap::new();
+        for facts in list_all(&*access.store, &names::segment_prefix(&server))? {
+            if let Some(segment) = names::segment_of(&server, &facts.name) {
+                here.insert(segment, usize::try_from(facts.bytes).unwrap_or(usize::MAX));
+            }
+        }
+        Ok(Self(Arc::new(here)))
+    }
+
     /// The length of a segment's object, where reading all of it to get at so many blocks is little waste: it lies
     /// where it was written, and what is wanted of it comes to at least its own length.
     fn worth_reading_whole(
@@ -239,16 +282,9 @@ fn check_point(
     frames: &FrameReader,
     disk: &DiskState,
     options: &Options,
-) -> Result<Objects, Error> {
-    let prefix = names::segment_prefix(&frames.server());
-    let mut here = HashMap::new();
-    for facts in list_all(&*frames.access().store, &prefix)? {
-        if let Some(segment) = names::segment_of(&frames.server(), &facts.name) {
-            here.insert(segment, usize::try_from(facts.bytes).unwrap_or(usize::MAX));
-        }
-    }
-    let here = Arc::new(here);
-    frames.know_lengths(Arc::clone(&here));
+    objects: &Objects,
+) -> Result<(), Error> {
+    frames.know_lengths(Arc::clone(&objects.0));
     let Named { segments, unread } = Named::of(frames, &disk.root)?;
     if unread > 0 && !options.accept_unread {
         return Err(Error::corrupt(
@@ -259,10 +295,10 @@ fn check_point(
     }
     for segment in &segments {
         let holders = frames.holders(segment);
-        if let Some(missing) = holders.iter().find(|holder| !here.contains_key(holder)) {
+        if let Some(missing) = holders.iter().find(|holder| !objects.0.contains_key(holder)) {
             return Err(Error::corrupt(names::segment(&frames.server(), missing), "is missing")
                 .remedy("restore another point or from --secondary; nothing was written"));
         }
     }
-    Ok(Objects(here))
+    Ok(())
 }

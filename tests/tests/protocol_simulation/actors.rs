@@ -19,7 +19,9 @@ use pipeline_vault::restore;
 use pipeline_vault::retain::Policy;
 use pipeline_vault::roster;
 use pipeline_vault::upkeep;
-use pipeline_vault::writer::{DiskJob, Options, Outcome, Progress, Silent, protect};
+use pipeline_vault::writer::{
+    DiskJob, Options, Outcome, Progress, Publish, Run, Silent, Since, Writer, protect,
+};
 
 use crate::content::Content;
 use crate::gate::{ActorStore, Ending, Gate, Logged};
@@ -33,6 +35,8 @@ const CACHE_BYTES: usize = 1 << 20;
 pub(crate) enum Job {
     /// Makes a point of a disk; stops by itself after so many spans.
     Protect { content: Content, stop_after: u64 },
+    /// Makes two points by one writer, each in pieces, as an appliance does of what agents send.
+    Ingest { other: Content, content: Content },
     /// Prunes, condemns, collects, compacts.
     Upkeep { policy: &'static str, options: Box<upkeep::Options> },
     /// Restores the point of this number among those that are there.
@@ -116,6 +120,7 @@ impl Job {
             Self::Protect { content, stop_after } => {
                 Done::Protected(make_point(access, &content, stop_after))
             }
+            Self::Ingest { other, content } => Done::Protected(ingest(access, &other, &content)),
             Self::Upkeep { policy, options } => {
                 let policy = Policy::parse(policy).expect("a policy");
                 Done::Kept(upkeep::run(access, SERVER, &policy, &options))
@@ -127,7 +132,7 @@ impl Job {
     /// What it makes a point of.
     pub(crate) fn content(&self) -> Option<&Content> {
         match self {
-            Self::Protect { content, .. } => Some(content),
+            Self::Protect { content, .. } | Self::Ingest { content, .. } => Some(content),
             _ => None,
         }
     }
@@ -149,12 +154,8 @@ impl Progress for StopAfter {
     }
 }
 
-pub(crate) fn make_point(
-    access: &Access,
-    content: &Content,
-    stop_after: u64,
-) -> Result<Outcome, Error> {
-    let options = Options {
+fn options() -> Options {
+    Options {
         levels: LevelPolicy::Fixed(1),
         workers: 1,
         buffer_bytes_max: 1,
@@ -162,7 +163,35 @@ pub(crate) fn make_point(
         page_cache_bytes_max: CACHE_BYTES,
         host: "simulated".to_owned(),
         ..Options::default()
+    }
+}
+
+/// Two points of one content, each after pieces of which some are of another content and are written over; every range
+/// is relative to the newest record.
+fn ingest(access: &Access, other: &Content, content: &Content) -> Result<Outcome, Error> {
+    let options = options();
+    let mut writer = Writer::open(access, SERVER, options.clone())?;
+    let mut piece = |content: &Content, part: (u64, u64), publish: Publish| {
+        let (changed, disk) = (Some(vec![part]), content.disk());
+        let job = DiskJob { name: "sda".to_owned(), identity: "wwn".to_owned(), disk, changed };
+        let run = Run { since: Since::Newest, publish, ..Run::from(&options) };
+        writer.run(vec![job], &run, &Silent)
     };
+    let [one, two, three] = Content::thirds();
+    let all = (0, one.1 + two.1 + three.1);
+    piece(other, all, Publish::Checkpoint)?;
+    piece(content, one, Publish::Checkpoint)?;
+    piece(content, (two.0, two.1 + three.1), Publish::Point)?;
+    piece(other, (one.0, one.1 + two.1), Publish::Checkpoint)?;
+    piece(content, all, Publish::Point)
+}
+
+pub(crate) fn make_point(
+    access: &Access,
+    content: &Content,
+    stop_after: u64,
+) -> Result<Outcome, Error> {
+    let options = options();
     let disk = content.disk();
     let job = DiskJob { name: "sda".to_owned(), identity: "wwn".to_owned(), disk, changed: None };
     let progress = StopAfter { left: AtomicU64::new(stop_after), stop: options.stop.clone() };

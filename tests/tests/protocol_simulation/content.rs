@@ -46,6 +46,12 @@ impl Content {
         SimDisk::new(BLOCKS * BLOCK)
     }
 
+    /// Three parts of a disk as byte ranges, none of which ends where a leaf does.
+    pub(crate) fn thirds() -> [(u64, u64); 3] {
+        let third = BLOCKS / 3 * BLOCK;
+        [(0, third), (third, third), (2 * third, BLOCKS * BLOCK - 2 * third)]
+    }
+
     /// The first block in which a disk differs.
     pub(crate) fn differs(&self, disk: &SimDisk) -> Option<u64> {
         let other = |(block, number): (&u64, &u64)| {

@@ -135,7 +135,12 @@ impl Simulation {
             return;
         }
         let job = match self.random.below(10) {
-            0..5 => {
+            0 => {
+                let other = self.content.clone();
+                self.content.change(&mut self.random);
+                Job::Ingest { other, content: self.content.clone() }
+            }
+            1..5 => {
                 self.content.change(&mut self.random);
                 let stop_after = if self.random.happens(300_000) { 1 } else { 0 };
                 Job::Protect { content: self.content.clone(), stop_after }
@@ -154,7 +159,7 @@ impl Simulation {
         let entropy = SimEntropy::new(self.random.number());
         let machine = Machine { clock, entropy, replay: VecDeque::new() };
         let what = match &job {
-            Job::Protect { .. } => "writer",
+            Job::Protect { .. } | Job::Ingest { .. } => "writer",
             Job::Upkeep { .. } => "upkeep",
             Job::Restore { .. } => "reader",
         };

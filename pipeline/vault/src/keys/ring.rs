@@ -5,7 +5,8 @@
 //! | `keys/<16 hex digits of 2^64-1 - version>` | the ring of that version; the newest is listed first |
 //! | `keys/<the same>.copy` | the same bytes again, for when the first is damaged |
 //!
-//! The content is postcard of `KeyRing`, and behind it the keys of the catalogue where there are any. A version is published by create-if-absent, so two writers cannot both make
+//! The content is postcard of `KeyRing`, and behind it the keys of the catalogue where there are any.
+//! A version is published by create-if-absent, so two writers cannot both make
 //! the next one. It refuses to read or write objects; `Vault` does.
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use hal_sim::SimDisk;
 use hal_sim::random::Random;
 
+mod rounds;
+
 use super::*;
 use crate::map::{Entry, PageSource, walk_leaves};
 use crate::pins::pin_of_view;
@@ -61,15 +63,16 @@ fn a_pin_looks_again_with_one_listing_where_nothing_was_added() {
     point(&access, &disk, &writer::Options::default()).expect("a point");
     let view = read_chain(&access, SERVER).expect("a chain");
     let link = view.find("latest").expect("a point").clone();
+    let now = access.store.now().expect("a clock");
     let before = store.counts();
-    let pinned = pin_of_view(&access, &view, link.clone(), "a test").expect("a pin");
+    let pinned = pin_of_view(&access, &view, link.clone(), "a test", now).expect("a pin");
     let after = store.counts();
     assert_eq!((after.reads, after.lists), (before.reads, before.lists + 1));
     drop(pinned);
     // Something was added: it is read.
     point(&access, &disk, &writer::Options::default()).expect("a point");
     let before = store.counts();
-    pin_of_view(&access, &view, link, "a test").expect("a pin");
+    pin_of_view(&access, &view, link, "a test", now).expect("a pin");
     assert!(store.counts().reads > before.reads);
 }
 

@@ -39,7 +39,7 @@ pub use clock::Clock;
 pub use console::{Console, Echo, Event, Line};
 pub use disk::{Broken, Bus, Disk, Format, Pace, Sectors};
 pub use error::Error;
-pub use machine::{Machine, Watchdog, available};
+pub use machine::{Machine, PATIENT, Watchdog, available};
 pub use network::{Cable, Network, Port, Tap};
 pub use nic::{Gateway, Mac, Model, Nic};
 pub use running::{Ended, Running};

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use image_layout::disk::ESP_OFFSET;
-use qemu::{Disk, Event, Machine, Running};
+use qemu::{Disk, Event, Machine, PATIENT, Running};
 
 use crate::azurite::{Scratch, run};
 use crate::guest::{BOOT, Files, appliance, image};
@@ -51,7 +51,8 @@ pub fn medium(folder: &Path, configuration: &str) -> PathBuf {
 /// Where there is no image to be had, or the machine does not start: nothing can be tested then.
 #[track_caller]
 pub fn start_image(disk: Disk, words: &str, dressed: impl FnOnce(Machine) -> Machine) -> Running {
-    let line = format!("io.systemd.stub.kernel-cmdline-extra=lifeboat.test=1 panic=-1 {words}");
+    let words = format!("{PATIENT} lifeboat.test=1 panic=-1 {words}");
+    let line = format!("io.systemd.stub.kernel-cmdline-extra={words}");
     // One processor: translated ones that meet in system management mode wait for each other without end.
     let machine = Machine::uefi().processors(1).board_words(line).disk(disk.boot_order(0));
     dressed(machine).start().unwrap_or_else(|error| panic!("{error}"))

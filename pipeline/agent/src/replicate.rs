@@ -50,6 +50,16 @@ const REST: Duration = Duration::from_secs(1);
 pub trait Memory: Send {
     /// A disk is whole from now on, or is not.
     fn set_whole(&mut self, label: &str, whole: bool);
+
+    /// A request for the next certificate, where the present one ends soon.
+    fn renewal(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The next certificate is there.
+    fn renewed(&mut self, certificate: Vec<u8>) {
+        drop(certificate);
+    }
 }
 
 /// What a loop works with.

@@ -10,7 +10,8 @@ use std::thread;
 use hal::disk::{Disk as _, DiskError, ErrorKind};
 use hal::time::{Clock, Entropy};
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
-use pipeline_wire::authority::Credentials;
+use pipeline_wire::authority::{Credentials, RENEW_SECONDS, agent_request};
+use pipeline_wire::certificate::Peer;
 use pipeline_wire::message::{DiskHello, FromAgent};
 use pipeline_wire::tls;
 
@@ -76,21 +77,27 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     }
     let exchange = Arc::new(Exchange::default());
     let party = party(&enrolment)?;
-    let talking = Arc::clone(&exchange);
-    let talk = move || session::keep(&party, &talking);
-    let sessions = thread::Builder::new()
-        .name("sessions".to_owned())
-        .spawn(talk)
-        .map_err(|error| format!("no thread can be started: {error}"))?;
     let mut means = Means {
         exchange: Arc::clone(&exchange),
         tracker: None,
         maker: Box::new(NoMaker),
         patience: PATIENCE,
         clock: Arc::new(SystemClock),
-        memory: Box::new(Remembered { state: state.clone(), labels: labels(state) }),
+        memory: Box::new(Remembered {
+            state: state.clone(),
+            labels: labels(state),
+            enrolment: enrolment.clone(),
+            next_key: None,
+            tls: Arc::clone(&party.tls),
+        }),
         board,
     };
+    let talking = Arc::clone(&exchange);
+    let talk = move || session::keep(&party, &talking);
+    let sessions = thread::Builder::new()
+        .name("sessions".to_owned())
+        .spawn(talk)
+        .map_err(|error| format!("no thread can be started: {error}"))?;
     let witness = Arc::new(Mutex::new(Witness::of_test()));
     let freezer = Stiller { freezer: Arc::new(Mutex::new(freezer)), witness };
     let mut disks = Vec::new();
@@ -114,7 +121,7 @@ fn labels(state: &State) -> Labels {
     })
 }
 
-fn party(enrolment: &Enrolment) -> Result<Party, String> {
+fn tls_of(enrolment: &Enrolment) -> Result<Tls, String> {
     let credentials = Credentials {
         certificate: enrolment.certificate.clone(),
         key: enrolment.key.clone().into(),
@@ -123,7 +130,10 @@ fn party(enrolment: &Enrolment) -> Result<Party, String> {
         format!("what was kept of the enrolment is of no use ({error}): lifeboat-agent enrol TOKEN")
     };
     let config = tls::agent(&credentials, &enrolment.authority).map_err(broken)?;
-    let name = tls::appliance_name().map_err(broken)?;
+    Ok(Tls { config, name: tls::appliance_name().map_err(broken)? })
+}
+
+fn party(enrolment: &Enrolment) -> Result<Party, String> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in &enrolment.addresses {
         match address.parse() {
@@ -134,7 +144,7 @@ fn party(enrolment: &Enrolment) -> Result<Party, String> {
     let uname = rustix::system::uname();
     Ok(Party {
         addresses,
-        tls: Tls { config, name },
+        tls: Arc::new(Mutex::new(tls_of(enrolment)?)),
         server: enrolment.server,
         host: uname.nodename().to_string_lossy().into_owned(),
         kernel: uname.release().to_string_lossy().into_owned(),
@@ -348,6 +358,11 @@ impl Freezer for Stiller {
 struct Remembered {
     state: State,
     labels: Labels,
+    enrolment: Enrolment,
+    /// The key of a certificate that was asked for.
+    next_key: Option<Vec<u8>>,
+    /// What sessions are made with.
+    tls: Arc<Mutex<Tls>>,
 }
 
 impl Memory for Remembered {
@@ -360,6 +375,38 @@ impl Memory for Remembered {
             && let Err(why) = self.state.name_disks(&self.labels)
         {
             log::error!("{why}");
+        }
+    }
+
+    fn renewal(&mut self) -> Option<Vec<u8>> {
+        let peer = Peer::of(&self.enrolment.certificate).ok()?;
+        let now = SystemClock.now().0 / 1000;
+        // A clock that is wrong asks too early or too late; the appliance says what is right.
+        if peer.ends_at.saturating_sub(now) > RENEW_SECONDS {
+            return None;
+        }
+        let (key, request) = agent_request().ok()?;
+        self.next_key = Some(key.to_vec());
+        Some(request)
+    }
+
+    fn renewed(&mut self, certificate: Vec<u8>) {
+        let Some(key) = self.next_key.take() else { return };
+        if Peer::of(&certificate).map(|peer| peer.server) != Ok(self.enrolment.server) {
+            log::error!("the appliance sent a certificate of somebody else; the present one stays");
+            return;
+        }
+        let next = Enrolment { certificate, key, ..self.enrolment.clone() };
+        match self.state.remember(&next) {
+            Ok(()) => {
+                log::info!("a new certificate is there, for the next session");
+                match tls_of(&next) {
+                    Ok(tls) => *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = tls,
+                    Err(why) => log::error!("{why}"),
+                }
+                self.enrolment = next;
+            }
+            Err(why) => log::error!("{why}"),
         }
     }
 }

@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -47,8 +47,8 @@ const CONNECTIONS_FAR: u16 = 3;
 pub struct Party {
     /// Where appliances listen, in the order in which they are tried.
     pub addresses: Vec<SocketAddr>,
-    /// How we know each other.
-    pub tls: Tls,
+    /// How we know each other; replaced when there is a new certificate.
+    pub tls: Arc<Mutex<Tls>>,
     /// Whom we were enrolled as.
     pub server: ServerId,
     /// Its name.
@@ -158,7 +158,8 @@ fn greet(
     introduction: &Introduction,
     connection: u16,
 ) -> Result<(Link, Result<Box<Welcome>, Refused>), String> {
-    let mut link = Link::dial(address, &party.tls)?;
+    let tls = party.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut link = Link::dial(address, &tls)?;
     let hello = Hello {
         version_min: VERSION_MIN,
         version_max: VERSION,

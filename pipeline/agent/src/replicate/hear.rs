@@ -1,6 +1,6 @@
 //! What the appliance said, and what follows from it.
 
-use pipeline_wire::message::{FromAppliance, Refused, Welcome};
+use pipeline_wire::message::{FromAgent, FromAppliance, Refused, Welcome};
 use pipeline_wire::policy::Policy;
 
 use super::Replicator;
@@ -34,6 +34,9 @@ impl Replicator {
         self.session_lost();
         self.vaulted(welcome.vaulted_epoch);
         self.set_policy(welcome.policy.clone());
+        if let Some(request) = self.means.memory.renewal() {
+            self.means.exchange.say(&FromAgent::Renew { request }, Vec::new());
+        }
         if !self.begun {
             self.begin(&welcome.known_disks);
             self.begun = true;
@@ -91,6 +94,7 @@ impl Replicator {
             FromAppliance::Policy(policy) => self.set_policy(policy),
             FromAppliance::Vaulted { epoch, .. } => self.vaulted(epoch),
             FromAppliance::Wanted { question, bits } => self.wanted(question, &bits),
+            FromAppliance::Renewed { certificate } => self.means.memory.renewed(certificate),
             FromAppliance::Resend { words } => self.resend(&words),
             FromAppliance::Prepare { token, patience_millis } => {
                 let group = (token, patience_millis);

@@ -10,8 +10,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
 /// The server.
+#[path = "replication/server.rs"]
 mod server;
 /// The appliance.
+#[path = "replication/serving.rs"]
 mod serving;
 
 use core::time::Duration;
@@ -47,10 +49,12 @@ fn watch(running: &Running, server: &Server, folder: &Path, made: &mut Made, wan
     let latest = folder.join("latest.img");
     while made.copies.len() < goal {
         assert!(began.elapsed() < POINT, "no point comes\n{}", running.console().tail());
-        let told = |event: &qemu::Event| matches!(event.name(), "frozen" | "point");
-        let event =
-            running.console().any_event(POINT, told).unwrap_or_else(|error| panic!("{error}"));
-        if event.name() == "frozen" {
+        let told = |event: &qemu::Event| matches!(event.name.as_str(), "frozen" | "point");
+        let event = running
+            .console()
+            .any_event("frozen or a point", POINT, told)
+            .unwrap_or_else(|error| panic!("{error}"));
+        if event.name == "frozen" {
             running.pause().unwrap();
             let _ = fs::remove_file(&latest);
             copy_disk(server.disk(), &latest);

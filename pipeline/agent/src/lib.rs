@@ -7,6 +7,8 @@ pub mod binding;
 pub mod blocks;
 /// Blocks read from whole disks, many at a time.
 pub mod capture;
+/// Whether a server can be protected.
+pub mod check;
 /// A run through a whole disk.
 pub mod compare;
 /// What blocks of a disk hold.
@@ -25,6 +27,8 @@ pub mod hooks;
 pub mod logging;
 /// How little this program takes from the server that it runs on.
 pub mod manners;
+/// What protection would need and cost.
+pub mod measure;
 /// What was said and is not yet spooled.
 pub mod outbox;
 /// So many bytes a second and no more.

@@ -14,7 +14,7 @@ use smol::prelude::*;
 use crate::freeze::dead_man;
 use crate::report::{Report, SOCKET};
 use crate::state::{FOLDER, State};
-use crate::{binding, devices, enrol, logging, service, tracker};
+use crate::{binding, check, devices, enrol, logging, measure, service, tracker};
 
 /// What the command line says of itself.
 const HELP: &str = "lifeboat-agent: keeps a copy of this server's disks on a Lifeboat appliance
@@ -96,6 +96,11 @@ pub fn run() -> ExitCode {
         (_, [word, ..]) => misuse(&format!("«{word}» is too much")),
         ("run", _) => end(stop_flag().and_then(|stop| service::run(&state, &stop))),
         ("status", _) => end(status(arguments.json)),
+        ("check", _) => end(check_server(&state, arguments.json)),
+        ("measure", _) => match arguments.days {
+            Some(days) => end(stop_flag().and_then(|stop| measured(days, arguments.json, &stop))),
+            None => misuse("measure needs --days N"),
+        },
         ("remove", _) => end(remove(&state)),
         ("version", _) => end(say(&format!("lifeboat-agent {}\n", env!("CARGO_PKG_VERSION")))),
         ("help", _) => end(say(HELP)),
@@ -177,6 +182,30 @@ fn status(json: bool) -> Done {
         format!("the running agent is of another version ({error}): restart it")
     })?;
     say(&report.to_string())
+}
+
+/// Fails where something cannot be protected.
+fn check_server(state: &State, json: bool) -> Done {
+    let findings = check::findings(state);
+    if json {
+        let text = serde_json::to_string(&findings).map_err(|error| error.to_string())?;
+        say(&format!("{text}\n"))?;
+    } else {
+        say(&check::table(&findings))?;
+    }
+    if findings.iter().any(|finding| finding.verdict == check::Verdict::No) {
+        return Err("something stands in the way: see what says no".to_owned());
+    }
+    Ok(())
+}
+
+fn measured(days: u32, json: bool, stop: &AtomicBool) -> Done {
+    let churn = measure::measure(days, stop)?;
+    if json {
+        let text = serde_json::to_string(&churn).map_err(|error| error.to_string())?;
+        return say(&format!("{text}\n"));
+    }
+    say(&churn.to_string())
 }
 
 fn remove(state: &State) -> Done {

@@ -132,8 +132,8 @@ fn an_authority_that_was_kept_by_a_version_of_before_is_read() {
     assert_eq!(authority.to_bytes().unwrap().as_slice(), bytes);
     let (_, request) = agent_request().unwrap();
     let issued = authority.agent(&request, SERVER, NOW).unwrap();
-    let [issued, issuer] = [issued.as_slice(), authority.certificate()]
-        .map(|der| Certificate::from_der(der).unwrap());
+    let [issued, issuer] =
+        [issued.as_slice(), authority.certificate()].map(|der| Certificate::from_der(der).unwrap());
     let names = (issued.tbs_certificate().issuer(), issuer.tbs_certificate().subject());
     assert_eq!(names.0, names.1);
 }

@@ -16,7 +16,7 @@ use tests::program::{Place, built, checked, lifeboat};
 /// Folders that the installer writes to.
 const HIDES: &str = "set -e; for at in /usr/local/sbin /var/lib /run; \
     do mount -t tmpfs tmpfs $at; done; ";
-const LOOKS: &str = "find /usr/local/sbin /var/lib/lifeboat-agent /etc/systemd/system/lifeboat-agent.service 2>/dev/null; true";
+const LOOKS: &str = "find /usr/local/sbin /var/lib/lifeboat-agent /etc/systemd/system/lifeboat-agent.service 2>/dev/null || true";
 
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")

@@ -119,3 +119,21 @@ fn certificates_with_any_bit_flipped_or_cut_never_panic() {
     assert!(Peer::of(&authority.appliance().unwrap().certificate).is_err());
     assert!(Peer::of(authority.certificate()).is_err());
 }
+
+/// One that was kept by version 1; its key is known to everybody, and signs nothing but this test's.
+const KEPT: &str = include_str!("kept.txt");
+
+#[test]
+fn an_authority_that_was_kept_by_a_version_of_before_is_read() {
+    let hex = KEPT.trim_end();
+    let pair = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(pair).collect();
+    let authority = Authority::from_bytes(&bytes).unwrap();
+    assert_eq!(authority.to_bytes().unwrap().as_slice(), bytes);
+    let (_, request) = agent_request().unwrap();
+    let issued = authority.agent(&request, SERVER, NOW).unwrap();
+    let [issued, issuer] =
+        [issued.as_slice(), authority.certificate()].map(|der| Certificate::from_der(der).unwrap());
+    let names = (issued.tbs_certificate().issuer(), issuer.tbs_certificate().subject());
+    assert_eq!(names.0, names.1);
+}

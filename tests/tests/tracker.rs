@@ -5,7 +5,8 @@
 //! machine and holds the disks' files against the replicas' itself. Trackers that are made wrong must be caught by the
 //! same look: where they are not, the look proves nothing.
 //!
-//! `LIFEBOAT_TRACKER=long cargo nextest run --release -p tests --test tracker --no-capture` runs all kernels and stacks.
+//! `LIFEBOAT_TRACKER=long cargo nextest run --release -p tests --test tracker --no-capture` runs all kernels and stacks;
+//! words in place of `long`, as `Trixie,raid1`, those that all of them name.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot make its own disks has failed")]
 
@@ -316,7 +317,13 @@ fn differences(one: &Path, other: &Path) -> Vec<u64> {
 }
 
 fn is_long() -> bool {
-    std::env::var("LIFEBOAT_TRACKER").as_deref() == Ok("long")
+    std::env::var_os("LIFEBOAT_TRACKER").is_some()
+}
+
+/// Whether a campaign of this name is asked for.
+fn is_asked(name: &str) -> bool {
+    let words = std::env::var("LIFEBOAT_TRACKER").unwrap_or_default();
+    words == "long" || words.split(',').all(|word| name.contains(word))
 }
 
 #[test]
@@ -392,9 +399,13 @@ fn every_kernel_and_every_stack() {
 fn each<'a>(campaigns: impl Iterator<Item = (Debian, &'a Plan, &'a str)>) {
     let mut failed = Vec::new();
     for (debian, plan, words) in campaigns {
+        let name = format!("{debian:?} {} {} {words}", plan.stack, plan.kind);
+        if !is_asked(&name) {
+            continue;
+        }
         let campaign = || plan.bed(debian, words).start().campaign(plan);
         if std::panic::catch_unwind(campaign).is_err() {
-            failed.push(format!("{debian:?} {} {} {words}", plan.stack, plan.kind));
+            failed.push(name);
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
@@ -429,7 +440,7 @@ fn a_write_costs_little() {
             println!("  {copies} copies: {without} instructions a write, {with} with tracking");
             assert!(cost.number("seen").unwrap() >= 3000);
             // Instructions, not time: they are the same on a busy machine.
-            assert!(with * 100 <= without * 115, "{with} of {without}");
+            assert!(with * 100 <= without * 109, "{with} of {without}");
         }
         guest.wait("done");
     }

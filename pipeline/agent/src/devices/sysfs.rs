@@ -57,8 +57,8 @@ impl Sysfs {
 
     /// Why its changes cannot be tracked.
     pub(super) fn untracked(&self, device: &Device) -> Option<String> {
-        let has_requests = device.folder.join("mq").is_dir();
-        if !has_requests && self.paths_of(&device.name).is_empty() {
+        let paths = self.paths_of(&device.name);
+        if !device.folder.join("mq").is_dir() && paths.is_empty() {
             let words =
                 "its driver completes no requests that could be seen: everything of it is compared";
             return Some(words.to_owned());
@@ -68,15 +68,18 @@ impl Sysfs {
                 "its zones are emptied by commands without a range: everything of it is compared";
             return Some(words.to_owned());
         }
-        let counts = text(&device.folder.join("queue/iostats"));
-        if counts.as_deref() == Some("0") {
-            return Some(format!(
+        // Requests of NVMe's multipath are counted on its paths; the disk itself counts nothing on older kernels.
+        let counting = if paths.is_empty() { vec![device.name.clone()] } else { paths };
+        let silent = counting.into_iter().find(|name| {
+            let counts = self.root.join("sys/block").join(name).join("queue/iostats");
+            text(&counts).as_deref() == Some("0")
+        });
+        silent.map(|name| {
+            format!(
                 "the kernel does not count what is written to it, so nothing would tell that a write was missed: \
-                 echo 1 >/sys/block/{}/queue/iostats",
-                device.name
-            ));
-        }
-        None
+                 echo 1 >/sys/block/{name}/queue/iostats"
+            )
+        })
     }
 
     pub(super) fn number(&self, device: &Device) -> Option<(u32, u32)> {

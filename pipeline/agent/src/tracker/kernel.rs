@@ -187,8 +187,10 @@ fn load(
     };
     let mut codes = Vec::new();
     if learn {
+        // As many of it, for the same reason: the first write on a new path is one to learn from, and there is no other.
         let code = learner(fields, descriptors.disks)?;
-        codes.push((code, fields.remapped, "lifeboat_learn"));
+        let copies = (0..making.copies).map(|_| (code.clone(), fields.remapped, "lifeboat_learn"));
+        codes.extend(copies);
     }
     for copy in 0..making.copies {
         codes.push((marker(fields, descriptors, making, copy)?, tracepoint, "lifeboat_mark"));

@@ -4,9 +4,16 @@ use std::io;
 
 use rustix::io::Errno;
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{Pid, Signal, kill_process_group, setpriority_process};
+use rustix::process::{Pid, Signal, getpriority_process, kill_process_group, setpriority_process};
 
 use crate::sys;
+
+/// Where the class of an I/O priority is in its number.
+const CLASS_SHIFT: u32 = 13;
+/// `IOPRIO_CLASS_IDLE`.
+const CLASS_IDLE: i64 = 3 << CLASS_SHIFT;
+/// No class of its own: as the nice value says.
+const CLASS_NONE: i64 = 0;
 
 /// All memory that this process has now is brought in and stays; what it gets from now on stays once it was touched. So
 /// nothing waits for a disk that is still.
@@ -27,12 +34,38 @@ pub fn be_nice(nice: i32) -> io::Result<()> {
 
 /// The calling thread, and what it starts from now on, reads and writes only when nobody else does.
 pub fn be_idle_on_disks() -> io::Result<()> {
-    Ok(sys::manners::idle_io()?)
+    Ok(sys::manners::set_io_priority(CLASS_IDLE)?)
 }
 
 /// Whether the calling thread is one that reads and writes only when nobody else does.
 pub fn is_idle_on_disks() -> io::Result<bool> {
-    Ok(sys::manners::io_priority()? >> 13 == 3)
+    Ok(sys::manners::io_priority()? >> CLASS_SHIFT == CLASS_IDLE >> CLASS_SHIFT)
+}
+
+/// Where a thread stood among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    nice: i32,
+    io: i64,
+}
+
+/// The calling thread, and what it starts from now on, stands beside others for a while: where it stood, to be stood back to.
+/// For moments in which others wait for it.
+pub fn stand_up() -> io::Result<Standing> {
+    let standing = Standing { nice: getpriority_process(None)?, io: sys::manners::io_priority()? };
+    if standing.nice > 0 {
+        be_nice(0)?;
+    }
+    sys::manners::set_io_priority(CLASS_NONE)?;
+    Ok(standing)
+}
+
+impl Standing {
+    /// Stands where it stood, in the same thread.
+    pub fn stand_back(self) -> io::Result<()> {
+        sys::manners::set_io_priority(self.io)?;
+        be_nice(self.nice)
+    }
 }
 
 /// This process no longer ends when a terminal or a service manager asks it to.
@@ -67,6 +100,11 @@ mod tests {
             assert!(!is_idle_on_disks().unwrap());
             be_nice(19).unwrap();
             be_idle_on_disks().unwrap();
+            assert!(is_idle_on_disks().unwrap());
+            let standing = stand_up().unwrap();
+            assert!(!is_idle_on_disks().unwrap());
+            assert_eq!(Command::new("nice").output().unwrap().stdout, b"0\n");
+            standing.stand_back().unwrap();
             assert!(is_idle_on_disks().unwrap());
             Command::new("nice").output().unwrap().stdout
         });

@@ -33,6 +33,8 @@ use crate::tracker::{self, Tracker};
 
 /// Hooks around application-consistent points.
 const HOOKS: &str = "/etc/lifeboat/hooks.d";
+/// What is about to be frozen, in memory: beyond a restart of the machine nothing is.
+const FROZEN: &str = "/run/lifeboat-agent.frozen";
 /// How long a point waits for an appliance that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Who looks on, in tests.
@@ -65,6 +67,9 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     let board = Board::default();
     board.serve(Path::new(SOCKET)).map_err(|error| format!("{SOCKET}: {error}"))?;
     let mut freezer = LinuxFreezer::new(Path::new("/proc/self/exe"));
+    for words in freezer.record_at(Path::new(FROZEN)) {
+        log::warn!("{words}");
+    }
     // Before this process stands behind others, which the dead-man would inherit.
     if let Err(why) = freezer.start_dead_man() {
         log::error!("{why}");

@@ -5,13 +5,11 @@ use rustix::io::{Errno, Result};
 
 /// `IOPRIO_WHO_PROCESS`: with the number 0, the calling thread.
 const WHO_PROCESS: libc::c_int = 1;
-/// `IOPRIO_CLASS_IDLE`, in the place of the class.
-const CLASS_IDLE: libc::c_int = 3 << 13;
-
-/// The calling thread, and threads and processes that it starts from now on, read and write only when nobody else does.
-pub(crate) fn idle_io() -> Result<()> {
+/// The calling thread, and threads and processes that it starts from now on, read and write with this class and level, as
+/// the kernel packs them.
+pub(crate) fn set_io_priority(packed: i64) -> Result<()> {
     // SAFETY: the call takes numbers alone.
-    let done = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE) };
+    let done = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, packed) };
     if done == 0 { Ok(()) } else { Err(last()) }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use hal_linux::freeze::{Refusal, StillHandle};
+use hal_linux::manners::{self, Standing};
 
 use super::dead_man::DeadMan;
 use super::group::{End, Group, Slot};
@@ -26,6 +27,8 @@ pub struct LinuxFreezer {
     dead_man: DeadMan,
     record: Option<Record>,
     frozen: Option<Frozen>,
+    /// Where the thread that freezes stood before: while others wait for it, it does not stand behind them.
+    standing: Option<Standing>,
 }
 
 #[derive(Debug)]
@@ -41,7 +44,13 @@ impl LinuxFreezer {
     /// tests.
     #[must_use]
     pub fn new(program: &Path) -> Self {
-        Self { systems: Vec::new(), dead_man: DeadMan::new(program), record: None, frozen: None }
+        Self {
+            systems: Vec::new(),
+            dead_man: DeadMan::new(program),
+            record: None,
+            frozen: None,
+            standing: None,
+        }
     }
 
     /// Writes down here what it is about to freeze, and thaws now what an agent left frozen that was killed together with its
@@ -135,6 +144,33 @@ impl Freezer for LinuxFreezer {
         if self.frozen.is_some() {
             return Err("file systems are frozen already: thaw them first".to_owned());
         }
+        self.standing = manners::stand_up().ok();
+        let result = self.freeze_all(limit);
+        if result.is_err() {
+            self.stand_back();
+        }
+        result
+    }
+
+    fn is_frozen(&mut self) -> bool {
+        self.frozen.as_ref().is_some_and(|frozen| frozen.group.is_frozen())
+    }
+
+    fn thaw(&mut self) -> Thawed {
+        let thawed = self.thaw_all();
+        self.stand_back();
+        thawed
+    }
+}
+
+impl LinuxFreezer {
+    fn stand_back(&mut self) {
+        if let Some(Err(error)) = self.standing.take().map(Standing::stand_back) {
+            log::warn!("the agent does not stand behind others any more: {error}");
+        }
+    }
+
+    fn freeze_all(&mut self, limit: Duration) -> Result<(), String> {
         self.start_dead_man()?;
         let mut remarks = Vec::new();
         let (handles, systems) = self.open(&mut remarks)?;
@@ -196,11 +232,7 @@ impl Freezer for LinuxFreezer {
         Err(words)
     }
 
-    fn is_frozen(&mut self) -> bool {
-        self.frozen.as_ref().is_some_and(|frozen| frozen.group.is_frozen())
-    }
-
-    fn thaw(&mut self) -> Thawed {
+    fn thaw_all(&mut self) -> Thawed {
         let Some(Frozen { group, names, mut remarks }) = self.frozen.take() else {
             return Thawed { too_late: true, ..Thawed::default() };
         };

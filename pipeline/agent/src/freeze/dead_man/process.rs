@@ -62,6 +62,8 @@ pub fn run() -> io::Result<()> {
     let channel = Channel::inherited()?;
     // Refused on machines that let nobody: it works without, only less surely.
     let _ = manners::ignore_requests_to_end();
+    // Whoever started it may stand behind everybody.
+    let _ = manners::stand_up();
     let _ = manners::be_nice(-20);
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
     let systems = Vec::with_capacity(SYSTEMS_MAX);

@@ -88,8 +88,9 @@ impl Measures {
 
     /// The vault has the point of an epoch.
     pub fn vaulted(&mut self, epoch: u64) {
-        while let Some((_, at)) = self.cuts.pop_front_if(|(cut, _)| *cut <= epoch) {
-            self.vaulted = Some(at);
+        while let Some((_, at)) = self.cuts.front().filter(|(cut, _)| *cut <= epoch) {
+            self.vaulted = Some(*at);
+            self.cuts.pop_front();
         }
     }
 

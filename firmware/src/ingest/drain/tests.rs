@@ -389,7 +389,7 @@ fn a_lost_record_is_sent_again_and_no_point_is_wrong() {
 }
 
 #[test]
-fn points_that_somebody_else_made_meanwhile_are_noticed_and_what_was_spooled_before_is_not_put_over_them()
+fn what_was_spooled_is_not_put_over_points_that_somebody_else_made_meanwhile()
  {
     let mut site = Site::new();
     let id = site.vault.enrol("web").unwrap().id;

@@ -275,7 +275,7 @@ impl Server {
             assert!(began.elapsed().as_secs() < 60, "{what} did not come about");
             thread::sleep(Duration::from_millis(2));
             self.ticks += 1;
-            if self.ticks % 20 == 0 {
+            if self.ticks.is_multiple_of(20) {
                 hub.tick(self.ticks << 32);
             }
             self.hear(hub, line);
@@ -389,8 +389,7 @@ fn a_lost_record_is_sent_again_and_no_point_is_wrong() {
 }
 
 #[test]
-fn what_was_spooled_is_not_put_over_points_that_somebody_else_made_meanwhile()
- {
+fn what_was_spooled_is_not_put_over_points_that_somebody_else_made_meanwhile() {
     let mut site = Site::new();
     let id = site.vault.enrol("web").unwrap().id;
     let mut server = Server::new(id);

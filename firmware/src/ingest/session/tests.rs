@@ -57,7 +57,7 @@ fn whatever_the_order_of_arrival_everything_is_kept_once_and_in_its_order() {
         while !waiting.is_empty() {
             let at = usize::try_from(random.below(waiting.len() as u64)).unwrap();
             let number = waiting.swap_remove(at);
-            if number % 5 == 0 {
+            if number.is_multiple_of(5) {
                 session.cut(cut(number, number, None), 0).unwrap();
             } else {
                 let (blocks, payload) = data(number, number);
@@ -100,7 +100,7 @@ fn what_waits_out_of_order_is_bounded_by_the_credit() {
         session.blocks(blocks, payload).err()
     });
     assert_eq!(error, Some(Nonsense::Credit));
-    assert!(session.held_cost <= most && session.is_crowded());
+    assert!(session.held_cost <= most && session.held_cost > most / 2);
     session.forget_held();
     let (blocks, payload) = data(1, 1);
     session.blocks(blocks, payload).unwrap();

@@ -127,7 +127,9 @@ impl ScriptedAgent {
         let gone = |error: &dyn core::fmt::Display| Away::Gone(error.to_string());
         let address = &self.enrolment.addresses[0];
         let socket = TcpStream::connect(address).map_err(|error| gone(&error))?;
-        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+        // Until the session stands, nobody looks at anything else.
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let handle = socket.try_clone().expect("a handle");
         socket.set_nodelay(true).expect("an option");
         let credentials = Credentials {
             certificate: self.enrolment.certificate.clone(),
@@ -152,7 +154,10 @@ impl ScriptedAgent {
         };
         line.send(&FromAgent::Hello(Box::new(hello)))?;
         match hear(&mut line)? {
-            FromAppliance::Welcome(welcome) => Ok((line, *welcome)),
+            FromAppliance::Welcome(welcome) => {
+                handle.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+                Ok((line, *welcome))
+            }
             FromAppliance::Refused(refused) => Err(Away::Refused(refused)),
             other => panic!("neither welcome nor refusal: {other:?}"),
         }

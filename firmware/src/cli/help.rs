@@ -316,3 +316,11 @@ other. With --server it becomes that server of the vault, which may have points 
 installed anew, or one that was captured before.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `server revoke`, `server accept`
+pub(super) const SERVER_NAME: &str = "\
+Examples:
+  lifeboat server revoke web1 --vault dir:/srv/vault --key-file vault.key
+  lifeboat server accept web1 --vault dir:/srv/vault --key-file vault.key
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";

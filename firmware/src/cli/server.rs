@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::cli::Opening;
-use crate::cli::help::{SERVER_LIST, SERVER_POLICY, SERVER_TOKEN};
+use crate::cli::help::{SERVER_LIST, SERVER_NAME, SERVER_POLICY, SERVER_TOKEN};
 use crate::cli::values::{interval, keep, length_of_time, server_name};
 
 /// Verbs about servers that agents protect.
@@ -23,8 +23,10 @@ pub enum ServerVerb {
     #[command(after_long_help = SERVER_POLICY)]
     Policy(ServerPolicy),
     /// Let nobody come in as this server any more
+    #[command(after_long_help = SERVER_NAME)]
     Revoke(ServerName),
     /// Accept the next machine that shows up as this server: it moved to other hardware
+    #[command(after_long_help = SERVER_NAME)]
     Accept(ServerName),
 }
 

@@ -116,3 +116,22 @@ pub(super) fn span(text: &str) -> Result<Span, String> {
     let bytes_per_second = u64::from(mebibytes) << 20;
     Ok(Span { days, from_hour, to_hour, bytes_per_second })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_of_the_week_are_read_and_nothing_else() {
+        let read = Span { days: 0b001_1111, from_hour: 8, to_hour: 18, bytes_per_second: 5 << 20 };
+        assert_eq!(span("mon-fri:8-18=5"), Ok(read));
+        assert_eq!(span("sun:0-24=0").map(|span| span.days), Ok(0b100_0000));
+        for text in
+            ["", "mon", "mon:8-18", "fri-mon:8-18=5", "mon:18-8=5", "mon:0-25=5", "mon:1-2=-1"]
+        {
+            assert!(span(text).is_err(), "{text}");
+        }
+        assert!(interval("10s").is_ok() && interval("9s").is_err() && interval("25h").is_err());
+        assert!(keep("forever").is_ok() && keep("some").is_err());
+    }
+}

@@ -196,6 +196,12 @@ impl Backlog {
                         line.vaulted = standing.vaulted.map_or(0, |(epoch, _)| epoch);
                         continue;
                     };
+                    if line.life != standing.life && line.oldest().is_none() {
+                        (line.life, line.disks) = (standing.life, standing.disks);
+                        line.open = Piece::for_disks(line.disks.len());
+                        (line.sequence, line.settled) = (standing.sequence, None);
+                        line.lost = line.lost.or(standing.lost);
+                    }
                     if line.life == standing.life {
                         line.sequence = line.sequence.max(standing.sequence);
                     }

@@ -29,6 +29,8 @@ use crate::spool::{Mark, Read};
 pub const WORKERS: usize = 2;
 /// How long a worker waits for something to do.
 const IDLE: Duration = Duration::from_millis(500);
+/// How long it waits where there is something that it cannot take now.
+const CROWDED: Duration = Duration::from_millis(20);
 /// The first pause after a failure; it doubles.
 const PAUSE_MILLIS: u64 = 1000;
 /// The longest.
@@ -125,8 +127,11 @@ impl Drain {
                 Some(job) => self.one(&job),
                 None => {
                     let cursor = self.backlog().cursor();
-                    if self.hub.durable_beyond(cursor, IDLE).is_none() {
-                        return;
+                    match self.hub.durable_beyond(cursor, IDLE) {
+                        None => return,
+                        // There is more, and no room to remember it, or it cannot be read just now.
+                        Some(durable) if durable > cursor => std::thread::sleep(CROWDED),
+                        Some(_) => {}
                     }
                 }
             }
@@ -138,7 +143,7 @@ impl Drain {
     }
 
     fn now(&self) -> u64 {
-        (self.access)(ServerId([0; 16])).clock.moment().0
+        self.hub.now().0
     }
 
     /// Reads on, as far as there is room to remember it, and takes what may go.

@@ -7,19 +7,21 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
-use hal::time::Clock;
+use hal::time::{Clock, Moment};
 use pipeline::ids::{PointId, ServerId};
 use pipeline_wire::message::{Blocks, Cut, FromAppliance, Hello, Refused, Status, Why};
 use pipeline_wire::policy::Policy;
 use smol::channel::{Receiver, Sender, bounded};
 
-use super::group::{Effect, Groups};
-use super::journal::{Entry, KeptCut, Life, SentDisk, Standing, Verdict};
+use super::group::Groups;
+use super::journal::{Entry, Life, SentDisk, Standing};
 use super::ledger::Ledger;
 use super::measures::Measures;
-use super::session::{Next, Nonsense, Session};
+use super::session::{Nonsense, Session};
 use crate::spool::{Mark, Usage};
 
+/// From sessions into the queue.
+mod admit;
 /// Who joined, and with what.
 mod join;
 /// What is told of servers.
@@ -151,6 +153,12 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Now, by a clock that only runs forwards.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.clock.moment()
+    }
+
     /// Takes blocks of a run. A run that something newer took over from is told so by its connection's end.
     pub fn blocks(&self, life: Life, blocks: Blocks, payload: Vec<u8>) -> Result<(), Nonsense> {
         let now = self.clock.moment();
@@ -272,6 +280,7 @@ impl Hub {
         let effects = state.groups.tick(now);
         state.carry_out(effects);
         state.begin_groups(token, now);
+        state.look_for_stuck(token);
         self.to_keep.notify_all();
     }
 
@@ -366,10 +375,13 @@ impl Hub {
         if let Some(member) = state.members.get_mut(&life.server) {
             member.pieces += 1;
             // Of a run before this one only the point counts: what it sent is the base of what comes now.
-            let same = member.session.standing().life == life;
-            member.session.vaulted(if same { sequence } else { 0 }, point);
-            if same && !self.lasts {
-                member.session.durable(sequence);
+            if member.session.standing().life == life {
+                member.session.vaulted(sequence, point);
+                if !self.lasts {
+                    member.session.durable(sequence);
+                }
+            } else if let Some((epoch, point)) = point {
+                member.session.point(epoch, point);
             }
             member.wake();
         }
@@ -444,90 +456,6 @@ impl Member {
         for line in self.lines.values_mut() {
             line.ended = Some(refused.clone());
             let _ = line.wake.try_send(());
-        }
-    }
-}
-
-impl State {
-    fn of(&mut self, life: &Life) -> Option<&mut Member> {
-        let member = self.members.get_mut(&life.server)?;
-        (member.session.standing().life == *life).then_some(member)
-    }
-
-    fn enqueue(&mut self, entry: Entry, payload: Vec<u8>) {
-        self.queued_bytes += payload.len() as u64;
-        self.queue.push_back((entry, payload));
-    }
-
-    /// Moves what is in order from a session into the queue.
-    fn admit(&mut self, server: ServerId) -> Result<(), Nonsense> {
-        loop {
-            let Some(member) = self.members.get_mut(&server) else { return Ok(()) };
-            let lost = member.session.standing().lost;
-            match member.session.next()? {
-                Next::Nothing => return Ok(()),
-                Next::Keep(entry, payload) => {
-                    if let Some(token) = lost.filter(|_| member.session.standing().lost.is_none()) {
-                        member.session.owe(FromAppliance::GroupResult { token, valid: true });
-                    }
-                    self.enqueue(entry, payload);
-                }
-                Next::Group(token, frozen) => {
-                    let effects = self.groups.cut(server, token, frozen);
-                    if effects.is_empty() {
-                        return Ok(());
-                    }
-                    // Either way this session goes on, and so do the others of the group.
-                    self.carry_out(effects);
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn carry_out(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Tell(server, message) => {
-                    if let Some(member) = self.members.get_mut(&server) {
-                        member.session.owe(message);
-                        member.wake();
-                    }
-                }
-                Effect::Hold(_, servers) => {
-                    let mut cuts: Vec<KeptCut> = Vec::new();
-                    for server in &servers {
-                        let Some(member) = self.members.get_mut(server) else { continue };
-                        cuts.extend(member.session.group_cut());
-                    }
-                    // All of them or none.
-                    let all = cuts.len() == servers.len()
-                        && cuts.iter().all(|kept| kept.verdict == Verdict::Point);
-                    if !all {
-                        cuts.iter_mut().for_each(|kept| kept.verdict = Verdict::Void);
-                    }
-                    self.enqueue(Entry::Cuts(cuts), Vec::new());
-                    self.admit_all(&servers);
-                }
-                Effect::Void(token, servers) => {
-                    for server in &servers {
-                        if let Some(member) = self.members.get_mut(server) {
-                            member.session.void(token);
-                        }
-                    }
-                    self.admit_all(&servers);
-                }
-            }
-        }
-    }
-
-    fn admit_all(&mut self, servers: &[ServerId]) {
-        for server in servers {
-            if let Err(nonsense) = self.admit(*server)
-                && let Some(member) = self.members.get_mut(server)
-            {
-                member.end_lines(&makes_no_sense(&nonsense));
-            }
         }
     }
 }

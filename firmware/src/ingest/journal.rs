@@ -211,6 +211,6 @@ mod tests {
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let ids = format!("{}{}", "03".repeat(16), "04".repeat(16));
         let point = "01".repeat(16);
-        assert_eq!(text, format!("0301{ids}0000000102{point}00390000004c424a31"));
+        assert_eq!(text, format!("0301{ids}0000000102{point}00380000004c424a31"));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pipeline::limits::BLOCK_BYTES;
 
 use super::hub::{Hub, Release, Task};
-use super::journal::{self, Entry, Life, SentDisk};
+use super::journal::{self, Entry, Life, SentDisk, Standing};
 use super::ledger::Ledger;
 use crate::spool::records::{Reading, Records};
 use crate::spool::{Mark, Read, SpoolError};
@@ -132,19 +132,34 @@ impl Keeper {
         Ok(())
     }
 
+    fn append_standings(&mut self, former: Vec<Standing>) -> Result<(), SpoolError> {
+        let all = former.into_iter().chain(self.ledger.standings().cloned());
+        let entries = journal::standings(all);
+        entries.iter().try_for_each(|entry| self.append(entry, &[], 0))
+    }
+
     /// First where everybody stands, durably; then what is before that may go.
     fn release(&mut self, hub: &Hub, release: Release) -> Result<(), SpoolError> {
         for (server, epoch, point) in &release.vaulted {
             self.ledger.vaulted(*server, *epoch, *point);
         }
         self.ledger.lost(&release.lost);
-        for entry in
-            journal::standings(release.former.into_iter().chain(self.ledger.standings().cloned()))
-        {
-            self.append(&entry, &[], 0)?;
+        match self.append_standings(release.former.clone()) {
+            Ok(()) => {
+                self.records.sync()?;
+                self.records.release(release.up_to)?;
+            }
+            // Even what was kept back is full. What is let go first makes room; a cut of the power in between costs no more
+            // than sending again.
+            Err(SpoolError::Full(..)) => {
+                self.records.release(release.up_to)?;
+                self.records.sync()?;
+                if let Err(error) = self.append_standings(release.former) {
+                    log::warn!("where servers stand is not noted: {error}");
+                }
+            }
+            Err(error) => return Err(error),
         }
-        self.records.sync()?;
-        self.records.release(release.up_to)?;
         let mark = self.records.sync()?;
         hub.is_durable(&[], mark, self.records.usage());
         // Nobody waits any more where everything ends.

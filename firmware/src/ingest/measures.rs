@@ -88,8 +88,9 @@ impl Measures {
 
     /// The vault has the point of an epoch.
     pub fn vaulted(&mut self, epoch: u64) {
-        while let Some((_, at)) = self.cuts.pop_front_if(|(cut, _)| *cut <= epoch) {
-            self.vaulted = Some(at);
+        while let Some((_, at)) = self.cuts.front().filter(|(cut, _)| *cut <= epoch) {
+            self.vaulted = Some(*at);
+            self.cuts.pop_front();
         }
     }
 
@@ -102,8 +103,9 @@ impl Measures {
     /// As told now; what others know is left out.
     #[must_use]
     pub fn told(&self, names: &[String], now: Moment) -> Told {
-        let oldest = (now.0 / SLOT_MILLIS).saturating_sub(HOUR_MILLIS / SLOT_MILLIS);
-        let recent = || self.slots.iter().filter(|(slot, _)| *slot > oldest);
+        let newest = now.0 / SLOT_MILLIS;
+        let is_recent = |slot: u64| slot + HOUR_MILLIS / SLOT_MILLIS > newest;
+        let recent = || self.slots.iter().filter(|(slot, _)| is_recent(*slot));
         let of = |disk: usize| recent().filter_map(|(_, disks)| disks.get(disk)).sum::<u64>();
         let disks: Vec<(String, u64)> =
             names.iter().enumerate().map(|(disk, name)| (name.clone(), of(disk))).collect();

@@ -158,3 +158,53 @@ impl Listed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hal_sim::random::Random;
+
+    use super::*;
+
+    fn binding() -> Binding {
+        Binding { machine: [1; 16], disks: vec![[2; 16]] }
+    }
+
+    #[test]
+    fn a_roll_survives_its_bytes_and_no_others_make_it_panic() {
+        let mut roll = Roll::new().unwrap();
+        roll.enrol(ServerId([5; 16]), "web", &binding(), [6; 32]);
+        let bytes = roll.to_bytes().unwrap();
+        assert_eq!(Roll::parse(&bytes), Ok(roll));
+        let mut later = bytes.to_vec();
+        later[0] = 2;
+        assert!(Roll::parse(&later).unwrap_err().to_string().contains("later Lifeboat"));
+        for seed in 0..5000 {
+            let mut random = Random::new(seed);
+            let mut bytes = bytes.to_vec();
+            let at = usize::try_from(random.below(bytes.len() as u64)).unwrap();
+            bytes[at] ^= 1 << random.below(8);
+            bytes.truncate(usize::try_from(random.below(bytes.len() as u64 + 1)).unwrap());
+            let _ = Roll::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn who_is_enrolled_again_keeps_his_policy_and_the_newest_keys() {
+        let mut roll = Roll::new().unwrap();
+        let server = ServerId([5; 16]);
+        roll.enrol(server, "web", &binding(), [0; 32]);
+        let listed = roll.named("web").unwrap();
+        listed.policy.interval_seconds = 10;
+        listed.revoked = true;
+        for key in 1..=9 {
+            roll.enrol(server, "web", &binding(), [key; 32]);
+        }
+        let listed = roll.server(server).unwrap();
+        assert_eq!(
+            (listed.policy.interval_seconds, listed.revoked, listed.keys.len()),
+            (10, false, KEYS_MAX)
+        );
+        assert!(listed.keys.contains(&[9; 32]) && !listed.keys.contains(&[1; 32]));
+        assert!(roll.named("db").unwrap_err().to_string().contains("enrolled are: web"));
+    }
+}

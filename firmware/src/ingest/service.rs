@@ -11,6 +11,8 @@ use hal::time::Clock;
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_vault::access::Access;
+use pipeline_vault::retain::Policy;
+use pipeline_vault::upkeep;
 use pipeline_vault::writer::Options;
 use pipeline_wire::message::{Refused, Why};
 use pipeline_wire::tls;
@@ -35,6 +37,8 @@ use crate::spool::records::Records;
 const TICK: Duration = Duration::from_secs(1);
 /// Every so many ticks the roll is read again.
 const ROLL_TICKS: u32 = 5;
+/// Points are removed by their policies every so many quarters of a tick: once an hour.
+const PRUNE_RESTS: u32 = 4 * 3600;
 /// Threads that deal with what agents say.
 const THREADS: usize = 2;
 
@@ -80,13 +84,13 @@ impl Ingest {
         let backlog = Backlog::new(records.head(), found.ledger.standings(), found.lives.clone());
         let hub = Arc::new(Hub::new(&found.ledger, found.end, lasts, Arc::clone(&clock)));
         let paces = Arc::new(Paces { all: Arc::default(), each: Mutex::default() });
-        let vault = roll.access();
-        let through = Arc::clone(&paces);
+        let (through, keys) = (Arc::clone(&paces), Arc::clone(&roll));
+        // Asked for each time: the keys of a server that was enrolled a moment ago are in the newest ring only.
         let access: Arc<dyn Fn(ServerId) -> Access + Send + Sync> = Arc::new(move |server| {
             let throttles = vec![Arc::clone(&through.all), through.of(server)];
-            let store = Arc::clone(&vault.store);
-            let store = PacedStore::new(store, throttles, Arc::clone(&vault.clock));
-            Access { store: Arc::new(store), ..vault.clone() }
+            let vault = keys.access();
+            let (store, clock) = (Arc::clone(&vault.store), Arc::clone(&vault.clock));
+            Access { store: Arc::new(PacedStore::new(store, throttles, clock)), ..vault }
         });
         let options = Options {
             workers: hal_linux::process::processors().clamp(1, 4),
@@ -148,8 +152,9 @@ impl Ingest {
         let door = smol::block_on(Door::open(address, tls, means))?;
         let bound =
             door.address().map_err(|error| Error::device("replication", error.to_string()))?;
-        let (hub, drain, keeper) = (&self.hub, &self.drain, self.keeper);
-        let caretaker = Caretaker { hub, drain, roll: &self.roll, paces: &self.paces };
+        let Self { hub, keeper, drain, roll, paces, .. } = self;
+        let (hub, drain, roll) = (&hub, &drain, &roll);
+        let caretaker = Caretaker { hub, drain, roll, paces: &paces };
         caretaker.instruct();
         thread::scope(|scope| {
             let kept = scope.spawn(move || {
@@ -160,6 +165,7 @@ impl Ingest {
             for _ in 0..WORKERS {
                 scope.spawn(move || drain.run());
             }
+            scope.spawn(move || prune_all(hub, roll));
             scope.spawn(move || caretaker.run());
             listening(bound);
             serve(door, hub, stopped);
@@ -196,6 +202,40 @@ fn serve(door: Door, hub: &Arc<Hub>, stopped: impl Future<Output = ()>) {
         drop(end);
         ended.close();
     });
+}
+
+/// Removes points by the policies of their servers, now and then.
+fn prune_all(hub: &Arc<Hub>, roll: &Arc<KeptRoll>) {
+    let mut rests = 0_u32;
+    while !hub.is_stopping() {
+        thread::sleep(TICK / 4);
+        rests = (rests + 1) % PRUNE_RESTS;
+        if rests != 1 {
+            continue;
+        }
+        for listed in &roll.roll().servers {
+            let Some(policy) = listed.keep.as_deref().and_then(|keep| Policy::parse(keep).ok())
+            else {
+                continue;
+            };
+            // Nothing is removed from a vault that was put back to an older state. The lock is not held while pruning.
+            let checked = roll.session().chain(listed.server).map(|_| ());
+            let pruned = checked.and_then(|()| {
+                upkeep::run(&roll.access(), listed.server, &policy, &upkeep::Options::default())
+            });
+            match pruned {
+                Ok(report) if report.points_removed > 0 => {
+                    log::info!(
+                        "{}: {} points removed by its policy",
+                        listed.name,
+                        report.points_removed
+                    );
+                }
+                Ok(_) => {}
+                Err(error) => log::warn!("{}: {error}", listed.name),
+            }
+        }
+    }
 }
 
 /// What is due now and then.

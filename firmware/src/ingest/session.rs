@@ -23,6 +23,8 @@ const LEAF_BLOCKS: u64 = 256;
 const TOUCHED_MAX: usize = 65_536;
 /// What may be held beside the credit: messages without a payload.
 const HELD_BESIDE_MAX: u64 = 8 * 1024 * 1024;
+/// Looks at a session that waits for what does not come, until it is taken for lost.
+const STALLED_MAX: u32 = 5;
 /// What a held message costs beside its payload and its runs.
 const HELD_COST: u64 = 128;
 
@@ -87,6 +89,10 @@ pub struct Session {
     credit: u64,
     touched: Vec<Extents<u64>>,
     touched_all: Option<u64>,
+    /// Nothing was taken since this session began here.
+    fresh: bool,
+    /// Looks in a row at which something waited for what never came.
+    stalled: u32,
     /// Groups that became nothing; their cuts are kept as void.
     void: BTreeSet<u64>,
     owed: VecDeque<FromAppliance>,
@@ -108,6 +114,8 @@ impl Session {
             unspooled: VecDeque::new(),
             unspooled_cost: 0,
             credit: 0,
+            fresh: true,
+            stalled: 0,
             void: BTreeSet::new(),
             owed: VecDeque::new(),
         }
@@ -165,6 +173,10 @@ impl Session {
             return Err(Nonsense::Payload(payload.len()));
         }
         let cost = payload.len() as u64 + HELD_COST + 16 * blocks.runs.len() as u64;
+        // From here on the vault may lack it, although it may not be its turn yet.
+        if blocks.sequence > self.standing.sequence {
+            self.touch(&blocks);
+        }
         self.hold(blocks.sequence, cost, Said::Blocks(blocks, payload))
     }
 
@@ -190,7 +202,7 @@ impl Session {
     /// What is next in the order.
     ///
     /// Errors: a cut that goes back.
-    pub fn next(&mut self) -> Result<Next, Nonsense> {
+    pub fn following(&mut self) -> Result<Next, Nonsense> {
         let sequence = self.standing.sequence + 1;
         if let Some(Said::Cut(cut, _)) = self.held.get(&sequence)
             && let Some((token, frozen)) = cut.group
@@ -200,10 +212,10 @@ impl Session {
             return Ok(Next::Group(token, frozen));
         }
         let Some(said) = self.take(sequence) else { return Ok(Next::Nothing) };
+        (self.fresh, self.stalled) = (false, 0);
         let life = self.standing.life;
         match said {
             Said::Blocks(blocks, payload) => {
-                self.touch(&blocks);
                 self.standing.sequence = sequence;
                 Ok(Next::Keep(Entry::Blocks(life, blocks), payload))
             }
@@ -278,8 +290,9 @@ impl Session {
 
     /// Everything up to a sequence survives a power cut.
     pub fn durable(&mut self, sequence: u64) {
-        while let Some((_, cost)) = self.unspooled.pop_front_if(|(last, _)| *last <= sequence) {
+        while let Some((_, cost)) = self.unspooled.front().filter(|(last, _)| *last <= sequence) {
             self.unspooled_cost -= cost;
+            self.unspooled.pop_front();
         }
         if sequence > self.spooled {
             self.spooled = sequence;
@@ -294,8 +307,32 @@ impl Session {
         }
         self.touched_all = self.touched_all.filter(|touched| *touched > sequence);
         if let Some((epoch, point)) = point {
-            self.standing.vaulted = Some((epoch, point));
-            self.owe(FromAppliance::Vaulted { epoch, point });
+            self.point(epoch, point);
+        }
+    }
+
+    /// The vault has the point of an epoch, which may be of an earlier run.
+    pub fn point(&mut self, epoch: u64, point: PointId) {
+        self.standing.vaulted = Some((epoch, point));
+        self.owe(FromAppliance::Vaulted { epoch, point });
+    }
+
+    /// Looked at once a second: an agent that goes on with a run of which nothing is known here waits for what never
+    /// comes. Then it goes on from what there is, and everything else is lost: true.
+    pub fn is_stuck(&mut self, token: u64) -> bool {
+        let next = self.standing.sequence + 1;
+        let waits = self.fresh && !self.held.is_empty() && !self.held.contains_key(&next);
+        self.stalled = if waits { self.stalled + 1 } else { 0 };
+        let first = self.held.keys().next().copied();
+        match first.filter(|_| self.stalled >= STALLED_MAX) {
+            Some(first) => {
+                self.standing.sequence = first - 1;
+                self.stalled = 0;
+                // What was sent before and may still come is sent again behind this word, and only then a cut holds.
+                self.lost(token, "the appliance does not have what was sent before");
+                true
+            }
+            None => false,
         }
     }
 

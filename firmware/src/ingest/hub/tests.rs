@@ -1,1 +1,185 @@
-//! To come.
+//! Connections: who takes over from whom, who speaks, what groups do.
+
+use hal_linux::SystemClock;
+use pipeline_wire::message::{Binding, Content, DiskHello, Instant};
+use pipeline_wire::runs::Run;
+
+use super::*;
+use crate::ingest::journal::Verdict;
+
+fn hub() -> Hub {
+    Hub::new(&Ledger::default(), Mark::default(), true, Arc::new(SystemClock))
+}
+
+fn hello(server: u8, run: u8, connection: u16) -> Hello {
+    let disk = DiskHello {
+        name: "sda".to_owned(),
+        identity: String::new(),
+        bytes: 1 << 20,
+        sector_bytes: 512,
+    };
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        agent: String::new(),
+        host: String::new(),
+        kernel: String::new(),
+        server: ServerId([server; 16]),
+        binding: Binding::default(),
+        run: [run; 16],
+        connection,
+        disks: if connection == 0 { vec![disk] } else { Vec::new() },
+    }
+}
+
+fn why(joined: Result<Joined, Refused>) -> Option<Why> {
+    joined.err().map(|refused| refused.why)
+}
+
+fn cut(sequence: u64, epoch: u64, token: u64) -> Cut {
+    let (instant, remarks, group) = (Instant::Crash, Vec::new(), Some((token, true)));
+    Cut { sequence, epoch, instant, at_millis: 0, frozen_micros: 0, remarks, group }
+}
+
+fn queued(hub: &Hub) -> Vec<Entry> {
+    match hub.next() {
+        Task::Keep(batch) => batch.into_iter().map(|(entry, _)| entry).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_newer_run_takes_over_and_the_older_one_stays_out() {
+    let hub = hub();
+    assert_eq!(why(hub.join(&hello(1, 1, 3), &[])), Some(Why::Later), "the first connection first");
+    let first = hub.join(&hello(1, 1, 0), &[true]).unwrap();
+    let second = hub.join(&hello(1, 1, 1), &[]).unwrap();
+    assert_eq!(first.known_disks, [true]);
+    let newer = hub.join(&hello(1, 2, 0), &[false]).unwrap();
+    assert_eq!(
+        hub.owed(first.life.server, second.line).1.map(|refused| refused.why),
+        Some(Why::Demoted)
+    );
+    assert_eq!(why(hub.join(&hello(1, 1, 0), &[true])), Some(Why::Demoted));
+    assert_eq!(why(hub.join(&hello(1, 1, 1), &[])), Some(Why::Later));
+    // What the old run still says is nobody's.
+    let runs = vec![Run { first: 0, blocks: 1 }];
+    let blocks = Blocks { sequence: 1, disk: 0, content: Content::Zeros, runs };
+    hub.blocks(first.life, blocks.clone(), Vec::new()).unwrap();
+    let begins = |entry: &Entry| matches!(entry, Entry::Begin(..));
+    assert!(queued(&hub).iter().all(begins));
+    hub.blocks(newer.life, blocks, Vec::new()).unwrap();
+    assert!(matches!(queued(&hub)[..], [Entry::Blocks(life, _)] if life == newer.life));
+}
+
+#[test]
+fn one_connection_speaks_and_another_takes_its_place() {
+    let hub = hub();
+    let first = hub.join(&hello(1, 1, 0), &[false]).unwrap();
+    let second = hub.join(&hello(1, 1, 1), &[]).unwrap();
+    let server = first.life.server;
+    hub.is_durable(&[(first.life, 4)], Mark::default(), Usage::default());
+    assert_eq!(hub.owed(server, second.line), (Vec::new(), None));
+    let spooled = vec![FromAppliance::Spooled { sequence: 4 }];
+    assert_eq!(hub.owed(server, first.line), (spooled.clone(), None));
+    hub.leave(server, first.line);
+    assert_eq!(hub.owed(server, second.line), (spooled, None), "it may not have been heard");
+    assert!(second.wake.try_recv().is_ok());
+}
+
+#[test]
+fn cuts_of_a_group_are_kept_together_or_not_at_all() {
+    for all in [true, false] {
+        let hub = hub();
+        let joined: Vec<Joined> =
+            (1..=2).map(|server| hub.join(&hello(server, 1, 0), &[false]).unwrap()).collect();
+        for joined in &joined {
+            hub.instruct(joined.life.server, &Policy::default(), Some(&"shop".to_owned()));
+        }
+        hub.tick(40);
+        for joined in &joined {
+            let asked = hub.owed(joined.life.server, joined.line).0;
+            assert!(
+                asked.iter().any(|said| matches!(said, FromAppliance::Prepare { token: 40, .. }))
+            );
+            hub.frozen(joined.life, 40);
+        }
+        queued(&hub);
+        hub.cut(joined[0].life, cut(1, 1, 40)).unwrap();
+        let runs = vec![Run { first: 0, blocks: 1 }];
+        let behind = Blocks { sequence: 2, disk: 0, content: Content::Zeros, runs };
+        hub.blocks(joined[0].life, behind, Vec::new()).unwrap();
+        assert!(queued(&hub).is_empty(), "it waits for the other");
+        if all {
+            hub.cut(joined[1].life, cut(1, 1, 40)).unwrap();
+        } else {
+            hub.leave(joined[1].life.server, joined[1].line);
+        }
+        let kept = queued(&hub);
+        let Entry::Cuts(cuts) = &kept[0] else { panic!("{kept:?}") };
+        let verdict = if all { Verdict::Point } else { Verdict::Void };
+        assert!(cuts.iter().all(|kept| kept.verdict == verdict));
+        assert_eq!(cuts.len(), if all { 2 } else { 1 });
+        assert!(matches!(kept[1], Entry::Blocks(..)));
+        let told = hub.owed(joined[0].life.server, joined[0].line).0;
+        assert!(told.contains(&FromAppliance::GroupResult { token: 40, valid: all }), "{told:?}");
+    }
+}
+
+#[test]
+fn credit_is_given_as_far_as_it_goes_and_none_while_the_spool_is_full() {
+    let hub = hub();
+    let mut given = 0;
+    let refused = (1..=200).find_map(|server| match hub.join(&hello(server, 1, 0), &[false]) {
+        Ok(joined) => {
+            given += joined.credit;
+            None
+        }
+        Err(refused) => Some(refused.why),
+    });
+    assert_eq!(refused, Some(Why::Later));
+    assert!(given <= CREDIT_ALL && given > CREDIT_ALL / 2);
+    let hub = self::hub();
+    hub.put_back(Vec::new());
+    let joined = hub.join(&hello(1, 1, 0), &[false]).unwrap();
+    assert_eq!(joined.credit, 0);
+    queued(&hub);
+    hub.is_durable(&[], Mark::default(), Usage::default());
+    let told = hub.owed(joined.life.server, joined.line).0;
+    assert!(matches!(told[..], [FromAppliance::Credit { bytes }] if bytes == CREDIT_ONE));
+}
+
+#[test]
+fn an_agent_that_goes_on_with_what_is_gone_is_asked_to_send_it_again() {
+    let hub = hub();
+    let joined = hub.join(&hello(1, 1, 0), &[false]).unwrap();
+    let runs = vec![Run { first: 0, blocks: 1 }];
+    let blocks = Blocks { sequence: 900, disk: 0, content: Content::Zeros, runs };
+    hub.blocks(joined.life, blocks, Vec::new()).unwrap();
+    queued(&hub);
+    (0..4).for_each(|token| hub.tick(token));
+    assert!(queued(&hub).is_empty());
+    hub.tick(66);
+    let told = hub.owed(joined.life.server, joined.line).0;
+    assert!(told.iter().any(|said| matches!(said, FromAppliance::Resend { .. })));
+    assert!(told.iter().any(|said| matches!(said, FromAppliance::Prepare { token: 66, .. })));
+    // That it is lost is durable before anything that comes now.
+    assert!(
+        matches!(hub.next(), Task::Release(release) if release.lost == [(joined.life.server, 66)])
+    );
+    assert!(matches!(queued(&hub)[..], [Entry::Blocks(_, Blocks { sequence: 900, .. })]));
+    hub.cut(joined.life, cut(901, 1, 5)).unwrap();
+    let verdict = |entries: &[Entry]| match entries {
+        [Entry::Cuts(cuts)] => cuts[0].verdict,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(verdict(&queued(&hub)), Verdict::Void);
+    hub.frozen(joined.life, 66);
+    assert!(
+        hub.owed(joined.life.server, joined.line)
+            .0
+            .contains(&FromAppliance::AllFrozen { token: 66 })
+    );
+    hub.cut(joined.life, cut(902, 2, 66)).unwrap();
+    assert_eq!(verdict(&queued(&hub)), Verdict::Point);
+}

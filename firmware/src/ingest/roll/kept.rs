@@ -177,8 +177,14 @@ impl Doorman for KeptRoll {
             return Err(refused_unknown("this server was revoked"));
         }
         self.check_machine(listed, hello)?;
-        let keys = self.access().keys;
-        let Some(fingerprint_key) = keys.fingerprint_key(&peer.server) else {
+        let mut key = self.access().keys.fingerprint_key(&peer.server);
+        if key.is_none() {
+            // Another appliance enrolled it: its keys are in a newer ring.
+            let refreshed = self.session().vault().and_then(|vault| vault.refresh());
+            refreshed.map_err(|error| later(&error))?;
+            key = self.access().keys.fingerprint_key(&peer.server);
+        }
+        let Some(fingerprint_key) = key else {
             return Err(refused_unknown("the vault has no key of this server"));
         };
         Ok(Admitted { fingerprint_key, policy: listed.policy.clone(), group: listed.group.clone() })

@@ -105,7 +105,7 @@ fn fresh(kept: &KeptRoll, host: &str) -> Result<Grant, Error> {
     let taken = |name: &str| vault.servers().iter().any(|server| server.name == name);
     let numbered = (2_u32..).map(|number| format!("{base}-{number}"));
     let mut names = core::iter::once(base.clone()).chain(numbered);
-    let name = names.find(|name| !taken(name)).unwrap_or(base.clone());
+    let name = names.find(|name| !taken(name)).unwrap_or_else(|| base.clone());
     let server = vault.enrol(&name)?.id;
     session.note_ring();
     Ok(Grant { server, name })

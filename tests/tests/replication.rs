@@ -103,6 +103,7 @@ fn every_clean_point_of_a_running_debian_is_its_disk_at_one_instant() {
     let mut made = Made::default();
     let mut running = server.boot();
     serving.wait_enrolled();
+    serving.kill_and_start();
     serving.policy(&["--interval", "10s"]);
     watch(&running, &server, folder, &mut made, 1);
     let mut faults: Vec<u64> = (0..3).collect();

@@ -2,10 +2,10 @@
 //!
 //! It only looks: nothing is changed, nothing is left in the kernel.
 
+use core::fmt::Write as _;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
@@ -201,7 +201,7 @@ fn memory(meminfo: &str, leaves: &[Leaf]) -> Option<Finding> {
     let free = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)?;
     let disks: u64 = leaves.iter().map(|leaf| leaf.bytes).sum();
     let need =
-        BASE_BYTES + (u128::from(disks) * u128::from(TIB_BYTES) >> 40).try_into().unwrap_or(0);
+        BASE_BYTES + ((u128::from(disks) * u128::from(TIB_BYTES)) >> 40).try_into().unwrap_or(0);
     let why = format!("{} MiB are free, {} MiB are needed", free >> 20, need >> 20);
     let (verdict, remedy) = if free >= need {
         (Verdict::Yes, "")

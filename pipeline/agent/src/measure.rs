@@ -167,11 +167,8 @@ impl fmt::Display for Churn {
         writeln!(f, "with a point each minute it would have sent {} MiB", self.sent_bytes / MIB)?;
         writeln!(f, "  the busiest minute {} MiB", self.minute_bytes_max / MIB)?;
         writeln!(f, "  the busiest hour {} MiB", self.hour_bytes_max / MIB)?;
-        writeln!(
-            f,
-            "link to the vault: at least {:.1} Mbit/s",
-            gib(self.link_bits()) * 1073.741_824
-        )?;
+        let link = self.link_bits().div_ceil(100_000);
+        writeln!(f, "link to the vault: at least {}.{} Mbit/s", link / 10, link % 10)?;
         writeln!(f, "spool for a day without that link: {:.1} GiB", gib(self.spool_day_bytes()))?;
         writeln!(f, "vault after a month, a point a day kept: {vault:.1} GiB")?;
         writeln!(

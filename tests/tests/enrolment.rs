@@ -4,8 +4,9 @@
 //! The real `lifeboat serve`, the real agent, the real curl and wget, and a real sshd. Where things are installed, an empty
 //! folder is mounted over what is there, in a namespace of the test's own.
 
+use core::net::SocketAddr;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 

@@ -123,7 +123,7 @@ impl Serving {
     pub(crate) fn points(&self) -> Vec<(u64, String)> {
         let key = KeyFile::read(&self.place.key).and_then(|file| file.open(None)).expect("a key");
         let clock = Arc::new(SystemClock);
-        let store = DirectoryStore::new(&self.folder.join("vault"), clock.clone());
+        let store = DirectoryStore::new(self.folder.join("vault"), clock.clone());
         let vault = Vault::open(Arc::new(store), clock, Arc::new(SystemEntropy), &key);
         let access = vault.expect("a vault").access();
         let list =

@@ -22,7 +22,7 @@ const LOAD: &str = "#!/bin/bash\nmkdir -p /srv/load && cd /srv/load || exit 1\nw
     conv=notrunc status=none ;;\n  1) dd if=/dev/urandom of=$f bs=64k count=1 oflag=dsync conv=notrunc status=none ;;\n  \
     2) rm -f $f ;;\n  3) sync -f . ;;\n  4) sleep 0.2 ;;\n  esac\ndone\n";
 const LOAD_UNIT: &str = "[Service]\nExecStart=/usr/local/sbin/load\nRestart=always\n";
-const KILLER_UNIT: &str = "[Service]\nExecStart=/bin/bash -c 'while :; do sleep $((40 + RANDOM % 40)); \
+const KILLER_UNIT: &str = "[Service]\nExecStart=/bin/bash -c 'while :; do sleep $((150 + RANDOM % 90)); \
     systemctl kill -s KILL lifeboat-agent; done'\n";
 const NETWORK: &str = "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nLinkLocalAddressing=no\n";
 

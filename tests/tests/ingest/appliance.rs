@@ -1,10 +1,11 @@
 //! The real `lifeboat serve` with a vault, a spool and tokens, to be killed and hurt.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -147,7 +148,7 @@ impl Appliance {
     pub(crate) fn check_points(&self, agent: &ScriptedAgent, least: usize) {
         let key = KeyFile::read(&self.place.key).and_then(|file| file.open(None)).expect("a key");
         let clock = Arc::new(SystemClock);
-        let store = DirectoryStore::new(&self.scratch.path().join("vault"), clock);
+        let store = DirectoryStore::new(self.scratch.path().join("vault"), clock);
         let vault =
             Vault::open(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemEntropy), &key);
         let access = vault.expect("a vault").access();

@@ -40,8 +40,8 @@ struct Frozen {
 }
 
 impl LinuxFreezer {
-    /// A freezer of nothing yet. `program`, a path from the root, is started again as the dead-man: this very program, `/proc/self/exe`, but in
-    /// tests.
+    /// A freezer of nothing yet. `program`, a path from the root, is started again as the dead-man: this very program,
+    /// `/proc/self/exe`, but in tests.
     #[must_use]
     pub fn new(program: &Path) -> Self {
         Self {

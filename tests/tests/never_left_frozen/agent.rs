@@ -189,8 +189,10 @@ pub(crate) fn run_if_asked() {
 
 fn say(line: &str) {
     let mut out = io::stdout().lock();
-    // Whoever listened may be gone.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        // Whoever listened is gone, killed perhaps, and nobody else would end this. What is frozen the dead-man thaws.
+        std::process::exit(0);
+    }
 }
 
 fn described(at: &Path) -> FileSystem {

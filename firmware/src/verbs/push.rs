@@ -121,7 +121,7 @@ fn checked(tokens: &[String], servers: usize) -> Result<Token, Error> {
             "--tokens",
             format!("has {} tokens for {servers} servers", tokens.len()),
         )
-        .remedy("make one for each on the appliance's page"));
+        .remedy("make one for each: lifeboat server token"));
     }
     first.ok_or_else(|| Error::misuse("--tokens", "has no token"))
 }

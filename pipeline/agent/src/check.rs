@@ -255,7 +255,7 @@ fn appliances(state: &State) -> Vec<Finding> {
         Ok(Some(enrolment)) => enrolment,
         Ok(None) => {
             let why = "this server is not enrolled yet";
-            let remedy = "make a token on the appliance's page, then: lifeboat-agent enrol TOKEN";
+            let remedy = "where lifeboat serve runs, make a token (lifeboat server token), then: lifeboat-agent enrol TOKEN";
             return vec![Finding::new("appliance", Verdict::Know, why, remedy)];
         }
         Err(why) => return vec![Finding::new("appliance", Verdict::No, why, "")],

@@ -91,7 +91,7 @@ pub fn run() -> ExitCode {
     match (arguments.verb.as_str(), arguments.words.as_slice()) {
         ("enrol", [token]) => end(enrolled(&state, token)),
         ("enrol", _) => {
-            misuse("enrol needs the token that the appliance's page shows, and nothing else")
+            misuse("enrol needs a token, which «lifeboat server token» makes, and nothing else")
         }
         (_, [word, ..]) => misuse(&format!("«{word}» is too much")),
         ("run", _) => end(stop_flag().and_then(|stop| service::run(&state, &stop))),

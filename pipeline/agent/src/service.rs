@@ -54,7 +54,7 @@ const MISTAKE: i32 = 70;
 /// Errors: why it cannot, with what to do.
 pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     let enrolment = state.enrolment()?.ok_or_else(|| {
-        "this server is not enrolled; make a token on the appliance's page and run: lifeboat-agent enrol TOKEN"
+        "this server is not enrolled; make a token (lifeboat server token, where serve runs), then: lifeboat-agent enrol TOKEN"
             .to_owned()
     })?;
     // A thread that is gone would leave a server unprotected that looks protected. What was marked stays in the kernel.

@@ -27,7 +27,7 @@ pub fn agree(version_min: u16, version_max: u16) -> Result<u16, Refused> {
     let remedy = if version_min > VERSION {
         "update the appliance, or install the agent that it gives"
     } else {
-        "update the agent: run the line that the appliance's page shows"
+        "update the agent: run the line that «lifeboat server token» prints"
     };
     Err(Refused {
         why: Why::Version,

@@ -37,6 +37,8 @@ const MESSAGE: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Pause while so much of an agent waits to be spooled that nothing more is read of it.
 const CROWDED_PAUSE: Duration = Duration::from_millis(5);
+/// Something is said at least this often, so that silence means something.
+const SAID_AT_LEAST: Duration = Duration::from_secs(10);
 /// Answers to questions that wait to be said.
 const ANSWERS_MAX: usize = 64;
 
@@ -302,7 +304,11 @@ async fn say_all(
     loop {
         let woken = async { joined.wake.recv().await.map(|()| None).map_err(io::Error::other) };
         let asked = async { answers.recv().await.map(Some).map_err(io::Error::other) };
-        let answer = future::or(woken, asked).await?;
+        let still_here = async {
+            Timer::after(SAID_AT_LEAST).await;
+            Ok(Some(FromAppliance::Credit { bytes: 0 }))
+        };
+        let answer = future::or(future::or(woken, asked), still_here).await?;
         let mut messages: Vec<FromAppliance> = answer.into_iter().collect();
         while let Ok(more) = answers.try_recv() {
             messages.push(more);

@@ -41,6 +41,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const PAUSE_REFUSED: Duration = Duration::from_secs(300);
 /// How long an appliance may take to answer Hello: it may have to read the server's map from far away.
 const WELCOME: Duration = Duration::from_secs(60);
+/// After so long without a byte the appliance is taken for dead (PROTOCOL.md): it says something every ten seconds.
+const SILENCE: Duration = Duration::from_secs(30);
 /// A way this long is worth more than one connection: a lost packet then stops only a part.
 const FAR: Duration = Duration::from_millis(20);
 /// Connections of a session over a far way.
@@ -184,13 +186,14 @@ fn greet(
         link.write()?;
         let mut messages = link.read()?.into_iter();
         match messages.next() {
-            Some(_) if messages.len() > 0 => {
-                return Err("it said more than Welcome before anything was asked".to_owned());
-            }
             Some(FromAppliance::Welcome(welcome)) if !is_spoken(welcome.version) => {
                 return Err("it chose a version of the protocol that was not offered".to_owned());
             }
-            Some(FromAppliance::Welcome(welcome)) => return Ok((link, Ok(welcome))),
+            Some(FromAppliance::Welcome(welcome)) => {
+                // What is owed to this run stands directly behind it, and often arrives with it.
+                link.unread(messages.collect());
+                return Ok((link, Ok(welcome)));
+            }
             Some(FromAppliance::Refused(refused)) => return Ok((link, Err(refused))),
             Some(_) => return Err("it answered Hello with something else".to_owned()),
             None => {}
@@ -261,7 +264,12 @@ fn talk(
                 said => exchange.hear(said)?,
             }
         }
-        let mut limit = Duration::from_secs(3600);
+        if link.silence() > SILENCE {
+            return Err(
+                "it said nothing for too long: it hangs, or the way to it is cut".to_owned()
+            );
+        }
+        let mut limit = SILENCE / 6;
         while link.is_idle() {
             match exchange.next(introduced, connection, SystemClock.moment()) {
                 Next::Send(parcel) => {
@@ -269,7 +277,7 @@ fn talk(
                     link.write()?;
                 }
                 Next::Nothing(again) => {
-                    limit = again;
+                    limit = limit.min(again);
                     break;
                 }
                 Next::End => {
@@ -283,3 +291,6 @@ fn talk(
         link.wait(&ours, limit)?;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,25 @@ pub struct Policy {
     pub paused: bool,
 }
 
+/// Seconds between two points at least.
+pub const INTERVAL_SECONDS_MIN: u32 = 10;
+/// Longest freeze that any policy may ask for, milliseconds: a server that is still for longer counts as down.
+pub const FREEZE_LIMIT_MILLIS_MAX: u32 = 30_000;
+
+impl Policy {
+    /// The same within what an agent does, whoever asks for more.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let freeze_limit_millis = self.freeze_limit_millis.min(FREEZE_LIMIT_MILLIS_MAX);
+        Self {
+            interval_seconds: self.interval_seconds.max(INTERVAL_SECONDS_MIN),
+            freeze_limit_millis,
+            freeze_budget_millis: self.freeze_budget_millis.min(freeze_limit_millis),
+            ..self
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -35,5 +54,25 @@ impl Default for Policy {
             send_bytes_per_second: 0,
             paused: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_policy_stops_a_server_for_long_or_without_pause() {
+        let asked = Policy {
+            interval_seconds: 0,
+            freeze_budget_millis: u32::MAX,
+            freeze_limit_millis: u32::MAX,
+            ..Policy::default()
+        };
+        let bounded = asked.bounded();
+        assert_eq!(bounded.interval_seconds, INTERVAL_SECONDS_MIN);
+        assert_eq!(bounded.freeze_limit_millis, FREEZE_LIMIT_MILLIS_MAX);
+        assert_eq!(bounded.freeze_budget_millis, FREEZE_LIMIT_MILLIS_MAX);
+        assert_eq!(Policy::default().bounded(), Policy::default());
     }
 }

@@ -112,6 +112,7 @@ impl Replicator {
     }
 
     fn set_policy(&mut self, policy: Policy) {
+        let policy = policy.bounded();
         let millis = u64::from(policy.interval_seconds).saturating_mul(1000);
         self.due = self.due.min(self.means.clock.moment().after(millis));
         self.means.exchange.pace(policy.send_bytes_per_second);

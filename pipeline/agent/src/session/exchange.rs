@@ -23,6 +23,8 @@ const EVENTS_MAX: usize = 4096;
 
 /// Places for messages that need no keeping, made beforehand.
 const LOOSE_KEPT: usize = 64;
+/// Such messages at most: far more than questions on their way, so that what goes is news of how the agent fared.
+const LOOSE_MAX: usize = 1024;
 
 /// What the loop is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,6 +144,10 @@ impl Exchange {
     pub fn say_made(&self, parcel: &Arc<Parcel>) {
         let mut inner = self.lock();
         if inner.welcomed {
+            // Where nothing goes out any more, the oldest words are worth the least.
+            if inner.loose.len() >= LOOSE_MAX {
+                inner.loose.pop_front();
+            }
             inner.loose.push_back(Arc::clone(parcel));
             self.tell(inner);
         }

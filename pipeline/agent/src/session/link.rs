@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pipeline_wire::message::FromAppliance;
 use pipeline_wire::tls::explain;
@@ -40,6 +41,10 @@ pub(super) struct Link {
     tls: ClientConnection,
     decoder: Decoder,
     parcel: Option<(Arc<Parcel>, usize)>,
+    /// What arrived and is for whoever reads next.
+    early: Vec<FromAppliance>,
+    /// When something arrived last.
+    heard: Instant,
     round_trip: Duration,
 }
 
@@ -47,7 +52,7 @@ impl Link {
     /// Dials, and shakes hands.
     pub(super) fn dial(address: SocketAddr, tls: &Tls) -> Result<Self, String> {
         let said = |error: io::Error| in_words(&error);
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let mut socket = TcpStream::connect_timeout(&address, CONNECT).map_err(said)?;
         let round_trip = began.elapsed();
         socket.set_nodelay(true).map_err(said)?;
@@ -61,7 +66,15 @@ impl Link {
             tls.complete_io(&mut socket).map_err(said)?;
         }
         socket.set_nonblocking(true).map_err(said)?;
-        Ok(Self { socket, tls, decoder: Decoder::default(), parcel: None, round_trip })
+        Ok(Self {
+            socket,
+            tls,
+            decoder: Decoder::default(),
+            parcel: None,
+            early: Vec::new(),
+            heard: Instant::now(),
+            round_trip,
+        })
     }
 
     /// How long the address took to answer.
@@ -69,9 +82,19 @@ impl Link {
         self.round_trip
     }
 
+    /// How long nothing arrived.
+    pub(super) fn silence(&self) -> Duration {
+        self.heard.elapsed()
+    }
+
     /// Whether another parcel may be given.
     pub(super) fn is_idle(&self) -> bool {
         self.parcel.is_none()
+    }
+
+    /// Gives back what was read and is for whoever reads next.
+    pub(super) fn unread(&mut self, messages: Vec<FromAppliance>) {
+        self.early = messages;
     }
 
     /// Gives a parcel, which `write` sends; only where the link is idle.
@@ -114,7 +137,7 @@ impl Link {
 
     /// Every message that arrived whole until now. What was said before the connection ended is given first.
     pub(super) fn read(&mut self) -> Result<Vec<FromAppliance>, String> {
-        let mut messages = Vec::new();
+        let mut messages = core::mem::take(&mut self.early);
         loop {
             match self.read_more(&mut messages) {
                 Ok(true) => {}
@@ -130,7 +153,7 @@ impl Link {
     fn read_more(&mut self, messages: &mut Vec<FromAppliance>) -> Result<bool, String> {
         match self.tls.read_tls(&mut self.socket) {
             Ok(0) => return Err("the appliance closed the connection".to_owned()),
-            Ok(_) => {}
+            Ok(_) => self.heard = Instant::now(),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
             Err(error) => return Err(in_words(&error)),

@@ -262,7 +262,8 @@ fn of_an_old_vault_too_whose_map_lies_in_many_objects() {
     }
     let rounds = bed.rounds();
     assert!(rounds <= ROUNDS_MAX, "{rounds}");
-    // Upkeep carries pages into large objects, of which first the table and then the pages are read: one more.
+    // Upkeep carries pages into large objects, of which first the table and then the pages are read: one more for the
+    // root's, one more for the leaves'.
     bed.upkeep("last=20");
     for _ in 0..20 {
         bed.point(3);
@@ -270,5 +271,5 @@ fn of_an_old_vault_too_whose_map_lies_in_many_objects() {
     bed.upkeep("last=30");
     bed.point(3);
     let rounds = bed.rounds();
-    assert!(rounds <= ROUNDS_MAX + 1, "{rounds}");
+    assert!(rounds <= ROUNDS_MAX + 2, "{rounds}");
 }

@@ -67,7 +67,12 @@ impl Serving {
         let mut child = command.spawn().expect("it starts");
         let output = child.stdout.take().expect("a pipe");
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.starts_with("Agents connect to ")), "it never took agents");
+        // The page and the agents' door open in either order.
+        let mut awaited = vec!["Serving ", "Agents connect to "];
+        while !awaited.is_empty() {
+            let line = lines.next().expect("it never took agents");
+            awaited.retain(|begin| !line.starts_with(begin));
+        }
         // Whatever else it says is read, so that it never waits for us.
         std::thread::spawn(move || lines.for_each(drop));
         self.running = Some(child);

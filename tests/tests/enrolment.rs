@@ -44,7 +44,14 @@ impl Appliance {
         let mut running = command.spawn().expect("it starts");
         let output = BufReader::new(running.stdout.take().expect("a pipe"));
         let mut lines = output.lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.starts_with("Agents connect to ")), "it takes no agents");
+        // The page and the agents' door open in either order.
+        let mut awaited = vec!["Serving ", "Agents connect to "];
+        while !awaited.is_empty() {
+            let line = lines.next().expect("it takes no agents");
+            awaited.retain(|begin| !line.starts_with(begin));
+        }
+        // Whatever else it says is read: who cannot print ends.
+        std::thread::spawn(move || lines.for_each(drop));
         Self { scratch, place, page, running }
     }
 

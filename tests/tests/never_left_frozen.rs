@@ -116,7 +116,7 @@ fn the_next_start_thaws_what_two_killed_left() {
         let dead_man = agent.await_frozen();
         // The agent is stopped first, so that it cannot thaw between the two. A stopped dead-man would be continued by the
         // kernel when its parent ends.
-        agent::signal(agent.process(), "STOP");
+        agent::stop(agent.process());
         agent::signal(dead_man, "KILL");
         agent::must_end(dead_man, SLACK);
         agent.kill();
@@ -145,7 +145,7 @@ fn a_stopped_agent_is_thawed_for() {
         agent.await_ready();
         let moment = below(&mut random, LIMIT);
         thread::sleep(moment);
-        agent::signal(agent.process(), "STOP");
+        agent::stop(agent.process());
         // It may have said so and be on its way out already.
         let frozen =
             agent.said_last() == "frozen" && !heart.beats_within(Duration::from_millis(60));
@@ -175,7 +175,7 @@ fn a_stopped_dead_man_is_done_without() {
     let mut agent = Agent::start(&[mount.at()], LIMIT, LIMIT * 2);
     for round in 0..freezes().min(5) {
         let dead_man = agent.await_frozen();
-        agent::signal(dead_man, "STOP");
+        agent::stop(dead_man);
         heart.must_beat(LIMIT + SLACK, &format!("round {round}, its dead-man stopped"));
         let said = agent.await_word("thawed");
         assert!(said.contains("late=true") && said.contains("does not answer"), "{said}");

@@ -147,6 +147,25 @@ pub(crate) fn must_end(process: u32, patience: Duration) {
     }
 }
 
+/// Stops a process, and waits until each of its threads is: a signal takes a moment to reach them all. A thread that waits
+/// in the kernel for a disk or a frozen file system cannot do anything either.
+#[track_caller]
+pub(crate) fn stop(process: u32) {
+    signal(process, "STOP");
+    let until = Instant::now() + Duration::from_secs(10);
+    let runs = || {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return false };
+        tasks.flatten().any(|task| {
+            let line = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            !line.is_empty() && ![") T ", ") D ", ") Z "].iter().any(|state| line.contains(state))
+        })
+    };
+    while runs() {
+        assert!(Instant::now() < until, "process {process} does not stop");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// What the process does, where this is it.
 pub(crate) fn run_if_asked() {
     let Ok(asked) = env::var(ASKED) else { return };

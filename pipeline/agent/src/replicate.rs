@@ -13,10 +13,12 @@ use pipeline::limits::BLOCK_BYTES;
 use pipeline_wire::message::{FromAgent, Status};
 use pipeline_wire::policy::Policy;
 
+use crate::blocks::BlockSet;
 use crate::compare::{Compare, Leaf as Fingerprints, Reason};
 use crate::pace::Pace;
 use crate::report::{Board, DiskReport, PointReport, Report};
 use crate::session::exchange::Exchange;
+use crate::swap;
 use crate::tracker::Tracker;
 
 /// A protected disk as the loop sees it.
@@ -37,8 +39,9 @@ use send::{Set, batch_bytes, send_batch};
 
 /// How often the appliance is told how the agent fares; silence beyond that means something.
 const STATUS_MILLIS: u64 = 10_000;
-/// How often blocks that could not be read are tried again.
+/// How often blocks that could not be read are tried again, and how many of a disk at a time.
 const UNREAD_MILLIS: u64 = 600_000;
+const UNREAD_BLOCKS: usize = 64;
 /// Blocks that a first copy puts up for sending before it looks further.
 const AHEAD_BLOCKS: u64 = 512;
 /// Points that are remembered for people.
@@ -87,6 +90,9 @@ pub struct Replicator {
     /// When the next point is due.
     due: Moment,
     cuts: u64,
+    /// Points that failed one after another, and how long no other is tried.
+    failures: u32,
+    not_before: Moment,
     pursuit: Option<Pursuit>,
     asked: point::Asked,
     compare_pace: Pace,
@@ -116,6 +122,8 @@ impl Replicator {
             question: 0,
             due: now,
             cuts: 0,
+            failures: 0,
+            not_before: now,
             pursuit: None,
             asked: point::Asked::default(),
             compare_pace: Pace::default(),
@@ -153,7 +161,10 @@ impl Replicator {
             return Duration::ZERO;
         }
         self.retry_unread();
-        let until = Duration::from_millis(self.due.since(self.means.clock.moment()));
+        // Where a point is overdue and is none now, something else has to happen first.
+        let now = self.means.clock.moment();
+        let next = self.due.max(self.not_before);
+        let until = if next > now { Duration::from_millis(next.since(now)) } else { REST };
         waits.into_iter().fold(REST.min(until), Duration::min).max(Duration::from_millis(1))
     }
 
@@ -209,8 +220,25 @@ impl Replicator {
         REST
     }
 
+    /// Looks what is nobody's now. What no longer is goes again: it may have been said to be zeros while it was somebody's.
+    ///
+    /// Behind the taking of marks and before zeros are said: whoever writes there after this look is marked once more.
+    fn look_at_blank(&mut self) {
+        let Some(blank) = self.means.maker.changed_blank() else { return };
+        for (place, (disk, (blank, armed))) in self.disks.iter_mut().zip(blank).enumerate() {
+            let mut left = core::mem::replace(&mut disk.blank, blank);
+            disk.armed = armed;
+            left.subtract(&disk.blank);
+            disk.changed.union(&left);
+            if let Some(tracker) = &mut self.means.tracker {
+                hold_all(&mut **tracker, place, &left);
+            }
+        }
+    }
+
     /// Sends the next blocks of a disk; how many.
     fn send(&mut self, place: usize, set: Set) -> usize {
+        self.look_at_blank();
         let Some(disk) = self.disks.get_mut(place) else { return 0 };
         let number = u16::try_from(place).unwrap_or(u16::MAX);
         match send_batch(disk, number, set, &self.means.exchange) {
@@ -268,13 +296,16 @@ impl Replicator {
 
     /// Asks which blocks of a leaf are wanted.
     fn ask(&mut self, place: usize, first: u64, blocks: u64, maker: &Fingerprinter) {
+        self.look_at_blank();
         let Some(disk) = self.disks.get_mut(place) else { return };
         let leaf: Vec<u64> =
             (first..first + blocks).filter(|block| !disk.blank.contains(*block)).collect();
         let mut fingerprints = Fingerprints::new(first, blocks);
         let mut unread = Vec::new();
         let read = disk.content.read(&leaf, &mut |block, content| match content {
-            Ok(content) => fingerprints.fill(block, content, maker),
+            Ok(content) => {
+                fingerprints.fill(block, &swap::disarmed(&disk.armed, block, content), maker);
+            }
             Err(_) => unread.push(block),
         });
         if let Err(error) = read {
@@ -299,7 +330,14 @@ impl Replicator {
         }
         self.retried_at = now;
         for disk in &mut self.disks {
-            disk.changed.union(&disk.unread);
+            // Not with what changed: a disk that tries for seconds would do so while file systems are frozen.
+            let mut some: Vec<u64> =
+                disk.unread.iter_from(disk.retried).take(UNREAD_BLOCKS).collect();
+            if some.is_empty() {
+                some.extend(disk.unread.iter().take(UNREAD_BLOCKS));
+            }
+            disk.retried = some.last().map_or(0, |last| last + 1);
+            some.into_iter().for_each(|block| disk.wanted.insert(block));
         }
     }
 
@@ -381,6 +419,15 @@ impl Replicator {
             if self.policy.paused { "the policy has paused points" } else { "changes are tracked" }
                 .to_owned()
         })
+    }
+}
+
+/// Holds every block of a set.
+fn hold_all(tracker: &mut dyn Tracker, place: usize, set: &BlockSet) {
+    let mut from = 0;
+    while let Some((first, blocks)) = set.next_run(from, u32::MAX) {
+        from = first + u64::from(blocks);
+        tracker.hold(place, first, from);
     }
 }
 

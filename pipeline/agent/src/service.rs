@@ -178,10 +178,7 @@ fn replicate(
     }
     let stiller = Box::new(freezer.clone());
     let maker = DiskMaker::new(readers, ARENA_BYTES, stiller, Arc::new(SystemClock));
-    let mut maker = maker.map_err(|error| error.to_string())?;
-    for (disk, blank) in disks.iter_mut().zip(maker.blank()) {
-        disk.blank = blank;
-    }
+    let maker = maker.map_err(|error| error.to_string())?;
     let hooks = HookFolder::new(Path::new(HOOKS));
     means.maker = Box::new(maker.with(Some(Box::new(hooks)), None));
     introduce(&means.exchange, &disks)?;
@@ -308,6 +305,12 @@ impl Maker for NoMaker {
     }
 
     fn forget(&mut self) {}
+
+    fn unread(&mut self, _disk: usize, _into: &mut BlockSet) {}
+
+    fn changed_blank(&mut self) -> Option<Vec<(BlockSet, Vec<u64>)>> {
+        None
+    }
 }
 
 /// Freezes what is mounted when it is told to. There is one, whatever disks there are, since its dead-man stays.

@@ -5,6 +5,7 @@
 //! says nothing: it outlives what it was for. Swap on device mappers, md and btrfs is sent as it is.
 
 use core::ops::Range;
+use std::borrow::Cow;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -92,6 +93,12 @@ impl Swap {
         }
     }
 
+    /// Where headers of hibernated systems are on a disk, in bytes.
+    #[must_use]
+    pub fn armed(&self, disk: usize) -> Vec<u64> {
+        self.armed.iter().filter(|(place, _)| *place == disk).map(|(_, at)| *at).collect()
+    }
+
     fn add_area<D: Disk>(&mut self, path: &Path, leaves: &[Leaf], sources: &mut [Source<D>]) {
         let Ok(found) = fs::metadata(path) else { return };
         let parts: Vec<Part> = if found.file_type().is_block_device() {
@@ -109,6 +116,36 @@ impl Swap {
             }
         }
     }
+}
+
+/// A block of a disk, its header of a hibernated system disarmed where it has one of these.
+#[must_use]
+pub fn disarmed<'a>(armed: &[u64], block: u64, content: &'a [u8]) -> Cow<'a, [u8]> {
+    let mut content = Cow::Borrowed(content);
+    for at in armed.iter().filter(|at| **at / BLOCK == block) {
+        let at = usize::try_from(at % BLOCK).unwrap_or(usize::MAX);
+        if let Some(page) = content.to_mut().get_mut(at..) {
+            header::disarm(page);
+        }
+    }
+    content
+}
+
+/// What is swap now, as text that changes whenever that does: names and sizes, and which file stands under a name. How much
+/// of it is in use is left out: it changes all the time.
+#[must_use]
+pub fn areas() -> String {
+    let swaps = fs::read("/proc/swaps").unwrap_or_default();
+    let swaps = String::from_utf8_lossy(&swaps);
+    let mut areas = String::new();
+    for (line, path) in swaps.lines().skip(1).zip(in_use(&swaps)) {
+        let found = fs::metadata(path).ok();
+        let found = found
+            .map(|file| (file.dev(), file.ino(), file.rdev(), file.ctime(), file.ctime_nsec()));
+        let words: Vec<&str> = line.split_whitespace().take(3).collect();
+        areas.push_str(&format!("{words:?} {found:?}\n"));
+    }
+    areas
 }
 
 /// Files and devices that are swap now: a line of titles, then one for each, its name first.

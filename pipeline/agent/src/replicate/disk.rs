@@ -17,6 +17,8 @@ pub struct Disk {
     pub blocks: u64,
     /// What is nobody's, and is said to be zeros whatever it holds: swap.
     pub blank: BlockSet,
+    /// Where headers of hibernated systems are, in bytes: they are disarmed before they are sent.
+    pub armed: Vec<u64>,
     /// Whether the tracker's marks go on without a gap from an earlier life of the agent.
     pub continued: bool,
     /// An earlier run of this process had it too: what goes on of it goes on.
@@ -31,6 +33,10 @@ pub struct Disk {
     pub cursor: u64,
     /// A run through all of it.
     pub compare: Option<Compare>,
+    /// A write may have been missed while that run went on: another follows it.
+    pub again: bool,
+    /// Where trying again what cannot be read goes on.
+    pub retried: u64,
     /// Everything was sent once, but for what is in the sets above.
     pub whole: bool,
     /// Of a disk that is not tracked: a compare of it ended since the last cut.
@@ -54,6 +60,7 @@ impl Disk {
             content,
             blocks,
             blank,
+            armed: Vec::new(),
             continued: false,
             carried: false,
             changed,
@@ -61,6 +68,8 @@ impl Disk {
             unread,
             cursor: 0,
             compare: None,
+            again: false,
+            retried: 0,
             whole: false,
             passed: false,
             left_out: false,
@@ -78,15 +87,30 @@ impl Disk {
     pub fn compare(&mut self, reason: Reason) {
         self.compare = Some(Compare::new(reason, self.blocks));
         self.wanted.clear();
+        self.again = false;
         self.passed = false;
         if reason.is_doubtful() {
             self.whole = false;
         }
     }
 
+    /// A write may have been missed: all of it is run through, behind a run that goes on already, which so comes to its end
+    /// however often there is doubt.
+    pub fn doubt_again(&mut self) {
+        if self.compare.as_ref().is_some_and(|compare| compare.reason.is_doubtful()) {
+            self.again = true;
+        } else {
+            self.compare(Reason::Doubt);
+        }
+    }
+
     /// Ends the run through all of it where everything was read, answered and sent; whether that is so now.
     pub fn end_compare(&mut self) -> bool {
         let done = self.compare.as_ref().is_some_and(Compare::is_done) && self.wanted.is_empty();
+        if done && core::mem::take(&mut self.again) {
+            self.compare(Reason::Doubt);
+            return false;
+        }
         if done {
             self.compare = None;
             self.whole = true;

@@ -17,7 +17,7 @@ use crate::devices::Leaf;
 use crate::freeze::Freezer;
 use crate::outbox::{NotTaken, Parcel};
 use crate::session::exchange::Exchange;
-use crate::swap::Swap;
+use crate::swap::{self, Swap};
 use crate::tracker::{Audit, Tracker};
 
 /// Memory for what is read under a freeze.
@@ -68,6 +68,13 @@ pub trait Maker: Send {
 
     /// Everything of the last instant was sent.
     fn forget(&mut self);
+
+    /// Adds what of a disk could not be read when the last instant was made or failed, and was said to be so.
+    fn unread(&mut self, disk: usize, into: &mut BlockSet);
+
+    /// What is nobody's on each disk now, and where headers of hibernated systems are, in bytes; nothing where that cannot
+    /// have changed since it was asked the last time.
+    fn changed_blank(&mut self) -> Option<Vec<(BlockSet, Vec<u64>)>>;
 }
 
 /// Makes instants of disks of one kind.
@@ -80,6 +87,10 @@ pub struct DiskMaker<D: Disk> {
     hooks: Option<Box<dyn Hooks + Send>>,
     throttle: Option<Box<dyn Throttle + Send>>,
     clock: Arc<dyn Clock>,
+    /// Of each disk, what could not be read for the last instant.
+    unread: Vec<BlockSet>,
+    /// Swap when it was last looked at.
+    areas: Option<String>,
 }
 
 impl<D: Disk> DiskMaker<D> {
@@ -98,13 +109,9 @@ impl<D: Disk> DiskMaker<D> {
         let first = sources.first_mut().ok_or_else(none)?;
         let arena = Arena::new(&mut first.disk, arena_bytes)?;
         let cutter = Cutter::default();
-        Ok(Self { leaves, sources, arena, cutter, freezer, hooks: None, throttle: None, clock })
-    }
-
-    /// What is nobody's on each disk now, and is sent as zeros.
-    pub fn blank(&mut self) -> Vec<BlockSet> {
-        let swap = Swap::find(&self.leaves, &mut self.sources);
-        blank_of(&swap, &self.sources)
+        let unread = sources.iter().map(|source| BlockSet::new(source.blocks())).collect();
+        let (hooks, throttle, areas) = (None, None, None);
+        Ok(Self { leaves, sources, arena, cutter, freezer, hooks, throttle, clock, unread, areas })
     }
 
     /// With hooks for application-consistent points, and a way to slow writers down.
@@ -130,7 +137,9 @@ impl<D: Disk> Maker for DiskMaker<D> {
             Some((token, patience)) => Some(GroupGate::new(token, patience, exchange)?),
             None => None,
         };
-        let mut sink = Outgoing { exchange, patience: order.patience };
+        self.unread.iter_mut().for_each(BlockSet::clear);
+        let unread = &mut self.unread;
+        let mut sink = Outgoing { exchange, patience: order.patience, unread };
         let mut tracker = Chosen { tracker, chosen: &order.chosen };
         let swap = Swap::find(&self.leaves, &mut self.sources);
         let blank = blank_of(&swap, &self.sources);
@@ -149,6 +158,13 @@ impl<D: Disk> Maker for DiskMaker<D> {
             clock: &*self.clock,
         };
         let mut outcome = self.cutter.cut(&mut server, changed, order.limits)?;
+        for unread in self.arena.unread() {
+            self.unread
+                .iter_mut()
+                .skip(unread.disk)
+                .take(1)
+                .for_each(|set| set.insert(unread.block));
+        }
         let now = Swap::find(&self.leaves, &mut self.sources);
         if !swap.is_within(&now) {
             // What was nobody's is somebody's now, and went as zeros.
@@ -175,6 +191,22 @@ impl<D: Disk> Maker for DiskMaker<D> {
 
     fn forget(&mut self) {
         self.arena.clear();
+    }
+
+    fn unread(&mut self, disk: usize, into: &mut BlockSet) {
+        self.unread.get(disk).into_iter().for_each(|set| into.union(set));
+    }
+
+    fn changed_blank(&mut self) -> Option<Vec<(BlockSet, Vec<u64>)>> {
+        // Looked at first: what changes from here on is seen the next time.
+        let areas = swap::areas();
+        if self.areas.as_ref() == Some(&areas) {
+            return None;
+        }
+        self.areas = Some(areas);
+        let swap = Swap::find(&self.leaves, &mut self.sources);
+        let blank = blank_of(&swap, &self.sources).into_iter().enumerate();
+        Some(blank.map(|(place, blank)| (blank, swap.armed(place))).collect())
     }
 }
 
@@ -215,6 +247,7 @@ impl Tracker for Chosen<'_> {
 struct Outgoing<'a> {
     exchange: &'a Arc<Exchange>,
     patience: Duration,
+    unread: &'a mut [BlockSet],
 }
 
 impl Outgoing<'_> {
@@ -248,8 +281,10 @@ impl Sink for Outgoing<'_> {
     }
 
     fn unread(&mut self, unread: Unread) -> Result<(), String> {
-        log::warn!("block {} of disk {} cannot be read", unread.block, unread.disk);
-        self.say(unread.disk, Content::Unread, Run { first: unread.block, blocks: 1 }, Vec::new())
+        let run = Run { first: unread.block, blocks: 1 };
+        self.say(unread.disk, Content::Unread, run, Vec::new())?;
+        self.unread.iter_mut().skip(unread.disk).take(1).for_each(|set| set.insert(unread.block));
+        Ok(())
     }
 
     // What may be sent is paced where it is sent, and so this is, by the room that there is.

@@ -8,7 +8,7 @@ use pipeline_wire::message::{Cut, Instant};
 
 use super::maker::{Order, Piece};
 use super::send::{Batch, Set, batch_bytes};
-use super::{POINTS_KEPT, REST, Replicator};
+use super::{POINTS_KEPT, REST, Replicator, hold_all};
 use crate::blocks::BlockSet;
 use crate::compare::Reason;
 use crate::cut::{Limits, Outcome};
@@ -18,6 +18,8 @@ use crate::report::{PointReport, instant_words};
 const ROUNDS_MAX: u32 = 3;
 /// Blocks that are left to the instant's own rounds.
 const SMALL_BLOCKS: u64 = 256;
+/// Instants that fail one after another before nothing is left to their own rounds.
+const FAILURES_MAX: u32 = 3;
 /// Remarks of one cut: a message holds no more than so many, and no person reads them.
 const REMARKS_MAX: usize = 64;
 
@@ -63,7 +65,9 @@ impl Replicator {
         let here = self.disks.iter().filter(|disk| disk.is_in());
         let left: u64 = here.map(|disk| disk.changed.count()).sum();
         let rounds = self.pursuit.as_ref().map_or(0, |pursuit| pursuit.round);
-        if left <= SMALL_BLOCKS || rounds > ROUNDS_MAX {
+        // Where instants failed, all is read before the next: there a block that cannot be read ends nothing, and is named.
+        let small = if self.failures < FAILURES_MAX { SMALL_BLOCKS } else { 0 };
+        if left <= small || rounds > ROUNDS_MAX {
             return Some(self.make());
         }
         for place in 0..self.disks.len() {
@@ -91,6 +95,9 @@ impl Replicator {
     /// Whether a point may be made and is wanted.
     fn is_due(&mut self) -> bool {
         let now = self.means.clock.moment();
+        if now < self.not_before {
+            return false;
+        }
         let wanted = self.asked.now || !self.asked.groups.is_empty() || now >= self.due;
         let paused = self.policy.paused && !self.asked.now && self.asked.groups.is_empty();
         if !wanted || paused {
@@ -163,9 +170,18 @@ impl Replicator {
                 self.asked.application |= application;
                 group.into_iter().for_each(|group| self.asked.groups.push_front(group));
                 self.look_for_lost();
+                self.put_off();
                 REST
             }
         }
+    }
+
+    /// After a failure the next try waits, longer each time, up to the interval: each try freezes file systems and runs hooks.
+    fn put_off(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        let interval = u64::from(self.policy.interval_seconds).saturating_mul(1000);
+        let wait = (1000_u64 << self.failures.min(8)).min(interval.max(1000));
+        self.not_before = self.means.clock.moment().after(wait);
     }
 
     fn instant(&mut self, order: &Order) -> Result<Outcome, String> {
@@ -193,9 +209,15 @@ impl Replicator {
             changed.push(left);
         }
         let made = means.maker.make(order, &mut **tracker, &mut changed, &means.exchange);
-        for (disk, changed) in self.disks.iter_mut().zip(changed) {
+        for (place, (disk, changed)) in self.disks.iter_mut().zip(changed).enumerate() {
             if disk.is_in() {
                 disk.changed = changed;
+            }
+            let known = disk.unread.count();
+            means.maker.unread(place, &mut disk.unread);
+            let found = disk.unread.count() - known;
+            if found > 0 {
+                log::warn!("{}: {found} more blocks of 64 KiB cannot be read", disk.label);
             }
         }
         made
@@ -221,8 +243,16 @@ impl Replicator {
         let Outcome { mut instant, at, frozen, mut remarks, group, incomplete } = outcome;
         for place in incomplete {
             let Some(disk) = self.disks.get_mut(place) else { continue };
-            disk.compare(Reason::Doubt);
+            disk.doubt_again();
             self.means.memory.set_whole(&disk.label, false);
+        }
+        // What a disk has grown by has no marks until the tracker follows.
+        let outgrown = self.means.tracker.as_mut().map(|tracker| tracker.outgrown());
+        for place in outgrown.unwrap_or_default() {
+            let Some(disk) = self.disks.get(place).filter(|disk| disk.is_in()) else { continue };
+            instant = Instant::Fuzzy;
+            remarks
+                .push(format!("{} has grown: what is new of it is in the next point", disk.label));
         }
         let doubts: Vec<String> = self.disks.iter().filter_map(super::disk::Disk::doubt).collect();
         if !doubts.is_empty() {
@@ -235,9 +265,7 @@ impl Replicator {
         }
         remarks.truncate(REMARKS_MAX);
         self.epoch += 1;
-        if let Some(tracker) = &mut self.means.tracker {
-            tracker.cut(self.epoch);
-        }
+        self.close();
         let cut = Cut {
             sequence: 0,
             epoch: self.epoch,
@@ -249,6 +277,17 @@ impl Replicator {
         };
         if let Some(pursuit) = &mut self.pursuit {
             pursuit.cut = Some((cut, 0));
+        }
+    }
+
+    /// Closes what is held with the newest epoch. What the cut does not have is held on: the vault has it only with a later
+    /// one, whatever becomes of the agent until then.
+    fn close(&mut self) {
+        let Some(tracker) = &mut self.means.tracker else { return };
+        tracker.cut(self.epoch);
+        for (place, disk) in self.disks.iter().enumerate() {
+            hold_all(&mut **tracker, place, &disk.changed);
+            hold_all(&mut **tracker, place, &disk.unread);
         }
     }
 
@@ -271,11 +310,6 @@ impl Replicator {
                 }
                 Piece::Unread(place, block) => {
                     batch.miss(block);
-                    self.disks
-                        .iter_mut()
-                        .skip(place)
-                        .take(1)
-                        .for_each(|disk| disk.unread.insert(block));
                     place
                 }
             };
@@ -318,6 +352,7 @@ impl Replicator {
             self.points.pop_front();
         }
         self.cuts += 1;
+        self.failures = 0;
         for disk in &mut self.disks {
             disk.passed = false;
         }

@@ -11,6 +11,7 @@ use pipeline_wire::runs::runs_of;
 use super::disk::Disk;
 use crate::outbox::NotTaken;
 use crate::session::exchange::Exchange;
+use crate::swap;
 
 /// Blocks that are read before any of them is said: memory for as many is in use.
 pub const BATCH_BLOCKS: usize = 32;
@@ -21,6 +22,8 @@ pub struct Batch {
     data: Vec<(u64, Box<[u8]>)>,
     zeros: Vec<u64>,
     unread: Vec<u64>,
+    /// What the disk says of the first of them.
+    why: Option<String>,
 }
 
 impl Batch {
@@ -30,8 +33,8 @@ impl Batch {
             Ok(content) if is_zero(content) => self.zeros.push(block),
             Ok(content) => self.data.push((block, content.into())),
             Err(error) => {
-                log::warn!("block {block} cannot be read: {error}");
                 self.unread.push(block);
+                self.why.get_or_insert_with(|| error.to_string());
             }
         }
     }
@@ -121,10 +124,19 @@ pub fn send_batch(
     let (blank, read): (Vec<u64>, Vec<u64>) =
         blocks.iter().partition(|block| disk.blank.contains(**block));
     blank.into_iter().for_each(|block| batch.blank(block));
-    let read = disk.content.read(&read, &mut |block, content| batch.take(block, content));
+    let armed = &disk.armed;
+    let read = disk.content.read(&read, &mut |block, content| {
+        let content = content.map(|content| swap::disarmed(armed, block, content));
+        batch.take(block, content.as_deref().map_err(|error| *error));
+    });
     read.map_err(|error| error.to_string())?;
-    let unread = batch.unread().to_vec();
+    let (unread, why) = (batch.unread().to_vec(), batch.why.take().unwrap_or_default());
     batch.say(place, exchange)?;
+    // Once when it is found, not each time it is tried again.
+    let found = unread.iter().filter(|block| !disk.unread.contains(**block)).count();
+    if found > 0 {
+        log::warn!("{}: {found} more blocks of 64 KiB cannot be read: {why}", disk.label);
+    }
     for block in &blocks {
         // It was read after it was taken or wanted, whichever was last.
         disk.changed.remove(*block);

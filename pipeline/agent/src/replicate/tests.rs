@@ -12,13 +12,15 @@ mod appliance;
 /// Disks that are written to while they are read, their tracker and their freezer.
 mod server;
 
-use appliance::Appliance;
-use server::{Fault, Server};
+use appliance::{Appliance, UNREAD};
+use server::{Fault, NOBODYS, Server};
 
 /// What a history counts at its end.
 #[derive(Default)]
 struct Tally {
     clean: usize,
+    /// Clean, and no block is missing.
+    whole: usize,
     fuzzy: usize,
     kills: u32,
     resends: u32,
@@ -43,6 +45,7 @@ impl History {
 
     fn act(&mut self) {
         self.server.write(3);
+        self.server.turn();
         self.server.pass_millis(self.random.below(1500));
         let exchange = Arc::clone(&self.replicator.means.exchange);
         match self.random.below(100) {
@@ -65,13 +68,48 @@ impl History {
         self.judge();
     }
 
+    /// Goes on until two clean points more have come, in which nothing is missing.
+    fn settle(&mut self, rounds: u32) {
+        let whole = self.tally.whole;
+        for _ in 0..rounds {
+            self.go_on();
+            if self.tally.whole > whole + 1 {
+                return;
+            }
+        }
+        panic!("no clean point comes: {:?}", self.replicator.report());
+    }
+
+    /// Half a second without trouble.
+    fn go_on(&mut self) {
+        let exchange = Arc::clone(&self.replicator.means.exchange);
+        self.appliance.connect(&exchange);
+        self.server.pass_millis(500);
+        self.replicator.step();
+        self.appliance.hear(&exchange, 1000);
+        self.appliance.answer(&exchange);
+        self.appliance.drain(&exchange);
+        self.judge();
+    }
+
     /// Every point against what the server was when it was frozen.
     fn judge(&mut self) {
-        for (epoch, instant, state) in self.appliance.points.drain(..) {
-            if instant == pipeline_wire::message::Instant::Crash {
+        for (cut, state) in self.appliance.points.drain(..) {
+            let epoch = cut.epoch;
+            let missing = state.iter().flatten().any(|stamp| *stamp == UNREAD);
+            let said = cut.remarks.iter().any(|words| words.contains("cannot be read"));
+            assert!(said || !missing, "point {epoch}: blocks are missing, and nothing says so");
+            if cut.instant == pipeline_wire::message::Instant::Crash {
                 self.tally.clean += 1;
+                self.tally.whole += usize::from(!missing);
                 let truth = self.server.frozen_as(epoch);
-                let wrong = truth.iter().zip(&state).position(|(truth, found)| truth != found);
+                let is_wrong = |(truth, found): (&u64, &u64)| {
+                    *truth != NOBODYS && *found != UNREAD && truth != found
+                };
+                let wrong = truth
+                    .iter()
+                    .zip(&state)
+                    .position(|(truth, found)| truth.iter().zip(found).any(is_wrong));
                 assert!(wrong.is_none(), "point {epoch}: disk {wrong:?} is not what it was");
             } else {
                 self.tally.fuzzy += 1;
@@ -86,22 +124,9 @@ fn run(seed: u64, fault: Fault) -> Tally {
         history.act();
     }
     // In the end everything heals: a clean point comes, whatever was before.
-    let clean = history.tally.clean;
-    for round in 0.. {
-        let exchange = Arc::clone(&history.replicator.means.exchange);
-        history.appliance.connect(&exchange);
-        history.server.pass_millis(500);
-        history.replicator.step();
-        history.appliance.hear(&exchange, 1000);
-        history.appliance.answer(&exchange);
-        history.appliance.drain(&exchange);
-        history.judge();
-        if history.tally.clean > clean + 1 {
-            return history.tally;
-        }
-        assert!(round < 20_000, "no clean point comes: {:?}", history.replicator.report());
-    }
-    unreachable!("the loop before ends by a return or a panic")
+    history.server.heal();
+    history.settle(20_000);
+    history.tally
 }
 
 #[test]
@@ -142,4 +167,71 @@ fn what_is_held_is_needed_when_the_agent_is_killed() {
 fn a_disk_whose_audit_fails_is_compared_and_the_point_says_so() {
     let tally = (0..6).map(|seed| run(seed, Fault::Doubts)).fold(0, |sum, tally| sum + tally.fuzzy);
     assert!(tally > 0, "{tally} points are labelled");
+}
+
+#[test]
+fn what_is_written_past_frozen_file_systems_outlives_the_agent() {
+    let mut fuzzy = 0;
+    for seed in 0..20 {
+        println!("seed {seed}");
+        fuzzy += run(seed, Fault::Raw).fuzzy;
+    }
+    assert!(fuzzy > 20, "{fuzzy} points had a writer that did not stop");
+}
+
+#[test]
+fn blocks_that_could_not_be_read_are_said_to_be_missing_until_they_are_read() {
+    for seed in 0..20 {
+        println!("seed {seed}");
+        run(seed, Fault::Bad);
+    }
+}
+
+#[test]
+fn swap_that_was_turned_off_is_sent_as_what_it_is() {
+    let mut history = History::new(1, Fault::None);
+    history.server.swap_on();
+    history.settle(20_000);
+    history.server.swap_off();
+    history.settle(20_000);
+}
+
+#[test]
+fn points_that_fail_are_tried_less_and_less_often() {
+    let mut history = History::new(1, Fault::Breaks);
+    history.appliance.policy.interval_seconds = 300;
+    for _ in 0..4000 {
+        history.server.write(3);
+        history.go_on();
+    }
+    let freezes = history.server.freezes();
+    assert!((4..20).contains(&freezes), "{freezes} freezes in 2000 seconds");
+}
+
+#[test]
+fn a_point_of_a_disk_that_has_grown_is_not_called_clean() {
+    let mut history = History::new(1, Fault::Grows);
+    for _ in 0..200 {
+        history.go_on();
+    }
+    assert!(history.tally.fuzzy > 2 && history.tally.clean == 0, "{} clean", history.tally.clean);
+}
+
+#[test]
+fn a_compare_ends_however_often_there_is_doubt() {
+    let server = Server::new(1, Fault::None);
+    let mut replicator = server.start();
+    let disk = &mut replicator.disks[0];
+    disk.compare(Reason::Lost);
+    while let Some((first, _)) = disk.compare.as_mut().unwrap().leaf() {
+        disk.compare.as_mut().unwrap().settled();
+        assert!(first < disk.blocks, "it goes on");
+        disk.doubt_again();
+    }
+    assert!(!disk.end_compare(), "what was missed meanwhile may lie before where it was");
+    assert!(disk.compare.as_ref().is_some_and(|compare| compare.reason == Reason::Doubt));
+    while disk.compare.as_mut().unwrap().leaf().is_some() {
+        disk.compare.as_mut().unwrap().settled();
+    }
+    assert!(disk.end_compare() && disk.whole, "nothing was missed in the second");
 }

@@ -6,14 +6,14 @@ use pipeline::fingerprint::Fingerprinter;
 use pipeline::ids::PointId;
 use pipeline::seal::SecretKey;
 use pipeline_wire::frame::{HEAD_BYTES, message};
-use pipeline_wire::message::{
-    Blocks, Content as Kind, Cut, FromAgent, FromAppliance, Instant, Welcome,
-};
+use pipeline_wire::message::{Blocks, Content as Kind, Cut, FromAgent, FromAppliance, Welcome};
 
 use super::*;
 use crate::session::exchange::Next;
 
 const KEY: [u8; 32] = [9; 32];
+/// Stands for what could not be read.
+pub(super) const UNREAD: u64 = u64::MAX - 1;
 
 enum Entry {
     Blocks(Blocks, Vec<u8>),
@@ -23,8 +23,8 @@ enum Entry {
 /// What is known of a server.
 pub(super) struct Appliance {
     pub(super) policy: Policy,
-    /// Points since the last look: epoch, how clean, the disks.
-    pub(super) points: Vec<(u64, Instant, Vec<Vec<u64>>)>,
+    /// Points since the last look: cut and disks.
+    pub(super) points: Vec<(Cut, Vec<Vec<u64>>)>,
     connected: Option<u64>,
     run: [u8; 16],
     /// Arrived, and not synced.
@@ -187,7 +187,7 @@ impl Appliance {
                     // No point: what it closed goes on into the next one.
                     return;
                 }
-                self.points.push((cut.epoch, cut.instant, self.now.clone()));
+                self.points.push((cut.clone(), self.now.clone()));
             }
         }
         self.spool.push_back(entry);
@@ -242,6 +242,7 @@ fn apply(state: &mut [Vec<u64>], blocks: &Blocks, payload: &[u8]) {
         let stamp = match blocks.content {
             Kind::Data => u64::from_le_bytes(contents.next().unwrap()[..8].try_into().unwrap()),
             Kind::Zeros => 0,
+            Kind::Unread => UNREAD,
             other => panic!("{other:?}"),
         };
         state[usize::from(blocks.disk)][usize::try_from(block).unwrap()] = stamp;

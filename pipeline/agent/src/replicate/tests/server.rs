@@ -9,9 +9,10 @@ use pipeline_wire::message::Binding;
 use super::*;
 use crate::blocks::BlockSet;
 use crate::content::BlockReader;
+use crate::cut::Outcome;
 use crate::devices::Leaf;
 use crate::freeze::{Freezer, Thawed};
-use crate::replicate::maker::DiskMaker;
+use crate::replicate::maker::{DiskMaker, Order, Piece};
 use crate::session::exchange::Introduction;
 use crate::tracker::Audit;
 
@@ -25,7 +26,18 @@ pub(super) enum Fault {
     HoldsNothing,
     /// One audit in four finds that a write may have been missed.
     Doubts,
+    /// Somebody writes past the file systems, also while they are frozen.
+    Raw,
+    /// Blocks cannot be read for a while.
+    Bad,
+    /// Whatever is read while file systems are frozen fails.
+    Breaks,
+    /// A disk is larger than its marks.
+    Grows,
 }
+
+/// What is nobody's is whatever it is.
+pub(super) const NOBODYS: u64 = u64::MAX;
 
 /// Everything that outlives the agent.
 struct Machine {
@@ -40,6 +52,17 @@ struct Machine {
     held: Vec<(u64, Vec<BlockSet>)>,
     whole: BTreeMap<String, bool>,
     frozen: bool,
+    /// Freezes until now.
+    freezes: u32,
+    raw: bool,
+    written: u64,
+    /// Of the first disk, what cannot be read.
+    bad: BlockSet,
+    /// What is swap now of the first disk, and whether that was told.
+    swap: BlockSet,
+    swap_told: bool,
+    /// What was swap, and that nobody wrote to since.
+    nobodys: BlockSet,
     still: Vec<Vec<u64>>,
     /// What the disks were at each cut.
     instants: BTreeMap<u64, Vec<Vec<u64>>>,
@@ -48,6 +71,12 @@ struct Machine {
 impl Machine {
     fn write(&mut self, most: u64) {
         if self.frozen {
+            if self.raw && self.random.below(4) > 0 {
+                let block = self.random.below(self.blocks[1].len() as u64);
+                self.blocks[1][usize::try_from(block).unwrap()] = self.random.number();
+                self.marks[1].insert(block);
+                self.written += 1;
+            }
             return;
         }
         for _ in 0..self.random.below(most + 1) {
@@ -59,7 +88,18 @@ impl Machine {
             let stamp = if self.random.below(5) == 0 { 0 } else { self.random.number() };
             self.blocks[disk][usize::try_from(block).unwrap()] = stamp;
             self.marks[disk].insert(block);
+            if disk == 0 && !self.swap.contains(block) {
+                self.nobodys.remove(block);
+            }
         }
+    }
+
+    /// The disks as they are now, as far as they are anybody's.
+    fn truth(&self) -> Vec<Vec<u64>> {
+        let mut truth = self.blocks.clone();
+        let swap = self.nobodys.iter().map(|block| usize::try_from(block).unwrap());
+        swap.for_each(|block| truth[0][block] = NOBODYS);
+        truth
     }
 }
 
@@ -90,6 +130,13 @@ impl Server {
             held: Vec::new(),
             whole: BTreeMap::new(),
             frozen: false,
+            freezes: 0,
+            raw: false,
+            written: 0,
+            bad: BlockSet::new(300),
+            swap: BlockSet::new(300),
+            swap_told: false,
+            nobodys: BlockSet::new(300),
             still: Vec::new(),
             instants: BTreeMap::new(),
         };
@@ -108,6 +155,50 @@ impl Server {
         self.machine.lock().unwrap().millis += millis;
     }
 
+    /// What goes on beside the writes changes now and then.
+    pub(super) fn turn(&self) {
+        let machine = &mut *self.machine.lock().unwrap();
+        machine.raw = machine.fault == Fault::Raw && machine.random.below(3) == 0;
+        if machine.fault == Fault::Bad && machine.random.below(20) == 0 {
+            machine.bad.clear();
+            for _ in 0..machine.random.below(4) {
+                let block = machine.random.below(300);
+                machine.bad.insert(block);
+            }
+        }
+    }
+
+    /// Nobody writes past file systems any more, and all can be read.
+    pub(super) fn heal(&self) {
+        let machine = &mut *self.machine.lock().unwrap();
+        machine.raw = false;
+        machine.bad.clear();
+    }
+
+    pub(super) fn freezes(&self) -> u32 {
+        self.machine.lock().unwrap().freezes
+    }
+
+    /// All of the first disk is swap.
+    pub(super) fn swap_on(&self) {
+        let machine = &mut *self.machine.lock().unwrap();
+        machine.swap.insert_range(0, 300);
+        machine.nobodys.insert_range(0, 300);
+        machine.swap_told = false;
+    }
+
+    /// None is, and all of it is written to.
+    pub(super) fn swap_off(&self) {
+        let machine = &mut *self.machine.lock().unwrap();
+        machine.swap.clear();
+        machine.nobodys.clear();
+        machine.swap_told = false;
+        for block in 0..300 {
+            machine.blocks[0][block] = machine.random.number();
+        }
+        machine.marks[0].insert_range(0, 300);
+    }
+
     pub(super) fn frozen_as(&self, epoch: u64) -> Vec<Vec<u64>> {
         self.machine.lock().unwrap().instants[&epoch].clone()
     }
@@ -116,6 +207,7 @@ impl Server {
     pub(super) fn start(&self) -> Replicator {
         let mut machine = self.machine.lock().unwrap();
         machine.frozen = false;
+        machine.swap_told = false;
         let run = machine.random.number().to_le_bytes();
         let (mut disks, mut sources) = (Vec::new(), Vec::new());
         for (place, blocks) in machine.blocks.iter().enumerate() {
@@ -150,7 +242,7 @@ impl Server {
         let means = Means {
             exchange,
             tracker: Some(Box::new(SimTracker(shared()))),
-            maker: Box::new(maker),
+            maker: Box::new(SimMaker { maker, machine: shared() }),
             patience: Duration::ZERO,
             clock,
             memory: Box::new(SimMemory(shared())),
@@ -178,11 +270,18 @@ struct Restless {
 }
 
 impl Restless {
-    fn perform(&self, request: &mut Request<Vec<u8>>) {
+    fn perform(&self, request: &mut Request<Vec<u8>>) -> Result<(), DiskError> {
         let mut machine = self.machine.lock().unwrap();
         let buffer = request.buffer.as_mut().unwrap();
         let first = request.offset / BLOCK_BYTES as u64;
-        let blocks = usize::try_from(request.length).unwrap() / BLOCK_BYTES;
+        let blocks = usize::try_from(request.length).unwrap().div_ceil(BLOCK_BYTES);
+        if machine.frozen && machine.fault == Fault::Breaks {
+            return Err(DiskError::new(hal::disk::ErrorKind::Refused, "the test breaks it"));
+        }
+        let end = first + u64::try_from(blocks).unwrap();
+        if self.place == 0 && (first..end).any(|block| machine.bad.contains(block)) {
+            return Err(DiskError::new(hal::disk::ErrorKind::Medium, "the test has it so"));
+        }
         for (block, bytes) in (first..).zip(buffer.chunks_mut(BLOCK_BYTES)).take(blocks) {
             machine.write(1);
             let stamp = machine.blocks[self.place][usize::try_from(block).unwrap()];
@@ -193,6 +292,7 @@ impl Restless {
                 machine.marks[self.place].remove(block);
             }
         }
+        Ok(())
     }
 }
 
@@ -228,8 +328,8 @@ impl hal::disk::Disk for Restless {
         let most = self.waiting.len() as u64;
         let at = usize::try_from(self.machine.lock().unwrap().random.below(most)).unwrap();
         let Some(mut request) = self.waiting.remove(at) else { return Ok(None) };
-        self.perform(&mut request);
-        Ok(Some(Completion { token: request.token, buffer: request.buffer, result: Ok(()) }))
+        let result = self.perform(&mut request);
+        Ok(Some(Completion { token: request.token, buffer: request.buffer, result }))
     }
 
     fn data_after(&mut self, offset: u64) -> Result<Option<(u64, u64)>, DiskError> {
@@ -249,6 +349,10 @@ impl Tracker for SimTracker {
         into.union(&machine.marks[disk]);
         machine.open[disk].union(&machine.marks[disk]);
         machine.marks[disk].clear();
+        if machine.frozen {
+            // What is read before a take that finds nothing is what the disk is at that take.
+            machine.still[disk] = machine.truth().swap_remove(disk);
+        }
         Ok(())
     }
 
@@ -259,7 +363,12 @@ impl Tracker for SimTracker {
     }
 
     fn written_bytes(&mut self) -> u64 {
-        0
+        self.0.lock().unwrap().written
+    }
+
+    fn outgrown(&mut self) -> Vec<usize> {
+        let grows = self.0.lock().unwrap().fault == Fault::Grows;
+        if grows { vec![0] } else { Vec::new() }
     }
 
     fn hold(&mut self, disk: usize, first: u64, end: u64) {
@@ -296,7 +405,8 @@ impl Freezer for SimFreezer {
     fn freeze(&mut self, _limit: Duration) -> Result<(), String> {
         let machine = &mut *self.0.lock().unwrap();
         machine.frozen = true;
-        machine.still = machine.blocks.clone();
+        machine.freezes += 1;
+        machine.still = machine.truth();
         Ok(())
     }
 
@@ -307,6 +417,43 @@ impl Freezer for SimFreezer {
     fn thaw(&mut self) -> Thawed {
         self.0.lock().unwrap().frozen = false;
         Thawed { micros: 1000, ..Thawed::default() }
+    }
+}
+
+/// Makes instants as on a real server, and knows of the machine's own swap.
+struct SimMaker {
+    maker: DiskMaker<Restless>,
+    machine: Shared,
+}
+
+impl Maker for SimMaker {
+    fn make(
+        &mut self,
+        order: &Order,
+        tracker: &mut dyn Tracker,
+        changed: &mut [BlockSet],
+        exchange: &Arc<Exchange>,
+    ) -> Result<Outcome, String> {
+        self.maker.make(order, tracker, changed, exchange)
+    }
+
+    fn piece(&self, at: usize) -> Option<Piece<'_>> {
+        self.maker.piece(at)
+    }
+
+    fn forget(&mut self) {
+        self.maker.forget();
+    }
+
+    fn unread(&mut self, disk: usize, into: &mut BlockSet) {
+        self.maker.unread(disk, into);
+    }
+
+    fn changed_blank(&mut self) -> Option<Vec<(BlockSet, Vec<u64>)>> {
+        let machine = &mut *self.machine.lock().unwrap();
+        let told = core::mem::replace(&mut machine.swap_told, true);
+        let blank = || vec![(machine.swap.clone(), Vec::new()), (BlockSet::new(40), Vec::new())];
+        (!told).then(blank)
     }
 }
 

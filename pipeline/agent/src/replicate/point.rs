@@ -222,7 +222,11 @@ impl Replicator {
         for place in incomplete {
             let Some(disk) = self.disks.get_mut(place) else { continue };
             disk.compare(Reason::Doubt);
-            self.means.memory.set_whole(&disk.label, false);
+            self.means.set_whole(place, &disk.label, false);
+            // Only now: whatever happens from here on, the disk is compared.
+            if let Some(tracker) = &mut self.means.tracker {
+                tracker.doubted(place);
+            }
         }
         let doubts: Vec<String> = self.disks.iter().filter_map(super::disk::Disk::doubt).collect();
         if !doubts.is_empty() {

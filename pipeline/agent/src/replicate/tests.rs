@@ -65,6 +65,25 @@ impl History {
         self.judge();
     }
 
+    /// In the end everything heals: a clean point comes, whatever was before.
+    fn heal(&mut self) {
+        let clean = self.tally.clean;
+        for round in 0.. {
+            let exchange = Arc::clone(&self.replicator.means.exchange);
+            self.appliance.connect(&exchange);
+            self.server.pass_millis(500);
+            self.replicator.step();
+            self.appliance.hear(&exchange, 1000);
+            self.appliance.answer(&exchange);
+            self.appliance.drain(&exchange);
+            self.judge();
+            if self.tally.clean > clean + 1 {
+                return;
+            }
+            assert!(round < 20_000, "no clean point comes: {:?}", self.replicator.report());
+        }
+    }
+
     /// Every point against what the server was when it was frozen.
     fn judge(&mut self) {
         for (epoch, instant, state) in self.appliance.points.drain(..) {
@@ -85,23 +104,15 @@ fn run(seed: u64, fault: Fault) -> Tally {
     for _ in 0..1500 {
         history.act();
     }
-    // In the end everything heals: a clean point comes, whatever was before.
-    let clean = history.tally.clean;
-    for round in 0.. {
-        let exchange = Arc::clone(&history.replicator.means.exchange);
-        history.appliance.connect(&exchange);
-        history.server.pass_millis(500);
-        history.replicator.step();
-        history.appliance.hear(&exchange, 1000);
-        history.appliance.answer(&exchange);
-        history.appliance.drain(&exchange);
-        history.judge();
-        if history.tally.clean > clean + 1 {
-            return history.tally;
-        }
-        assert!(round < 20_000, "no clean point comes: {:?}", history.replicator.report());
+    history.heal();
+    // The appliance is reached before the agent ends, or by its next life alone.
+    history.appliance.cut_network(&history.replicator.means.exchange);
+    history.replicator = history.server.reboot();
+    if seed % 2 == 0 {
+        history.replicator = history.server.kill_and_start();
     }
-    unreachable!("the loop before ends by a return or a panic")
+    history.heal();
+    history.tally
 }
 
 #[test]
@@ -142,4 +153,21 @@ fn what_is_held_is_needed_when_the_agent_is_killed() {
 fn a_disk_whose_audit_fails_is_compared_and_the_point_says_so() {
     let tally = (0..6).map(|seed| run(seed, Fault::Doubts)).fold(0, |sum, tally| sum + tally.fuzzy);
     assert!(tally > 0, "{tally} points are labelled");
+}
+
+#[test]
+fn that_a_disk_was_sent_whole_is_believed_of_the_marks_it_was_said_of_alone() {
+    let lost =
+        (0..20).any(|seed| std::panic::catch_unwind(|| run(seed, Fault::WholeForEver)).is_err());
+    assert!(lost, "these histories do not find a write from before the marks");
+}
+
+#[test]
+fn a_write_that_was_missed_is_in_no_clean_point_also_where_the_audit_that_found_it_came_to_nothing()
+{
+    let fuzzy = (0..20).map(|seed| run(seed, Fault::Misses).fuzzy).sum::<usize>();
+    assert!(fuzzy > 0, "nothing was missed");
+    let lost =
+        (0..20).any(|seed| std::panic::catch_unwind(|| run(seed, Fault::MissesOnce)).is_err());
+    assert!(lost, "these histories do not need an audit that finds again what was not obeyed");
 }

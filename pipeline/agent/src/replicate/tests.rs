@@ -108,7 +108,7 @@ fn run(seed: u64, fault: Fault) -> Tally {
     // The appliance is reached before the agent ends, or by its next life alone.
     history.appliance.cut_network(&history.replicator.means.exchange);
     history.replicator = history.server.reboot();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         history.replicator = history.server.kill_and_start();
     }
     history.heal();

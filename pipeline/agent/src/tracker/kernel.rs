@@ -18,9 +18,6 @@ use crate::devices::{Leaf, paths_of};
 /// Where the agent's maps and programs have their names.
 pub const PINS: &str = "/sys/fs/bpf/lifeboat";
 
-/// Audits of a disk that is written to all the time, until one finds it quiet, before its marks are given up.
-const PARTING_AUDITS: u32 = 5;
-
 /// How a tracker is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -373,7 +370,8 @@ impl KernelTracker {
             if old.maps.keys_of(before).is_empty() {
                 continue;
             }
-            if let Some(words) = old.missed(before, &slot.name) {
+            let record = old.held.record(before);
+            if let Some(words) = audit::at_parting(&slot.name, &old.maps, before, record) {
                 remarks.push(words);
                 continue;
             }
@@ -386,20 +384,6 @@ impl KernelTracker {
             continued[leaf] = true;
         }
         Ok(continued)
-    }
-
-    /// What may have been missed of a disk since the last audit that was obeyed, in words. What it has grown by is not
-    /// missed: whoever comes next marks all of it.
-    fn missed(&self, at: usize, name: &str) -> Option<String> {
-        let mut words = None;
-        for _ in 0..PARTING_AUDITS {
-            let (finding, _) = audit::of_disk(name, &self.maps, at, self.held.record(at), true);
-            if !finding.incomplete {
-                return None;
-            }
-            words = finding.words;
-        }
-        words
     }
 
     /// Pins it, and says that it is whole.

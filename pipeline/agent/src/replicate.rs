@@ -73,6 +73,16 @@ pub struct Means {
     pub board: Board,
 }
 
+impl Means {
+    /// Notes whether everything of a disk was sent once: with its marks, since it is true of them alone, and beside.
+    fn set_whole(&mut self, place: usize, label: &str, whole: bool) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.set_whole(place, whole);
+        }
+        self.memory.set_whole(label, whole);
+    }
+}
+
 /// The loop.
 pub struct Replicator {
     means: Means,
@@ -213,7 +223,7 @@ impl Replicator {
             if disk.end_compare() {
                 log::info!("{}: everything is sent", disk.label);
                 if disk.leaf.untracked.is_none() && self.means.tracker.is_some() {
-                    self.means.memory.set_whole(&disk.label, true);
+                    self.means.set_whole(place, &disk.label, true);
                 }
             }
         }
@@ -260,7 +270,7 @@ impl Replicator {
     fn lose(&mut self, place: usize, why: String) {
         let Some(disk) = self.disks.get_mut(place) else { return };
         log::error!("{}: {why}", disk.label);
-        self.means.memory.set_whole(&disk.label, false);
+        self.means.set_whole(place, &disk.label, false);
         disk.whole = false;
         disk.gone = Some(why);
     }

@@ -173,8 +173,13 @@ fn replicate(
     for (disk, opened) in named(state, &leaves, before)?.into_iter().zip(opened) {
         let another = opened.another().map_err(|error| format!("{}: {error}", disk.label))?;
         readers.push((disk.leaf.clone(), another));
-        let continued = continued.get(disks.len()).copied().unwrap_or(false);
-        disks.push(Disk { continued, content: Box::new(BlockReader::new(opened)), ..disk });
+        let place = disks.len();
+        let continued = continued.get(place).copied().unwrap_or(false);
+        // Of other marks than these it says nothing. A compare that ran over a gap in them may be past it.
+        let kept = means.tracker.as_ref().is_some_and(|tracker| tracker.is_whole(place));
+        let (whole, compare) = (disk.whole && kept, disk.compare.filter(|_| continued));
+        let content = Box::new(BlockReader::new(opened));
+        disks.push(Disk { continued, whole, compare, content, ..disk });
     }
     let stiller = Box::new(freezer.clone());
     let maker = DiskMaker::new(readers, ARENA_BYTES, stiller, Arc::new(SystemClock));

@@ -42,6 +42,7 @@ pub trait Tracker: Send {
     fn take(&mut self, disk: usize, into: &mut BlockSet) -> Result<(), String>;
 
     /// Holds what was marked since the last audit against the kernel's own counters. Right only while nothing writes.
+    /// What it finds the next finds again, until it is said to be `doubted`.
     fn audit(&mut self) -> Audit;
 
     /// Bytes written to all disks since tracking began, as the kernel counts them.
@@ -62,6 +63,22 @@ pub trait Tracker: Send {
     /// compare found. A tracker that keeps nothing beyond its life holds nothing; so for what follows.
     fn hold(&mut self, disk: usize, first: u64, end: u64) {
         let _ = (disk, first, end);
+    }
+
+    /// What the last audit found of a disk will be obeyed, also beyond the agent's life: the next need not find it again.
+    fn doubted(&mut self, disk: usize) {
+        let _ = disk;
+    }
+
+    /// Notes, with the marks, whether everything of a disk was sent once, but for what is marked or held.
+    fn set_whole(&mut self, disk: usize, whole: bool) {
+        let _ = (disk, whole);
+    }
+
+    /// Whether that is so. Never of new marks: what was written before them is in none.
+    fn is_whole(&self, disk: usize) -> bool {
+        let _ = disk;
+        false
     }
 
     /// Adds what is held of a disk to a set: what must be sent again after a restart, or when the appliance asks.

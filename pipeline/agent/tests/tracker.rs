@@ -201,6 +201,76 @@ fn another_life_of_the_agent_misses_nothing() {
     assert_eq!(taken(&mut third, 1024), [0; 0]);
 }
 
+#[test]
+fn that_a_disk_was_sent_whole_is_known_with_its_marks_and_goes_with_them() {
+    let Some(disk) = Disk::new("whole", 16 * MIB) else { return };
+    let mut first = disk.attach().tracker;
+    assert!(!first.is_whole(0), "of new marks nobody knows");
+    drop(first);
+    first = disk.attach().tracker;
+    assert!(!first.is_whole(0), "and nobody said so since");
+    first.set_whole(0, true);
+    drop(first);
+    let second = disk.attach().tracker;
+    assert!(second.is_whole(0), "another life, the same marks");
+    disk.grow(32 * MIB);
+    let larger = second.follow(&[disk.leaf()], &disk.options).unwrap();
+    assert_eq!((larger.continued, larger.tracker.is_whole(0)), (vec![true], true));
+    drop(larger.tracker);
+    remove(&disk.options.pins).unwrap();
+    assert!(!disk.attach().tracker.is_whole(0), "other marks");
+}
+
+/// As if programs had not run for 8 sectors, and as if a command had gone past the block layer.
+const MISSES: [(usize, u64); 2] = [(6, 8_u64.wrapping_neg()), (4, 1)];
+
+/// Changes what the programs counted of the only disk of the only set.
+fn miss(disk: &Disk, (counter, by): (usize, u64)) {
+    let set = fs::read_dir(&disk.options.pins).unwrap().next().unwrap().unwrap().path();
+    let slots = Map::pinned(&set.join("slots")).unwrap();
+    slots.words().unwrap()[counter].fetch_add(by, Ordering::SeqCst);
+}
+
+#[test]
+fn what_an_audit_found_is_found_again_until_it_is_obeyed_also_by_another_life() {
+    for missed in MISSES {
+        let Some(disk) = Disk::new(&format!("obeyed{}", missed.0), 16 * MIB) else { return };
+        let mut tracker = disk.attach().tracker;
+        disk.write(0, BLOCK);
+        miss(&disk, missed);
+        for _ in 0..2 {
+            assert_eq!(tracker.audit().incomplete, [0], "the point may come to nothing");
+        }
+        drop(tracker);
+        let again = disk.attach();
+        tracker = again.tracker;
+        assert_eq!((again.continued, tracker.audit().incomplete), (vec![true], vec![0]));
+        disk.write(0, BLOCK);
+        tracker.doubted(0);
+        assert_eq!(tracker.audit().words, [""; 0]);
+        miss(&disk, missed);
+        tracker.doubted(0);
+        assert_eq!(tracker.audit().incomplete, [0], "what no audit found yet cannot be obeyed");
+    }
+}
+
+#[test]
+fn a_write_that_was_missed_is_not_forgotten_with_the_set_that_missed_it() {
+    for missed in MISSES {
+        let Some(disk) = Disk::new(&format!("parting{}", missed.0), 16 * MIB) else { return };
+        let mut tracker = disk.attach().tracker;
+        tracker.set_whole(0, true);
+        miss(&disk, missed);
+        disk.grow(32 * MIB);
+        let larger = tracker.follow(&[disk.leaf()], &disk.options).unwrap();
+        println!("{:?}", larger.remarks);
+        assert_eq!((larger.continued, larger.tracker.is_whole(0)), (vec![false], false));
+        drop(larger.tracker);
+        let next = disk.attach();
+        assert_eq!((next.continued, next.tracker.is_whole(0)), (vec![true], false), "for good");
+    }
+}
+
 /// The agent was killed while it put a new set of maps in the place of an old one.
 #[test]
 fn a_set_that_is_not_whole_is_left_for_the_one_before_it() {

@@ -62,7 +62,7 @@ impl Replicator {
                 Some(_) => {
                     let reason = if known { Reason::Lost } else { Reason::First };
                     disk.compare(reason);
-                    self.means.memory.set_whole(&disk.label, false);
+                    self.means.set_whole(place, &disk.label, false);
                     log::info!("{} {}", disk.label, reason.words());
                 }
                 None => disk.compare(if known { Reason::Untracked } else { Reason::First }),
@@ -117,12 +117,12 @@ impl Replicator {
         self.due = self.due.min(self.means.clock.moment().after(millis));
         self.means.exchange.pace(policy.send_bytes_per_second);
         self.compare_pace.change(policy.compare_bytes_per_second);
-        for disk in &mut self.disks {
+        for (place, disk) in self.disks.iter_mut().enumerate() {
             let left_out = policy.left_out.contains(&disk.label);
             if left_out != disk.left_out {
                 disk.left_out = left_out;
                 // Nothing of it was kept while it was left out.
-                self.means.memory.set_whole(&disk.label, false);
+                self.means.set_whole(place, &disk.label, false);
                 if self.begun {
                     disk.compare(Reason::Lost);
                 }

@@ -244,7 +244,11 @@ impl Replicator {
         for place in incomplete {
             let Some(disk) = self.disks.get_mut(place) else { continue };
             disk.doubt_again();
-            self.means.memory.set_whole(&disk.label, false);
+            self.means.set_whole(place, &disk.label, false);
+            // Only now: whatever happens from here on, the disk is compared.
+            if let Some(tracker) = &mut self.means.tracker {
+                tracker.doubted(place);
+            }
         }
         // What a disk has grown by has no marks until the tracker follows.
         let outgrown = self.means.tracker.as_mut().map(|tracker| tracker.outgrown());

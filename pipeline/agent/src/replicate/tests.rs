@@ -126,6 +126,13 @@ fn run(seed: u64, fault: Fault) -> Tally {
     // In the end everything heals: a clean point comes, whatever was before.
     history.server.heal();
     history.settle(20_000);
+    // The appliance is reached before the agent ends, or by its next life alone.
+    history.appliance.cut_network(&history.replicator.means.exchange);
+    history.replicator = history.server.reboot();
+    if seed.is_multiple_of(2) {
+        history.replicator = history.server.kill_and_start();
+    }
+    history.settle(20_000);
     history.tally
 }
 
@@ -234,4 +241,21 @@ fn a_compare_ends_however_often_there_is_doubt() {
         disk.compare.as_mut().unwrap().settled();
     }
     assert!(disk.end_compare() && disk.whole, "nothing was missed in the second");
+}
+
+#[test]
+fn that_a_disk_was_sent_whole_is_believed_of_the_marks_it_was_said_of_alone() {
+    let lost =
+        (0..20).any(|seed| std::panic::catch_unwind(|| run(seed, Fault::WholeForEver)).is_err());
+    assert!(lost, "these histories do not find a write from before the marks");
+}
+
+#[test]
+fn a_write_that_was_missed_is_in_no_clean_point_also_where_the_audit_that_found_it_came_to_nothing()
+{
+    let fuzzy = (0..20).map(|seed| run(seed, Fault::Misses).fuzzy).sum::<usize>();
+    assert!(fuzzy > 0, "nothing was missed");
+    let lost =
+        (0..20).any(|seed| std::panic::catch_unwind(|| run(seed, Fault::MissesOnce)).is_err());
+    assert!(lost, "these histories do not need an audit that finds again what was not obeyed");
 }

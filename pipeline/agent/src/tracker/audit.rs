@@ -16,6 +16,8 @@ use super::maps::{Counters, Maps};
 const LOOKS: u32 = 40;
 /// Between two.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Audits of a disk that is written to all the time, until one finds it quiet, before its marks are given up.
+const PARTING_AUDITS: u32 = 5;
 /// Places of the counters of written and of discarded sectors in `stat`.
 const WRITTEN_AT: usize = 6;
 const DISCARDED_AT: usize = 13;
@@ -81,6 +83,20 @@ pub(super) fn of_disk(
     }
     let words = (!words.is_empty()).then(|| words.join("; "));
     (Finding { incomplete, words }, next)
+}
+
+/// What may have been missed of a disk since the last audit that was obeyed, in words, before its marks are given up. What
+/// it has grown by is not missed: whoever comes next marks all of it.
+pub(super) fn at_parting(name: &str, maps: &Maps, at: usize, record: DiskRecord) -> Option<String> {
+    let mut words = None;
+    for _ in 0..PARTING_AUDITS {
+        let (finding, _) = of_disk(name, maps, at, record, true);
+        if !finding.incomplete {
+            return None;
+        }
+        words = finding.words;
+    }
+    words
 }
 
 /// What the first audit is to hold against.

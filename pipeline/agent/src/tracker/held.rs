@@ -16,9 +16,13 @@ const MAGIC: u64 = u64::from_le_bytes(*b"lifeboat");
 /// Words before those of the disks.
 const HEAD_WORDS: usize = 8;
 /// Words about each disk.
-const DISK_WORDS: usize = 9;
+const DISK_WORDS: usize = 10;
 /// Blocks that share a bit: what is sent again may be one more than need be, and the map is half as large.
 const SHARED: u64 = 2;
+
+/// Among them, behind the record: whether everything of the disk was sent once, but for what is marked or held. It is
+/// here since it is true of these marks alone.
+const SENT_WHOLE: usize = 9;
 
 const MAGIC_AT: usize = 0;
 const VERSION_AT: usize = 1;
@@ -136,6 +140,18 @@ impl<W: core::ops::Deref<Target = [AtomicU64]>> Held<W> {
         self.put(at + 4, surplus.0);
     }
 
+    /// Notes whether everything of a disk was sent once, but for what is marked or held.
+    pub(super) fn set_sent_whole(&self, disk: usize, whole: bool) {
+        if disk < self.disks() {
+            self.put(HEAD_WORDS + DISK_WORDS * disk + SENT_WHOLE, u64::from(whole));
+        }
+    }
+
+    /// Whether that is so; never in a new map.
+    pub(super) fn is_sent_whole(&self, disk: usize) -> bool {
+        disk < self.disks() && self.word(HEAD_WORDS + DISK_WORDS * disk + SENT_WHOLE) == 1
+    }
+
     /// Notes blocks from `first` up to, not including, `end` as taken.
     pub(super) fn note(&self, disk: usize, first: u64, end: u64) {
         let end = end.min(self.blocks.get(disk).copied().unwrap_or(0));
@@ -223,6 +239,7 @@ impl<W: core::ops::Deref<Target = [AtomicU64]>> Held<W> {
         }
         self.put(LAST_CUT_AT, other.word(LAST_CUT_AT));
         self.put(OPEN_AT, other.word(OPEN_AT));
+        self.set_sent_whole(disk, other.is_sent_whole(others));
     }
 
     fn close(&self, generation: usize, until: u64) {

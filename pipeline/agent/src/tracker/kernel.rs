@@ -59,6 +59,8 @@ pub struct KernelTracker {
     pins: Option<PathBuf>,
     /// Sectors of each disk when this life of the agent began.
     began: Vec<u64>,
+    /// What the last audit found of each slot, where it was not obeyed yet.
+    found: Vec<Option<DiskRecord>>,
 }
 
 #[derive(Clone, Debug)]
@@ -150,7 +152,7 @@ fn attach_after(
             return Ok(Attached { continued: old.tracked(), tracker: old, remarks });
         }
         let mut new = KernelTracker::make(leaves, &tracked, &wanted, options)?;
-        let continued = new.continue_from(&mut old)?;
+        let continued = new.continue_from(&mut old, &mut remarks)?;
         new.finish(options, pins, &mut remarks);
         if let Some(set) = &old.pins
             && let Err(error) = maps::unpin(set)
@@ -279,6 +281,7 @@ impl KernelTracker {
             links,
             pins: None,
             began: Vec::new(),
+            found: vec![None; wanted.len()],
         };
         tracker.name_leaves(leaves);
         tracker.began = tracker.sectors();
@@ -302,7 +305,8 @@ impl KernelTracker {
             place,
             record: *record,
         });
-        let slots = slots.collect();
+        let slots: Vec<Slot> = slots.collect();
+        let found = vec![None; slots.len()];
         let mut tracker = Self {
             slots,
             leaves: Vec::new(),
@@ -312,6 +316,7 @@ impl KernelTracker {
             links,
             pins: Some(set.to_owned()),
             began: Vec::new(),
+            found,
         };
         tracker.began = tracker.sectors();
         Ok(tracker)
@@ -349,8 +354,12 @@ impl KernelTracker {
     }
 
     /// Takes over marks and what is held of the disks that both know. Both are attached: what is written meanwhile is
-    /// marked in both.
-    fn continue_from(&mut self, old: &mut Self) -> Result<Vec<bool>, String> {
+    /// marked in both. A disk of which the old one may have missed something is not gone on with: the new one cannot know.
+    fn continue_from(
+        &mut self,
+        old: &mut Self,
+        remarks: &mut Vec<String>,
+    ) -> Result<Vec<bool>, String> {
         let mut continued = vec![false; self.leaves.len()];
         for (leaf, at) in self.leaves.iter().enumerate() {
             let Ok(at) = *at else { continue };
@@ -359,6 +368,11 @@ impl KernelTracker {
             let Some(before) = old.slots.iter().position(known) else { continue };
             // One that was taken out is another disk now, though it looks the same.
             if old.maps.keys_of(before).is_empty() {
+                continue;
+            }
+            let record = old.held.record(before);
+            if let Some(words) = audit::at_parting(&slot.name, &old.maps, before, record) {
+                remarks.push(words);
                 continue;
             }
             let old_blocks = old.slots[before].place.blocks;
@@ -499,13 +513,34 @@ impl Tracker for KernelTracker {
             let grown = self.has_grown(at);
             let name = &self.slots[at].name;
             let (finding, next) = audit::of_disk(name, &self.maps, at, self.held.record(at), grown);
-            self.held.set_record(at, &next);
             if finding.incomplete {
                 found.incomplete.push(disk);
+                // To be found again, unless it is obeyed: the point may come to nothing, and the agent may be killed.
+                self.found[at] = Some(next);
+            } else {
+                self.found[at] = None;
+                self.held.set_record(at, &next);
             }
             found.words.extend(finding.words);
         }
         found
+    }
+
+    fn doubted(&mut self, disk: usize) {
+        let Ok(at) = self.slot(disk) else { return };
+        if let Some(found) = self.found[at].take() {
+            self.held.set_record(at, &found);
+        }
+    }
+
+    fn set_whole(&mut self, disk: usize, whole: bool) {
+        if let Ok(at) = self.slot(disk) {
+            self.held.set_sent_whole(at, whole);
+        }
+    }
+
+    fn is_whole(&self, disk: usize) -> bool {
+        self.slot(disk).is_ok_and(|at| self.held.is_sent_whole(at))
     }
 
     fn written_bytes(&mut self) -> u64 {

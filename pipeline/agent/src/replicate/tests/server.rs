@@ -34,6 +34,12 @@ pub(super) enum Fault {
     Breaks,
     /// A disk is larger than its marks.
     Grows,
+    /// Now and then a write is not marked, which the audit finds, and a freeze is thawed too late.
+    Misses,
+    /// The same, and what an audit found is not found again by the next.
+    MissesOnce,
+    /// Whether a disk was sent whole is believed of marks that were not there then.
+    WholeForEver,
 }
 
 /// What is nobody's is whatever it is.
@@ -51,6 +57,12 @@ struct Machine {
     /// Taken, until a cut is in the vault.
     held: Vec<(u64, Vec<BlockSet>)>,
     whole: BTreeMap<String, bool>,
+    /// The same, as it is kept with the marks.
+    marked_whole: Vec<bool>,
+    /// No life of the agent found these marks yet.
+    new_marks: bool,
+    /// Of each disk, writes that were not marked: all, those that an audit found, and those that were obeyed.
+    misses: Vec<[u64; 3]>,
     frozen: bool,
     /// Freezes until now.
     freezes: u32,
@@ -87,7 +99,12 @@ impl Machine {
             let block = self.random.below(if few { 12 } else { size });
             let stamp = if self.random.below(5) == 0 { 0 } else { self.random.number() };
             self.blocks[disk][usize::try_from(block).unwrap()] = stamp;
-            self.marks[disk].insert(block);
+            let misses = matches!(self.fault, Fault::Misses | Fault::MissesOnce);
+            if misses && self.random.below(300) == 0 {
+                self.misses[disk][0] += 1;
+            } else {
+                self.marks[disk].insert(block);
+            }
             if disk == 0 && !self.swap.contains(block) {
                 self.nobodys.remove(block);
             }
@@ -129,6 +146,9 @@ impl Server {
             open: sets(),
             held: Vec::new(),
             whole: BTreeMap::new(),
+            marked_whole: vec![false; sizes.len()],
+            new_marks: true,
+            misses: vec![[0; 3]; sizes.len()],
             frozen: false,
             freezes: 0,
             raw: false,
@@ -225,9 +245,12 @@ impl Server {
                 || Restless { machine: Arc::clone(&self.machine), place, waiting: VecDeque::new() };
             let content = Box::new(BlockReader::new(disk()));
             sources.push((leaf.clone(), disk()));
-            let whole = machine.whole.get(&label).copied().unwrap_or(false);
-            disks.push(Disk { continued: true, whole, ..Disk::new(leaf, label, content) });
+            let kept = machine.marked_whole[place] || machine.fault == Fault::WholeForEver;
+            let whole = kept && machine.whole.get(&label).copied().unwrap_or(false);
+            let continued = !machine.new_marks;
+            disks.push(Disk { continued, whole, ..Disk::new(leaf, label, content) });
         }
+        machine.new_marks = false;
         drop(machine);
         let exchange = Arc::new(Exchange::default());
         exchange.begin(Introduction {
@@ -257,6 +280,21 @@ impl Server {
             machine.held.clear();
             machine.open.iter_mut().for_each(BlockSet::clear);
         }
+        drop(machine);
+        self.start()
+    }
+
+    /// The machine starts again, and writes before the agent does: the kernel knows nothing of before.
+    pub(super) fn reboot(&self) -> Replicator {
+        let mut machine = self.machine.lock().unwrap();
+        machine.frozen = false;
+        machine.write(20);
+        machine.held.clear();
+        machine.open.iter_mut().for_each(BlockSet::clear);
+        machine.marks.iter_mut().for_each(BlockSet::clear);
+        machine.misses.fill([0; 3]);
+        machine.marked_whole.fill(false);
+        machine.new_marks = true;
         drop(machine);
         self.start()
     }
@@ -358,8 +396,33 @@ impl Tracker for SimTracker {
 
     fn audit(&mut self) -> Audit {
         let machine = &mut *self.0.lock().unwrap();
-        let incomplete = machine.fault == Fault::Doubts && machine.random.below(4) == 0;
-        Audit { incomplete: if incomplete { vec![1] } else { Vec::new() }, words: Vec::new() }
+        let mut incomplete = Vec::new();
+        for (disk, [all, found, obeyed]) in machine.misses.iter_mut().enumerate() {
+            if all != obeyed {
+                incomplete.push(disk);
+            }
+            *found = *all;
+            if machine.fault == Fault::MissesOnce {
+                *obeyed = *all;
+            }
+        }
+        if machine.fault == Fault::Doubts && machine.random.below(4) == 0 {
+            incomplete.push(1);
+        }
+        Audit { incomplete, words: Vec::new() }
+    }
+
+    fn doubted(&mut self, disk: usize) {
+        let [_, found, obeyed] = &mut self.0.lock().unwrap().misses[disk];
+        *obeyed = *found;
+    }
+
+    fn set_whole(&mut self, disk: usize, whole: bool) {
+        self.0.lock().unwrap().marked_whole[disk] = whole;
+    }
+
+    fn is_whole(&self, disk: usize) -> bool {
+        self.0.lock().unwrap().marked_whole[disk]
     }
 
     fn written_bytes(&mut self) -> u64 {
@@ -415,8 +478,11 @@ impl Freezer for SimFreezer {
     }
 
     fn thaw(&mut self) -> Thawed {
-        self.0.lock().unwrap().frozen = false;
-        Thawed { micros: 1000, ..Thawed::default() }
+        let machine = &mut *self.0.lock().unwrap();
+        machine.frozen = false;
+        let misses = matches!(machine.fault, Fault::Misses | Fault::MissesOnce);
+        let too_late = misses && machine.random.below(3) == 0;
+        Thawed { micros: 1000, too_late, ..Thawed::default() }
     }
 }
 

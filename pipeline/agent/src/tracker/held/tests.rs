@@ -63,9 +63,13 @@ fn another_life_finds_what_this_one_held() {
     first.note(1, 10, 20);
     first.cut(5);
     first.note(1, 70, 90);
+    assert!(!first.is_sent_whole(1), "nobody said so");
+    first.set_sent_whole(1, true);
+    first.set_record(1, &record(2, 77));
     let second = Held::adopt(copied(&first)).unwrap();
     assert_eq!(second.blocks, [100, 77]);
     assert_eq!(second.record(1), record(2, 77));
+    assert_eq!([0, 1, 2].map(|disk| second.is_sent_whole(disk)), [false, true, false]);
     assert_eq!(
         all(&second, 1).iter().collect::<Vec<_>>(),
         [(10..20).collect::<Vec<_>>(), (70..77).collect()].concat()
@@ -74,7 +78,9 @@ fn another_life_finds_what_this_one_held() {
     second.set_whole();
     assert!(second.is_whole());
     let larger = held(&[10, 200]);
+    assert!(!larger.is_sent_whole(1), "of other marks");
     larger.continue_from(1, &second, 1);
+    assert_eq!([0, 1].map(|disk| larger.is_sent_whole(disk)), [false, true]);
     assert_eq!(all(&larger, 1).count(), 18, "the last bit of the smaller disk was for two blocks");
     larger.vaulted(5);
     assert_eq!(all(&larger, 1).count(), 8);
@@ -100,6 +106,7 @@ fn any_words_end_in_an_answer() {
                 adopted.note(disk, random.number() >> 8, u64::MAX);
                 adopted.all(disk, &mut set);
             }
+            adopted.set_sent_whole(usize::try_from(random.below(9)).unwrap(), true);
             adopted.cut(random.number());
             adopted.vaulted(random.number());
             adopted.resend(random.number());

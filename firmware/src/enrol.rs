@@ -27,16 +27,12 @@ use limit::Tries;
 
 /// Where tokens and servers are remembered.
 pub trait Registry: Send + Sync {
-    /// Uses a token up. It is on its way to disk and vault, or there already, when this returns: a token is never good for
-    /// two servers. The same server asking again, whose answer got lost, gets the same grant.
+    /// Uses a token up, remembers what the server told of itself and makes its certificate, all in one change that is kept
+    /// when this returns: a token is never good for two servers. The same server asking again, whose answer got lost, gets
+    /// another certificate and changes nothing; one that was revoked or enrolled anew since gets none.
     ///
     /// Errors: what the server is told.
-    fn redeem(&self, attempt: &Attempt) -> Result<Grant, Denied>;
-
-    /// Remembers what the server told of itself, and makes its certificate.
-    ///
-    /// Errors: what the server is told.
-    fn issue(&self, grant: &Grant, request: &Request) -> Result<Enrolled, Denied>;
+    fn enrol(&self, attempt: &Attempt, request: &Request) -> Result<Enrolled, Denied>;
 }
 
 /// Somebody with a token.
@@ -120,8 +116,7 @@ impl Enrolment {
             key_fingerprint: key.fingerprint(),
             host: request.host.clone(),
         };
-        let grant = self.registry.redeem(&attempt)?;
-        self.registry.issue(&grant, &request)
+        self.registry.enrol(&attempt, &request)
     }
 }
 

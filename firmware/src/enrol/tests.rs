@@ -12,7 +12,7 @@ use pipeline_wire::message::Binding;
 use pipeline_wire::tls;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::tokens::Tokens;
+use super::tokens::{Redeemed, Tokens};
 use super::*;
 use crate::serve::identity::Identity;
 use crate::serve::listen::{Door, Teller};
@@ -42,13 +42,11 @@ impl Memory {
 }
 
 impl Registry for Memory {
-    fn redeem(&self, attempt: &Attempt) -> Result<Grant, Denied> {
+    fn enrol(&self, attempt: &Attempt, request: &Request) -> Result<Enrolled, Denied> {
         let count = u8::try_from(self.enrolled.lock().unwrap().len()).unwrap();
         let fresh = Grant { server: ServerId([count + 1; 16]), name: attempt.host.clone() };
-        self.tokens.lock().unwrap().redeem(attempt, Some(NOW), fresh).map_err(Denied::of)
-    }
-
-    fn issue(&self, grant: &Grant, request: &Request) -> Result<Enrolled, Denied> {
+        let redeemed = self.tokens.lock().unwrap().redeem(attempt, Some(NOW), fresh);
+        let (Redeemed::Now(grant) | Redeemed::Before(grant)) = redeemed.map_err(Denied::of)?;
         let certificate = self.authority.agent(&request.request, grant.server, NOW).unwrap();
         self.enrolled.lock().unwrap().push((grant.clone(), request.binding.clone()));
         Ok(Enrolled {

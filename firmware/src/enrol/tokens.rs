@@ -1,5 +1,6 @@
 //! Which tokens there are, and what became of them: pure, kept by whoever implements the registry.
 
+use pipeline::ids::ServerId;
 use pipeline_wire::enrol::Why;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,15 @@ struct Used {
     grant: Grant,
 }
 
+/// What a good token gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redeemed {
+    /// It was used up just now.
+    Now(Grant),
+    /// It was used up before, with the same key: whether that still holds is for the roll to say.
+    Before(Grant),
+}
+
 /// Too many tokens are waiting to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
@@ -53,8 +63,8 @@ impl Tokens {
     }
 
     /// Uses one up. `fresh` is who a server becomes that was never enrolled before; a server whose answer got lost, and
-    /// which asks again with the same key, becomes who it was told to be. `now` is `None` where the clock is not known to be
-    /// right: then none is too old.
+    /// which asks again with the same key before the token ends, becomes who it was told to be. `now` is `None` where the
+    /// clock is not known to be right: then none is too old.
     ///
     /// Errors: why not.
     pub fn redeem(
@@ -62,20 +72,31 @@ impl Tokens {
         attempt: &Attempt,
         now: Option<u64>,
         fresh: Grant,
-    ) -> Result<Grant, Why> {
+    ) -> Result<Redeemed, Why> {
         let kept = self.0.iter_mut().find(|kept| kept.secret_hash == attempt.secret_hash);
         let kept = kept.ok_or(Why::Unknown)?;
-        if let Some(used) = &kept.used {
-            let same = used.key_fingerprint == attempt.key_fingerprint;
-            return if same { Ok(used.grant.clone()) } else { Err(Why::Used) };
+        let same = |used: &Used| used.key_fingerprint == attempt.key_fingerprint;
+        if kept.used.as_ref().is_some_and(|used| !same(used)) {
+            return Err(Why::Used);
         }
         if now.is_some_and(|now| now >= kept.ends_at) {
             return Err(Why::Ended);
         }
+        if let Some(used) = &kept.used {
+            return Ok(Redeemed::Before(used.grant.clone()));
+        }
         let grant = kept.again.clone().unwrap_or(fresh);
         let key_fingerprint = attempt.key_fingerprint;
         kept.used = Some(Used { key_fingerprint, grant: grant.clone() });
-        Ok(grant)
+        Ok(Redeemed::Now(grant))
+    }
+
+    /// Forgets all tokens of a server, used or not: none of them is good any more.
+    pub fn forget(&mut self, server: ServerId) {
+        self.0.retain(|kept| {
+            let mut grants = kept.again.iter().chain(kept.used.iter().map(|used| &used.grant));
+            grants.all(|grant| grant.server != server)
+        });
     }
 
     /// How many can still be used.
@@ -87,8 +108,6 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::ids::ServerId;
-
     use super::*;
 
     fn grant(byte: u8) -> Grant {
@@ -105,10 +124,12 @@ mod tests {
         let mut tokens = Tokens::default();
         tokens.add([1; 32], 100, None, 0).unwrap();
         assert_eq!(tokens.redeem(&attempt(2, 1), Some(5), grant(9)), Err(Why::Unknown));
-        assert_eq!(tokens.redeem(&attempt(1, 1), Some(5), grant(1)), Ok(grant(1)));
+        assert_eq!(tokens.redeem(&attempt(1, 1), Some(5), grant(1)), Ok(Redeemed::Now(grant(1))));
         assert_eq!(tokens.redeem(&attempt(1, 2), Some(5), grant(2)), Err(Why::Used));
-        // Its answer got lost: it is who it was, even past the token's end.
-        assert_eq!(tokens.redeem(&attempt(1, 1), Some(500), grant(3)), Ok(grant(1)));
+        // Its answer got lost: it is who it was, until the token ends.
+        let before = Ok(Redeemed::Before(grant(1)));
+        assert_eq!(tokens.redeem(&attempt(1, 1), Some(99), grant(3)), before);
+        assert_eq!(tokens.redeem(&attempt(1, 1), Some(100), grant(3)), Err(Why::Ended));
         assert_eq!(tokens.open(5), 0);
     }
 
@@ -121,14 +142,14 @@ mod tests {
         assert_eq!(tokens.redeem(&attempt(1, 1), Some(100), grant(1)), Err(Why::Ended));
         tokens.add([3; 32], 1000, None, 100 + REMEMBERED_SECONDS).unwrap();
         assert_eq!(tokens.redeem(&attempt(1, 1), Some(100), grant(1)), Err(Why::Unknown));
-        assert_eq!(tokens.redeem(&attempt(2, 1), None, grant(1)), Ok(grant(1)));
+        assert_eq!(tokens.redeem(&attempt(2, 1), None, grant(1)), Ok(Redeemed::Now(grant(1))));
     }
 
     #[test]
     fn a_server_is_enrolled_again_as_who_it_was() {
         let mut tokens = Tokens::default();
         tokens.add([1; 32], 100, Some(grant(7)), 0).unwrap();
-        assert_eq!(tokens.redeem(&attempt(1, 1), Some(5), grant(1)), Ok(grant(7)));
+        assert_eq!(tokens.redeem(&attempt(1, 1), Some(5), grant(1)), Ok(Redeemed::Now(grant(7))));
     }
 
     #[test]

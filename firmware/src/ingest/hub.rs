@@ -33,8 +33,10 @@ pub use join::Joined;
 pub const CREDIT_ALL: u64 = 256 * 1024 * 1024;
 /// Credit for one.
 const CREDIT_ONE: u64 = 16 * 1024 * 1024;
-/// The least that is worth a session: a few of the largest messages.
-const CREDIT_LEAST: u64 = 2 * 1024 * 1024;
+/// The least that is worth a session: one of the largest messages.
+const CREDIT_LEAST: u64 = 1024 * 1024;
+/// So many servers are sure to find room at once.
+const SERVERS_SURE: u64 = 192;
 /// Entries are taken in parts of so many bytes, each made durable by one flush.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 /// How long the keeper waits for something to do.
@@ -471,6 +473,7 @@ pub fn makes_no_sense(nonsense: &Nonsense) -> Refused {
 }
 
 const _: () = assert!(CREDIT_LEAST <= CREDIT_ONE && CREDIT_ONE <= CREDIT_ALL, "credit fits");
+const _: () = assert!(SERVERS_SURE * CREDIT_LEAST < CREDIT_ALL, "so many servers fit");
 
 #[cfg(test)]
 mod tests;

@@ -7,13 +7,15 @@
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_wire::authority::Authority;
+use pipeline_wire::enrol::Why;
 use pipeline_wire::message::Binding;
 use pipeline_wire::policy::Policy;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::calendar::Pace;
-use crate::enrol::tokens::Tokens;
+use crate::enrol::tokens::{Redeemed, Tokens};
+use crate::enrol::{Attempt, Grant};
 
 /// The roll in the vault, as a running appliance and the verbs use it.
 pub mod kept;
@@ -123,14 +125,52 @@ impl Roll {
         })
     }
 
-    /// Remembers that a server is enrolled on a machine with a key; one that was enrolled before keeps its policy.
+    /// Turns a server away from now on: none of its keys and tokens is good any more.
+    ///
+    /// Errors: nobody of that name is enrolled.
+    pub fn revoke(&mut self, name: &str) -> Result<(), Error> {
+        let listed = self.named(name)?;
+        listed.revoked = true;
+        listed.keys.clear();
+        let server = listed.server;
+        self.tokens.forget(server);
+        Ok(())
+    }
+
+    /// Who comes with a token, and is on the roll when this returns.
+    ///
+    /// Errors: why not; nothing was changed then.
+    pub fn redeem(
+        &mut self,
+        attempt: &Attempt,
+        now: Option<u64>,
+        fresh: Grant,
+        binding: &Binding,
+    ) -> Result<Grant, Why> {
+        let key = attempt.key_fingerprint;
+        match self.tokens.redeem(attempt, now, fresh)? {
+            Redeemed::Now(grant) => {
+                self.enrol(grant.server, &grant.name, binding, key);
+                Ok(grant)
+            }
+            Redeemed::Before(grant) => {
+                // It asks for no more than it has: whoever was revoked or enrolled anew since has nothing.
+                let holds = |listed: &Listed| !listed.revoked && listed.keys.contains(&key);
+                let listed = self.server(grant.server);
+                if listed.is_some_and(holds) { Ok(grant) } else { Err(Why::Used) }
+            }
+        }
+    }
+
+    /// Remembers that a server is enrolled on a machine with a key; one that was enrolled before keeps its policy, and none
+    /// of the keys that it had.
     pub fn enrol(&mut self, server: ServerId, name: &str, binding: &Binding, key: [u8; 32]) {
         match self.servers.iter_mut().find(|listed| listed.server == server) {
             Some(listed) => {
                 listed.binding = binding.clone();
                 listed.revoked = false;
                 listed.accepts = false;
-                listed.certify(key);
+                listed.keys = vec![key];
             }
             None => self.servers.push(Listed {
                 server,
@@ -189,15 +229,17 @@ mod tests {
     }
 
     #[test]
-    fn who_is_enrolled_again_keeps_his_policy_and_the_newest_keys() {
+    fn who_is_enrolled_again_keeps_his_policy_and_none_of_his_keys() {
         let mut roll = Roll::new().unwrap();
         let server = ServerId([5; 16]);
         roll.enrol(server, "web", &binding(), [0; 32]);
         let listed = roll.named("web").unwrap();
         listed.policy.interval_seconds = 10;
         listed.revoked = true;
-        for key in 1..=9 {
-            roll.enrol(server, "web", &binding(), [key; 32]);
+        roll.enrol(server, "web", &binding(), [1; 32]);
+        assert_eq!(roll.server(server).unwrap().keys, [[1; 32]]);
+        for key in 2..=9 {
+            roll.named("web").unwrap().certify([key; 32]);
         }
         let listed = roll.server(server).unwrap();
         assert_eq!(
@@ -206,5 +248,50 @@ mod tests {
         );
         assert!(listed.keys.contains(&[9; 32]) && !listed.keys.contains(&[1; 32]));
         assert!(roll.named("db").unwrap_err().to_string().contains("enrolled are: web"));
+    }
+
+    fn attempt(secret: u8, key: u8) -> Attempt {
+        let host = "web".to_owned();
+        Attempt { secret_hash: [secret; 32], key_fingerprint: [key; 32], host }
+    }
+
+    #[test]
+    fn a_revoked_server_comes_back_by_a_new_token_only_and_its_old_keys_never() {
+        let mut roll = Roll::new().unwrap();
+        let web = Grant { server: ServerId([5; 16]), name: "web".to_owned() };
+        let stolen = attempt(1, 1);
+        roll.tokens.add([1; 32], 100, None, 0).unwrap();
+        roll.tokens.add([2; 32], 100, Some(web.clone()), 0).unwrap();
+        assert_eq!(roll.redeem(&stolen, Some(5), web.clone(), &binding()), Ok(web.clone()));
+        // The answer got lost; the machine of whoever asks again is not believed.
+        let before = roll.clone();
+        let other = Binding { machine: [9; 16], disks: Vec::new() };
+        assert_eq!(roll.redeem(&stolen, Some(5), web.clone(), &other), Ok(web.clone()));
+        assert_eq!(roll, before);
+        roll.revoke("web").unwrap();
+        for attempt in [&stolen, &attempt(2, 1)] {
+            let denied = roll.redeem(attempt, Some(5), web.clone(), &binding());
+            assert_eq!(denied, Err(Why::Unknown));
+        }
+        let listed = roll.server(web.server).unwrap();
+        assert!(listed.revoked && listed.keys.is_empty());
+        roll.tokens.add([3; 32], 100, Some(web.clone()), 0).unwrap();
+        let back = roll.redeem(&attempt(3, 2), Some(5), web.clone(), &binding());
+        assert_eq!(back, Ok(web.clone()));
+        let listed = roll.server(web.server).unwrap();
+        assert!(!listed.revoked && listed.keys == [[2; 32]]);
+    }
+
+    #[test]
+    fn a_used_token_brings_no_key_back_that_a_newer_enrolment_replaced() {
+        let mut roll = Roll::new().unwrap();
+        let web = Grant { server: ServerId([5; 16]), name: "web".to_owned() };
+        roll.tokens.add([1; 32], 100, None, 0).unwrap();
+        roll.tokens.add([2; 32], 100, Some(web.clone()), 0).unwrap();
+        roll.redeem(&attempt(1, 1), Some(5), web.clone(), &binding()).unwrap();
+        roll.redeem(&attempt(2, 2), Some(5), web.clone(), &binding()).unwrap();
+        let denied = roll.redeem(&attempt(1, 1), Some(5), web.clone(), &binding());
+        assert_eq!(denied, Err(Why::Used));
+        assert_eq!(roll.server(web.server).unwrap().keys, [[2; 32]]);
     }
 }

@@ -256,12 +256,11 @@ impl Caretaker<'_> {
                 self.hub.tick(self.drain.token());
             }
             if ticks.is_multiple_of(4 * ROLL_TICKS) {
-                match self.roll.refresh() {
-                    Ok(true) => self.instruct(),
-                    Ok(false) => {}
-                    // Whoever has a session keeps it, and what was said last holds.
-                    Err(error) => log::debug!("{error}"),
+                if let Err(error) = self.roll.refresh() {
+                    log::debug!("{error}");
                 }
+                // Whoever read it again, the door or an enrolment: what was seen last holds for everybody.
+                self.instruct();
             }
         }
     }

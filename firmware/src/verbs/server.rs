@@ -222,10 +222,7 @@ fn apply(asked: &ServerPolicy, listed: &mut Listed) {
 
 pub(super) fn revoke(asked: &ServerName, context: &Context) -> Ending {
     let kept = open(&asked.opening, context)?;
-    kept.change(&mut |roll| {
-        roll.named(&asked.name)?.revoked = true;
-        Ok(())
-    })?;
+    kept.change(&mut |roll| roll.revoke(&asked.name))?;
     print(&format!(
         "{} is revoked: its agent is turned away within seconds, and its points stay.\n",
         asked.name

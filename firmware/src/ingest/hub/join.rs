@@ -6,7 +6,8 @@ use pipeline::limits::DISK_BLOCKS_MAX;
 
 use super::{
     BTreeMap, CREDIT_ALL, CREDIT_LEAST, CREDIT_ONE, Entry, FromAppliance, Hello, Hub, Life, Line,
-    Member, Receiver, Refused, SentDisk, ServerId, Standing, State, Why, bounded, member_of,
+    Member, Receiver, Refused, SERVERS_SURE, SentDisk, ServerId, Standing, State, Why, bounded,
+    member_of,
 };
 
 /// Disks of one server.
@@ -151,7 +152,9 @@ impl State {
             (standing.epoch, standing.vaulted) = (old.epoch, old.vaulted);
             let mut displaced = core::mem::take(&mut member.displaced);
             displaced.push_back(old.life.run);
-            displaced.truncate(DISPLACED_MAX);
+            while displaced.len() > DISPLACED_MAX {
+                displaced.pop_front();
+            }
             // The lines of the old run end by themselves; they find nothing of theirs here any more.
             let lines = core::mem::take(&mut member.lines);
             let kept = member_of(standing);
@@ -196,10 +199,16 @@ impl State {
             return 0;
         }
         let others = self.members.values().filter(|member| member.session.standing().life != *life);
-        let given: u64 = others.map(|member| member.session.credit()).sum();
-        let left = CREDIT_ALL.saturating_sub(given);
+        let (mut given, mut places) = (0, SERVERS_SURE - 1);
+        for credit in others.map(|member| member.session.credit()).filter(|credit| *credit > 0) {
+            given += credit;
+            places = places.saturating_sub(1);
+        }
+        // The least is set aside for each server that may still come; of what is beyond that, a part.
+        let left = CREDIT_ALL.saturating_sub(given).saturating_sub(places * CREDIT_LEAST);
         let had = self.of(life).map_or(0, |member| member.session.credit());
-        let share = (left / 4).min(CREDIT_ONE).max(had);
+        let beyond = left.saturating_sub(CREDIT_LEAST) / 4;
+        let share = (CREDIT_LEAST + beyond).min(left).min(CREDIT_ONE).max(had);
         if share < CREDIT_LEAST { 0 } else { share }
     }
 }

@@ -129,15 +129,18 @@ fn cuts_of_a_group_are_kept_together_or_not_at_all() {
 #[test]
 fn credit_is_given_as_far_as_it_goes_and_none_while_the_spool_is_full() {
     let hub = hub();
-    let mut given = 0;
-    let refused = (1..=200).find_map(|server| match hub.join(&hello(server, 1, 0), &[false]) {
+    let (mut given, mut servers) = (0, 0);
+    let refused = (1..=255).find_map(|server| match hub.join(&hello(server, 1, 0), &[false]) {
         Ok(joined) => {
+            assert!((CREDIT_LEAST..=CREDIT_ONE).contains(&joined.credit));
             given += joined.credit;
+            servers += 1;
             None
         }
         Err(refused) => Some(refused.why),
     });
     assert_eq!(refused, Some(Why::Later));
+    assert!(servers >= SERVERS_SURE, "{servers} servers");
     assert!(given <= CREDIT_ALL && given > CREDIT_ALL / 2);
     let hub = self::hub();
     hub.put_back(Vec::new());

@@ -97,20 +97,19 @@ impl KeptRoll {
         &self.authority
     }
 
-    /// Reads it again; true where it changed.
-    pub fn refresh(&self) -> Result<bool, Error> {
+    /// Reads it again.
+    pub fn refresh(&self) -> Result<(), Error> {
         let mut session = self.session();
         let Some(found) = catalogue::read(session.vault()?)? else {
             return Err(Error::corrupt("the vault's roll of servers", "is gone"));
         };
-        self.note(found.version, Roll::parse(&found.bytes)?)
+        self.note(found.version, Roll::parse(&found.bytes)?);
+        Ok(())
     }
 
-    fn note(&self, version: u64, roll: Roll) -> Result<bool, Error> {
+    fn note(&self, version: u64, roll: Roll) {
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = *seen.1 != roll;
         *seen = (version, Arc::new(roll));
-        Ok(changed)
     }
 
     /// Changes it: `step` is done on the newest one, and again where somebody else was faster. It must not lock this.
@@ -128,12 +127,12 @@ impl KeptRoll {
             let mut roll = before.clone();
             let done = step(&mut roll)?;
             if roll == before {
-                self.note(found.version, roll)?;
+                self.note(found.version, roll);
                 return Ok(done);
             }
             match catalogue::replace(vault, found.version, &roll.to_bytes()?)? {
                 Replaced::Done(version) => {
-                    self.note(version, roll)?;
+                    self.note(version, roll);
                     return Ok(done);
                 }
                 Replaced::Moved => {}
@@ -171,11 +170,12 @@ impl Doorman for KeptRoll {
             self.refresh().map_err(|error| later(&error))?;
             roll = self.roll();
         }
-        let listed = roll.server(peer.server).filter(|_| certified(&roll));
-        let listed = listed.ok_or_else(|| refused_unknown("this server is not enrolled here"))?;
-        if listed.revoked {
+        let listed = roll.server(peer.server);
+        if listed.is_some_and(|listed| listed.revoked) {
             return Err(refused_unknown("this server was revoked"));
         }
+        let listed = listed.filter(|_| certified(&roll));
+        let listed = listed.ok_or_else(|| refused_unknown("this server is not enrolled here"))?;
         self.check_machine(listed, hello)?;
         let mut key = self.access().keys.fingerprint_key(&peer.server);
         if key.is_none() {
@@ -201,7 +201,11 @@ impl Doorman for KeptRoll {
         // First it is remembered, or its holder would be a stranger.
         let listed = self.change(&mut |roll| {
             let mut servers = roll.servers.iter_mut();
-            let listed = servers.find(|listed| listed.server == peer.server && !listed.revoked);
+            // A session that is still open may be of a key that was revoked, or replaced, since.
+            let listed = servers.find(|listed| {
+                let holds = listed.keys.contains(&peer.key_fingerprint);
+                listed.server == peer.server && !listed.revoked && holds
+            });
             Ok(listed.map(|listed| listed.certify(key)).is_some())
         });
         match listed {

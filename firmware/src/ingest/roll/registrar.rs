@@ -5,7 +5,6 @@ use std::sync::Arc;
 use hal::time::Clock;
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
-use pipeline_wire::certificate::RequestedKey;
 use pipeline_wire::enrol::{Denied, Enrolled, Request, Why};
 
 use super::kept::KeptRoll;
@@ -46,44 +45,38 @@ impl Registrar {
 }
 
 impl Registry for Registrar {
-    fn redeem(&self, attempt: &Attempt) -> Result<Grant, Denied> {
-        let (kept, now) = (self.roll()?, Some(self.now()));
+    fn enrol(&self, attempt: &Attempt, request: &Request) -> Result<Enrolled, Denied> {
+        let (kept, now) = (self.roll()?, self.now());
+        let nonsense = |words: String| Denied { words, ..Denied::of(Why::Nonsense) };
         // First whether the token is good at all: strangers make no servers.
         let nobody = Grant { server: ServerId([0; 16]), name: String::new() };
         kept.refresh().map_err(|error| later(&error))?;
-        let mut tokens = kept.roll().tokens.clone();
-        let before = tokens.redeem(attempt, now, nobody.clone()).map_err(Denied::of)?;
-        let fresh = if before == nobody {
-            fresh(&kept, &attempt.host).map_err(|error| later(&error))?
-        } else {
-            before
-        };
-        let redeemed = kept.change(&mut |roll| {
-            let mut tokens = roll.tokens.clone();
-            let granted = tokens.redeem(attempt, now, fresh.clone());
-            if granted.is_ok() {
-                roll.tokens = tokens;
+        let mut seen = (*kept.roll()).clone();
+        let before = seen.redeem(attempt, Some(now), nobody.clone(), &request.binding);
+        let mut grant = before.map_err(Denied::of)?;
+        if grant == nobody {
+            grant = fresh(&kept, &attempt.host).map_err(|error| later(&error))?;
+        }
+        let enrolled = kept.change(&mut |roll| {
+            let mut changed = roll.clone();
+            let redeemed = changed.redeem(attempt, Some(now), grant.clone(), &request.binding);
+            let granted = match redeemed {
+                Ok(granted) => granted,
+                Err(why) => return Ok(Err(Denied::of(why))),
+            };
+            // No token is used up without a certificate.
+            match kept.authority().agent(&request.request, granted.server, now) {
+                Ok(certificate) => {
+                    *roll = changed;
+                    Ok(Ok((granted, certificate)))
+                }
+                Err(error) => Ok(Err(nonsense(error.to_string()))),
             }
-            Ok(granted)
         });
-        redeemed.map_err(|error| later(&error))?.map_err(Denied::of)
-    }
-
-    fn issue(&self, grant: &Grant, request: &Request) -> Result<Enrolled, Denied> {
-        let kept = self.roll()?;
-        let nonsense = |words: String| Denied { words, ..Denied::of(Why::Nonsense) };
-        let key =
-            RequestedKey::of(&request.request).map_err(|error| nonsense(error.to_string()))?;
-        let certificate = kept.authority().agent(&request.request, grant.server, self.now());
-        let certificate = certificate.map_err(|error| nonsense(error.to_string()))?;
-        let noted = kept.change(&mut |roll| {
-            roll.enrol(grant.server, &grant.name, &request.binding, key.fingerprint());
-            Ok(())
-        });
-        noted.map_err(|error| later(&error))?;
+        let (granted, certificate) = enrolled.map_err(|error| later(&error))??;
         Ok(Enrolled {
-            server: grant.server,
-            name: grant.name.clone(),
+            server: granted.server,
+            name: granted.name,
             certificate,
             authority: kept.authority().certificate().to_vec(),
             addresses: self.addresses.clone(),

@@ -20,6 +20,12 @@ use crate::spool::Mark;
 
 /// Runs that are named in all pieces together; where there are more, nothing more is read until some are in the vault.
 const RUNS_MAX: usize = 262_144;
+/// As many runs of memory as a piece takes beside its runs, its disks and its remarks.
+const PIECE_RUNS: usize = 16;
+/// Bytes of memory that are reckoned as a run.
+const RUN_BYTES: usize = 64;
+/// Runs of an agent before the newest that something open may need; at more, it is closed first.
+const FORMER_MAX: usize = 8;
 /// A piece that is larger becomes a checkpoint.
 const PIECE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -50,7 +56,7 @@ pub struct Job {
     /// Of which run.
     pub life: Life,
     /// The disks of that run.
-    pub disks: Vec<SentDisk>,
+    pub disks: Arc<[SentDisk]>,
     /// What changed.
     pub extents: Vec<Arc<Extents<Place>>>,
     /// The cut that closed it; none where it becomes a checkpoint.
@@ -61,11 +67,19 @@ pub struct Job {
     bytes: u64,
 }
 
+impl Job {
+    /// As many runs of memory as the remarks of its cut take.
+    fn remarks(&self) -> usize {
+        let remarks = self.cut.iter().flat_map(|kept| &kept.cut.remarks);
+        remarks.map(|remark| 1 + remark.len() / RUN_BYTES).sum()
+    }
+}
+
 /// One server.
 #[derive(Debug)]
 struct Line {
     life: Life,
-    disks: Vec<SentDisk>,
+    disks: Arc<[SentDisk]>,
     sequence: u64,
     open: Piece,
     jobs: VecDeque<Job>,
@@ -82,7 +96,7 @@ struct Line {
     /// Told that nothing waits, up to here.
     settled: Option<u64>,
     /// Runs before this one of which something waits, each with where the next one began.
-    former: Vec<(Mark, Life, Vec<SentDisk>)>,
+    former: Vec<(Mark, Life, Arc<[SentDisk]>)>,
 }
 
 /// All servers.
@@ -127,9 +141,14 @@ impl Backlog {
     }
 
     fn runs(&self) -> usize {
+        // A piece without blocks takes memory too.
         let of = |line: &Line| {
             let waiting = line.jobs.iter().flat_map(|job| &job.extents);
-            line.open.runs() + waiting.map(|extents| extents.len()).sum::<usize>()
+            let beside = line.jobs.iter().map(|job| PIECE_RUNS + job.extents.len() + job.remarks());
+            let former = line.former.iter().map(|(_, _, disks)| PIECE_RUNS + disks.len());
+            line.open.runs()
+                + waiting.map(|extents| extents.len()).sum::<usize>()
+                + beside.chain(former).sum::<usize>()
         };
         self.lines.values().map(of).sum()
     }
@@ -139,7 +158,7 @@ impl Backlog {
         self.lines.entry(life.server).or_insert_with(|| Line {
             open: Piece::for_disks(disks.len()),
             life,
-            disks,
+            disks: disks.into(),
             sequence: 0,
             jobs: VecDeque::new(),
             busy: false,
@@ -197,7 +216,7 @@ impl Backlog {
                         continue;
                     };
                     if line.life != standing.life && line.oldest().is_none() {
-                        (line.life, line.disks) = (standing.life, standing.disks);
+                        (line.life, line.disks) = (standing.life, standing.disks.into());
                         line.open = Piece::for_disks(line.disks.len());
                         (line.sequence, line.settled) = (standing.sequence, None);
                         line.lost = line.lost.or(standing.lost);
@@ -216,10 +235,9 @@ impl Backlog {
     pub fn former(&mut self) -> Vec<Standing> {
         let mut all = Vec::new();
         for line in self.lines.values_mut() {
-            let oldest = line.oldest();
-            line.former.retain(|(until, _, _)| oldest.is_some_and(|oldest| oldest < *until));
-            let standing = |(_, life, disks): &(Mark, Life, Vec<SentDisk>)| {
-                Standing::begin(*life, disks.clone())
+            line.forget_former();
+            let standing = |(_, life, disks): &(Mark, Life, Arc<[SentDisk]>)| {
+                Standing::begin(*life, disks.to_vec())
             };
             all.extend(line.former.iter().map(standing));
         }
@@ -343,8 +361,13 @@ impl Line {
 
     /// Another run goes on with what was not closed: it is the base that it writes over.
     fn become_run(&mut self, at: Mark, life: Life, disks: Vec<SentDisk>) {
+        self.forget_former();
+        // What is open must not go on needing one run more each time that one begins.
+        if self.former.len() >= FORMER_MAX && self.open.oldest.is_some() {
+            self.close(None);
+        }
         if self.oldest().is_some() && !self.disks.is_empty() {
-            self.former.push((at, self.life, self.disks.clone()));
+            self.former.push((at, self.life, Arc::clone(&self.disks)));
         }
         let old = core::mem::take(&mut self.open);
         let mut open = Piece { oldest: old.oldest, bytes: old.bytes, disks: Vec::new() };
@@ -357,7 +380,12 @@ impl Line {
         if open.runs() == 0 {
             open = Piece::for_disks(disks.len());
         }
-        (self.life, self.disks, self.open) = (life, disks, open);
+        (self.life, self.disks, self.open) = (life, disks.into(), open);
+    }
+
+    fn forget_former(&mut self) {
+        let oldest = self.oldest();
+        self.former.retain(|(until, _, _)| oldest.is_some_and(|oldest| oldest < *until));
     }
 
     fn take(&mut self, at: Mark, blocks: &Blocks) {
@@ -400,7 +428,7 @@ impl Line {
         let piece = core::mem::replace(&mut self.open, Piece::for_disks(self.disks.len()));
         self.jobs.push_back(Job {
             life: self.life,
-            disks: self.disks.clone(),
+            disks: Arc::clone(&self.disks),
             extents: piece.disks.into_iter().map(Arc::new).collect(),
             cut,
             sequence: self.sequence,

@@ -64,6 +64,7 @@ struct State {
     pace: Pace,
     /// Everything up to this moment is spoken for.
     until: Moment,
+    ended: bool,
 }
 
 impl Throttle {
@@ -77,13 +78,23 @@ impl Throttle {
         }
     }
 
-    /// Waits until so many bytes may go.
-    pub fn pass(&self, bytes: u64, clock: &dyn Clock) {
+    /// The end has come: nothing goes any more, and nobody waits.
+    pub fn end(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many bytes may go; false where they may not, because the end has come.
+    #[must_use]
+    pub fn pass(&self, bytes: u64, clock: &dyn Clock) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(wait) = state.take(bytes, clock.now(), clock.moment()) {
+        while !state.ended
+            && let Some(wait) = state.take(bytes, clock.now(), clock.moment())
+        {
             let waited = self.changed.wait_timeout(state, wait.min(WAIT));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        !state.ended
     }
 }
 
@@ -146,5 +157,16 @@ mod tests {
         }
         // Ten seconds, and the second before them that nobody used.
         assert_eq!(sent, 11_000_000);
+    }
+
+    #[test]
+    fn nobody_waits_for_leave_once_the_end_has_come() {
+        let throttle = std::sync::Arc::new(Throttle::default());
+        throttle.set(&Pace { bytes_per_second: 1, spans: Vec::new() });
+        assert!(throttle.pass(1 << 40, &hal_linux::SystemClock), "the first goes at once");
+        let waits = std::sync::Arc::clone(&throttle);
+        let thread = std::thread::spawn(move || waits.pass(1, &hal_linux::SystemClock));
+        throttle.end();
+        assert!(!thread.join().unwrap());
     }
 }

@@ -14,7 +14,7 @@ use pipeline::limits::BLOCK_BYTES;
 use pipeline_vault::access::Access;
 use pipeline_vault::chain::Chain;
 use pipeline_vault::error::Blame;
-use pipeline_vault::record::{Consistency, Told};
+use pipeline_vault::record::{Body, Consistency, Told};
 use pipeline_vault::writer::{DiskJob, Options, Outcome, Publish, Run, Silent, Since, Writer};
 use pipeline_vault::{Error, Retry};
 use pipeline_wire::message::Instant;
@@ -22,6 +22,7 @@ use pipeline_wire::message::Instant;
 use super::backlog::{Backlog, Job};
 use super::hub::{Hub, Release};
 use super::journal;
+use super::ledger::LOSS;
 use super::spooled_disk::{Shelf, SpooledDisk};
 use crate::spool::{Mark, Read};
 
@@ -35,8 +36,17 @@ const CROWDED: Duration = Duration::from_millis(20);
 const PAUSE_MILLIS: u64 = 1000;
 /// The longest.
 const PAUSE_MILLIS_MAX: u64 = 60_000;
+/// Failures in a row after which a server whose pieces take the room of others starts over.
+const FAILURES_MAX: u32 = 10;
+/// How long it is then kept out.
+const KEPT_OUT_MILLIS: u64 = 10 * 60 * 1000;
 /// Writers that are kept open between two pieces.
 const WRITERS_MAX: usize = 16;
+/// Why what the spool has is no longer what came after the newest maps of the vault.
+const FOREIGN_POINT: &str =
+    "somebody else made a point of it: what the spool has is not what came after that";
+const FOREIGN_CHECKPOINT: &str =
+    "somebody else began a point of it: what the spool has is not what came after that";
 /// In memory an open piece of so many bytes becomes a checkpoint: until then its agent may have no more on its way.
 const MEMORY_PIECE_BYTES: u64 = 1024 * 1024;
 
@@ -47,8 +57,10 @@ pub struct Drain {
     backlog: Mutex<Backlog>,
     writers: Mutex<BTreeMap<ServerId, Open>>,
     lasts: bool,
-    /// Makes the names of losses.
+    /// Makes the tokens where no randomness is to be had.
     tokens: AtomicU64,
+    /// When a piece of anybody last went to the vault, by a clock that only runs forwards.
+    succeeded: AtomicU64,
     access: Box<dyn Fn(ServerId) -> Access + Send + Sync>,
     options: Options,
 }
@@ -58,6 +70,8 @@ pub struct Drain {
 struct Open {
     writer: Option<Box<Writer>>,
     failures: u32,
+    /// When the first of these was, by a clock that only runs forwards.
+    failing_since: Option<u64>,
     used: u64,
 }
 
@@ -67,6 +81,8 @@ enum Trouble {
     Vault(Error),
     /// What the spool has of this server is worth nothing: in words.
     Lost(String),
+    /// Another writer took the chain over: what comes now is no longer what came after the newest point of this one.
+    Fenced(Error),
     /// The end has come.
     End,
 }
@@ -97,14 +113,24 @@ impl Drain {
             writers: Mutex::default(),
             lasts,
             tokens: AtomicU64::new(u64::from_le_bytes(first)),
+            succeeded: AtomicU64::new(0),
             access: Box::new(access),
             options,
         })
     }
 
-    /// A name that was not given to anything yet.
+    /// A name that was not given to anything yet, and that no agent guesses.
     pub fn token(&self) -> u64 {
-        self.tokens.fetch_add(1, Ordering::Relaxed)
+        let mut bytes = [0; 8];
+        match (self.access)(ServerId([0; 16])).fill(&mut bytes) {
+            Ok(()) => u64::from_le_bytes(bytes),
+            Err(_) => self.tokens.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// The name of a loss: no group's cut answers to it.
+    fn loss(&self) -> u64 {
+        self.token() | LOSS
     }
 
     /// Bytes that wait for the vault, by server.
@@ -115,7 +141,7 @@ impl Drain {
 
     /// Says of everything that the spool lost something; nobody knows whose.
     pub fn lose_all(&self, servers: impl Iterator<Item = ServerId>) {
-        let lost: Vec<(ServerId, u64)> = servers.map(|server| (server, self.token())).collect();
+        let lost: Vec<(ServerId, u64)> = servers.map(|server| (server, self.loss())).collect();
         self.hub.lost(&lost, "records of the spool are damaged");
     }
 
@@ -157,9 +183,7 @@ impl Drain {
             match self.shelf.read(backlog.cursor()) {
                 Ok(Read::Record { payload, after }) => match journal::parse(&payload) {
                     Some((_, entry)) => {
-                        lost.extend(
-                            backlog.take(after, entry).map(|server| (server, self.token())),
-                        );
+                        lost.extend(backlog.take(after, entry).map(|server| (server, self.loss())));
                     }
                     None => lost.extend(self.lose(&mut backlog, after)),
                 },
@@ -204,7 +228,7 @@ impl Drain {
     }
 
     fn lose(&self, backlog: &mut Backlog, after: Mark) -> Vec<(ServerId, u64)> {
-        let token = self.token();
+        let token = self.loss();
         log::error!(
             "records of the spool are damaged: everybody who has something in it sends it again"
         );
@@ -263,34 +287,62 @@ impl Drain {
                 }
             }
             Err(Trouble::Vault(error)) => self.fail(server, &error),
-            Err(Trouble::Lost(words)) => {
-                let token = self.token();
-                log::error!("server {server}: {words}: it sends again");
-                self.backlog().drop_server(server, token);
-                let needed = self.backlog().needed_from();
-                if self.release(needed, Vec::new(), vec![(server, token)]).is_ok() {
-                    self.hub.lost(&[(server, token)], &words);
-                }
+            Err(Trouble::Lost(words)) => self.start_over(server, &words, 0),
+            Err(Trouble::Fenced(error)) => {
+                // Not at once: whoever took over may be at work still, and two that take over from each other do no work.
+                self.start_over(server, &error.to_string(), PAUSE_MILLIS_MAX);
             }
             Err(Trouble::End) => {}
         }
     }
 
+    /// What the spool has of a server is worth nothing: its agent sends everything that the vault does not have.
+    fn start_over(&self, server: ServerId, words: &str, pause_millis: u64) {
+        let token = self.loss();
+        log::error!("server {server}: {words}: it sends again");
+        let needed = {
+            let mut backlog = self.backlog();
+            backlog.drop_server(server, token);
+            backlog.failed(server, self.now().saturating_add(pause_millis));
+            backlog.needed_from()
+        };
+        if self.release(needed, Vec::new(), vec![(server, token)]).is_ok() {
+            self.hub.lost(&[(server, token)], words);
+        }
+    }
+
     fn fail(&self, server: ServerId, error: &Error) {
-        let failures = {
+        let now = self.now();
+        let (failures, hopeless) = {
             let mut writers = self.writers();
             let open = writers.entry(server).or_default();
             open.failures = open.failures.saturating_add(1);
-            open.failures
+            let since = *open.failing_since.get_or_insert(now);
+            let tried = error.retry == Retry::Never || open.failures >= FAILURES_MAX;
+            // Where others go on, it is not the vault that is away.
+            (open.failures, tried && self.succeeded.load(Ordering::Relaxed) > since)
         };
+        if hopeless && self.holds_others_up() {
+            self.start_over(
+                server,
+                &format!("what it sent has no way into the vault: {error}"),
+                PAUSE_MILLIS_MAX,
+            );
+            self.hub.keep_out(server, KEPT_OUT_MILLIS);
+            return;
+        }
         let doubled = PAUSE_MILLIS.saturating_mul(1 << failures.min(10).saturating_sub(1));
-        let fenced = error.blame == Blame::Refused && error.retry == Retry::Never;
-        let pause = if fenced { PAUSE_MILLIS_MAX } else { doubled.min(PAUSE_MILLIS_MAX) };
+        let pause = doubled.min(PAUSE_MILLIS_MAX);
         if failures == 1 || pause == PAUSE_MILLIS_MAX {
             log::warn!("server {server}: {error}; tried again in {} s", pause / 1000);
         }
-        let not_before = self.now().saturating_add(pause);
-        self.backlog().failed(server, not_before);
+        self.backlog().failed(server, now.saturating_add(pause));
+    }
+
+    /// Whether what waits takes the room of others.
+    fn holds_others_up(&self) -> bool {
+        let usage = self.hub.usage();
+        usage.used > usage.bytes / 2 || !self.backlog().has_room()
     }
 
     fn writers(&self) -> MutexGuard<'_, BTreeMap<ServerId, Open>> {
@@ -306,26 +358,48 @@ impl Drain {
         }
         let access = (self.access)(server);
         let writer = Box::new(Writer::open(&access, server, self.options.clone())?);
-        let newest = Chain::open(&access, server)?.newest_point()?;
-        let Some(manifest) = newest.as_ref().and_then(|link| link.record.point()) else {
-            return Ok((writer, None));
-        };
-        // The end came after this very point was published, and before that was noted.
-        let same = job.cut.as_ref().is_some_and(|kept| {
-            manifest.told.source_time == Some(kept.cut.at_millis)
-                && manifest.told.frozen_micros == frozen(kept.cut.frozen_micros)
-        });
-        if same {
-            return Ok((writer, Some(manifest.id)));
-        }
+        let chain = Chain::open(&access, server)?;
+        let newest = chain.newest_point()?;
         let known = self.hub.newest_point(server);
-        if known.is_some_and(|known| known != manifest.id) {
-            self.writers().entry(server).or_default().writer = Some(writer);
-            let words =
-                "somebody else made a point of it: what the spool has is not what came after that";
-            return Err(Trouble::Lost(words.to_owned()));
+        let words = if let Some(manifest) = newest.as_ref().and_then(|link| link.record.point()) {
+            // The end came after this very point was published, and before that was noted.
+            let same = job.cut.as_ref().is_some_and(|kept| {
+                known != Some(manifest.id)
+                    && manifest.told.source_time == Some(kept.cut.at_millis)
+                    && manifest.told.frozen_micros == frozen(kept.cut.frozen_micros)
+            });
+            if same {
+                return Ok((writer, Some(manifest.id)));
+            }
+            known.filter(|known| *known != manifest.id).map(|_| FOREIGN_POINT)
+        } else {
+            None
+        };
+        let words = match words {
+            None if self.is_base_foreign(&chain, known)? => Some(FOREIGN_CHECKPOINT),
+            words => words,
+        };
+        let Some(words) = words else { return Ok((writer, None)) };
+        // What is sent again goes on from what is there now.
+        self.writers().entry(server).or_default().writer = Some(writer);
+        Err(Trouble::Lost(words.to_owned()))
+    }
+
+    /// Whether the newest maps are a checkpoint of another writer than this appliance, made after a point of ours.
+    fn is_base_foreign(&self, chain: &Chain, known: Option<PointId>) -> Result<bool, Error> {
+        let Some(checkpoint) = chain.newest_checkpoint()?.filter(|_| known.is_some()) else {
+            return Ok(false);
+        };
+        let Some(opened) = checkpoint.record.trail.epoch else { return Ok(true) };
+        match chain.read(opened) {
+            Ok(link) => {
+                let body = &link.record.body;
+                Ok(!matches!(body, Body::EpochOpen(open) if open.host == self.options.host))
+            }
+            // Pruned because somebody opened the chain after that: nobody can say any more whose it was.
+            Err(error) if error.blame == Blame::Corrupt => Ok(true),
+            Err(error) => Err(error),
         }
-        Ok((writer, None))
     }
 
     fn put(&self, job: &Job) -> Result<Option<PointId>, Trouble> {
@@ -338,7 +412,11 @@ impl Drain {
         if result.is_ok() {
             let mut writers = self.writers();
             let used = writers.values().map(|open| open.used).max().unwrap_or(0) + 1;
-            writers.insert(server, Open { writer: Some(writer), failures: 0, used });
+            writers.insert(
+                server,
+                Open { writer: Some(writer), failures: 0, failing_since: None, used },
+            );
+            self.succeeded.fetch_max(self.now(), Ordering::Relaxed);
             if writers.values().filter(|open| open.writer.is_some()).count() > WRITERS_MAX
                 && let Some(open) = writers.values_mut().min_by_key(|open| open.used)
             {
@@ -349,7 +427,16 @@ impl Drain {
     }
 
     fn make(&self, job: &Job, writer: &mut Writer) -> Result<Option<PointId>, Trouble> {
-        let run = run_of(job, &self.options);
+        let mut run = run_of(job, &self.options);
+        for (disk, extents) in job.disks.iter().zip(&job.extents) {
+            let hello = &disk.hello;
+            if extents.is_empty() && writer.disk(&hello.name, &hello.identity).is_none() {
+                let words =
+                    format!("nothing of {} was ever sent: it is all zeros here", hello.name);
+                log::warn!("server {}: {words}", job.life.server);
+                run.told.remark(&words);
+            }
+        }
         match writer.run(self.disks(job), &run, &Silent) {
             Ok(outcome) => {
                 self.note(job, &outcome);
@@ -357,6 +444,9 @@ impl Drain {
             }
             Err(_) if self.shelf.take_damage() => {
                 Err(Trouble::Lost("records of the spool are damaged".to_owned()))
+            }
+            Err(error) if error.blame == Blame::Refused && error.retry == Retry::Never => {
+                Err(Trouble::Fenced(error))
             }
             Err(error) => Err(error.into()),
         }

@@ -82,13 +82,15 @@ impl Groups {
 
     /// A member's cut arrived, and it says whether it was still frozen when it was told that all were.
     pub fn cut(&mut self, server: ServerId, token: u64, frozen: bool) -> Vec<Effect> {
-        let Some(group) = self.running.get_mut(&token) else {
+        // Who is no member says nothing of a group, whatever token it found.
+        let running = self.running.get_mut(&token);
+        let Some(group) = running.filter(|group| group.members.contains(&server)) else {
             return vec![
                 Effect::Void(token, vec![server]),
                 Effect::Tell(server, FromAppliance::GroupResult { token, valid: false }),
             ];
         };
-        if !frozen || group.frozen != group.members || !group.members.contains(&server) {
+        if !frozen || group.frozen != group.members {
             return self.void(token);
         }
         group.cuts.insert(server);
@@ -183,5 +185,20 @@ mod tests {
         let mut groups = begun();
         assert_eq!(holds(&groups.tick(Moment(29_999))), None);
         assert_eq!(holds(&groups.tick(Moment(30_000))), Some(false));
+    }
+
+    #[test]
+    fn who_is_no_member_makes_its_own_cut_void_and_nobody_elses() {
+        let stranger = ServerId([9; 16]);
+        let mut groups = begun();
+        groups.frozen(A, 7);
+        groups.frozen(B, 7);
+        for frozen in [true, false] {
+            let effects = groups.cut(stranger, 7, frozen);
+            assert_eq!(effects[0], Effect::Void(7, vec![stranger]));
+            assert!(!effects.iter().any(|effect| matches!(effect, Effect::Tell(A | B, _))));
+        }
+        assert_eq!(holds(&groups.cut(A, 7, true)), None);
+        assert_eq!(holds(&groups.cut(B, 7, true)), Some(true));
     }
 }

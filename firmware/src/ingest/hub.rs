@@ -28,6 +28,7 @@ mod join;
 mod tell;
 
 pub use join::Joined;
+use join::{NO_WAY, later};
 
 /// Credit for all agents together.
 pub const CREDIT_ALL: u64 = 256 * 1024 * 1024;
@@ -61,6 +62,8 @@ struct Member {
     group: Option<String>,
     /// Pieces of it that went to the vault.
     pieces: u64,
+    /// Nothing is taken of it before this moment.
+    kept_out_until: Moment,
 }
 
 impl Member {
@@ -250,6 +253,15 @@ impl Hub {
         }
     }
 
+    /// Takes nothing of a server for a while: it would only fill the spool.
+    pub fn keep_out(&self, server: ServerId, millis: u64) {
+        let until = self.clock.moment().after(millis);
+        if let Some(member) = self.lock().members.get_mut(&server) {
+            member.kept_out_until = until;
+            member.end_lines(&later(NO_WAY));
+        }
+    }
+
     /// What is to be done with a server from now on. Its agent is told when that changed.
     pub fn instruct(&self, server: ServerId, policy: &Policy, group: Option<&String>) {
         let mut state = self.lock();
@@ -275,8 +287,8 @@ impl Hub {
         }
     }
 
-    /// Goes on with groups: begins what is due, gives up what is late.
-    pub fn tick(&self, token: u64) {
+    /// Goes on with groups: begins what is due, gives up what is late. `token` makes one that was never given to anything.
+    pub fn tick(&self, token: &dyn Fn() -> u64) {
         let now = self.clock.moment();
         let mut state = self.lock();
         let effects = state.groups.tick(now);
@@ -450,6 +462,7 @@ fn member_of(standing: Standing) -> Member {
         policy: None,
         group: None,
         pieces: 0,
+        kept_out_until: Moment::default(),
     }
 }
 

@@ -77,6 +77,9 @@ impl Ledger {
     }
 }
 
+/// Set in the tokens of losses, and in no group's: no cut of a group answers a loss.
+pub const LOSS: u64 = 1 << 63;
+
 /// Whether a cut is the one that was asked for under this token.
 #[must_use]
 pub fn answers(group: Option<(u64, bool)>, token: u64) -> bool {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_io::Timer;
 use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;
+use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_wire::certificate::Peer;
 use pipeline_wire::frame::{self, HEAD_BYTES, Head};
@@ -168,14 +169,26 @@ async fn agent(mut stream: TcpStream, acceptor: TlsAcceptor, means: Arc<Means>) 
         }
     };
     let line = joined.line;
+    let _seat = Seat { hub: Arc::clone(&means.hub), server, line };
     log::info!("agent of server {server} ({}): connection {line}", crate::report::printable(&host));
     let said = say(&mut stream, &FromAppliance::Welcome(Box::new(welcome))).await;
-    let result = match said {
+    match said {
         Ok(()) => converse(stream, &means, &peer, joined).await,
         Err(error) => Err(error),
-    };
-    means.hub.leave(server, line);
-    result
+    }
+}
+
+/// A connection's place in its session: given up however the connection ends.
+struct Seat {
+    hub: Arc<Hub>,
+    server: ServerId,
+    line: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.hub.leave(self.server, self.line);
+    }
 }
 
 /// Whether an agent may go on, and with what. Asks registry and vault, and so may take long.

@@ -34,7 +34,9 @@ impl BlobStore for PacedStore {
 
     fn create(&self, name: &str, body: &[u8]) -> Result<Created, Error> {
         for throttle in &self.throttles {
-            throttle.pass(body.len() as u64, &*self.clock);
+            if !throttle.pass(body.len() as u64, &*self.clock) {
+                return Err(Error::device(name, "is not sent: replication is about to end"));
+            }
         }
         self.inner.create(name, body)
     }

@@ -64,6 +64,12 @@ impl Paces {
         let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(each.entry(server).or_default())
     }
+
+    fn end(&self) {
+        self.all.end();
+        let each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        each.values().for_each(|throttle| throttle.end());
+    }
 }
 
 fn spool_error(error: &SpoolError) -> Error {
@@ -163,18 +169,35 @@ impl Ingest {
                 result
             });
             for _ in 0..WORKERS {
-                scope.spawn(move || drain.run());
+                scope.spawn(move || {
+                    let _end = EndsWithMe(hub);
+                    drain.run();
+                });
             }
             scope.spawn(move || prune_all(hub, roll));
-            scope.spawn(move || caretaker.run());
+            scope.spawn(move || {
+                let _end = EndsWithMe(hub);
+                caretaker.run();
+            });
             listening(bound);
             serve(door, hub, stopped);
             hub.stop();
+            // A piece that waits for its pace is sent after the next start.
+            paces.end();
             match kept.join() {
                 Ok(result) => result.map_err(|error| spool_error(&error)),
                 Err(_) => Err(Error::device("the spool", "its keeper came to a bad end")),
             }
         })
+    }
+}
+
+/// Ends the hub where a thread ends that all agents rely on, however it ends: begun anew is better than half of it.
+struct EndsWithMe<'a>(&'a Hub);
+
+impl Drop for EndsWithMe<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -253,7 +276,7 @@ impl Caretaker<'_> {
             thread::sleep(TICK / 4);
             ticks = ticks.wrapping_add(1);
             if ticks.is_multiple_of(4) {
-                self.hub.tick(self.drain.token());
+                self.hub.tick(&|| self.drain.token());
             }
             if ticks.is_multiple_of(4 * ROLL_TICKS) {
                 if let Err(error) = self.roll.refresh() {

@@ -25,6 +25,10 @@ const TOUCHED_MAX: usize = 65_536;
 const HELD_BESIDE_MAX: u64 = 8 * 1024 * 1024;
 /// Looks at a session that waits for what does not come, until it is taken for lost.
 const STALLED_MAX: u32 = 5;
+/// No run comes so far; what is beyond it leaves room to count on from there.
+const SEQUENCE_MAX: u64 = u64::MAX / 2;
+/// Messages that wait to be said; where there are more, the oldest is not said.
+const OWED_MAX: usize = 256;
 /// What a held message costs beside its payload and its runs.
 const HELD_COST: u64 = 128;
 
@@ -40,6 +44,8 @@ pub enum Nonsense {
     Payload(usize),
     /// More than the credit allows.
     Credit,
+    /// A number that no run comes to.
+    Sequence(u64),
     /// A cut of an epoch that was before: this one, the newest.
     Epoch(u64, u64),
 }
@@ -53,6 +59,9 @@ impl fmt::Display for Nonsense {
                 write!(f, "it sent {bytes} bytes for other blocks than it named")
             }
             Self::Credit => f.write_str("it sent more than it was allowed to"),
+            Self::Sequence(sequence) => {
+                write!(f, "its message {sequence} is beyond what a run counts to")
+            }
             Self::Epoch(epoch, newest) => {
                 write!(f, "it cuts epoch {epoch}, and epoch {newest} was cut before")
             }
@@ -64,6 +73,18 @@ enum Said {
     Blocks(Blocks, Vec<u8>),
     /// With when it came, milliseconds since 1970.
     Cut(Cut, u64),
+}
+
+impl Said {
+    /// What it takes while it is held.
+    fn cost(&self) -> u64 {
+        let beside = match self {
+            Self::Blocks(blocks, data) => data.len() as u64 + 16 * blocks.runs.len() as u64,
+            // An empty remark takes memory too.
+            Self::Cut(cut, _) => cut.remarks.iter().map(|remark| 32 + remark.len() as u64).sum(),
+        };
+        HELD_COST + beside
+    }
 }
 
 /// What is next in the order of a run.
@@ -89,6 +110,8 @@ pub struct Session {
     credit: u64,
     touched: Vec<Extents<u64>>,
     touched_all: Option<u64>,
+    /// The newest sequence of blocks that came, in its turn or not.
+    newest: u64,
     /// Nothing was taken since this session began here.
     fresh: bool,
     /// Looks in a row at which something waited for what never came.
@@ -108,6 +131,7 @@ impl Session {
             touched,
             // Until the vault has what is in the spool, nobody knows what that is.
             touched_all: Some(standing.sequence),
+            newest: standing.sequence,
             standing,
             held: BTreeMap::new(),
             held_cost: 0,
@@ -160,6 +184,7 @@ impl Session {
     ///
     /// Errors: what makes no sense; nothing was taken then.
     pub fn blocks(&mut self, blocks: Blocks, payload: Vec<u8>) -> Result<(), Nonsense> {
+        checked_sequence(blocks.sequence)?;
         let disk = self.standing.disks.get(usize::from(blocks.disk));
         let disk = disk.ok_or(Nonsense::Disk(blocks.disk))?;
         let named = checked_blocks(&blocks.runs, disk.blocks()).filter(|named| *named > 0);
@@ -172,21 +197,21 @@ impl Session {
         if payload.len() as u64 != due {
             return Err(Nonsense::Payload(payload.len()));
         }
-        let cost = payload.len() as u64 + HELD_COST + 16 * blocks.runs.len() as u64;
         // From here on the vault may lack it, although it may not be its turn yet.
         if blocks.sequence > self.standing.sequence {
             self.touch(&blocks);
         }
-        self.hold(blocks.sequence, cost, Said::Blocks(blocks, payload))
+        self.hold(blocks.sequence, Said::Blocks(blocks, payload))
     }
 
     /// Takes a cut that came at this time, milliseconds since 1970.
     pub fn cut(&mut self, cut: Cut, came_millis: u64) -> Result<(), Nonsense> {
-        let cost = HELD_COST + cut.remarks.iter().map(|remark| remark.len() as u64).sum::<u64>();
-        self.hold(cut.sequence, cost, Said::Cut(cut, came_millis))
+        checked_sequence(cut.sequence)?;
+        self.hold(cut.sequence, Said::Cut(cut, came_millis))
     }
 
-    fn hold(&mut self, sequence: u64, cost: u64, said: Said) -> Result<(), Nonsense> {
+    fn hold(&mut self, sequence: u64, said: Said) -> Result<(), Nonsense> {
+        let cost = said.cost();
         // What was taken before a cut of the network comes again.
         if sequence <= self.standing.sequence || self.held.contains_key(&sequence) {
             return Ok(());
@@ -203,7 +228,7 @@ impl Session {
     ///
     /// Errors: a cut that goes back.
     pub fn following(&mut self) -> Result<Next, Nonsense> {
-        let sequence = self.standing.sequence + 1;
+        let sequence = self.standing.sequence.saturating_add(1);
         if let Some(Said::Cut(cut, _)) = self.held.get(&sequence)
             && let Some((token, frozen)) = cut.group
             && !self.void.contains(&token)
@@ -229,7 +254,7 @@ impl Session {
 
     /// The cut of a group that holds.
     pub fn group_cut(&mut self) -> Option<KeptCut> {
-        match self.take(self.standing.sequence + 1)? {
+        match self.take(self.standing.sequence.saturating_add(1))? {
             Said::Cut(cut, came) => self.close(cut, came, true).ok(),
             Said::Blocks(..) => None,
         }
@@ -257,11 +282,7 @@ impl Session {
 
     fn take(&mut self, sequence: u64) -> Option<Said> {
         let said = self.held.remove(&sequence)?;
-        let cost = HELD_COST
-            + match &said {
-                Said::Blocks(blocks, data) => data.len() as u64 + 16 * blocks.runs.len() as u64,
-                Said::Cut(cut, _) => cut.remarks.iter().map(|remark| remark.len() as u64).sum(),
-            };
+        let cost = said.cost();
         self.held_cost = self.held_cost.saturating_sub(cost);
         self.unspooled.push_back((sequence, cost));
         self.unspooled_cost += cost;
@@ -270,13 +291,15 @@ impl Session {
 
     fn touch(&mut self, blocks: &Blocks) {
         let Some(touched) = self.touched.get_mut(usize::from(blocks.disk)) else { return };
+        // Over two connections the later one may come first: what was said of a leaf never becomes older.
+        self.newest = self.newest.max(blocks.sequence);
         for run in &blocks.runs {
             let end = run.end().unwrap_or(u64::MAX).div_ceil(LEAF_BLOCKS);
-            touched.say(run.first / LEAF_BLOCKS..end, blocks.sequence);
+            touched.say(run.first / LEAF_BLOCKS..end, self.newest);
         }
         if touched.len() > TOUCHED_MAX {
             *touched = Extents::default();
-            self.touched_all = Some(blocks.sequence);
+            self.touched_all = Some(self.newest);
         }
     }
 
@@ -318,22 +341,19 @@ impl Session {
     }
 
     /// Looked at once a second: an agent that goes on with a run of which nothing is known here waits for what never
-    /// comes. Then it goes on from what there is, and everything else is lost: true.
-    pub fn is_stuck(&mut self, token: u64) -> bool {
-        let next = self.standing.sequence + 1;
+    /// comes. Then it goes on from what there is, and everything else is lost: the answer is the token of that.
+    pub fn is_stuck(&mut self, token: &dyn Fn() -> u64) -> Option<u64> {
+        let next = self.standing.sequence.saturating_add(1);
         let waits = self.fresh && !self.held.is_empty() && !self.held.contains_key(&next);
         self.stalled = if waits { self.stalled + 1 } else { 0 };
         let first = self.held.keys().next().copied();
-        match first.filter(|_| self.stalled >= STALLED_MAX) {
-            Some(first) => {
-                self.standing.sequence = first - 1;
-                self.stalled = 0;
-                // What was sent before and may still come is sent again behind this word, and only then a cut holds.
-                self.lost(token, "the appliance does not have what was sent before");
-                true
-            }
-            None => false,
-        }
+        let first = first.filter(|_| self.stalled >= STALLED_MAX)?;
+        self.standing.sequence = first.saturating_sub(1);
+        self.stalled = 0;
+        // What was sent before and may still come is sent again behind this word, and only then a cut holds.
+        let token = token();
+        self.lost(token, "the appliance does not have what was sent before");
+        Some(token)
     }
 
     /// Something was lost: everything that the vault does not have is to be sent again. A cut that answers to the token was
@@ -370,6 +390,12 @@ impl Session {
         ) {
             self.owed.retain(|owed| core::mem::discriminant(owed) != kind);
         }
+        if self.owed.contains(&message) {
+            return;
+        }
+        if self.owed.len() >= OWED_MAX {
+            self.owed.pop_front();
+        }
         self.owed.push_back(message);
     }
 
@@ -382,6 +408,10 @@ impl Session {
     pub fn owed(&mut self) -> Vec<FromAppliance> {
         self.owed.drain(..).collect()
     }
+}
+
+fn checked_sequence(sequence: u64) -> Result<(), Nonsense> {
+    if sequence > SEQUENCE_MAX { Err(Nonsense::Sequence(sequence)) } else { Ok(()) }
 }
 
 /// How long an agent may take for the cut that proves that it sent everything again.

@@ -51,7 +51,8 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         &context.machine,
     );
     let branches = branches(serve, &identity, &agents, context)?;
-    let replication = replication(serve, folder, name);
+    // The same at each start, and no other machine's: by it what this appliance began in the vault is known again.
+    let replication = replication(serve, folder, format!("{name} {fingerprint}"));
     let (end, ended) = mpsc::channel::<Infallible>();
     let (end_agents, agents_ended) = smol::channel::bounded(1);
     let served = std::thread::scope(|scope| {
@@ -83,13 +84,13 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
 }
 
 /// What is to be run beside the page, where agents are to be taken.
-fn replication(serve: &Serve, state: PathBuf, name: String) -> Option<Replication> {
+fn replication(serve: &Serve, state: PathBuf, host: String) -> Option<Replication> {
     Some(Replication {
         opening: serve.opening.clone(),
         address: serve.agents?,
         spool: serve.spool.clone(),
         state,
-        host: format!("{name} {}", std::process::id()),
+        host,
     })
 }
 

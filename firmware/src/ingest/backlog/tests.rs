@@ -37,7 +37,7 @@ fn cut(life: Life, sequence: u64, epoch: u64, verdict: Verdict) -> Entry {
 /// Marks of a ring in memory with records of one byte: each is a place of its own.
 fn marks(count: usize) -> Vec<Mark> {
     use crate::spool::records::Records as _;
-    let mut ring = crate::spool::memory::MemoryRing::new(1 << 20);
+    let mut ring = crate::spool::memory::MemoryRing::new(1 << 25);
     (0..count).map(|_| ring.append(&[b"x"]).unwrap()).collect()
 }
 
@@ -169,4 +169,30 @@ fn after_a_loss_no_cut_holds_but_of_a_run_that_began_behind_it() {
     journal.take(Entry::Begin(life(1, 2), disks(&["sda"], 9)));
     journal.take(cut(life(1, 2), 1, 2, Verdict::Point));
     assert!(journal.backlog.next(0).is_some());
+}
+
+#[test]
+fn pieces_without_blocks_and_runs_without_cuts_take_room_too() {
+    let mut journal = Journal::new();
+    journal.marks = marks(20_000).into_iter();
+    let web = life(1, 1);
+    journal.take(Entry::Begin(web, disks(&["sda"], 100)));
+    let mut epoch = 0;
+    while journal.backlog.has_room() {
+        assert!(epoch < 19_000, "cuts without blocks are taken without end");
+        for _ in 0..500 {
+            epoch += 1;
+            journal.take(cut(web, epoch, epoch, Verdict::Point));
+        }
+    }
+    let mut journal = Journal::new();
+    journal.take(Entry::Begin(web, disks(&["sda"], 100)));
+    journal.take(blocks(web, 1, 0, 1, 1));
+    for run in 2..=60 {
+        journal.take(Entry::Begin(life(1, run), disks(&["sda"], 100)));
+    }
+    assert!(journal.backlog.has_jobs(), "what is open was closed");
+    journal.backlog.next(0).unwrap();
+    journal.backlog.finish(web.server);
+    assert_eq!(journal.backlog.former(), []);
 }

@@ -65,7 +65,12 @@ impl Life {
         let backlog = Backlog::new(records.head(), found.ledger.standings(), found.lives.clone());
         let hub = Arc::new(Hub::new(&found.ledger, found.end, true, Arc::new(SystemClock)));
         let access = site.vault.access();
-        let options = Options { workers: 1, buffer_bytes_max: 32 << 20, ..Options::default() };
+        let options = Options {
+            workers: 1,
+            buffer_bytes_max: 32 << 20,
+            host: "appliance".to_owned(),
+            ..Options::default()
+        };
         let used = move |_| access.clone();
         let drain = Drain::new(Arc::clone(&hub), shelf, backlog, true, used, options).unwrap();
         if found.lost > 0 {
@@ -276,7 +281,7 @@ impl Server {
             thread::sleep(Duration::from_millis(2));
             self.ticks += 1;
             if self.ticks.is_multiple_of(20) {
-                hub.tick(self.ticks << 32);
+                hub.tick(&|| self.ticks << 32);
             }
             self.hear(hub, line);
         }
@@ -432,4 +437,120 @@ fn what_was_spooled_is_not_put_over_points_that_somebody_else_made_meanwhile() {
     reader.read_at(0, &mut bytes).unwrap();
     assert!(newest.told.source_time.is_some() || bytes.iter().all(|byte| *byte == 0));
     assert!(!chain.points().any(|link| link.record.point().unwrap().told.source_time == Some(2)));
+}
+
+/// Another machine takes the chain over, and sends a part of what became another disk.
+fn take_over(access: &Access, server: &Server) {
+    let disk = SimDisk::new(server.disk.len() as u64);
+    disk.load(0, &[0xEE; 512]);
+    let job = DiskJob { name: "sda".to_owned(), identity: String::new(), disk, changed: None };
+    let options = Options { host: "other".to_owned(), ..Options::default() };
+    let mut writer = Writer::open(access, server.id, options.clone()).unwrap();
+    let run = Run { publish: Publish::Checkpoint, ..Run::from(&options) };
+    writer.run(vec![job], &run, &Silent).unwrap();
+}
+
+#[test]
+fn what_was_spooled_is_not_put_over_what_another_writer_began() {
+    for is_running in [true, false] {
+        let mut site = Site::new();
+        let mut server = Server::new(site.vault.enrol("web").unwrap().id);
+        let mut random = Random::new(7);
+        let mut life = Life::start(&site, 1);
+        let mut line = server.connect(&life.hub);
+        server.write(&life.hub, &mut random);
+        let first = server.cut(&life.hub);
+        server.hear_until(&life.hub, line, "the first point", |server| server.vaulted >= first);
+        let access = site.vault.access();
+        if is_running {
+            take_over(&access, &server);
+            server.write(&life.hub, &mut random);
+            server.cut(&life.hub);
+        } else {
+            site.away.store(true, Ordering::SeqCst);
+            server.write(&life.hub, &mut random);
+            server.cut(&life.hub);
+            let last = server.sequence;
+            server.hear_until(&life.hub, line, "the spool", |server| server.spooled >= last);
+            life.end();
+            site.away.store(false, Ordering::SeqCst);
+            take_over(&access, &server);
+            life = Life::start(&site, 2);
+            line = server.connect(&life.hub);
+        }
+        server.hear_until(&life.hub, line, "its being sent again", |server| server.epoch > 2);
+        life.end();
+        let chain = read_chain(&access, server.id).unwrap();
+        let epochs = chain.points().map(|link| link.record.point().unwrap().told.source_time);
+        assert!(!epochs.into_iter().any(|epoch| epoch == Some(2)), "running: {is_running}");
+    }
+}
+
+#[test]
+fn what_this_appliance_began_is_gone_on_with_after_a_start() {
+    let mut site = Site::new();
+    let mut server = Server::new(site.vault.enrol("web").unwrap().id);
+    let mut random = Random::new(8);
+    let life = Life::start(&site, 1);
+    let line = server.connect(&life.hub);
+    server.write(&life.hub, &mut random);
+    let first = server.cut(&life.hub);
+    server.hear_until(&life.hub, line, "the first point", |server| server.vaulted >= first);
+    life.end();
+    let access = site.vault.access();
+    let options = Options { host: "appliance".to_owned(), ..Options::default() };
+    let disk = SimDisk::new(server.disk.len() as u64);
+    disk.load(0, &server.disk);
+    let job = DiskJob { name: "sda".to_owned(), identity: String::new(), disk, changed: None };
+    let mut writer = Writer::open(&access, server.id, options.clone()).unwrap();
+    let run = Run { publish: Publish::Checkpoint, ..Run::from(&options) };
+    writer.run(vec![job], &run, &Silent).unwrap();
+    let life = Life::start(&site, 2);
+    let line = server.connect(&life.hub);
+    server.write(&life.hub, &mut random);
+    let second = server.cut(&life.hub);
+    server.hear_until(&life.hub, line, "the second point", |server| server.vaulted >= second);
+    life.end();
+    assert_eq!(server.epoch, second, "nothing was asked for again");
+    assert_eq!(server.check(&access, "two points"), 2);
+}
+
+#[test]
+fn a_server_that_has_no_way_into_the_vault_makes_room_only_where_others_go_on() {
+    let mut site = Site::new();
+    let mut server = Server::new(site.vault.enrol("web").unwrap().id);
+    let (spool, _) = Spool::open(site.disk.reopen(), &site.owner, &SimEntropy::new(1)).unwrap();
+    let records: Box<dyn Records> = Box::new(spool);
+    let shelf = Shelf::new(records.reader().unwrap());
+    let ledger = crate::ingest::ledger::Ledger::default();
+    let hub = Arc::new(Hub::new(&ledger, Mark::default(), true, Arc::new(SystemClock)));
+    let (access, backlog) = (site.vault.access(), Backlog::default());
+    let drain = Drain::new(
+        Arc::clone(&hub),
+        shelf,
+        backlog,
+        true,
+        move |_| access.clone(),
+        Options::default(),
+    );
+    let drain = drain.unwrap();
+    let line = server.connect(&hub);
+    let mut random = Random::new(3);
+    server.write(&hub, &mut random);
+    server.cut(&hub);
+    let crate::ingest::hub::Task::Keep(entries) = hub.next() else { panic!("nothing to keep") };
+    for (entry, _) in entries {
+        assert_eq!(drain.backlog().take(Mark::default(), entry), None);
+    }
+    let usage = spool::Usage { used: 90, bytes: 100, ..spool::Usage::default() };
+    hub.is_durable(&[], Mark::default(), usage);
+    let error = Error::corrupt("its chain", "is damaged").retry(Retry::Never);
+    drain.fail(server.id, &error);
+    assert!(drain.backlog().has_jobs(), "perhaps the vault is away: nothing is given up");
+    drain.succeeded.store(drain.now() + 1, Ordering::SeqCst);
+    hub.stop();
+    drain.fail(server.id, &error);
+    assert!(!drain.backlog().has_jobs());
+    let ended = hub.owed(server.id, line).1.map(|refused| refused.why);
+    assert_eq!(ended, Some(pipeline_wire::message::Why::Later));
 }

@@ -8,6 +8,7 @@ use pipeline_wire::message::FromAppliance;
 use super::{Mark, Member, Release, State, makes_no_sense};
 use crate::ingest::group::Effect;
 use crate::ingest::journal::{Entry, KeptCut, Life, Verdict};
+use crate::ingest::ledger::LOSS;
 use crate::ingest::session::{Next, Nonsense};
 
 impl State {
@@ -48,11 +49,11 @@ impl State {
     }
 
     /// Agents that wait for what never comes: the spool that knew of it is gone.
-    pub(super) fn look_for_stuck(&mut self, token: u64) {
+    pub(super) fn look_for_stuck(&mut self, token: &dyn Fn() -> u64) {
         let mut stuck = Vec::new();
         for (server, member) in &mut self.members {
             let here = !member.lines.is_empty();
-            if here && member.session.is_stuck(token) {
+            if here && let Some(token) = member.session.is_stuck(&|| token() | LOSS) {
                 stuck.push((*server, token));
                 member.wake();
             }

@@ -20,6 +20,10 @@ const IDENTITY_BYTES_MAX: usize = 1024;
 /// Runs that were taken over from and are remembered.
 const DISPLACED_MAX: usize = 16;
 
+/// Why nothing is taken of a server for a while.
+pub(super) const NO_WAY: &str =
+    "what this server sends has no way into the vault now: see the appliance's messages";
+
 /// A connection that is part of a session.
 pub struct Joined {
     /// Which run.
@@ -56,6 +60,10 @@ impl Hub {
         let mut state = self.lock();
         if state.stop {
             return Err(later("the appliance is about to stop"));
+        }
+        let now = self.clock.moment();
+        if state.members.get(&life.server).is_some_and(|member| member.kept_out_until > now) {
+            return Err(later(NO_WAY));
         }
         if state.of(&life).is_none() {
             state.begin(life, hello, known)?;
@@ -162,7 +170,7 @@ impl State {
             member.displaced = displaced;
             member.lines = lines;
             (member.policy, member.group) = (before.policy, before.group);
-            member.pieces = before.pieces;
+            (member.pieces, member.kept_out_until) = (before.pieces, before.kept_out_until);
             member.measures = before.measures;
         } else {
             self.members.insert(life.server, member_of(standing));

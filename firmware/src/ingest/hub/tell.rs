@@ -6,6 +6,7 @@ use hal::time::Moment;
 use pipeline::ids::ServerId;
 
 use super::{Hub, State};
+use crate::ingest::ledger::LOSS;
 use crate::ingest::measures::Told;
 
 /// How long the members of a group wait for each other.
@@ -41,11 +42,11 @@ impl Hub {
 
 impl State {
     /// Asks the groups that are due for a cut. All their members must be here: a group with one missing has no point.
-    pub(super) fn begin_groups(&mut self, token: u64, now: Moment) {
+    pub(super) fn begin_groups(&mut self, token: &dyn Fn() -> u64, now: Moment) {
         let names: BTreeSet<String> =
             self.members.values().filter_map(|member| member.group.clone()).collect();
         self.group_due.retain(|name, _| names.contains(name));
-        for (name, token) in names.iter().zip(token..) {
+        for name in &names {
             let members: Vec<ServerId> = self.of_group(name).map(|(server, _)| *server).collect();
             let here = self.of_group(name).all(|(_, member)| !member.lines.is_empty());
             let paused = self
@@ -60,7 +61,7 @@ impl State {
                 continue;
             }
             self.group_due.insert(name.clone(), now.after(u64::from(interval) * 1000).0);
-            let effects = self.groups.begin(name, token, &members, PATIENCE_MILLIS, now);
+            let effects = self.groups.begin(name, token() & !LOSS, &members, PATIENCE_MILLIS, now);
             self.carry_out(effects);
         }
     }

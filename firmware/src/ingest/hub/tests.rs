@@ -6,6 +6,7 @@ use pipeline_wire::runs::Run;
 
 use super::*;
 use crate::ingest::journal::Verdict;
+use crate::ingest::ledger::LOSS;
 
 fn hub() -> Hub {
     Hub::new(&Ledger::default(), Mark::default(), true, Arc::new(SystemClock))
@@ -96,7 +97,7 @@ fn cuts_of_a_group_are_kept_together_or_not_at_all() {
         for joined in &joined {
             hub.instruct(joined.life.server, &Policy::default(), Some(&"shop".to_owned()));
         }
-        hub.tick(40);
+        hub.tick(&|| 40);
         for joined in &joined {
             let asked = hub.owed(joined.life.server, joined.line).0;
             assert!(
@@ -160,15 +161,18 @@ fn an_agent_that_goes_on_with_what_is_gone_is_asked_to_send_it_again() {
     let blocks = Blocks { sequence: 900, disk: 0, content: Content::Zeros, runs };
     hub.blocks(joined.life, blocks, Vec::new()).unwrap();
     queued(&hub);
-    (0..4).for_each(|token| hub.tick(token));
+    (0..4).for_each(|token| hub.tick(&|| token));
     assert!(queued(&hub).is_empty());
-    hub.tick(66);
+    hub.tick(&|| 66);
+    let token = 66 | LOSS;
     let told = hub.owed(joined.life.server, joined.line).0;
     assert!(told.iter().any(|said| matches!(said, FromAppliance::Resend { .. })));
-    assert!(told.iter().any(|said| matches!(said, FromAppliance::Prepare { token: 66, .. })));
+    assert!(told.iter().any(
+        |said| matches!(said, FromAppliance::Prepare { token: asked, .. } if *asked == token)
+    ));
     // That it is lost is durable before anything that comes now.
     assert!(
-        matches!(hub.next(), Task::Release(release) if release.lost == [(joined.life.server, 66)])
+        matches!(hub.next(), Task::Release(release) if release.lost == [(joined.life.server, token)])
     );
     assert!(matches!(queued(&hub)[..], [Entry::Blocks(_, Blocks { sequence: 900, .. })]));
     hub.cut(joined.life, cut(901, 1, 5)).unwrap();
@@ -177,12 +181,38 @@ fn an_agent_that_goes_on_with_what_is_gone_is_asked_to_send_it_again() {
         other => panic!("{other:?}"),
     };
     assert_eq!(verdict(&queued(&hub)), Verdict::Void);
-    hub.frozen(joined.life, 66);
-    assert!(
-        hub.owed(joined.life.server, joined.line)
-            .0
-            .contains(&FromAppliance::AllFrozen { token: 66 })
-    );
+    // A group's cut of the same number is none that answers.
     hub.cut(joined.life, cut(902, 2, 66)).unwrap();
+    assert_eq!(verdict(&queued(&hub)), Verdict::Void);
+    hub.frozen(joined.life, token);
+    assert!(
+        hub.owed(joined.life.server, joined.line).0.contains(&FromAppliance::AllFrozen { token })
+    );
+    hub.cut(joined.life, cut(903, 3, token)).unwrap();
     assert_eq!(verdict(&queued(&hub)), Verdict::Point);
+}
+
+#[test]
+fn no_two_groups_and_no_loss_have_one_token() {
+    let hub = hub();
+    let mut joined = Vec::new();
+    for (server, group) in [(1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "c"), (6, "c")] {
+        let one = hub.join(&hello(server, 1, 0), &[false]).unwrap();
+        hub.instruct(one.life.server, &Policy::default(), Some(&group.to_owned()));
+        joined.push(one);
+    }
+    let next = core::cell::Cell::new(LOSS | 9);
+    hub.tick(&|| {
+        next.set(next.get() + 1);
+        next.get()
+    });
+    let asked = |one: &Joined| {
+        let owed = hub.owed(one.life.server, one.line).0;
+        owed.iter().find_map(|said| match said {
+            FromAppliance::Prepare { token, .. } => Some(*token),
+            _ => None,
+        })
+    };
+    let tokens: Vec<u64> = joined.iter().filter_map(asked).collect();
+    assert_eq!(tokens, [10, 10, 11, 11, 12, 12], "as many as groups, and none of a loss");
 }

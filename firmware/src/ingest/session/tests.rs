@@ -169,3 +169,49 @@ fn after_a_loss_no_cut_holds_until_one_that_was_surely_made_after_it_was_told() 
     assert_eq!(verdict(3, 3, Some((77, true))), Verdict::Point);
     assert_eq!(verdict(4, 4, None), Verdict::Point);
 }
+
+#[test]
+fn a_number_that_no_run_comes_to_is_refused_and_waits_for_nobody() {
+    for sequence in [u64::MAX, u64::MAX - 1, SEQUENCE_MAX + 1] {
+        let mut session = session();
+        let (blocks, payload) = data(sequence, 1);
+        assert_eq!(session.blocks(blocks, payload), Err(Nonsense::Sequence(sequence)));
+        assert_eq!(session.cut(cut(sequence, 1, None), 0), Err(Nonsense::Sequence(sequence)));
+        assert!(!session.is_pending(0, 0..256), "nothing of it was taken");
+        assert!((0..20).all(|token| session.is_stuck(&|| token).is_none()));
+        assert_eq!(session.following(), Ok(Next::Nothing));
+    }
+    let mut session = session();
+    let (blocks, payload) = data(SEQUENCE_MAX, 1);
+    session.blocks(blocks, payload).unwrap();
+    assert!((0..20).any(|token| session.is_stuck(&|| token).is_some()));
+    assert_eq!(drained(&mut session), [SEQUENCE_MAX]);
+    assert_eq!(session.following(), Ok(Next::Nothing));
+}
+
+#[test]
+fn blocks_are_doubted_until_their_newest_are_in_the_vault_in_whatever_order_they_came() {
+    let mut session = session();
+    for number in [3, 1, 2] {
+        let (blocks, payload) = data(number, 5);
+        session.blocks(blocks, payload).unwrap();
+    }
+    assert_eq!(drained(&mut session), [1, 2, 3]);
+    session.vaulted(2, None);
+    assert!(session.is_pending(0, 0..256), "message 3 is on its way");
+    session.vaulted(3, None);
+    assert!(!session.is_pending(0, 0..256));
+}
+
+#[test]
+fn what_nobody_listens_to_does_not_pile_up() {
+    let mut session = session();
+    for token in 0..10_000 {
+        session.owe(FromAppliance::GroupResult { token, valid: false });
+        session.owe(FromAppliance::AllFrozen { token: 1 });
+    }
+    let owed = session.owed();
+    assert!(owed.len() <= OWED_MAX, "{}", owed.len());
+    let newest = FromAppliance::GroupResult { token: 9999, valid: false };
+    assert!(owed.contains(&newest) && owed.contains(&FromAppliance::AllFrozen { token: 1 }));
+}

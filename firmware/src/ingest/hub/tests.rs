@@ -171,9 +171,8 @@ fn an_agent_that_goes_on_with_what_is_gone_is_asked_to_send_it_again() {
         |said| matches!(said, FromAppliance::Prepare { token: asked, .. } if *asked == token)
     ));
     // That it is lost is durable before anything that comes now.
-    assert!(
-        matches!(hub.next(), Task::Release(release) if release.lost == [(joined.life.server, token)])
-    );
+    let lost = [(joined.life.server, token)];
+    assert!(matches!(hub.next(), Task::Release(release) if release.lost == lost));
     assert!(matches!(queued(&hub)[..], [Entry::Blocks(_, Blocks { sequence: 900, .. })]));
     hub.cut(joined.life, cut(901, 1, 5)).unwrap();
     let verdict = |entries: &[Entry]| match entries {

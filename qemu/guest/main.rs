@@ -2,14 +2,9 @@
 //!
 //! It is no appliance: it stands for any guest, so that a machine can be tried before there is an image to boot in it.
 
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::thread;
+use std::fs;
 
-use core::fmt::Display;
-use core::time::Duration;
-
-use rustix::mount::{MountFlags, mount};
+use qemu::guest::{Answer, be_first, obey_all, say, settle};
 use rustix::system::{RebootCommand, reboot};
 
 /// Disks: what there are, and their sectors.
@@ -19,68 +14,17 @@ mod hardware;
 /// Network cards, and a word to neighbours.
 mod nics;
 
-/// The serial line that commands come from and answers go to.
-const LINE: &str = "/dev/ttyS0";
-
-type Answer = Result<(), String>;
-
 fn main() {
-    if std::process::id() != 1 {
-        eprintln!("qemu-guest is PID 1 of a test's machine; there is nothing it does elsewhere");
-        std::process::exit(2);
-    }
-    // PID 1 must not end: the kernel would panic, which a test asks for in other ways.
-    match serve() {
-        Ok(()) => say("end", &[("reason", &"the line was closed")]),
-        Err(error) => say("end", &[("reason", &error)]),
-    }
-    loop {
-        thread::sleep(Duration::from_secs(3600));
-    }
-}
-
-/// An event on the serial line, by one write. Of a value, what is not one word stands as `%` and its number.
-fn say(event: &str, fields: &[(&str, &dyn Display)]) {
-    let mut text = format!("\r\n@lifeboat {event}");
-    for (key, value) in fields {
-        text.push_str(&format!(" {key}="));
-        for byte in value.to_string().bytes() {
-            if byte.is_ascii_graphic() && byte != b'%' {
-                text.push(char::from(byte));
-            } else {
-                text.push_str(&format!("%{byte:02x}"));
-            }
-        }
-    }
-    text.push_str("\r\n");
-    if let Ok(mut line) = File::options().write(true).open(LINE) {
-        // Where this fails there is nobody to tell.
-        let _ = line.write_all(text.as_bytes());
-    }
+    be_first("qemu-guest", serve);
 }
 
 fn serve() -> Answer {
-    for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
-        fs::create_dir_all(place).map_err(|error| format!("{place}: {error}"))?;
-        mount(kind, place, kind, MountFlags::empty(), None)
-            .map_err(|error| format!("mounting {place}: {error}"))?;
-    }
-    // Test machines speak on this line alone: no message of the kernel's may cut an answer in two.
-    fs::write("/proc/sys/kernel/printk", "1").map_err(|error| error.to_string())?;
+    settle(&[])?;
     let loaded = hardware::settle()?;
     let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds = uptime.split(' ').next().unwrap_or_default().to_owned();
     say("up", &[("modules", &loaded), ("seconds", &seconds)]);
-    let input = File::open(LINE).map_err(|error| format!("{LINE}: {error}"))?;
-    for line in BufReader::new(input).lines() {
-        let line = line.map_err(|error| format!("{LINE}: {error}"))?;
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match obey(&words) {
-            Ok(()) => say("done", &[("command", &line)]),
-            Err(error) => say("failed", &[("command", &line), ("error", &error)]),
-        }
-    }
-    Ok(())
+    obey_all(|words, _| obey(words))
 }
 
 fn obey(words: &[&str]) -> Answer {

@@ -13,6 +13,8 @@ pub mod console;
 pub mod disk;
 /// What can go wrong.
 pub mod error;
+/// What programs inside of machines have in common.
+pub mod guest;
 /// A machine as a value.
 pub mod machine;
 /// Networks between machines.

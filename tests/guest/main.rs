@@ -6,16 +6,14 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use core::fmt::Display;
 use core::time::Duration;
 
 use image_layout::initrd::{MODULE_INDEX, MODULES};
 use image_layout::modules::Index;
-use rustix::mount::{MountFlags, mount};
+use qemu::guest::{Answer, Host, be_first, obey_all, say, settle};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
 /// Rounds of tracking, with freezes in between.
@@ -31,14 +29,8 @@ mod stacks;
 /// What writes.
 mod work;
 
-/// The serial line that commands come from and answers go to.
-const LINE: &str = "/dev/ttyS0";
 /// Disks come up after their drivers.
 const SETTLE: Duration = Duration::from_millis(1500);
-
-type Answer = Result<(), String>;
-/// The lines that the host types.
-type Host = Lines<BufReader<File>>;
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
@@ -47,69 +39,18 @@ fn main() {
         println!("{}", work::run(Path::new(folder), letters, seed.parse().unwrap_or(0)));
         return;
     }
-    if std::process::id() != 1 {
-        eprintln!("tracked is PID 1 of a test's machine; there is nothing it does elsewhere");
-        std::process::exit(2);
-    }
-    // PID 1 must not end: the kernel would panic.
-    match serve() {
-        Ok(()) => say("end", &[("reason", &"the line was closed")]),
-        Err(error) => say("end", &[("reason", &error)]),
-    }
-    loop {
-        thread::sleep(Duration::from_secs(3600));
-    }
-}
-
-/// An event on the serial line, by one write. Of a value, what is not one word stands as `%` and its number.
-fn say(event: &str, fields: &[(&str, &dyn Display)]) {
-    let mut text = format!("\r\n@lifeboat {event}");
-    for (key, value) in fields {
-        text.push_str(&format!(" {key}="));
-        for byte in value.to_string().bytes() {
-            if byte.is_ascii_graphic() && byte != b'%' {
-                text.push(char::from(byte));
-            } else {
-                text.push_str(&format!("%{byte:02x}"));
-            }
-        }
-    }
-    text.push_str("\r\n");
-    if let Ok(mut line) = File::options().write(true).open(LINE) {
-        // Where this fails there is nobody to tell.
-        let _ = line.write_all(text.as_bytes());
-    }
+    be_first("tracked", serve);
 }
 
 fn serve() -> Answer {
-    for (kind, place) in [
-        ("proc", "/proc"),
-        ("sysfs", "/sys"),
-        ("devtmpfs", "/dev"),
-        ("securityfs", "/sys/kernel/security"),
-    ] {
-        fs::create_dir_all(place).map_err(|error| format!("{place}: {error}"))?;
-        mount(kind, place, kind, MountFlags::empty(), None)
-            .map_err(|error| format!("mounting {place}: {error}"))?;
-    }
-    fs::write("/proc/sys/kernel/printk", "1").map_err(|error| error.to_string())?;
+    settle(&[("securityfs", "/sys/kernel/security")])?;
     load_modules()?;
     thread::sleep(SETTLE);
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let (release, lockdown) =
         (read("/proc/sys/kernel/osrelease"), read("/sys/kernel/security/lockdown"));
     say("up", &[("release", &release), ("lockdown", &lockdown)]);
-    let input = File::open(LINE).map_err(|error| format!("{LINE}: {error}"))?;
-    let mut host = BufReader::new(input).lines();
-    while let Some(line) = host.next() {
-        let line = line.map_err(|error| format!("{LINE}: {error}"))?;
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match obey(&words, &mut host) {
-            Ok(()) => say("done", &[("command", &line)]),
-            Err(error) => say("failed", &[("command", &line), ("error", &error)]),
-        }
-    }
-    Ok(())
+    obey_all(obey)
 }
 
 fn obey(words: &[&str], host: &mut Host) -> Answer {

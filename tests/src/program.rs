@@ -1,7 +1,8 @@
 //! The program `lifeboat` as a person or a script runs it.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Where the build put the program.
 pub fn lifeboat() -> PathBuf {
@@ -72,6 +73,26 @@ impl Place {
         command.args([verb, "--vault", &self.vault, "--key-file"]).arg(&self.key);
         command
     }
+}
+
+/// Starts `lifeboat serve` that takes agents, and waits until both of its doors are open, the page's and the agents', in
+/// whichever order.
+///
+/// # Panics
+/// Where it ends before.
+pub fn serving(mut command: Command) -> Child {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the program starts");
+    let output = child.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+    let mut awaited = vec!["Serving ", "Agents connect to "];
+    while !awaited.is_empty() {
+        let line = lines.next().expect("serve takes no agents");
+        awaited.retain(|begin| !line.starts_with(begin));
+    }
+    // Whatever else it says is read: who cannot print ends.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
 }
 
 /// The output of a command that must have succeeded.

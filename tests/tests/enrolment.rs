@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tests::azurite::Scratch;
-use tests::program::{Place, built, checked, lifeboat};
+use tests::program::{Place, built, checked, lifeboat, serving};
 
 /// Folders that the installer writes to.
 const HIDES: &str = "set -e; for at in /usr/local/sbin /var/lib /run; \
@@ -40,18 +40,7 @@ impl Appliance {
         command.args(["serve", "--vault", &place.vault, "--key-file"]).arg(&place.key);
         command.args(["--listen", &page.to_string(), "--agents", &agents.to_string()]);
         command.arg("--agent").arg(built("lifeboat-agent"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut running = command.spawn().expect("it starts");
-        let output = BufReader::new(running.stdout.take().expect("a pipe"));
-        let mut lines = output.lines().map_while(Result::ok);
-        // The page and the agents' door open in either order.
-        let mut awaited = vec!["Serving ", "Agents connect to "];
-        while !awaited.is_empty() {
-            let line = lines.next().expect("it takes no agents");
-            awaited.retain(|begin| !line.starts_with(begin));
-        }
-        // Whatever else it says is read: who cannot print ends.
-        std::thread::spawn(move || lines.for_each(drop));
+        let running = serving(command);
         Self { scratch, place, page, running }
     }
 

@@ -4,10 +4,10 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use pipeline_vault::points::read_chain;
 use pipeline_vault::store::directory::DirectoryStore;
 use pipeline_vault::vault::Vault;
 use tests::azurite::Scratch;
-use tests::program::{Place, checked};
+use tests::program::{Place, checked, serving};
 use tests::scripted_agent::{FIRST_INSTANT, ScriptedAgent};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -67,19 +67,7 @@ impl Appliance {
         if let Some(spool) = &self.spool {
             command.arg("--spool").arg(spool);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        let output = child.stdout.take().expect("a pipe");
-        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        // The page and the agents' door open in either order.
-        let mut awaited = vec!["Serving ", "Agents connect to "];
-        while !awaited.is_empty() {
-            let line = lines.next().expect("it never took agents");
-            awaited.retain(|begin| !line.starts_with(begin));
-        }
-        // Whatever else it says is read: who cannot print ends.
-        std::thread::spawn(move || lines.for_each(drop));
-        self.running = Some(child);
+        self.running = Some(serving(command));
     }
 
     /// SIGKILL.

@@ -3,10 +3,9 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,19 +62,8 @@ impl Serving {
         command.args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
         command.args(["--listen", &self.page.to_string(), "--agents", &self.agents.to_string()]);
         command.args(["--advertise", &from_guest(self.agents), "--spool"]);
-        command.arg(self.folder.join("spool")).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        let output = child.stdout.take().expect("a pipe");
-        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        // The page and the agents' door open in either order.
-        let mut awaited = vec!["Serving ", "Agents connect to "];
-        while !awaited.is_empty() {
-            let line = lines.next().expect("it never took agents");
-            awaited.retain(|begin| !line.starts_with(begin));
-        }
-        // Whatever else it says is read, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        self.running = Some(child);
+        command.arg(self.folder.join("spool"));
+        self.running = Some(tests::program::serving(command));
     }
 
     /// SIGKILL, and at once again.

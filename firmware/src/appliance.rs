@@ -47,6 +47,8 @@ mod console;
 mod crash;
 /// Devices as they come and go.
 mod devices;
+/// As whom this machine's disks go through an appliance.
+mod enrolment;
 /// Lines for machines.
 mod events;
 /// What a test has the machine do.

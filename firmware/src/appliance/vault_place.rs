@@ -57,12 +57,7 @@ impl Wanted {
     /// Asks for what is missing; `None` when the person goes back.
     pub(crate) fn complete(mut self, board: &Board) -> Option<Self> {
         if self.address.is_none() {
-            let words = [
-                "azure://ACCOUNT/CONTAINER, or disk:NAME/FOLDER for a vault on a disk of this machine,",
-                "NAME being the name of its partition or the label of its ext4 file system.",
-            ];
-            self.address =
-                Some(ask(board, "Where is the vault?", &words, Kind::Text(String::new()))?);
+            self.address = Some(ask_address(board, &[])?);
         }
         let in_cloud = self.address.as_deref().is_some_and(|address| address.starts_with("azure:"));
         if in_cloud && self.token.is_none() {
@@ -83,6 +78,22 @@ impl Wanted {
         let in_cloud = self.address.as_deref().is_some_and(|address| address.starts_with("azure:"));
         self.address.is_some() && self.key.is_some() && (self.token.is_some() || !in_cloud)
     }
+}
+
+/// Asks where the vault is, for a capture: a token of an appliance that has it is an answer too.
+pub(crate) fn ask_where(board: &Board) -> Option<String> {
+    ask_address(
+        board,
+        &["Or a token of an appliance that has it: lifeboat server token makes one."],
+    )
+}
+
+fn ask_address(board: &Board, more: &[&str]) -> Option<String> {
+    let words = [
+        "azure://ACCOUNT/CONTAINER, or disk:NAME/FOLDER for a vault on a disk of this machine,",
+        "NAME being the name of its partition or the label of its ext4 file system.",
+    ];
+    ask(board, "Where is the vault?", &[&words, more].concat(), Kind::Text(String::new()))
 }
 
 /// Asks for a line of text.

@@ -457,4 +457,4 @@ fn disk_report(disk: &Disk, tracking: bool) -> DiskReport {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

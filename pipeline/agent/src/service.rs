@@ -1,6 +1,5 @@
 //! The running agent: everything put together, and put together anew when disks come, grow or go.
 
-use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::path::Path;
@@ -78,7 +77,7 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
         log::warn!("{words}; the agent goes on without");
     }
     let exchange = Arc::new(Exchange::default());
-    let party = party(&enrolment)?;
+    let party = Party::of(&enrolment)?;
     let known = Known { enrolment, state, renewal: Arc::clone(&party.renewal) };
     let talking = Arc::clone(&exchange);
     let talk = move || session::keep(&party, &talking);
@@ -115,24 +114,6 @@ fn labels(state: &State) -> Labels {
     state.labels().unwrap_or_else(|why| {
         log::warn!("{why}; disks are called what the kernel calls them now");
         Labels::default()
-    })
-}
-
-fn party(enrolment: &Enrolment) -> Result<Party, String> {
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in &enrolment.addresses {
-        match address.parse() {
-            Ok(address) => addresses.push(address),
-            Err(_) => log::warn!("{address} is no address and port; it is left out"),
-        }
-    }
-    let uname = rustix::system::uname();
-    Ok(Party {
-        addresses,
-        renewal: Arc::new(Renewal::new(enrolment)?),
-        server: enrolment.server,
-        host: uname.nodename().to_string_lossy().into_owned(),
-        kernel: uname.release().to_string_lossy().into_owned(),
     })
 }
 

@@ -19,6 +19,7 @@ use pipeline_wire::message::{
 use pipeline_wire::version::is_spoken;
 
 use crate::outbox::Parcel;
+use crate::state::Enrolment;
 
 /// Bytes of a connection as messages.
 mod decode;
@@ -61,6 +62,29 @@ pub struct Party {
     pub host: String,
     /// Its kernel.
     pub kernel: String,
+}
+
+impl Party {
+    /// Whom this machine was enrolled as.
+    ///
+    /// Errors: what was kept of it is of no use.
+    pub fn of(enrolment: &Enrolment) -> Result<Self, String> {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in &enrolment.addresses {
+            match address.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => log::warn!("{address} is no address and port; it is left out"),
+            }
+        }
+        let uname = rustix::system::uname();
+        Ok(Self {
+            addresses,
+            renewal: Arc::new(Renewal::new(enrolment)?),
+            server: enrolment.server,
+            host: uname.nodename().to_string_lossy().into_owned(),
+            kernel: uname.release().to_string_lossy().into_owned(),
+        })
+    }
 }
 
 /// How an attempt ended.

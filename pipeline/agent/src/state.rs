@@ -18,6 +18,8 @@ use pipeline::seal::digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::enrol::Asking;
+
 /// Labels of disks that stay when the kernel renames them.
 pub mod labels;
 
@@ -73,10 +75,7 @@ impl State {
     pub fn enrolment(&self) -> Result<Option<Enrolment>, String> {
         let path = self.folder.join("enrolment");
         read(&path).map_err(|why| {
-            format!(
-                "{}: {why}; enrol this server again: lifeboat-agent enrol TOKEN",
-                path.display()
-            )
+            format!("{}: {why}; enrol this server again with a new token", path.display())
         })
     }
 
@@ -85,6 +84,19 @@ impl State {
     /// Errors: in words.
     pub fn remember(&self, enrolment: &Enrolment) -> Result<(), String> {
         self.put("enrolment", enrolment)
+    }
+
+    /// The key that was made for a token, where one was. One that cannot be read is none: another is made.
+    #[must_use]
+    pub fn asking(&self) -> Option<Asking> {
+        read(&self.folder.join("token")).ok().flatten()
+    }
+
+    /// Remembers it.
+    ///
+    /// Errors: in words.
+    pub fn ask(&self, asking: &Asking) -> Result<(), String> {
+        self.put("token", asking)
     }
 
     /// What the disks are called. What cannot be read is none: labels are given anew, and said so by the caller.

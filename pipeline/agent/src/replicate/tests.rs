@@ -8,7 +8,7 @@ use hal_sim::random::Random;
 use super::*;
 
 /// The appliance: journal, points, vault.
-mod appliance;
+pub(crate) mod appliance;
 /// Disks that are written to while they are read, their tracker and their freezer.
 mod server;
 

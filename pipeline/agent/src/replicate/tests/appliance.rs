@@ -13,7 +13,7 @@ use crate::session::exchange::Next;
 
 const KEY: [u8; 32] = [9; 32];
 /// Stands for what could not be read.
-pub(super) const UNREAD: u64 = u64::MAX - 1;
+pub(crate) const UNREAD: u64 = u64::MAX - 1;
 
 enum Entry {
     Blocks(Blocks, Vec<u8>),
@@ -21,10 +21,10 @@ enum Entry {
 }
 
 /// What is known of a server.
-pub(super) struct Appliance {
-    pub(super) policy: Policy,
+pub(crate) struct Appliance {
+    pub(crate) policy: Policy,
     /// Points since the last look: cut and disks.
-    pub(super) points: Vec<(Cut, Vec<Vec<u64>>)>,
+    pub(crate) points: Vec<(Cut, Vec<Vec<u64>>)>,
     connected: Option<u64>,
     run: [u8; 16],
     /// Arrived, and not synced.
@@ -45,7 +45,7 @@ pub(super) struct Appliance {
 }
 
 impl Appliance {
-    pub(super) fn new(sizes: Vec<usize>) -> Self {
+    pub(crate) fn new(sizes: Vec<usize>) -> Self {
         let empty: Vec<Vec<u64>> = sizes.into_iter().map(|size| vec![0; size]).collect();
         Self {
             policy: Policy::default(),
@@ -66,7 +66,7 @@ impl Appliance {
         }
     }
 
-    pub(super) fn connect(&mut self, exchange: &Exchange) {
+    pub(crate) fn connect(&mut self, exchange: &Exchange) {
         if self.connected.is_some() {
             return;
         }
@@ -95,7 +95,7 @@ impl Appliance {
     }
 
     /// Whatever was on its way, or arrived and was not synced, is lost.
-    pub(super) fn cut_network(&mut self, exchange: &Exchange) {
+    pub(crate) fn cut_network(&mut self, exchange: &Exchange) {
         if let Some(introduced) = self.connected.take() {
             exchange.lost(introduced, 0);
         }
@@ -104,7 +104,7 @@ impl Appliance {
     }
 
     /// Takes some messages that the agent has to send.
-    pub(super) fn hear(&mut self, exchange: &Exchange, most: u64) {
+    pub(crate) fn hear(&mut self, exchange: &Exchange, most: u64) {
         let Some(introduced) = self.connected else { return };
         for _ in 0..most {
             let Next::Send(parcel) = exchange.next(introduced, 0, Moment(0)) else { return };
@@ -155,7 +155,7 @@ impl Appliance {
     }
 
     /// Syncs what arrived, acknowledges it, and answers questions.
-    pub(super) fn answer(&mut self, exchange: &Exchange) {
+    pub(crate) fn answer(&mut self, exchange: &Exchange) {
         if self.connected.is_none() {
             return;
         }
@@ -194,7 +194,7 @@ impl Appliance {
     }
 
     /// The vault takes everything up to the newest point.
-    pub(super) fn drain(&mut self, exchange: &Exchange) {
+    pub(crate) fn drain(&mut self, exchange: &Exchange) {
         if self.lost.is_some() {
             return;
         }
@@ -214,7 +214,7 @@ impl Appliance {
     }
 
     /// Everything that the vault does not have is gone.
-    pub(super) fn lose_spool(&mut self, exchange: &Exchange) {
+    pub(crate) fn lose_spool(&mut self, exchange: &Exchange) {
         if self.spool.is_empty() {
             return;
         }

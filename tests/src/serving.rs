@@ -17,7 +17,6 @@ pub const BY_ITSELF: &str = "127.0.0.1";
 const SPOOL_BYTES: u64 = 64 << 20;
 
 /// A running appliance.
-#[derive(Debug)]
 pub struct Serving {
     place: Place,
     /// Where servers find it.

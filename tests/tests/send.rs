@@ -139,6 +139,9 @@ fn who_has_no_token_or_one_that_is_used_up_is_told_what_to_do_and_nothing_is_mad
     let other = Machine::new(&elsewhere, 1 << 20);
     fails(run(&mut other.send(&["--token", &token])), &["not enrolled"]);
     serving.vault(&["server", "revoke", &serving.servers()[0]]);
+    // It reads the roll when it starts, and every few seconds.
+    serving.kill();
+    serving.go_on();
     fails(run(&mut machine.send(&[])), &["refuses this machine"]);
     let words = run(Command::new(lifeboat()).args(["send", "--server", "x", "disk"]));
     words.is_misuse("--token");

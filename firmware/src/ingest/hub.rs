@@ -228,6 +228,12 @@ impl Hub {
         state.of(&life).is_none_or(|member| member.session.is_pending(disk, blocks))
     }
 
+    /// Whether a question about a block has an answer: until the vault has what earlier runs sent, everything is wanted.
+    #[must_use]
+    pub fn is_settled(&self, life: Life) -> bool {
+        self.lock().of(&life).is_none_or(|member| member.session.is_settled())
+    }
+
     /// A disk of a run.
     #[must_use]
     pub fn disk(&self, life: Life, disk: u16) -> Option<SentDisk> {

@@ -102,6 +102,9 @@ pub fn keep(party: &Party, exchange: &Arc<Exchange>) {
         let began = Instant::now();
         let ended = attempt(party, exchange, introduced, &introduction);
         exchange.lost(introduced, 0);
+        if exchange.is_stopping() {
+            return;
+        }
         if began.elapsed() > PAUSE_MAX {
             pause = PAUSE;
         }

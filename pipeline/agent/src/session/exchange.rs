@@ -337,6 +337,11 @@ impl Exchange {
         self.lock().wakers.push(waker);
     }
 
+    /// Whether everything ends.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
     /// Waits before another try: false where everything ends.
     pub(super) fn pause(&self, introduced: u64, limit: Duration) -> bool {
         !self.wait(limit, |inner| inner.introduced != introduced).stopping

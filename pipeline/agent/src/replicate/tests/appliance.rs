@@ -89,6 +89,10 @@ impl Appliance {
         };
         exchange.welcome(introduced, Box::new(welcome)).unwrap();
         self.connected = Some(introduced);
+        if self.vaulted > 0 {
+            let vaulted = FromAppliance::Vaulted { epoch: self.vaulted, point: PointId([0; 16]) };
+            exchange.hear(vaulted).unwrap();
+        }
         if let Some(token) = self.lost {
             self.say_lost(exchange, token);
         }

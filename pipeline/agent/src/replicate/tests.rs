@@ -12,7 +12,7 @@ mod appliance;
 /// Disks that are written to while they are read, their tracker and their freezer.
 mod server;
 
-use appliance::{Appliance, UNREAD};
+use appliance::{Appliance, Point, UNREAD};
 use server::{Fault, NOBODYS, Server};
 
 /// What a history counts at its end.
@@ -122,11 +122,10 @@ impl History {
 
     /// Every point against what the server was when it was frozen.
     fn judge(&mut self) {
-        for (cut, state) in self.appliance.points.drain(..) {
+        for Point { cut, names, disks: state } in self.appliance.points.drain(..) {
             let epoch = cut.epoch;
-            let is_out = state.iter().any(|(name, _)| Some(name) == self.without.as_ref());
+            let is_out = names.iter().any(|name| Some(name) == self.without.as_ref());
             assert!(!is_out, "point {epoch} has a disk that the policy leaves out");
-            let state: Vec<Vec<u64>> = state.into_iter().map(|(_, blocks)| blocks).collect();
             let missing = state.iter().flatten().any(|stamp| *stamp == UNREAD);
             let said = cut.remarks.iter().any(|words| words.contains("cannot be read"));
             assert!(said || !missing, "point {epoch}: blocks are missing, and nothing says so");
@@ -403,9 +402,7 @@ fn a_change_that_nothing_could_see_is_found_within_thirty_days_and_points_go_on_
                 let begun = &mut compared[place];
                 *begun = if *begun == 0 { hours } else { *begun };
             }
-            let clean = |(cut, _): &(pipeline_wire::message::Cut, _)| {
-                cut.instant == pipeline_wire::message::Instant::Crash
-            };
+            let clean = |point: &Point| point.cut.instant == pipeline_wire::message::Instant::Crash;
             assert!(history.appliance.points.iter().all(clean));
             // Until then they are not what the disks are: that is what cannot be seen.
             history.appliance.points.clear();

@@ -21,11 +21,18 @@ enum Entry {
     Cut(Cut),
 }
 
+/// A point: its cut, what its disks are called, and what they hold.
+pub(super) struct Point {
+    pub(super) cut: Cut,
+    pub(super) names: Vec<String>,
+    pub(super) disks: Vec<Vec<u64>>,
+}
+
 /// What is known of a server.
 pub(super) struct Appliance {
     pub(super) policy: Policy,
-    /// Points since the last look: cut, and the disks that it has.
-    pub(super) points: Vec<(Cut, Vec<(String, Vec<u64>)>)>,
+    /// Points since the last look.
+    pub(super) points: Vec<Point>,
     /// Blocks that came, and questions about each disk, by its number.
     pub(super) came: u64,
     pub(super) asked: Vec<u64>,
@@ -203,8 +210,9 @@ impl Appliance {
                     // No point: what it closed goes on into the next one.
                     return;
                 }
-                let state = self.disks.iter().cloned().zip(self.now.iter().cloned());
-                self.points.push((cut.clone(), state.collect()));
+                let names = self.disks.clone();
+                let disks = self.now.iter().take(names.len()).cloned().collect();
+                self.points.push(Point { cut: cut.clone(), names, disks });
             }
         }
         self.spool.push_back(entry);

@@ -13,6 +13,7 @@ use hal::time::{Clock, Entropy, Moment};
 use pipeline::fingerprint::Fingerprinter;
 use pipeline::ids::PointId;
 use pipeline_wire::message::{Binding, Cut, FromAgent, FromAppliance, Instant, Status, Welcome};
+use pipeline_wire::policy::Policy;
 
 use crate::replicate::send::batch_bytes;
 use crate::session::exchange::{Event, Exchange, Introduction};
@@ -229,22 +230,18 @@ impl StillPoint {
                 self.absence = format!("{}; {}", refused.words, refused.remedy);
                 self.session_lost();
             }
+            Event::Said(FromAppliance::Policy(policy)) => {
+                self.exchange.pace(policy.send_bytes_per_second);
+                return self.leave_out(&policy).map(drop);
+            }
             Event::Said(said) => self.said(said),
         }
         Ok(())
     }
 
     fn welcomed(&mut self, welcome: &Welcome) -> Result<(), NoPoint> {
-        let left_out = |disk: &StillDisk| welcome.policy.left_out.contains(&disk.hello().name);
-        if self.disks.iter().any(left_out) {
-            // A run has the disks that its points have: this one begins without them.
-            for disk in self.disks.iter().filter(|disk| left_out(disk)) {
-                let name = &disk.hello().name;
-                log::warn!("{name} is left out, as the policy of this server says");
-                self.remarks.push(format!("{name} is left out, as the policy says"));
-            }
-            self.disks.retain(|disk| !left_out(disk));
-            return if self.disks.is_empty() { Err(NoPoint::LeftOut) } else { self.begin() };
+        if self.leave_out(&welcome.policy)? {
+            return Ok(());
         }
         self.epoch = self.epoch.max(welcome.spooled_epoch).max(welcome.vaulted_epoch);
         self.session_lost();
@@ -260,6 +257,24 @@ impl StillPoint {
             return self.begin();
         }
         Ok(())
+    }
+
+    /// Leaves out what the policy does; whether that was news. A run has the disks that its points have, so another begins.
+    fn leave_out(&mut self, policy: &Policy) -> Result<bool, NoPoint> {
+        let left_out = |disk: &StillDisk| policy.left_out.contains(&disk.hello().name);
+        if !self.disks.iter().any(left_out) {
+            return Ok(false);
+        }
+        for disk in self.disks.iter().filter(|disk| left_out(disk)) {
+            let name = &disk.hello().name;
+            log::warn!("{name} is left out, as the policy of this server says");
+            self.remarks.push(format!("{name} is left out, as the policy says"));
+        }
+        self.disks.retain(|disk| !left_out(disk));
+        if self.disks.is_empty() {
+            return Err(NoPoint::LeftOut);
+        }
+        self.begin().map(|()| true)
     }
 
     fn session_lost(&mut self) {
@@ -318,6 +333,11 @@ impl StillPoint {
         let Some(maker) = &self.fingerprinter else { return Ok(false) };
         for (number, disk) in (0_u16..).zip(&mut self.disks) {
             let Some((first, blocks)) = disk.leaf() else { continue };
+            if self.exchange.is_on_the_way(number, first, first + blocks) {
+                // Over another connection the question could come before it.
+                disk.put_back();
+                continue;
+            }
             self.question = self.question.wrapping_add(1);
             let question = self.question;
             if let Some(payload) = disk.fingerprints(first, blocks, question, maker)? {

@@ -97,6 +97,11 @@ impl StillDisk {
         compare.leaf()
     }
 
+    /// The leaf cannot be asked about yet.
+    pub(super) fn put_back(&mut self) {
+        self.compare.iter_mut().for_each(Compare::put_back);
+    }
+
     /// What to ask about a leaf; nothing where all of it is sent without a question.
     pub(super) fn fingerprints(
         &mut self,

@@ -150,9 +150,10 @@ impl History {
     /// Every point is the disks as they are now: they change only while no point is on its way.
     fn judge(&mut self) {
         let truth = self.stamps.lock().unwrap().clone();
-        for (cut, state) in self.appliance.points.drain(..) {
+        for point in self.appliance.points.drain(..) {
+            let cut = point.cut;
             assert_eq!(cut.instant, Instant::Crash);
-            assert!(state == truth, "the point of epoch {} is not the disks", cut.epoch);
+            assert!(point.disks == truth, "the point of epoch {} is not the disks", cut.epoch);
             let said = cut.remarks.iter().any(|remark| remark.contains("cannot be read"));
             let bad = truth.iter().flatten().any(|stamp| *stamp == UNREAD);
             assert_eq!(said, bad, "{:?}", cut.remarks);

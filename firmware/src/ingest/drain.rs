@@ -41,7 +41,7 @@ const FAILURES_MAX: u32 = 10;
 /// How long it is then kept out.
 const KEPT_OUT_MILLIS: u64 = 10 * 60 * 1000;
 /// Writers that are kept open between two pieces.
-const WRITERS_MAX: usize = 16;
+pub const WRITERS_MAX: usize = 16;
 /// Why what the spool has is no longer what came after the newest maps of the vault.
 const FOREIGN_POINT: &str =
     "somebody else made a point of it: what the spool has is not what came after that";

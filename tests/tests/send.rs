@@ -8,6 +8,7 @@
 
 use core::time::Duration;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -145,6 +146,43 @@ fn who_has_no_token_or_one_that_is_used_up_is_told_what_to_do_and_nothing_is_mad
     fails(run(&mut machine.send(&[])), &["refuses this machine"]);
     let words = run(Command::new(lifeboat()).args(["send", "--server", "x", "disk"]));
     words.is_misuse("--token");
+}
+
+#[test]
+fn what_the_appliance_had_before_a_kill_is_not_sent_again() {
+    let scratch = Scratch::new("send-again").unwrap();
+    let mut serving = Serving::start(scratch.path(), BY_ITSELF, true);
+    let machine = Machine::new(scratch.path(), 1 << 20);
+    machine.sent(&["--token", &serving.token(&[]), "--server", "web1"]);
+    // Slow enough to be killed in the middle, whatever the processor is.
+    let mut paced = |rate: &str| {
+        serving.vault(&["server", "policy", "web1", "--send-rate", rate]);
+        serving.kill();
+        serving.go_on();
+    };
+    paced("16");
+    image(&machine.one, 96 << 20, 77);
+    let mut command = Command::new(lifeboat());
+    command.args(["--progress-json", "send", "--json", "--enrolment"]);
+    command.arg(machine.folder.join("enrolment")).arg(&machine.one).arg(&machine.two);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let told = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let given = told
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok())
+        .map(|progress| number(&progress, "stored_bytes"))
+        .find(|given| *given >= 40 << 20);
+    let given = given.expect("it ended before it could be killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    paced("0");
+    let again = machine.sent(&[]);
+    // What was on its way when it was killed never arrived.
+    let filled = filled_blocks(&machine.one) * BLOCK;
+    let most = filled - given + (17 << 20);
+    println!("{filled} bytes, {given} were given, {again}");
+    assert!(number(&again, "sent_bytes") <= most, "{most}: {again}");
+    machine.is_back(&serving, "web1");
 }
 
 /// Kills both sides at seeded moments; the machine runs, and so changes, where it was killed.

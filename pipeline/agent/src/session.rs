@@ -115,7 +115,7 @@ pub fn keep(party: &Party, exchange: &Arc<Exchange>) {
                 pause
             }
             Ended::Refused(refused) => {
-                log::error!("refused: {}; {}", refused.words, refused.remedy);
+                log::warn!("refused: {}; {}", refused.words, refused.remedy);
                 let wait = if is_lasting(refused.why) { PAUSE_REFUSED } else { pause };
                 exchange.inform(Event::Refused(refused));
                 wait

@@ -181,7 +181,7 @@ impl History {
 #[test]
 fn what_is_called_made_is_the_disks_whatever_happens_on_the_way() {
     let seeds = std::env::var("LIFEBOAT_CAPTURE_HISTORIES").ok().and_then(|n| n.parse().ok());
-    for seed in 0..seeds.unwrap_or(150_u64) {
+    for seed in 0..seeds.unwrap_or(50_u64) {
         println!("seed {seed}");
         let mut history = History::new(seed);
         for _ in 0..history.random.below(1500) {

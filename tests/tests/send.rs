@@ -189,7 +189,7 @@ fn what_the_appliance_had_before_a_kill_is_not_sent_again() {
 fn campaign(label: &str, with_spool: bool, kills: u64) {
     let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
     let seed = std::env::var("LIFEBOAT_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or(u64::from(nanos));
+    let seed = seed.unwrap_or_else(|| u64::from(nanos));
     println!("LIFEBOAT_SEED={seed} repeats it");
     let mut random = Random::new(seed);
     let scratch = Scratch::new(label).unwrap();

@@ -290,11 +290,11 @@ impl StillPoint {
                 // A question of another session is nobody's any more.
                 let _ = disks.any(|disk| disk.answered(question, &bits));
             }
-            FromAppliance::Vaulted { epoch, point } => {
-                // One of an earlier run is not this one's point.
-                if self.cut.is_some_and(|(first, _)| epoch >= first) {
-                    self.point = Some(point);
-                }
+            // One of an earlier run is not this one's point.
+            FromAppliance::Vaulted { epoch, point }
+                if self.cut.is_some_and(|(first, _)| epoch >= first) =>
+            {
+                self.point = Some(point);
             }
             FromAppliance::Resend { words } => {
                 log::warn!("what was sent is compared again: {words}");

@@ -29,8 +29,11 @@ use uevents::Uevents;
 use watchdog::Pulse;
 
 use crate::net::state::State;
+use crate::serve::identity::Identity;
 use crate::serve::watch::Watched;
 
+/// Replication.
+mod agents;
 /// What the console shows and asks.
 mod board;
 /// The phases of the boot.
@@ -47,6 +50,8 @@ mod console;
 mod crash;
 /// Devices as they come and go.
 mod devices;
+/// As whom this machine's disks go through an appliance.
+mod enrolment;
 /// Lines for machines.
 mod events;
 /// What a test has the machine do.
@@ -116,7 +121,10 @@ pub(crate) struct Appliance {
     settings: OnceLock<Configuration<NetworkPage>>,
     memory: Memory,
     /// How the network stands.
-    network: Mutex<State>,
+    network: Arc<Mutex<State>>,
+    /// Who the machine is to browsers and agents, once somebody asked.
+    identity: Mutex<Option<Arc<Identity>>>,
+    agents: agents::Agents,
     /// How the vault fared at the last look.
     watched: Arc<Watched>,
     /// Settings of the network that nobody has confirmed yet.
@@ -157,7 +165,9 @@ impl Appliance {
             medium: Mutex::default(),
             settings: OnceLock::new(),
             memory: Memory::default(),
-            network: Mutex::default(),
+            network: Arc::default(),
+            identity: Mutex::default(),
+            agents: agents::Agents::default(),
             watched: Arc::default(),
             trial: Mutex::default(),
             pulse: Pulse::default(),
@@ -183,7 +193,7 @@ impl Appliance {
 }
 
 /// What is kept running.
-const SERVICES: [Service<Appliance>; 11] = [
+const SERVICES: [Service<Appliance>; 12] = [
     Service { name: "questions", run: roles::tell_questions, drained: false, disks: false },
     Service { name: "watchdog", run: watchdog::serve, drained: false, disks: false },
     Service { name: "power button", run: power_button::serve, drained: false, disks: false },
@@ -192,6 +202,7 @@ const SERVICES: [Service<Appliance>; 11] = [
     Service { name: "network", run: network::serve, drained: true, disks: false },
     Service { name: "page", run: page::serve, drained: false, disks: false },
     Service { name: "spool", run: spool::serve, drained: true, disks: true },
+    Service { name: "agents", run: agents::serve, drained: true, disks: true },
     Service { name: "role", run: roles::serve, drained: true, disks: true },
     Service { name: "exercise", run: exercise::serve, drained: false, disks: true },
     Service { name: "figures", run: figures::serve, drained: false, disks: false },

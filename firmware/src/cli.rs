@@ -9,8 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
-    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SERVE, SERVE_PAGE,
-    TICKET, VERIFY,
+    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SEND, SERVE,
+    SERVE_PAGE, TICKET, VERIFY,
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
@@ -19,6 +19,7 @@ use crate::vault_uri::VaultUri;
 
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
+pub use crate::cli::send::Send;
 pub use crate::cli::server::{ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb};
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
@@ -29,6 +30,8 @@ mod help;
 mod net;
 /// `push`
 mod push;
+/// `send`
+mod send;
 /// The verbs of `server`.
 mod server;
 /// The verbs of `spool`.
@@ -75,6 +78,9 @@ pub enum Verb {
     /// Make one recovery point of all disks named
     #[command(after_long_help = PROTECT)]
     Protect(Protect),
+    /// Make one recovery point of all disks named through an appliance, which has the vault
+    #[command(after_long_help = SEND)]
+    Send(Send),
     /// List recovery points
     #[command(after_long_help = POINTS)]
     Points(Points),

@@ -18,6 +18,8 @@ use crate::serve::listen::{Asked, Branch, Reply};
 
 /// The agent and its installer, given to whoever asks.
 pub mod delivery;
+/// Tokens made.
+pub mod issue;
 /// How often strangers may try.
 mod limit;
 /// Which tokens there are.

@@ -5,6 +5,8 @@
 
 /// What the journal still has for the vault, as pieces.
 pub mod backlog;
+/// How much memory there is for it.
+pub mod budget;
 /// How fast something may go, by the hour of the week.
 pub mod calendar;
 /// Which blocks of an agent are wanted.

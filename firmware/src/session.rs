@@ -1,5 +1,6 @@
-//! An opened vault as the verbs need it: store, keys, servers, and what this machine remembers of it.
+//! An opened vault as verbs and services need it: store, keys, servers, and what this machine remembers of it.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,20 +33,41 @@ const PASSPHRASE_BYTES_MAX: u64 = 4096;
 /// Bytes of a key file that tell a ticket from a key.
 const PEEK_BYTES: u64 = 4096;
 
-/// This machine's clock and randomness.
+/// Settings and credentials by the names that they have in an environment: the process's own, or a table that nobody else sees.
+pub type Settings = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
+/// This machine's clock and randomness, and what is set on it.
 #[derive(Clone)]
 pub struct Machine {
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// The random generator.
     pub entropy: Arc<dyn Entropy>,
+    /// Settings and credentials.
+    pub settings: Settings,
 }
 
 impl Machine {
-    /// The real one.
+    /// The real one, with the process's environment.
     #[must_use]
     pub fn real() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+        Self::with(Arc::new(|name| std::env::var_os(name)))
+    }
+
+    /// The real one with settings of its own.
+    #[must_use]
+    pub fn with(settings: Settings) -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), settings }
+    }
+
+    /// The real one with these settings and no others: names and values.
+    #[must_use]
+    pub fn with_table(table: Vec<(String, String)>) -> Self {
+        let find = move |name: &str| {
+            let found = table.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        Self::with(Arc::new(find))
     }
 }
 
@@ -58,7 +80,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// The store that a person named; credentials come from the environment.
+    /// The store that a person named; credentials and proxies come from the machine's settings.
     pub fn of(uri: &VaultUri, machine: &Machine) -> Result<Self, Error> {
         match uri {
             VaultUri::Directory(path) => {
@@ -66,8 +88,9 @@ impl Place {
                 Ok(Self::Directory(Arc::new(store)))
             }
             VaultUri::Azure(address) => {
-                let (credentials, address) = Credentials::from_env(address)?;
-                let transport = TransportOptions::from_env();
+                let lookup = |name: &str| (machine.settings)(name)?.into_string().ok();
+                let (credentials, address) = Credentials::from_lookup(address, &lookup)?;
+                let transport = TransportOptions::from_lookup(&lookup)?;
                 let options = AzureOptions { transport, ..AzureOptions::default() };
                 Ok(Self::Azure(Arc::new(AzureStore::open(&address, credentials, options)?)))
             }
@@ -144,7 +167,7 @@ impl Session {
     }
 
     fn open_at(place: Place, opening: &Opening, machine: &Machine) -> Result<Self, Error> {
-        let passphrase = passphrase(opening.passphrase_file.as_deref())?;
+        let passphrase = passphrase(opening.passphrase_file.as_deref(), &machine.settings)?;
         let passphrase = passphrase.as_ref().map(|words| words.as_str());
         if is_ticket(&opening.key_file) {
             let ticket = Box::new(Ticket::read(&opening.key_file, passphrase)?);
@@ -156,7 +179,7 @@ impl Session {
         let open = if opening.older_key { Vault::salvage } else { Vault::open };
         let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
         let vault = open(place.store(), clock, entropy, &key)?;
-        let known = remembered(&vault)?;
+        let known = remembered(&vault, &machine.settings)?;
         if let Some(known) = &known {
             match known.check_ring(vault.ring().version()) {
                 Err(trouble) if opening.older_key => log::warn!("{trouble}"),
@@ -299,10 +322,9 @@ impl Session {
 }
 
 /// What this machine knows of the vault; nothing where it has no place to remember in.
-fn remembered(vault: &Vault) -> Result<Option<Known>, Error> {
+fn remembered(vault: &Vault, settings: &Settings) -> Result<Option<Known>, Error> {
     let is_root = rustix::process::geteuid().is_root();
-    let variable = |name: &str| std::env::var_os(name);
-    let Some(folder) = known::folder(&variable, is_root) else {
+    let Some(folder) = known::folder(&|name| settings(name), is_root) else {
         log::info!("this machine has no folder to remember the vault in");
         return Ok(None);
     };
@@ -332,11 +354,14 @@ fn is_ticket(path: &Path) -> bool {
     read.is_ok() && begin.is_some_and(|line| line.to_ascii_uppercase().contains("TICKET"))
 }
 
-/// The passphrase of the file named, or of the environment.
-pub fn passphrase(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Error> {
+/// The passphrase of the file named, or of the settings.
+pub fn passphrase(
+    file: Option<&Path>,
+    settings: &Settings,
+) -> Result<Option<Zeroizing<String>>, Error> {
     let Some(path) = file else {
-        let set = std::env::var("LIFEBOAT_PASSPHRASE").ok().filter(|words| !words.is_empty());
-        return Ok(set.map(Zeroizing::new));
+        let set = settings("LIFEBOAT_PASSPHRASE").and_then(|words| words.into_string().ok());
+        return Ok(set.filter(|words| !words.is_empty()).map(Zeroizing::new));
     };
     let name = format!("passphrase file {}", path.display());
     let unreadable =

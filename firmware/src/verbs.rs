@@ -35,6 +35,8 @@ mod push;
 mod rekey;
 /// `restore`
 mod restore;
+/// `send`
+mod send;
 /// `serve`
 mod serve;
 /// `serve-nbd`
@@ -75,7 +77,7 @@ fn host_name() -> String {
 
 /// Whether a verb reads or writes disks: only those may use io_uring.
 fn reads_disks(verb: &Verb) -> bool {
-    matches!(verb, Verb::Protect(_) | Verb::Restore(_) | Verb::Spool(_))
+    matches!(verb, Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) | Verb::Spool(_))
 }
 
 /// Does what the command line says.
@@ -94,7 +96,9 @@ pub fn run(line: CommandLine) -> Ending {
     };
     let (stop, stopped) = smol::channel::bounded(1);
     interrupt::watch(match &line.verb {
-        Verb::Protect(_) | Verb::Restore(_) => Meaning::Ask(Arc::clone(&context.stop)),
+        Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) => {
+            Meaning::Ask(Arc::clone(&context.stop))
+        }
         Verb::Serve(_) | Verb::ServeNbd(_) | Verb::Net(NetVerb::Keep(_)) => Meaning::Tell(stop),
         _ => Meaning::EndAtOnce,
     });
@@ -102,6 +106,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Vault(VaultVerb::Create(create)) => create::run(&create, &context),
         Verb::Vault(VaultVerb::Rekey(rekey)) => rekey::run(rekey, &context),
         Verb::Protect(protect) => protect::run(protect, &context),
+        Verb::Send(send) => send::run(&send, &context),
         Verb::Push(push) => push::run(&push),
         Verb::Points(points) => points::run(&points, &context),
         Verb::Restore(restore) => restore::run(&restore, &context),

@@ -28,6 +28,8 @@ pub mod model;
 pub mod program;
 /// An agent that does what a test says.
 pub mod scripted_agent;
+/// The real `lifeboat serve` on this host.
+pub mod serving;
 /// A network with a server of addresses and a server of time.
 pub mod site;
 /// A small real vault in a folder, to be hurt.

@@ -15,11 +15,12 @@ use tests::appliance::{
     vault_table,
 };
 use tests::azurite::{ACCOUNT, Azurite, KEY, Scratch, run};
-use tests::cli::image;
+use tests::cli::{change, image};
 use tests::debian::debian_disk;
 use tests::guest::BOOT;
 use tests::media::{copy_disk, empty, ext4, first_difference, read_ext4, stick};
 use tests::program::{Place, checked};
+use tests::serving::{BY_GUESTS, Serving};
 
 /// Half a gigabyte, read, compressed, sealed and sent by a translated processor, or the same back.
 const JOB: Duration = Duration::from_secs(400);
@@ -215,4 +216,44 @@ fn protected_but_for_a_block(folder: &Path, place: &Place, disks: [&Path; 3]) ->
     assert_eq!((ended.field("how"), ended.number("left")), (Some("poweroff"), Some(0)));
     running.wait_end(ANSWER).unwrap();
     captured.field("point").unwrap().to_owned()
+}
+
+#[test]
+fn a_server_goes_through_an_appliance_by_a_token_on_its_stick_and_is_the_same_after_a_power_cut() {
+    let scratch = Scratch::new("bring-back-through").unwrap();
+    let folder = scratch.path();
+    let serving = Serving::start(folder, BY_GUESTS, true);
+    let disk = image(&folder.join("server.img"), 24 << 20, 21);
+    let table = format!("[appliance]\ntoken = \"{}\"\nserver = \"web1\"\n", serving.token(&[]));
+    let settings = stick(&folder.join("stick.img"), &format!("role = \"capture\"\n{table}"));
+    let captured = || {
+        let running = start("", |machine| {
+            let bad = Disk::new(&disk).on(Bus::VirtioScsi).serial("S1");
+            let machine = machine.disk(bad.broken(Broken::ReadsOf(4096)));
+            machine.disk(Disk::new(&settings)).nic(Nic::new().gateway(Gateway::default()))
+        });
+        let captured = await_end(&running, "capture", JOB);
+        assert_eq!(captured.field("state"), Some("incomplete"), "{captured:?}");
+        let words = captured.field("words").unwrap();
+        assert!(words.contains("1 blocks could not be read"), "{captured:?}");
+        assert!(is_shown(&running, "sda at byte 2097152"), "the block is named");
+        running.power_cut();
+        captured
+    };
+    let first = captured();
+    assert!(first.number("sent").unwrap() > 10 << 20, "{first:?}");
+    change(&disk, "sda", 3, 4);
+    // The token is used up, and the machine known by what was kept on the stick.
+    let second = captured();
+    assert!((1..=3 * 65_536).contains(&second.number("sent").unwrap()), "{second:?}");
+
+    assert_eq!(serving.servers(), ["web1"]);
+    let points = serving.points("web1");
+    let ids: Vec<&str> = points.iter().map(|point| point["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, [&first, &second].map(|made| made.field("point").unwrap()));
+    let (back, truth) = (serving.restored("web1", "sda", &folder.join("back")), fs::read(&disk));
+    let (mut truth, bad) = (truth.unwrap(), 2_097_152..2_097_152 + 65_536);
+    truth[bad].fill(0);
+    let differs = back.iter().zip(&truth).position(|(back, truth)| back != truth);
+    assert_eq!((back.len(), differs), (truth.len(), None));
 }

@@ -47,6 +47,8 @@ pub(crate) struct View {
     pub(crate) state: String,
     /// Which disk is the spool and how it fares; empty where the machine has none.
     pub(crate) spool: String,
+    /// How agents fare; empty where none are taken in this role.
+    pub(crate) agents: String,
     /// One line each.
     pub(crate) disks: Vec<String>,
     /// One line each.

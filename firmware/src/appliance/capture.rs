@@ -1,4 +1,5 @@
-//! The role *capture*: the disks of the machine that it was booted on go into the vault, while nothing else runs on it.
+//! The role *capture*: the disks of the machine that it was booted on go into the vault, while nothing else runs on it;
+//! straight, or through an appliance that has the vault.
 //!
 //! What is known is not asked. Without a person it goes on by itself; what fails is tried again at the services' pace, and
 //! goes on where it was.
@@ -8,10 +9,11 @@ use std::ffi::OsString;
 
 use hal::inventory::DiskFacts;
 
-use super::board::{Answer, Job, Kind, Question};
+use super::board::{Answer, Board, Job, Kind, Question};
 use super::child::{self, Progress};
+use super::enrolment::{self, Enrolled, Ticket};
 use super::orders::{Ending, Order};
-use super::vault_place::{VaultPlace, Wanted, ask};
+use super::vault_place::{VaultPlace, Wanted, ask, ask_where};
 use super::{Appliance, devices, memory};
 use crate::disk_argument::check_name;
 use crate::report::{Size, Span};
@@ -19,27 +21,129 @@ use crate::report::{Size, Span};
 /// Places of unreadable blocks that the console names.
 const PLACES_SHOWN: usize = 6;
 
+/// Where the disks go.
+enum Way {
+    /// Straight into the vault, under this name.
+    Vault(VaultPlace, String),
+    /// Through an appliance, which has the vault.
+    Appliance(Enrolled),
+}
+
+impl Way {
+    fn server(&self) -> &str {
+        match self {
+            Self::Vault(_, server) => server,
+            Self::Appliance(enrolled) => &enrolled.name,
+        }
+    }
+
+    fn shown(&self) -> &str {
+        match self {
+            Self::Vault(place, _) => &place.shown,
+            Self::Appliance(enrolled) => &enrolled.shown,
+        }
+    }
+
+    fn verb(&self, disks: &[DiskFacts]) -> child::Verb {
+        match self {
+            Self::Vault(place, server) => {
+                let mut verb = place.verb(&["protect", "--server", server]);
+                verb.words.extend(disks.iter().map(|disk| OsString::from(&disk.path)));
+                verb
+            }
+            Self::Appliance(enrolled) => enrolled.verb(disks),
+        }
+    }
+}
+
+/// What was decided before anything was done.
+enum Plan {
+    Vault(Wanted),
+    Appliance(Ticket),
+}
+
 /// Takes the role to its end.
 pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     let board = &appliance.board;
-    let wanted = Wanted::of(appliance);
-    let attended = !wanted.is_complete();
-    let Some(wanted) = wanted.complete(board) else { return Ok(()) };
-    let Some(server) = server_name(appliance, &wanted)? else { return Ok(()) };
-    let place = VaultPlace::prepare(appliance, &wanted)?;
-    board.update(|view| view.vault.clone_from(&place.shown));
-    let booted = appliance.medium().disk().map(str::to_owned);
-    let own = [booted, place.disk.clone(), appliance.spool.disk()];
-    let disks = of_this_machine(hal_linux::inventory(), &own);
+    let Some((plan, attended)) = plan(appliance) else { return Ok(()) };
+    let (way, disks) = match plan {
+        Plan::Vault(wanted) => {
+            let Some(server) = server_name(appliance, &wanted)? else { return Ok(()) };
+            let place = VaultPlace::prepare(appliance, &wanted)?;
+            let disks = disks(appliance, place.disk.clone())?;
+            (Way::Vault(place, server), disks)
+        }
+        Plan::Appliance(ticket) => {
+            let disks = disks(appliance, None)?;
+            (Way::Appliance(Enrolled::prepare(appliance, &ticket, &disks)?), disks)
+        }
+    };
+    board.update(|view| way.shown().clone_into(&mut view.vault));
+    if attended && !agreed(appliance, &way, &disks) {
+        return Ok(());
+    }
+    let made = protect(appliance, &way, &disks)?;
+    report(appliance, way.server(), &made);
+    Ok(())
+}
+
+/// What `lifeboat.toml` says, or the person; and whether there is one. `None` when the person goes back.
+fn plan(appliance: &Appliance) -> Option<(Plan, bool)> {
+    let board = &appliance.board;
+    if let Some(told) = appliance.settings.get().and_then(|settings| settings.appliance.as_ref()) {
+        let name = told.server.clone().unwrap_or_else(machine_name);
+        let ticket = Ticket { token: Some(told.token.clone()), name };
+        return Some((Plan::Appliance(ticket), false));
+    }
+    let mut wanted = Wanted::of(appliance);
+    if wanted.is_complete() {
+        return Some((Plan::Vault(wanted), false));
+    }
+    if wanted.address.is_none() {
+        if let Some(ticket) = before(appliance)? {
+            return Some((Plan::Appliance(ticket), true));
+        }
+        let typed = ask_where(board)?;
+        if enrolment::is_token(&typed) {
+            let name = ask_name(board)?;
+            return Some((Plan::Appliance(Ticket { token: Some(typed), name }), true));
+        }
+        wanted.address = Some(typed);
+    }
+    Some((Plan::Vault(wanted.complete(board)?), true))
+}
+
+/// Whether the person wants what was done before; `None` when they go back.
+fn before(appliance: &Appliance) -> Option<Option<Ticket>> {
+    let disks = of_this_machine(hal_linux::inventory(), &own(appliance, None));
+    let Some((name, shown)) = enrolment::remembered(appliance, &disks) else { return Some(None) };
+    let choices = [format!("as {name}, through {shown}"), "another way".to_owned()].to_vec();
+    let words = vec!["This machine was captured from this medium before.".to_owned()];
+    let title = "Where do its disks go?".to_owned();
+    match appliance.board.ask(Question { title, words, kind: Kind::Choice(choices) }) {
+        Answer::Chosen(0) => Some(Some(Ticket { token: None, name })),
+        Answer::Chosen(_) => Some(None),
+        _ => None,
+    }
+}
+
+fn ask_name(board: &Board) -> Option<String> {
+    let words = ["The name that its recovery points are listed under; one word."];
+    ask(board, "What is this server called?", &words, Kind::Text(machine_name()))
+}
+
+/// The disks that Lifeboat itself stands on.
+fn own(appliance: &Appliance, vault: Option<String>) -> [Option<String>; 3] {
+    [appliance.medium().disk().map(str::to_owned), vault, appliance.spool.disk()]
+}
+
+/// The machine's disks; `vault` is the one that holds the vault.
+fn disks(appliance: &Appliance, vault: Option<String>) -> Result<Vec<DiskFacts>, String> {
+    let disks = of_this_machine(hal_linux::inventory(), &own(appliance, vault));
     if disks.is_empty() {
         return Err("this machine shows no disk to protect: check its controller's settings and cables; a controller without a driver here cannot be seen".to_owned());
     }
-    if attended && !agreed(appliance, &server, &place, &disks) {
-        return Ok(());
-    }
-    let made = protect(appliance, &server, &place, &disks)?;
-    report(appliance, &server, &made);
-    Ok(())
+    Ok(disks)
 }
 
 /// What the machine's disks are protected as.
@@ -47,12 +151,7 @@ fn server_name(appliance: &Appliance, wanted: &Wanted) -> Result<Option<String>,
     let name = match &wanted.server {
         Some(name) => name.clone(),
         None => {
-            let words = ["The name that its recovery points are listed under; one word."];
-            let kind = Kind::Text(machine_name());
-            let Some(name) = ask(&appliance.board, "What is this server called?", &words, kind)
-            else {
-                return Ok(None);
-            };
+            let Some(name) = ask_name(&appliance.board) else { return Ok(None) };
             name
         }
     };
@@ -73,8 +172,9 @@ pub(crate) fn of_this_machine(disks: Vec<DiskFacts>, own: &[Option<String>]) -> 
     disks.into_iter().filter(|disk| !is_own(disk) && disk.geometry.bytes > 0).collect()
 }
 
-fn agreed(appliance: &Appliance, server: &str, place: &VaultPlace, disks: &[DiskFacts]) -> bool {
-    let mut words = vec![format!("As {server}, into {}:", place.shown)];
+fn agreed(appliance: &Appliance, way: &Way, disks: &[DiskFacts]) -> bool {
+    let how = if matches!(way, Way::Vault(..)) { "into" } else { "through" };
+    let mut words = vec![format!("As {}, {how} {}:", way.server(), way.shown())];
     words.extend(disks.iter().map(|disk| format!("  {}", devices::disk_line(disk, false))));
     words.push("They are only read.".to_owned());
     let kind = Kind::Choice(vec!["protect them now".to_owned(), "back".to_owned()]);
@@ -82,18 +182,16 @@ fn agreed(appliance: &Appliance, server: &str, place: &VaultPlace, disks: &[Disk
     appliance.board.ask(Question { title, words, kind }) == Answer::Chosen(0)
 }
 
-fn protect(
-    appliance: &Appliance,
-    server: &str,
-    place: &VaultPlace,
-    disks: &[DiskFacts],
-) -> Result<child::Answer, String> {
+fn protect(appliance: &Appliance, way: &Way, disks: &[DiskFacts]) -> Result<child::Answer, String> {
+    let server = way.server();
     let title = format!("capture {server}");
-    let mut verb = place.verb(&["protect", "--server", server]);
-    verb.words.extend(disks.iter().map(|disk| OsString::from(&disk.path)));
     appliance.board.update(|view| view.status = format!("capturing {server}"));
     appliance.events.say("capture", &[("state", &"started"), ("disks", &disks.len())]);
-    work(appliance, "capture", &title, &verb).inspect_err(|_| board_failed(appliance, server))
+    let made = work(appliance, "capture", &title, &way.verb(disks));
+    if let Way::Appliance(enrolled) = way {
+        enrolled.keep(appliance);
+    }
+    made.inspect_err(|_| board_failed(appliance, server))
 }
 
 fn board_failed(appliance: &Appliance, server: &str) {
@@ -144,10 +242,15 @@ fn report(appliance: &Appliance, server: &str, made: &child::Answer) {
     let number = |name: &str| made.value[name].as_u64().unwrap_or(0);
     let point = made.value["point"].as_str().unwrap_or_default().to_owned();
     let took = Span(Duration::from_millis(number("took_millis")));
+    // An appliance tells what it took, not what it stores.
+    let (went, bytes) = match made.value["sent_bytes"].as_u64() {
+        Some(bytes) => ("sent", bytes),
+        None => ("stored", number("stored_bytes")),
+    };
     let mut words = vec![format!(
-        "{server} is protected: point {point}, {} read, {} stored, {took}.",
+        "{server} is protected: point {point}, {} read, {} {went}, {took}.",
         Size(number("read_bytes")),
-        Size(number("stored_bytes")),
+        Size(bytes),
     )];
     log::info!("{}", words[0]);
     let mut status = format!("{server} is protected");
@@ -166,6 +269,7 @@ fn report(appliance: &Appliance, server: &str, made: &child::Answer) {
             ("point", &point),
             ("read", &number("read_bytes")),
             ("stored", &number("stored_bytes")),
+            ("sent", &number("sent_bytes")),
             ("resumed", &made.value["resumed"].as_bool().unwrap_or(false)),
             ("words", &made.incomplete.as_deref().unwrap_or_default()),
         ],

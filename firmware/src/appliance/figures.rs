@@ -42,6 +42,12 @@ fn kib(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// How much memory the machine has, after what the kernel takes; 0 where that cannot be known.
+pub(crate) fn memory_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    kib(&text, "MemTotal:").unwrap_or(0) * 1024
+}
+
 /// Tells tests once, at rest.
 pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     if !appliance.line.test || appliance.stop.rest(REST) {

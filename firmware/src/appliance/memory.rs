@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::Appliance;
+use super::enrolment;
 use super::medium::{self, Medium, Partition};
 use crate::report::Utc;
 use crate::spool::Owner;
@@ -23,9 +24,8 @@ use crate::state::{Found, StateError, Store};
 
 /// What the last words begin with while the machine runs: who finds them knows that it did not end in order.
 const RUNNING: &str = "running since ";
-/// Largest of the verbs' notes that is kept, and how many.
-const NOTE_BYTES_MAX: usize = 64 * 1024;
-const NOTES_MAX: usize = 8;
+/// Of the verbs' notes.
+const NOTES: FileLimits = FileLimits { files: 8, bytes: 64 * 1024 };
 
 /// Everything that is remembered, by version: an older one is read, and written as the newest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub(crate) enum Remembered {
     Second(Second),
     /// The third: with the spool.
     Third(Third),
+    /// The fourth: with the machines that are servers of an appliance.
+    Fourth(Fourth),
 }
 
 /// The first version.
@@ -54,9 +56,19 @@ pub(crate) struct Second {
     identity: Option<Identity>,
 }
 
-/// The third version, and the newest: what the machine works with.
+/// The third version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Third {
+    starts: u64,
+    notes: BTreeMap<String, Vec<u8>>,
+    network: Option<String>,
+    identity: Option<Identity>,
+    spool: Option<SpoolKept>,
+}
+
+/// The fourth version, and the newest: what the machine works with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fourth {
     /// How often the machine started.
     pub(crate) starts: u64,
     /// What the verbs noted of vaults, so that one that was rolled back is noticed: file names and content.
@@ -67,6 +79,8 @@ pub(crate) struct Third {
     pub(crate) identity: Option<Identity>,
     /// The spool's key, from the first formatting on.
     pub(crate) spool: Option<SpoolKept>,
+    /// Machines that this medium enrolled at an appliance.
+    pub(crate) enrolments: Vec<enrolment::Kept>,
 }
 
 /// What is remembered of the spool.
@@ -99,14 +113,17 @@ impl Drop for Identity {
     }
 }
 
-impl From<Remembered> for Third {
+impl From<Remembered> for Fourth {
     fn from(remembered: Remembered) -> Self {
         match remembered {
             Remembered::First(First { starts, notes }) => Self { starts, notes, ..Self::default() },
             Remembered::Second(Second { starts, notes, network, identity }) => {
                 Self { starts, notes, network, identity, ..Self::default() }
             }
-            Remembered::Third(third) => third,
+            Remembered::Third(Third { starts, notes, network, identity, spool }) => {
+                Self { starts, notes, network, identity, spool, ..Self::default() }
+            }
+            Remembered::Fourth(fourth) => fourth,
         }
     }
 }
@@ -119,7 +136,7 @@ struct Inner {
     store: Option<Store<LinuxDisk>>,
     /// What a partition that was lost is known by: its key, and how often it was written.
     lost: Option<(SecretKey, u64)>,
-    kept: Third,
+    kept: Fourth,
 }
 
 /// The memory.
@@ -128,14 +145,14 @@ pub(crate) struct Memory(Mutex<Inner>);
 
 impl Memory {
     /// Changes what is remembered. A failure is told, and costs the memory only.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Third)) -> Result<(), String> {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Fourth)) -> Result<(), String> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = inner.kept.clone();
         change(&mut inner.kept);
         if inner.kept == before {
             return Ok(());
         }
-        let kept = Remembered::Third(inner.kept.clone());
+        let kept = Remembered::Fourth(inner.kept.clone());
         let Some(store) = &mut inner.store else { return Ok(()) };
         store.write(&kept, &SystemEntropy).map_err(|error| error.to_string())
     }
@@ -159,7 +176,7 @@ impl Memory {
         let Some((key, sequence)) = &inner.lost else { return Ok(()) };
         let disk = LinuxDisk::open(device, WRITE)?;
         let mut store = Store::reopen::<Remembered>(disk, key, *sequence)?;
-        let kept = Remembered::Third(inner.kept.clone());
+        let kept = Remembered::Fourth(inner.kept.clone());
         store.write(&kept, &SystemEntropy)?;
         inner.store = Some(store);
         inner.lost = None;
@@ -167,7 +184,7 @@ impl Memory {
     }
 
     /// What is remembered now.
-    pub(crate) fn kept(&self) -> Third {
+    pub(crate) fn kept(&self) -> Fourth {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).kept.clone()
     }
 
@@ -214,7 +231,7 @@ fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, Strin
         Ok(words) => tell_last(appliance, words.as_deref()),
         Err(error) => log::warn!("{error}"),
     }
-    let adopted = found.state.map(Third::from).unwrap_or_default();
+    let adopted = found.state.map(Fourth::from).unwrap_or_default();
     restore_notes(&adopted.notes);
     let lost = found.troubles.iter().any(|trouble| trouble.contains("kept aside"));
     {
@@ -299,27 +316,37 @@ fn restore_notes(notes: &BTreeMap<String, Vec<u8>>) {
 
 /// Takes the verbs' notes into the memory, after a job.
 pub(crate) fn take_notes(appliance: &Appliance) {
-    let notes = read_notes(Path::new(super::vault_place::KNOWN_FOLDER));
+    let notes = read_files(Path::new(super::vault_place::KNOWN_FOLDER), NOTES);
     if let Err(words) = appliance.memory.change(|kept| kept.notes = notes) {
         log::warn!("{words}");
         appliance.board.update(|view| view.state = format!("not kept: {words}"));
     }
 }
 
-fn read_notes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+/// How much of a folder is kept.
+#[derive(Clone, Copy)]
+pub(crate) struct FileLimits {
+    /// Files at most; of more, the last by name are left.
+    pub(crate) files: usize,
+    /// Bytes of one; a larger one is left.
+    pub(crate) bytes: usize,
+}
+
+/// The files of a folder, by name.
+pub(crate) fn read_files(folder: &Path, limits: FileLimits) -> BTreeMap<String, Vec<u8>> {
     let Ok(entries) = fs::read_dir(folder) else { return BTreeMap::new() };
-    let mut notes: BTreeMap<String, Vec<u8>> = entries
+    let mut files: BTreeMap<String, Vec<u8>> = entries
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok().filter(|name| is_plain(name))?;
             let bytes = fs::read(entry.path()).ok()?;
-            (bytes.len() <= NOTE_BYTES_MAX).then_some((name, bytes))
+            (bytes.len() <= limits.bytes).then_some((name, bytes))
         })
         .collect();
-    while notes.len() > NOTES_MAX {
-        notes.pop_last();
+    while files.len() > limits.files {
+        files.pop_last();
     }
-    notes
+    files
 }
 
 /// A file name and nothing that leads elsewhere.
@@ -338,13 +365,13 @@ mod tests {
         for number in 0..12 {
             fs::write(folder.join(format!("note-{number:02}")), [number]).unwrap();
         }
-        fs::write(folder.join("large"), vec![0; NOTE_BYTES_MAX + 1]).unwrap();
+        fs::write(folder.join("large"), vec![0; NOTES.bytes + 1]).unwrap();
         fs::write(folder.join(".hidden"), b"x").unwrap();
-        let notes = read_notes(&folder);
-        assert_eq!(notes.len(), NOTES_MAX);
+        let notes = read_files(&folder, NOTES);
+        assert_eq!(notes.len(), NOTES.files);
         assert_eq!(notes["note-03"], [3]);
         fs::remove_dir_all(&folder).unwrap();
-        assert!(read_notes(&folder).is_empty());
+        assert!(read_files(&folder, NOTES).is_empty());
         assert!(!is_plain("../x") && !is_plain("") && is_plain("vault-1"));
     }
 
@@ -373,7 +400,7 @@ mod tests {
     fn the_first_version_is_read_as_the_newest() {
         let notes = BTreeMap::from([("v".to_owned(), vec![1])]);
         let first = Remembered::First(First { starts: 7, notes: notes.clone() });
-        assert_eq!(Third::from(first), Third { starts: 7, notes, ..Third::default() });
+        assert_eq!(Fourth::from(first), Fourth { starts: 7, notes, ..Fourth::default() });
     }
 
     #[test]
@@ -386,8 +413,8 @@ mod tests {
             identity: identity.clone(),
             ..Second::default()
         };
-        let third = Third { starts: 2, network, identity, ..Third::default() };
-        assert_eq!(Third::from(Remembered::Second(second)), third);
+        let fourth = Fourth { starts: 2, network, identity, ..Fourth::default() };
+        assert_eq!(Fourth::from(Remembered::Second(second)), fourth);
     }
 
     #[test]
@@ -399,6 +426,17 @@ mod tests {
         let expected = [&[2, 1, 0, 0, 0, 1][..], &[3; 16], &[4; 32], &[1, 2, b'S', b'1']].concat();
         assert_eq!(bytes, expected);
         assert_eq!(postcard::from_bytes::<Remembered>(&bytes).unwrap(), kept);
+    }
+
+    #[test]
+    fn the_third_version_is_read_as_the_newest_and_no_key_of_a_fourth_is_shown() {
+        let third = Third { starts: 3, network: Some("x".to_owned()), ..Third::default() };
+        let fourth = Fourth::from(Remembered::Third(third));
+        let network = Some("x".to_owned());
+        assert_eq!(fourth, Fourth { starts: 3, network, ..Fourth::default() });
+        let bytes = postcard::to_allocvec(&Remembered::Fourth(fourth.clone())).unwrap();
+        assert_eq!(bytes, [3, 3, 0, 1, 1, b'x', 0, 0, 0]);
+        assert_eq!(postcard::from_bytes(&bytes), Ok(Remembered::Fourth(fourth)));
     }
 
     #[test]

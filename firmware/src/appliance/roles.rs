@@ -117,6 +117,7 @@ pub(crate) fn grant(appliance: &Appliance, wish: Wish) {
         Wish::Recover => exclusively(appliance, "recover", recover::serve),
         Wish::Network => super::network::settings(appliance),
         Wish::Spool => super::spool::choose(appliance),
+        Wish::Token => super::agents::let_in(appliance),
         Wish::ShutDown => {
             shut_down(appliance);
             Ok(())

@@ -1,14 +1,12 @@
 //! The spool's disk as a service of the role *appliance*: taken up wherever it is plugged in, shown, and missed by nobody.
 //!
 //! Which disk it is a person says, at the console or in `lifeboat.toml`. Nothing is ever formatted but by a person who types
-//! what the disk is called.
+//! what the disk is called. While replication runs the spool is lent to it, and asked for where its disk goes or changes.
 
 use core::fmt::Display;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hal::inventory::DiskFacts;
 use hal_linux::{LinuxDisk, SystemEntropy};
@@ -23,43 +21,24 @@ use crate::report::Size;
 use crate::spool::{Owner, Spool, Usage};
 use crate::spool_disk::{self, find, lasting_name};
 
+use loan::Label;
+
+/// Who has it.
+pub(crate) mod loan;
+
+/// The spool, where there is one.
+pub(crate) type Place = loan::Place<Spool<LinuxDisk>>;
+
 /// How often it is looked whether the disk is still there, or there again.
 const LOOK: Duration = Duration::from_secs(2);
 /// How many looks at an unchanged machine until its disks are looked at all the same.
 const LOOKS_UNCHANGED: u64 = 60;
+/// The same while a disk is refused: it may have been in use by somebody who was just going.
+const LOOKS_REFUSED: u64 = 5;
+/// How long is waited for the spool that replication has, where another one is to take its place.
+const RETURN_PATIENCE: Duration = Duration::from_secs(20);
 /// Where the kernel shows disks.
 const SYSFS: &str = "/sys/block";
-
-/// An opened spool and where it is.
-pub(crate) struct Held {
-    spool: Spool<LinuxDisk>,
-    /// What the disk is called everywhere.
-    name: String,
-    path: String,
-    /// The kernel's name of the disk.
-    kernel_name: String,
-    /// The kernel's number of the device: another one that took its name has another.
-    number: String,
-}
-
-/// The spool, where there is one.
-#[derive(Default)]
-pub(crate) struct Place {
-    held: Mutex<Option<Held>>,
-    /// A person changed what the spool is to be: everything is looked at anew.
-    changed: AtomicBool,
-}
-
-impl Place {
-    fn lock(&self) -> MutexGuard<'_, Option<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The kernel's name of its disk: no job may take that.
-    pub(crate) fn disk(&self) -> Option<String> {
-        self.lock().as_ref().map(|held| held.kernel_name.clone())
-    }
-}
 
 /// How the spool stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,10 +105,14 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
         // Looking at every disk costs them a read each: only when something changed, and now and then.
         let now = Some((given(appliance), block_devices(Path::new(SYSFS))));
         looks += 1;
-        let changed = now != seen || looks % LOOKS_UNCHANGED == 0;
-        let standing = match still(appliance).filter(|_| !changed) {
+        let pace = match &told {
+            Some(Standing::Refused(..)) => LOOKS_REFUSED,
+            _ => LOOKS_UNCHANGED,
+        };
+        let changed = now != seen || looks % pace == 0;
+        let standing = match still(appliance, told.as_ref()).filter(|_| !changed) {
             Some(standing) => standing,
-            None if changed => look(appliance),
+            None if changed => look(appliance, told.as_ref()),
             None => told.clone().unwrap_or(Standing::None),
         };
         seen = now;
@@ -137,12 +120,13 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
             tell(appliance, told.as_ref(), &standing);
             told = Some(standing);
         }
+        appliance.spool.note_look();
         if appliance.stop.rest(LOOK) {
-            // Let go in order: what is in flight is finished.
-            *appliance.spool.lock() = None;
+            // Let go in order: what is in flight is finished. Whoever has it on loan lets go of it too.
+            drop(appliance.spool.let_go(Duration::ZERO));
             return Ok(());
         }
-        if appliance.spool.changed.swap(false, Ordering::SeqCst) {
+        if appliance.spool.was_touched() {
             seen = None;
         }
     }
@@ -165,10 +149,16 @@ fn block_devices(sysfs: &Path) -> Vec<(String, String)> {
     all
 }
 
-/// The standing of a spool that is open.
-fn still(appliance: &Appliance) -> Option<Standing> {
-    let held = appliance.spool.lock();
-    held.as_ref().map(|held| Standing::Ready(held.name.clone(), held.spool.usage()))
+/// The standing of a spool that is open. Of one that is lent, replication tells how full it is, once it has read it.
+fn still(appliance: &Appliance, told: Option<&Standing>) -> Option<Standing> {
+    appliance.spool.see(|label, spool| {
+        let usage = spool.map(Spool::usage).or_else(|| appliance.agents.usage());
+        let before = match told {
+            Some(Standing::Ready(_, usage)) => *usage,
+            _ => Usage::default(),
+        };
+        Standing::Ready(label.name.clone(), usage.unwrap_or(before))
+    })
 }
 
 fn tell(appliance: &Appliance, before: Option<&Standing>, standing: &Standing) {
@@ -201,32 +191,46 @@ fn given(appliance: &Appliance) -> Option<String> {
     kept.or_else(|| settings.map(|spool| spool.disk.clone()))
 }
 
+/// Whether somebody gave it a disk, wherever that is now.
+pub(crate) fn is_given(appliance: &Appliance) -> bool {
+    given(appliance).is_some()
+}
+
 /// Looks after the spool, and says how it stands.
-fn look(appliance: &Appliance) -> Standing {
-    let mut held = appliance.spool.lock();
-    let Some(name) = given(appliance) else {
-        *held = None;
-        return Standing::None;
+fn look(appliance: &Appliance, told: Option<&Standing>) -> Standing {
+    let gone = |standing: Standing| {
+        // Who has it on loan gives it back as soon as it can.
+        drop(appliance.spool.let_go(Duration::ZERO));
+        standing
     };
+    let Some(name) = given(appliance) else { return gone(Standing::None) };
     let disks = hal_linux::inventory();
     let facts = match find(&disks, &name) {
         Ok(Some(facts)) => facts,
-        Ok(None) => {
-            *held = None;
-            return Standing::Missing(name);
-        }
-        Err(why) => {
-            *held = None;
-            return Standing::Refused(name, why);
-        }
+        Ok(None) => return gone(Standing::Missing(name)),
+        Err(why) => return gone(Standing::Refused(name, why)),
     };
-    let number = number_of(&Path::new(SYSFS).join(facts.kernel_name()));
-    let same =
-        |held: &&Held| (&held.name, &held.path, &held.number) == (&name, &facts.path, &number);
-    if let Some(open) = held.as_ref().filter(same) {
-        return Standing::Ready(name, open.spool.usage());
+    let label = Label {
+        name: name.clone(),
+        path: facts.path.clone(),
+        kernel_name: facts.kernel_name().to_owned(),
+        number: number_of(&Path::new(SYSFS).join(facts.kernel_name())),
+    };
+    if appliance.spool.see(|open, _| *open == label) == Some(true)
+        && let Some(standing) = still(appliance, told)
+    {
+        return standing;
     }
-    *held = None;
+    open(appliance, facts, label)
+}
+
+/// Opens the spool on a disk that was given, in the place of any other.
+fn open(appliance: &Appliance, facts: &DiskFacts, label: Label) -> Standing {
+    let name = label.name.clone();
+    let Some(vacant) = appliance.spool.let_go(RETURN_PATIENCE) else {
+        let why = "replication has not let go of the spool that was there before".to_owned();
+        return Standing::Refused(name, why);
+    };
     if let Some(why) = spool_disk::refusal(facts, &own(appliance)) {
         return Standing::Refused(name, why);
     }
@@ -240,8 +244,7 @@ fn look(appliance: &Appliance) -> Standing {
                 log::warn!("spool: {trouble}");
             }
             let usage = spool.usage();
-            let (path, kernel_name) = (facts.path.clone(), facts.kernel_name().to_owned());
-            *held = Some(Held { spool, name: name.clone(), path, kernel_name, number });
+            vacant.fill(label, spool);
             Standing::Ready(name, usage)
         }
         Err(crate::spool::SpoolError::None) => Standing::Unformatted(name, what_is_on(facts)),
@@ -286,12 +289,10 @@ pub(crate) fn choose(appliance: &Appliance) -> Result<(), String> {
     let Answer::Chosen(place) = asked else { return Ok(()) };
     let done = match disks.get(place) {
         Some(facts) => give(appliance, facts, &own),
-        None => {
-            *appliance.spool.lock() = None;
-            remember(appliance, None)
-        }
+        // The service lets go of it, and has it back first where it is lent.
+        None => remember(appliance, None),
     };
-    appliance.spool.changed.store(true, Ordering::SeqCst);
+    appliance.spool.touch();
     done
 }
 
@@ -315,9 +316,13 @@ fn give(
     let kind = Kind::Text(String::new());
     let typed = ask(&appliance.board, "Format this disk for the spool?", &words, kind);
     let Some(typed) = typed else { return Ok(()) };
-    // Held until it is done: the service must not open it in between.
-    let mut held = appliance.spool.lock();
-    *held = None;
+    // Nobody has it until it is done: the service must not open it in between.
+    let Some(_vacant) = appliance.spool.let_go(RETURN_PATIENCE) else {
+        let path = &facts.path;
+        return Err(format!(
+            "{path} is not formatted: replication has not let go of the spool; try again in a moment"
+        ));
+    };
     let owner = match appliance.memory.kept().spool {
         Some(kept) => kept.owner,
         None => Owner::new(&SystemEntropy).map_err(|error| error.to_string())?,

@@ -9,14 +9,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::board::{Answer, Board, Kind, Question};
 use super::child::Verb;
 use super::{Appliance, medium, mounts};
+use crate::cli::Opening;
+use crate::session::Machine;
 use crate::vault_uri::VaultUri;
 
 /// Where the recovery key lies while it is needed.
 const KEY_FOLDER: &str = "/run/keys";
+/// Held while a place is made ready: two services want the same key and mount the same disk.
+static PREPARING: Mutex<()> = Mutex::new(());
 /// Where a disk that holds the vault is mounted.
 const DISK_FOLDER: &str = "/run/vault";
 /// Where the verbs remember what they saw of vaults.
@@ -57,12 +62,7 @@ impl Wanted {
     /// Asks for what is missing; `None` when the person goes back.
     pub(crate) fn complete(mut self, board: &Board) -> Option<Self> {
         if self.address.is_none() {
-            let words = [
-                "azure://ACCOUNT/CONTAINER, or disk:NAME/FOLDER for a vault on a disk of this machine,",
-                "NAME being the name of its partition or the label of its ext4 file system.",
-            ];
-            self.address =
-                Some(ask(board, "Where is the vault?", &words, Kind::Text(String::new()))?);
+            self.address = Some(ask_address(board, &[])?);
         }
         let in_cloud = self.address.as_deref().is_some_and(|address| address.starts_with("azure:"));
         if in_cloud && self.token.is_none() {
@@ -85,6 +85,22 @@ impl Wanted {
     }
 }
 
+/// Asks where the vault is, for a capture: a token of an appliance that has it is an answer too.
+pub(crate) fn ask_where(board: &Board) -> Option<String> {
+    ask_address(
+        board,
+        &["Or a token of an appliance that has it: lifeboat server token makes one."],
+    )
+}
+
+fn ask_address(board: &Board, more: &[&str]) -> Option<String> {
+    let words = [
+        "azure://ACCOUNT/CONTAINER, or disk:NAME/FOLDER for a vault on a disk of this machine,",
+        "NAME being the name of its partition or the label of its ext4 file system.",
+    ];
+    ask(board, "Where is the vault?", &[&words, more].concat(), Kind::Text(String::new()))
+}
+
 /// Asks for a line of text.
 pub(crate) fn ask(board: &Board, title: &str, words: &[&str], kind: Kind) -> Option<String> {
     let words = words.iter().map(|&line| line.to_owned()).collect();
@@ -94,13 +110,15 @@ pub(crate) fn ask(board: &Board, title: &str, words: &[&str], kind: Kind) -> Opt
     }
 }
 
-/// A vault that the verbs can be run on.
+/// A vault that the verbs can be run on, and that this process itself can open.
 #[derive(Clone)]
 pub(crate) struct VaultPlace {
     /// As a person wrote it.
     pub(crate) shown: String,
     /// As the verbs take it.
     address: String,
+    /// The same, read.
+    uri: VaultUri,
     environment: Vec<(String, String)>,
     /// The kernel's name of the disk that it lies on.
     pub(crate) disk: Option<String>,
@@ -111,13 +129,14 @@ impl VaultPlace {
     pub(crate) fn prepare(appliance: &Appliance, wanted: &Wanted) -> Result<Self, String> {
         let shown = wanted.address.clone().ok_or("no vault is named")?;
         let key = wanted.key.as_deref().ok_or("no recovery key is given")?;
-        put_key(key)?;
         if shown.starts_with("azure:") && !super::network::wait_online(appliance, ONLINE_PATIENCE) {
             return Err("no network: no link has an address yet; check the cable, or whether there is DHCP, or set addresses in lifeboat.toml".to_owned());
         }
         if shown.starts_with("azure:") {
             appliance.belief.check()?;
         }
+        let _one = PREPARING.lock().unwrap_or_else(PoisonError::into_inner);
+        put_key(key)?;
         let (address, disk) = match shown.strip_prefix("disk:") {
             Some(rest) => {
                 let (folder, disk) = mount_disk(appliance, rest)?;
@@ -129,22 +148,48 @@ impl VaultPlace {
         let uri: VaultUri =
             address.parse().map_err(|problem| format!("vault {shown}: {problem}"))?;
         fs::create_dir_all(KNOWN_FOLDER).map_err(|error| format!("{KNOWN_FOLDER}: {error}"))?;
-        let mut environment = vec![("LIFEBOAT_STATE".to_owned(), KNOWN_FOLDER.to_owned())];
-        environment.extend(wanted.token.as_deref().and_then(credential));
-        if let VaultUri::Azure(vault) = &uri {
-            environment.extend(super::network::proxies(appliance, vault)?);
-        }
-        Ok(Self { shown, address, environment, disk })
+        let environment = environment(appliance, wanted, &uri)?;
+        Ok(Self { shown, address, uri, environment, disk })
+    }
+
+    /// Whether credentials and proxies are still those that it was made ready with.
+    pub(crate) fn is_current(&self, appliance: &Appliance, wanted: &Wanted) -> bool {
+        environment(appliance, wanted, &self.uri).is_ok_and(|now| now == self.environment)
+    }
+
+    /// What this process opens the vault with, and the machine that it is opened on: settings and credentials are those
+    /// that a verb gets, and nobody else in this process sees them.
+    pub(crate) fn opening(&self) -> (Opening, Machine) {
+        let opening = Opening {
+            vault: self.uri.clone(),
+            key_file: key_path(),
+            passphrase_file: None,
+            older_key: false,
+        };
+        (opening, Machine::with_table(self.environment.clone()))
     }
 
     /// A verb on this vault.
     pub(crate) fn verb(&self, words: &[&str]) -> Verb {
         let mut all: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let key = Path::new(KEY_FOLDER).join("recovery.key");
         all.extend(["--vault".into(), self.address.clone().into()]);
-        all.extend(["--key-file".into(), key.into_os_string()]);
+        all.extend(["--key-file".into(), key_path().into_os_string()]);
         Verb { words: all, environment: self.environment.clone() }
     }
+}
+
+/// What a job on this vault gets as its environment.
+fn environment(
+    appliance: &Appliance,
+    wanted: &Wanted,
+    uri: &VaultUri,
+) -> Result<Vec<(String, String)>, String> {
+    let mut environment = vec![("LIFEBOAT_STATE".to_owned(), KNOWN_FOLDER.to_owned())];
+    environment.extend(wanted.token.as_deref().and_then(credential));
+    if let VaultUri::Azure(vault) = uri {
+        environment.extend(super::network::proxies(appliance, vault)?);
+    }
+    Ok(environment)
 }
 
 /// Which of the three kinds of credential a text is.
@@ -162,20 +207,21 @@ fn credential(token: &str) -> Option<(String, String)> {
     Some((name.to_owned(), token.to_owned()))
 }
 
-/// The key into memory, for its owner only.
+fn key_path() -> PathBuf {
+    Path::new(KEY_FOLDER).join("recovery.key")
+}
+
+/// The key into memory, for its owner only; whole at once, since somebody may be reading it.
 fn put_key(key: &str) -> Result<(), String> {
     let failed =
         |error: std::io::Error| format!("the recovery key cannot be kept in memory: {error}");
     fs::create_dir_all(KEY_FOLDER).map_err(failed)?;
-    let path = Path::new(KEY_FOLDER).join("recovery.key");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    file.write_all(key.as_bytes()).map_err(failed)
+    let (path, new) = (key_path(), key_path().with_extension("new"));
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&new).map_err(failed)?;
+    file.write_all(key.as_bytes()).map_err(failed)?;
+    fs::rename(&new, &path).map_err(failed)
 }
 
 /// Mounts the disk of `NAME/FOLDER`; the folder, and the disk's name.

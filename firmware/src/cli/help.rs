@@ -8,6 +8,7 @@ Start:
   lifeboat points  --vault dir:/srv/vault --key-file vault.key
   lifeboat restore --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda --to sda.img
   lifeboat verify  --vault dir:/srv/vault --key-file vault.key --deep
+  lifeboat send    --token TOKEN --server web1 /dev/sda      through an appliance that has the vault
 Each verb's own --help has more, for example lifeboat restore --help.
 
 Words:
@@ -115,6 +116,21 @@ A run that was stopped, by whatever, goes on where it was: give the same command
 
 Exit codes: 0 the point is made, 1 failed and no point was made, 2 wrong command line,
 3 the point is made but blocks are missing that the disk could not read.";
+
+/// `send`
+pub(super) const SEND: &str = "\
+Examples:
+  lifeboat send --token TOKEN --server web1 /dev/sda /dev/sdb
+  lifeboat send /dev/sda /dev/sdb
+
+For disks that nobody writes to: of a machine that was started from another medium, or image files. Neither the
+vault nor its key has to be known here, only a token, once: lifeboat server token, where lifeboat serve --agents runs.
+What the appliance has already is not sent. A cut of the network is waited out for a quarter of an hour; a run that was
+stopped goes on where it was: give the same command again. A machine is known by its board and these disks, so name
+the same ones each time. To go on as a server that has points already, make the token with --server.
+
+Exit codes: 0 the point is in the vault, 1 failed, 2 wrong command line,
+3 the point is in the vault but blocks are missing that the disk could not read.";
 
 /// `points`
 pub(super) const POINTS: &str = "\

@@ -24,8 +24,6 @@ const RUNS_MAX: usize = 262_144;
 const PIECE_RUNS: usize = 16;
 /// Bytes of memory that are reckoned as a run.
 const RUN_BYTES: usize = 64;
-/// Runs of an agent before the newest that something open may need; at more, it is closed first.
-const FORMER_MAX: usize = 8;
 /// A piece that is larger becomes a checkpoint.
 const PIECE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -338,14 +336,18 @@ impl Backlog {
         })
     }
 
-    /// Servers of which nothing waits, when everything was read: each once for each sequence.
+    /// Runs of which nothing waits up to a sequence, when everything was read: each once for each sequence. Up to 0 means
+    /// that the vault has everything of the runs before.
     pub fn settled(&mut self) -> Vec<(Life, u64)> {
         let mut settled = Vec::new();
-        for line in self.lines.values_mut() {
+        for line in self.lines.values_mut().filter(|line| !line.disks.is_empty()) {
             let empty = line.jobs.is_empty() && line.open.oldest.is_none();
-            if empty && !line.disks.is_empty() && line.settled != Some(line.sequence) {
-                line.settled = Some(line.sequence);
-                settled.push((line.life, line.sequence));
+            let alone = line.jobs.iter().all(|job| job.life == line.life);
+            let up_to = if empty { line.sequence } else { 0 };
+            let is_news = if empty { line.settled != Some(up_to) } else { line.settled.is_none() };
+            if alone && is_news {
+                line.settled = Some(up_to);
+                settled.push((line.life, up_to));
             }
         }
         settled
@@ -359,28 +361,18 @@ impl Line {
         [jobs, self.open.oldest].into_iter().flatten().min()
     }
 
-    /// Another run goes on with what was not closed: it is the base that it writes over.
+    /// Another run begins. What is open is the base that it writes over, and becomes a checkpoint: once the vault has that,
+    /// it is known again of every block whether the agent has to send it.
     fn become_run(&mut self, at: Mark, life: Life, disks: Vec<SentDisk>) {
         self.forget_former();
-        // What is open must not go on needing one run more each time that one begins.
-        if self.former.len() >= FORMER_MAX && self.open.oldest.is_some() {
+        if self.open.oldest.is_some() {
             self.close(None);
         }
-        if self.oldest().is_some() && !self.disks.is_empty() {
+        if self.jobs.iter().any(|job| job.life == self.life) {
             self.former.push((at, self.life, Arc::clone(&self.disks)));
         }
-        let old = core::mem::take(&mut self.open);
-        let mut open = Piece { oldest: old.oldest, bytes: old.bytes, disks: Vec::new() };
-        for disk in &disks {
-            let same = self.disks.iter().position(|other| other.hello.name == disk.hello.name);
-            let mut extents = same.and_then(|at| old.disks.get(at)).cloned().unwrap_or_default();
-            extents.clip(disk.blocks());
-            open.disks.push(extents);
-        }
-        if open.runs() == 0 {
-            open = Piece::for_disks(disks.len());
-        }
-        (self.life, self.disks, self.open) = (life, disks.into(), open);
+        (self.life, self.open) = (life, Piece::for_disks(disks.len()));
+        self.disks = disks.into();
     }
 
     fn forget_former(&mut self) {

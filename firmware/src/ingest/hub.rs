@@ -30,14 +30,14 @@ mod tell;
 pub use join::Joined;
 use join::{NO_WAY, later};
 
-/// Credit for all agents together.
+/// Credit for all agents together, where the machine has the memory.
 pub const CREDIT_ALL: u64 = 256 * 1024 * 1024;
 /// Credit for one.
 const CREDIT_ONE: u64 = 16 * 1024 * 1024;
 /// The least that is worth a session: one of the largest messages.
 const CREDIT_LEAST: u64 = 1024 * 1024;
-/// So many servers are sure to find room at once.
-const SERVERS_SURE: u64 = 192;
+/// So many servers are sure to find room at once, for each four of which there is the least credit.
+const SURE_OF_FOUR: u64 = 3;
 /// Entries are taken in parts of so many bytes, each made durable by one flush.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 /// How long the keeper waits for something to do.
@@ -108,6 +108,8 @@ struct State {
     releases: VecDeque<Release>,
     groups: Groups,
     group_due: BTreeMap<String, u64>,
+    /// Credit for all agents together.
+    credit_all: u64,
     lines: u64,
     durable: Mark,
     usage: Usage,
@@ -131,6 +133,18 @@ impl Hub {
     /// Goes on where a journal ended.
     #[must_use]
     pub fn new(ledger: &Ledger, durable: Mark, lasts: bool, clock: Arc<dyn Clock>) -> Self {
+        Self::with_credit(ledger, durable, lasts, clock, CREDIT_ALL)
+    }
+
+    /// The same on a machine with memory for so much credit of all agents together; for one of them there always is.
+    #[must_use]
+    pub fn with_credit(
+        ledger: &Ledger,
+        durable: Mark,
+        lasts: bool,
+        clock: Arc<dyn Clock>,
+        credit_all: u64,
+    ) -> Self {
         let member = |standing: &Standing| (standing.life.server, member_of(standing.clone()));
         let state = State {
             members: ledger.standings().map(member).collect(),
@@ -139,6 +153,7 @@ impl Hub {
             releases: VecDeque::new(),
             groups: Groups::default(),
             group_due: BTreeMap::new(),
+            credit_all: credit_all.max(CREDIT_LEAST),
             lines: 0,
             durable,
             usage: Usage::default(),
@@ -226,6 +241,12 @@ impl Hub {
     pub fn is_pending(&self, life: Life, disk: u16, blocks: Range<u64>) -> bool {
         let mut state = self.lock();
         state.of(&life).is_none_or(|member| member.session.is_pending(disk, blocks))
+    }
+
+    /// Whether a question about a block has an answer: until the vault has what earlier runs sent, everything is wanted.
+    #[must_use]
+    pub fn is_settled(&self, life: Life) -> bool {
+        self.lock().of(&life).is_none_or(|member| member.session.is_settled())
     }
 
     /// A disk of a run.
@@ -486,7 +507,7 @@ pub fn makes_no_sense(nonsense: &Nonsense) -> Refused {
 }
 
 const _: () = assert!(CREDIT_LEAST <= CREDIT_ONE && CREDIT_ONE <= CREDIT_ALL, "credit fits");
-const _: () = assert!(SERVERS_SURE * CREDIT_LEAST < CREDIT_ALL, "so many servers fit");
+const _: () = assert!(SURE_OF_FOUR < 4, "something is left for who needs more than the least");
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,9 @@ const MESSAGE: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Pause while so much of an agent waits to be spooled that nothing more is read of it.
 const CROWDED_PAUSE: Duration = Duration::from_millis(5);
+/// How long questions of a new session wait for what earlier runs sent to be in the vault; after that, everything is wanted
+/// that it may lack.
+const SETTLE_MILLIS: u64 = 30_000;
 /// Something is said at least this often, so that silence means something.
 const SAID_AT_LEAST: Duration = Duration::from_secs(10);
 /// Answers to questions that wait to be said.
@@ -249,6 +252,7 @@ async fn hear_all(
     life: Life,
     answer: Sender<FromAppliance>,
 ) -> io::Result<()> {
+    let settled_by = means.hub.now().after(SETTLE_MILLIS);
     loop {
         while means.hub.is_crowded(life) {
             Timer::after(CROWDED_PAUSE).await;
@@ -259,6 +263,10 @@ async fn hear_all(
             FromAgent::Blocks(blocks) => means.hub.blocks(life, blocks, payload),
             FromAgent::Cut(cut) => means.hub.cut(life, cut),
             FromAgent::Fingerprints { question, disk, first } => {
+                // An answer that comes a little later costs less than a disk that is sent again.
+                while !means.hub.is_settled(life) && means.hub.now() < settled_by {
+                    Timer::after(CROWDED_PAUSE).await;
+                }
                 let means = Arc::clone(&means);
                 let bits = smol::unblock(move || {
                     let (fingerprints, _) = payload.as_chunks::<16>();

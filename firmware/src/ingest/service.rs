@@ -8,6 +8,7 @@ use std::thread;
 
 use async_io::Timer;
 use hal::time::Clock;
+use hal_linux::confine::give_up_rings;
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_vault::access::Access;
@@ -20,6 +21,7 @@ use smol::Executor;
 use smol::future;
 
 use super::backlog::Backlog;
+use super::budget::Budget;
 use super::calendar::Throttle;
 use super::compare::Compare;
 use super::drain::{Drain, WORKERS};
@@ -76,6 +78,18 @@ fn spool_error(error: &SpoolError) -> Error {
     Error::device("the spool", error.to_string())
 }
 
+fn options(host: String, budget: &Budget) -> Options {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Options {
+        workers: budget.workers(hal_linux::process::processors()),
+        buffer_bytes_max: bytes(budget.segments),
+        known_bytes_max: bytes(budget.remembered),
+        page_cache_bytes_max: bytes(budget.remembered),
+        host,
+        ..Options::default()
+    }
+}
+
 impl Ingest {
     /// Reads what is in the spool, and is ready to go on from there.
     pub fn prepare(
@@ -83,12 +97,14 @@ impl Ingest {
         roll: Arc<KeptRoll>,
         clock: Arc<dyn Clock>,
         host: String,
+        budget: &Budget,
     ) -> Result<Self, Error> {
         let lasts = records.lasts();
         let found = keeper::read_all(&mut *records).map_err(|error| spool_error(&error))?;
         let shelf = Shelf::new(records.reader().map_err(|error| spool_error(&error))?);
         let backlog = Backlog::new(records.head(), found.ledger.standings(), found.lives.clone());
-        let hub = Arc::new(Hub::new(&found.ledger, found.end, lasts, Arc::clone(&clock)));
+        let hub = Hub::with_credit(&found.ledger, found.end, lasts, clock, budget.credit);
+        let hub = Arc::new(hub);
         let paces = Arc::new(Paces { all: Arc::default(), each: Mutex::default() });
         let (through, keys) = (Arc::clone(&paces), Arc::clone(&roll));
         // Asked for each time: the keys of a server that was enrolled a moment ago are in the newest ring only.
@@ -98,14 +114,7 @@ impl Ingest {
             let (store, clock) = (Arc::clone(&vault.store), Arc::clone(&vault.clock));
             Access { store: Arc::new(PacedStore::new(store, throttles, clock)), ..vault }
         });
-        let options = Options {
-            workers: hal_linux::process::processors().clamp(1, 4),
-            buffer_bytes_max: 64 * 1024 * 1024,
-            known_bytes_max: 4 * 1024 * 1024,
-            page_cache_bytes_max: 4 * 1024 * 1024,
-            host,
-            ..Options::default()
-        };
+        let options = options(host, budget);
         let used = Arc::clone(&access);
         let drain = Drain::new(
             Arc::clone(&hub),
@@ -209,6 +218,10 @@ fn serve(door: Door, hub: &Arc<Hub>, stopped: impl Future<Output = ()>) {
         for _ in 0..THREADS {
             let (executor, ended) = (Arc::clone(&executor), ended.clone());
             scope.spawn(move || {
+                // What strangers say is read here, and no disk.
+                if let Err(error) = give_up_rings() {
+                    log::debug!("who hears agents could use io_uring: {error}");
+                }
                 smol::block_on(executor.run(async {
                     // Closed: the end.
                     let _ = ended.recv().await;

@@ -311,6 +311,12 @@ impl Session {
         self.touched_all.is_some() || touched.is_none_or(|touched| touched.touches(leaves))
     }
 
+    /// Whether it is known of every block whether the vault may lack it.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.touched_all.is_none()
+    }
+
     /// Everything up to a sequence survives a power cut.
     pub fn durable(&mut self, sequence: u64) {
         while let Some((_, cost)) = self.unspooled.front().filter(|(last, _)| *last <= sequence) {

@@ -12,8 +12,9 @@ use smol::channel::Receiver;
 use smol::future;
 
 use crate::cli::Opening;
+use crate::ingest::budget::Budget;
 use crate::ingest::roll::kept::KeptRoll;
-use crate::ingest::roll::registrar::Registrar;
+use crate::ingest::roll::registrar::{Addresses, Registrar};
 use crate::ingest::service::{Ingest, View};
 use crate::report::Size;
 use crate::session::{Machine, Session};
@@ -23,8 +24,6 @@ use crate::spool_disk::{self, owner};
 
 /// Pause after whatever ended it: the vault cannot be read, the spool failed.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The ring in memory, where there is no disk for the spool.
-const MEMORY_BYTES: u64 = 320 * 1024 * 1024;
 
 /// What is to be run.
 pub struct Replication {
@@ -53,7 +52,7 @@ impl Seen {
 
     /// What puts servers on the roll, while there is one; they are told to connect to these addresses.
     #[must_use]
-    pub fn registrar(&self, addresses: Vec<String>, clock: Arc<dyn Clock>) -> Registrar {
+    pub fn registrar(&self, addresses: Addresses, clock: Arc<dyn Clock>) -> Registrar {
         let seen = self.clone();
         let find = move || seen.view().map(|view| view.roll());
         Registrar::new(Box::new(find), addresses, clock)
@@ -61,6 +60,50 @@ impl Seen {
 
     fn set(&self, view: Option<View>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+}
+
+/// Opens a vault and its roll.
+pub fn open(opening: &Opening, machine: &Machine) -> Result<Arc<KeptRoll>, Error> {
+    let session = Session::open(opening, machine)?;
+    Ok(Arc::new(KeptRoll::open(session, Arc::clone(&machine.clock))?))
+}
+
+/// One run of ingest, whoever keeps it running.
+pub struct Run {
+    /// The opened vault.
+    pub roll: Arc<KeptRoll>,
+    /// Where agents connect.
+    pub address: SocketAddr,
+    /// Who writes, for messages of others: the same at each start, and nobody else's.
+    pub host: String,
+    /// How much memory there is for it.
+    pub budget: Budget,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Run {
+    /// Takes agents until `over` is ready or the spool fails. `listening` is told where. When it returns, nothing holds the
+    /// spool any more, but for an answer of [`Seen::view`] that somebody may still have.
+    pub fn go(
+        self,
+        records: Box<dyn Records>,
+        seen: &Seen,
+        listening: impl FnOnce(SocketAddr),
+        over: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
+        /// However it ends, nobody sees it any more.
+        struct Gone<'a>(&'a Seen);
+        impl Drop for Gone<'_> {
+            fn drop(&mut self) {
+                self.0.set(None);
+            }
+        }
+        let ingest = Ingest::prepare(records, self.roll, self.clock, self.host, &self.budget)?;
+        let _gone = Gone(seen);
+        seen.set(Some(ingest.view()));
+        ingest.run(self.address, listening, over)
     }
 }
 
@@ -77,7 +120,6 @@ impl Replication {
             if let Err(error) = self.run_once(machine, seen, listening, ended) {
                 log::warn!("replication: {error}; tried again in {} s", PAUSE.as_secs());
             }
-            seen.set(None);
             smol::block_on(future::or(over(ended), async {
                 Timer::after(PAUSE).await;
             }));
@@ -91,12 +133,14 @@ impl Replication {
         listening: &(dyn Fn(SocketAddr) + Sync),
         ended: &Receiver<()>,
     ) -> Result<(), Error> {
-        let session = Session::open(&self.opening, machine)?;
-        let roll = Arc::new(KeptRoll::open(session, Arc::clone(&machine.clock))?);
-        let (clock, host) = (Arc::clone(&machine.clock), self.host.clone());
-        let ingest = Ingest::prepare(self.records()?, roll, clock, host)?;
-        seen.set(Some(ingest.view()));
-        ingest.run(self.address, listening, over(ended))
+        let run = Run {
+            roll: open(&self.opening, machine)?,
+            address: self.address,
+            host: self.host.clone(),
+            budget: Budget::whole(),
+            clock: Arc::clone(&machine.clock),
+        };
+        run.go(self.records()?, seen, listening, over(ended))
     }
 
     fn records(&self) -> Result<Box<dyn Records>, Error> {
@@ -104,7 +148,7 @@ impl Replication {
             log::warn!(
                 "no spool: nothing is acknowledged before the vault has it; give a disk with --spool"
             );
-            return Ok(Box::new(MemoryRing::new(MEMORY_BYTES)));
+            return Ok(Box::new(MemoryRing::new(Budget::whole().ring)));
         };
         let object = || format!("spool {}", path.display());
         let owner = owner::of_folder(&self.state)?.ok_or_else(|| {

@@ -24,7 +24,7 @@ struct Created {
 pub(super) fn run(create: &Create, context: &Context) -> Ending {
     let machine = &context.machine;
     let words = match &create.passphrase_file {
-        Some(file) => passphrase(Some(file))?,
+        Some(file) => passphrase(Some(file), &machine.settings)?,
         None => None,
     };
     let store = Place::of(&create.vault, machine)?.store();

@@ -11,7 +11,7 @@ use crate::verbs::Context;
 pub(super) fn run(asked: Kit, context: &Context) -> Ending {
     let opening = asked.opening.opening();
     let mut session = Session::open(&opening, &context.machine)?;
-    let words = passphrase(opening.passphrase_file.as_deref())?;
+    let words = passphrase(opening.passphrase_file.as_deref(), &context.machine.settings)?;
     let words = words.as_ref().map(|words| words.as_str());
     let key = match asked.with_key {
         true => Some(KeyFile::read(&opening.key_file)?.open(words)?),

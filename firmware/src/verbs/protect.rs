@@ -6,10 +6,11 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use hal::disk::Disk;
+use hal::disk::{Disk, Geometry};
 use hal_linux::{Direct, LinuxDisk, OpenOptions, facts_of};
 use pipeline::compress::Codec;
 use pipeline::flow::LevelPolicy;
+use pipeline::ids::PointId;
 use pipeline_vault::Error;
 use pipeline_vault::record::{Consistency, KnownHead};
 use pipeline_vault::writer::{self, DiskJob, Options};
@@ -48,16 +49,16 @@ struct Made<'a> {
 
 /// A disk as JSON.
 #[derive(Serialize)]
-struct MadeDisk {
-    name: String,
-    bytes: u64,
+pub(super) struct MadeDisk {
+    pub(super) name: String,
+    pub(super) bytes: u64,
 }
 
 /// A block that could not be read, as JSON.
 #[derive(Serialize)]
-struct Unread {
-    disk: String,
-    offset: u64,
+pub(super) struct Unread {
+    pub(super) disk: String,
+    pub(super) offset: u64,
 }
 
 pub(super) fn run(protect: Protect, context: &Context) -> Ending {
@@ -95,20 +96,22 @@ pub(super) fn run(protect: Protect, context: &Context) -> Ending {
 }
 
 /// A disk that was opened, and what is known of it.
-struct Opened {
-    name: String,
-    identity: String,
-    disk: LinuxDisk,
-    bytes: u64,
-    written_to: bool,
+pub(super) struct Opened {
+    pub(super) name: String,
+    pub(super) identity: String,
+    pub(super) disk: LinuxDisk,
+    pub(super) bytes: u64,
+    pub(super) sector_bytes: u32,
+    pub(super) written_to: bool,
 }
 
-fn open(argument: &DiskArgument, direct: bool) -> Result<Opened, Error> {
+pub(super) fn open(argument: &DiskArgument, direct: bool) -> Result<Opened, Error> {
     let direct = if direct { Direct::Always } else { Direct::Auto };
     let options = OpenOptions { direct, ..OpenOptions::default() };
     let about = |error| disk_error(error, &argument.path);
     let mut disk = LinuxDisk::open(&argument.path, options).map_err(about)?;
-    let bytes = disk.geometry().map_err(about)?.bytes;
+    let Geometry { bytes, logical_sector_bytes: sector_bytes, .. } =
+        disk.geometry().map_err(about)?;
     let facts = facts_of(&argument.path).map_err(about)?;
     let written_to = is_written_to(&facts);
     if written_to {
@@ -118,7 +121,7 @@ fn open(argument: &DiskArgument, direct: bool) -> Result<Opened, Error> {
         );
     }
     let name = argument.name.clone();
-    Ok(Opened { name, identity: identity(&facts), disk, bytes, written_to })
+    Ok(Opened { name, identity: identity(&facts), disk, bytes, sector_bytes, written_to })
 }
 
 fn job(disk: Opened, changed: Option<&BTreeMap<String, BlockSet>>) -> DiskJob<LinuxDisk> {
@@ -225,15 +228,17 @@ fn sync_millis(session: &Session) -> Option<u64> {
 }
 
 fn ending(made: &writer::Outcome) -> Outcome {
-    if made.unread_blocks == 0 {
+    incomplete(made.id, made.unread_blocks, made.unread.first().cloned())
+}
+
+/// How it ends where so many blocks could not be read, the first of them at this byte of this disk.
+pub(super) fn incomplete(point: PointId, blocks: u64, first: Option<(String, u64)>) -> Outcome {
+    if blocks == 0 {
         return Outcome::Done;
     }
-    let first =
-        made.unread.first().map(|(disk, offset)| format!("; the first is byte {offset} of {disk}"));
+    let first = first.map(|(disk, offset)| format!("; the first is byte {offset} of {disk}"));
     Outcome::Incomplete(format!(
-        "point {}: {} blocks could not be read and are missing from it{}; check the disk and its cables",
-        made.id,
-        made.unread_blocks,
+        "point {point}: {blocks} blocks could not be read and are missing from it{}; check the disk and its cables",
         first.unwrap_or_default()
     ))
 }

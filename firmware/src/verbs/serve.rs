@@ -114,7 +114,7 @@ fn branches(
         .remedy("say what it is with --advertise ADDRESS:PORT"));
     }
     let clock = &context.machine.clock;
-    let registrar = agents.registrar(addresses, Arc::clone(clock));
+    let registrar = agents.registrar(Box::new(move || addresses.clone()), Arc::clone(clock));
     let enrolment = Enrolment::new(Arc::new(registrar), Arc::clone(clock));
     let delivery = Delivery::new(serve.agent.clone(), identity)?;
     Ok(vec![Arc::new(enrolment), Arc::new(delivery)])

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline_vault::Error;
-use pipeline_wire::enrol::Token;
 use pipeline_wire::policy::Policy;
 use serde::Serialize;
 
 use crate::cli::{Opening, ServerList, ServerName, ServerPolicy, ServerToken};
 use crate::enrol::Grant;
-use crate::enrol::delivery::Delivery;
-use crate::enrol::tokens::{TOKENS_MAX, TooMany};
+use crate::enrol::issue::{Issued, Wanted, issue};
 use crate::ingest::calendar::Pace;
 use crate::ingest::measures::Told;
 use crate::ingest::roll::Listed;
@@ -139,32 +137,16 @@ pub(super) fn token(asked: &ServerToken, context: &Context) -> Ending {
         None => None,
     };
     let addresses: Vec<String> = asked.page.iter().map(ToString::to_string).collect();
-    let first = addresses.first().cloned().unwrap_or_default();
-    let token = Token::generate(addresses, sha256(identity.certificate()), ends_at)
-        .map_err(|error| Error::misuse("server token", error.to_string()))?;
-    kept.change(&mut |roll| {
-        let added = roll.tokens.add(token.secret_hash(), ends_at, again.clone(), now);
-        added.map_err(|TooMany| {
-            Error::exhausted("tokens", format!("{TOKENS_MAX} are remembered"))
-                .remedy("wait until some have ended")
-        })
-    })?;
-    let line = Delivery::new(None, &identity)?.line(&first, &token.to_string());
+    let Issued { token, line } =
+        issue(&kept, &identity, &Wanted { addresses, now, ends_at, again })?;
     if asked.json {
-        let (token, server) = (token.to_string(), asked.server.as_deref());
+        let server = asked.server.as_deref();
         print_json(&Made { token, server, ends_millis: ends_at.saturating_mul(1000), line })?;
     } else {
         let ends = Utc(ends_at.saturating_mul(1000));
         print(&format!("{token}\nGood for one server until {ends}. On that server:\n  {line}\n"))?;
     }
     Ok(Outcome::Done)
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    hash.iter_mut().zip(digest.as_ref()).for_each(|(place, byte)| *place = *byte);
-    hash
 }
 
 pub(super) fn policy(asked: &ServerPolicy, context: &Context) -> Ending {

@@ -10,6 +10,10 @@
 //! recovery-key = "…"                    # as printed when the vault was made
 //! token = "…"                           # the credential; a SAS here
 //!
+//! [appliance]                           # capture through an appliance instead: it has the vault, and no key is needed here
+//! token = "…"                           # as lifeboat server token made it; good once, and remembered on the medium
+//! server = "web1"                       # what the machine is to be called, unless the token says so
+//!
 //! [spool]
 //! disk = "S3YKNX0M"                     # serial number, WWN or name; formatted only when that is typed at the console
 //!
@@ -42,6 +46,8 @@ pub struct Configuration<N> {
     pub name: Option<String>,
     /// Where recovery points go to, or come from.
     pub vault: Option<Vault>,
+    /// The appliance that a captured machine's disks go through.
+    pub appliance: Option<Appliance>,
     /// Where what the vault does not have yet is kept.
     pub spool: Option<Spool>,
     /// Addresses, routes, names; DHCP on every link where it is missing.
@@ -78,6 +84,25 @@ impl fmt::Debug for Vault {
             .field("server", &self.server)
             .field("recovery_key", &told(&self.recovery_key))
             .field("token", &told(&self.token))
+            .finish()
+    }
+}
+
+/// How a captured machine becomes a server of an appliance.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Appliance {
+    /// The token that lets one machine in, once.
+    pub token: String,
+    /// What the machine is to be called.
+    pub server: Option<String>,
+}
+
+impl fmt::Debug for Appliance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appliance")
+            .field("token", &"(hidden)")
+            .field("server", &self.server)
             .finish()
     }
 }
@@ -138,7 +163,7 @@ mod tests {
     }
 
     const WHOLE: &str = "role = \"capture\"\nname = \"site\"\n[vault]\naddress = \"azure://a/b\"\n\
-        server = \"web1\"\nrecovery-key = \"sesame-open\"\ntoken = \"sv=very-secret\"\n[spool]\ndisk = \"S1\"\n[network]\nmtu = 1500\n";
+        server = \"web1\"\nrecovery-key = \"sesame-open\"\ntoken = \"sv=very-secret\"\n[appliance]\ntoken = \"0LFB-secret\"\nserver = \"web2\"\n[spool]\ndisk = \"S1\"\n[network]\nmtu = 1500\n";
 
     #[test]
     fn a_whole_file_is_read() {
@@ -146,6 +171,9 @@ mod tests {
         assert_eq!(read.role, Some(Role::Capture));
         assert_eq!(read.network, Some(Network { mtu: 1500 }));
         assert_eq!(read.spool, Some(Spool { disk: "S1".into() }));
+        let appliance = read.appliance.unwrap();
+        assert_eq!(appliance.token, "0LFB-secret");
+        assert!(!format!("{appliance:?}").contains("secret"), "{appliance:?}");
         let vault = read.vault.unwrap();
         assert_eq!(vault.recovery_key.as_deref(), Some("sesame-open"));
         let shown = format!("{vault:?}");
@@ -156,8 +184,14 @@ mod tests {
     fn an_empty_file_asks_for_nothing() {
         for text in ["", "\u{feff}", "# nothing\r\n"] {
             let read: Configuration<Network> = Configuration::parse(text.as_bytes()).unwrap();
-            let nothing =
-                Configuration { role: None, name: None, vault: None, spool: None, network: None };
+            let nothing = Configuration {
+                role: None,
+                name: None,
+                vault: None,
+                appliance: None,
+                spool: None,
+                network: None,
+            };
             assert_eq!(read, nothing);
         }
     }

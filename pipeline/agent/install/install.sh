@@ -102,7 +102,8 @@ main() {
     case ${1-} in
         '') die "a token is missing: run the whole line that the appliance's page shows" ;;
         remove) remove_agent ;;
-        *) install_agent "$1" ;;
+        # In several words where a console had no room for it in one.
+        *) install_agent "$*" ;;
     esac
 }
 

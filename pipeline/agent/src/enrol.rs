@@ -11,17 +11,19 @@ use std::sync::Arc;
 use pipeline_wire::authority::agent_request;
 use pipeline_wire::certificate::Peer;
 use pipeline_wire::enrol::http::{NoAnswer, ask};
-use pipeline_wire::enrol::{Answer, Enrolled, Request, Token, VERSION};
+use pipeline_wire::enrol::{Answer, Enrolled, NotAToken, Request, Token, VERSION};
 use pipeline_wire::message::{Binding, DiskHello};
 use pipeline_wire::tls;
 use rustls::{ClientConnection, StreamOwned};
+use serde::{Deserialize, Serialize};
 
-use crate::state::Enrolment;
+use crate::state::{Enrolment, State};
 
 /// How long an address may take to answer.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long the appliance may take to enrol: it writes to its vault, which may be far away.
 const PATIENCE: Duration = Duration::from_secs(55);
+const NOTHING_CHANGED: &str = "nothing was changed";
 
 /// What is told of the server.
 #[derive(Clone, Debug)]
@@ -53,21 +55,98 @@ impl fmt::Display for NotEnrolled {
 
 impl core::error::Error for NotEnrolled {}
 
+/// A key that was made for a token. Kept before the token is shown: whoever is cut off in between asks again with the same
+/// key, and gets an answer again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asking {
+    /// Which token: what an appliance keeps of it.
+    token: [u8; 32],
+    /// PKCS #8 DER.
+    key: Vec<u8>,
+    /// PKCS #10 DER.
+    request: Vec<u8>,
+    /// The answer is remembered.
+    used: bool,
+}
+
+impl fmt::Debug for Asking {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking").finish_non_exhaustive()
+    }
+}
+
+impl Asking {
+    fn new(token: &Token) -> Result<Self, NotEnrolled> {
+        let (key, request) =
+            agent_request().map_err(|error| failed(error.to_string(), NOTHING_CHANGED))?;
+        Ok(Self { token: token.secret_hash(), key: key.to_vec(), request, used: false })
+    }
+}
+
 /// Enrols this server with the token of this text. Its addresses are tried in their order, with one and the same key, so
 /// that an answer that got lost costs nothing.
 ///
 /// Errors: in words, with what to do.
 pub fn enrol(token: &str, facts: Facts) -> Result<Enrolment, NotEnrolled> {
-    let failed = |words: String, remedy: &str| NotEnrolled { words, remedy: remedy.to_owned() };
-    let token: Token = token.parse().map_err(|error: pipeline_wire::enrol::NotAToken| {
-        failed(error.to_string(), "nothing was changed")
-    })?;
-    let (key, request) =
-        agent_request().map_err(|error| failed(error.to_string(), "nothing was changed"))?;
+    let token = read(token)?;
+    let asking = Asking::new(&token)?;
+    ask_all(&token, asking, facts)
+}
+
+/// Makes the key for the token of this text and keeps it, where it was not made before. Whether the token was used up
+/// here already: then there is nothing to ask.
+///
+/// Errors: in words, with what to do.
+pub fn prepare(state: &State, token: &str) -> Result<bool, NotEnrolled> {
+    let token = read(token)?;
+    let unwritten = |words: String| failed(words, NOTHING_CHANGED);
+    match state.asking().filter(|asking| asking.token == token.secret_hash()) {
+        Some(asking) if asking.used => Ok(true),
+        Some(asking) => {
+            // The end may have come between the answer and the note of it.
+            let enrolled = state.enrolment().ok().flatten();
+            let used = enrolled.is_some_and(|enrolment| enrolment.key == asking.key);
+            if used {
+                state.ask(&Asking { used, ..asking }).map_err(unwritten)?;
+            }
+            Ok(used)
+        }
+        None => state.ask(&Asking::new(&token)?).map_err(unwritten).map(|()| false),
+    }
+}
+
+/// Enrols this server with the token of this text, and remembers it; where that was done before, it is what is remembered.
+/// A kill at any moment costs nothing: the same again goes on.
+///
+/// Errors: in words, with what to do; what was remembered is still there.
+pub fn enrol_once(state: &State, token: &str, facts: Facts) -> Result<Enrolment, NotEnrolled> {
+    let unwritten = |words: String| failed(words, "see that there is room, then ask again");
+    if prepare(state, token)?
+        && let Some(enrolment) = state.enrolment().map_err(unwritten)?
+    {
+        return Ok(enrolment);
+    }
+    let asking = state.asking().ok_or_else(|| unwritten("what was written is gone".to_owned()))?;
+    let enrolment = ask_all(&read(token)?, asking.clone(), facts)?;
+    state.remember(&enrolment).map_err(unwritten)?;
+    state.ask(&Asking { used: true, ..asking }).map_err(unwritten)?;
+    Ok(enrolment)
+}
+
+fn failed(words: String, remedy: &str) -> NotEnrolled {
+    NotEnrolled { words, remedy: remedy.to_owned() }
+}
+
+fn read(token: &str) -> Result<Token, NotEnrolled> {
+    token.parse().map_err(|error: NotAToken| failed(error.to_string(), NOTHING_CHANGED))
+}
+
+fn ask_all(token: &Token, asking: Asking, facts: Facts) -> Result<Enrolment, NotEnrolled> {
     let request = Request {
         version: VERSION,
         secret: token.secret,
-        request,
+        request: asking.request,
         binding: facts.binding,
         host: facts.host,
         kernel: facts.kernel,
@@ -77,7 +156,7 @@ pub fn enrol(token: &str, facts: Facts) -> Result<Enrolment, NotEnrolled> {
     let mut unreached = Vec::new();
     for address in &token.addresses {
         match ask_at(address, token.pin, &request) {
-            Ok(Answer::Enrolled(enrolled)) => return kept(*enrolled, &key),
+            Ok(Answer::Enrolled(enrolled)) => return kept(*enrolled, &asking.key),
             Ok(Answer::Denied(denied)) => return Err(failed(denied.words, &denied.remedy)),
             Ok(_) => unreached.push(format!("{address}: an answer of a newer Lifeboat")),
             Err(words) => unreached.push(format!("{address}: {words}")),

@@ -45,6 +45,8 @@ pub mod service;
 pub mod session;
 /// What is remembered across restarts.
 pub mod state;
+/// One point of disks that nobody writes to.
+pub mod still;
 /// Parts of disks whose content is nobody's: swap.
 pub mod swap;
 /// Which blocks changed.

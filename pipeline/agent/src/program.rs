@@ -164,8 +164,16 @@ fn enrolled(state: &State, token: &str) -> Done {
         kernel: uname.release().to_string_lossy().into_owned(),
         disks: disks.collect(),
     };
+    let before = state.enrolment().ok().flatten().map(|enrolment| enrolment.server);
     let enrolment = enrol::enrol(token, facts).map_err(|error| error.to_string())?;
+    // What the kernel notes of what was sent is true of the vault of before alone.
+    let forgotten = if before == Some(enrolment.server) {
+        Ok(())
+    } else {
+        tracker::remove(Path::new(tracker::PINS))
+    };
     state.remember(&enrolment)?;
+    forgotten?;
     say(&format!("this server is enrolled as {}\n", enrolment.name))
 }
 

@@ -19,6 +19,7 @@ use pipeline_wire::message::{
 use pipeline_wire::version::is_spoken;
 
 use crate::outbox::Parcel;
+use crate::state::Enrolment;
 
 /// Bytes of a connection as messages.
 mod decode;
@@ -63,6 +64,29 @@ pub struct Party {
     pub kernel: String,
 }
 
+impl Party {
+    /// Whom this machine was enrolled as.
+    ///
+    /// Errors: what was kept of it is of no use.
+    pub fn of(enrolment: &Enrolment) -> Result<Self, String> {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in &enrolment.addresses {
+            match address.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => log::warn!("{address} is no address and port; it is left out"),
+            }
+        }
+        let uname = rustix::system::uname();
+        Ok(Self {
+            addresses,
+            renewal: Arc::new(Renewal::new(enrolment)?),
+            server: enrolment.server,
+            host: uname.nodename().to_string_lossy().into_owned(),
+            kernel: uname.release().to_string_lossy().into_owned(),
+        })
+    }
+}
+
 /// How an attempt ended.
 enum Ended {
     /// No session came about, or it was lost: in words.
@@ -78,6 +102,9 @@ pub fn keep(party: &Party, exchange: &Arc<Exchange>) {
         let began = Instant::now();
         let ended = attempt(party, exchange, introduced, &introduction);
         exchange.lost(introduced, 0);
+        if exchange.is_stopping() {
+            return;
+        }
         if began.elapsed() > PAUSE_MAX {
             pause = PAUSE;
         }
@@ -88,7 +115,7 @@ pub fn keep(party: &Party, exchange: &Arc<Exchange>) {
                 pause
             }
             Ended::Refused(refused) => {
-                log::error!("refused: {}; {}", refused.words, refused.remedy);
+                log::warn!("refused: {}; {}", refused.words, refused.remedy);
                 let wait = if is_lasting(refused.why) { PAUSE_REFUSED } else { pause };
                 exchange.inform(Event::Refused(refused));
                 wait

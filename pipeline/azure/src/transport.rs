@@ -25,6 +25,7 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpCon
 use pipeline_vault::Error;
 
 use crate::address::Origin;
+use crate::credentials::Lookup;
 use crate::request::{Method, Request};
 use crate::response::Head;
 
@@ -95,6 +96,13 @@ impl TransportOptions {
             options.ca_files.push(PathBuf::from(file));
         }
         options
+    }
+
+    /// The same where variables are looked up elsewhere, those that name proxies too.
+    pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, Error> {
+        let file = lookup("LIFEBOAT_CA_FILE").filter(|file| !file.is_empty());
+        let ca_files = file.into_iter().map(PathBuf::from).collect();
+        Ok(Self { ca_files, proxy: ProxyChoice::from_lookup(lookup)?, ..Self::default() })
     }
 }
 

@@ -126,8 +126,7 @@ pub fn is_replication(alpn: Option<&[u8]>) -> bool {
 #[must_use]
 pub fn explain(error: &rustls::Error) -> (String, &'static str) {
     use rustls::Error;
-    const ENROL: &str =
-        "make a new token on the appliance's page and enrol again: lifeboat-agent enrol TOKEN";
+    const ENROL: &str = "make a new token on the appliance, and enrol again with it";
     const OTHER: &str = "check the address and the port (9443 unless it was set otherwise)";
     match error {
         Error::AlertReceived(AlertDescription::CertificateRevoked) => {

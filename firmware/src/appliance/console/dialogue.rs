@@ -18,6 +18,8 @@ pub(crate) enum Wish {
     Recover,
     /// Give the spool a disk.
     Spool,
+    /// Let a server in.
+    Token,
     /// Power off or restart.
     ShutDown,
 }
@@ -62,6 +64,7 @@ fn wish(key: Key) -> Option<Wish> {
         Key::Letter('c' | 'C') => Some(Wish::Capture),
         Key::Letter('r' | 'R') => Some(Wish::Recover),
         Key::Letter('d' | 'D') => Some(Wish::Spool),
+        Key::Letter('t' | 'T') => Some(Wish::Token),
         Key::Letter('s' | 'S') => Some(Wish::ShutDown),
         _ => None,
     }
@@ -145,6 +148,7 @@ mod tests {
         let press = |key| press(key, None, &mut Entry::default());
         assert_eq!(press(Key::Letter('s')), Effect::Wish(Wish::ShutDown));
         assert_eq!(press(Key::Letter('d')), Effect::Wish(Wish::Spool));
+        assert_eq!(press(Key::Letter('t')), Effect::Wish(Wish::Token));
         assert_eq!(press(Key::Letter('R')), Effect::Wish(Wish::Recover));
         assert_eq!(press(Key::Enter), Effect::None);
         assert_eq!(press(Key::Redraw), Effect::Redraw);

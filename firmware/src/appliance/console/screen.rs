@@ -18,6 +18,7 @@ const DISK_ROWS: usize = 5;
 const DISK_ROWS_MIN: usize = 2;
 const NIC_ROWS: usize = 3;
 const ADDRESS_ROWS: usize = 2;
+const AGENT_ROWS: usize = 2;
 const BAR_CELLS: usize = 30;
 
 /// What is typed into an open question, and where the marker stands.
@@ -37,6 +38,8 @@ pub(crate) fn render(view: &View, entry: &Entry) -> Vec<String> {
         None => rows.extend(status(view)),
     }
     let job = view.job.as_ref().map(progress).unwrap_or_default();
+    // However much there is to be said: what keys do and how far a job is stays in sight.
+    rows.truncate(ROWS.saturating_sub(job.len() + 2));
     let room = ROWS.saturating_sub(rows.len() + job.len() + 2);
     let messages = wrap_last(view, room);
     rows.extend(messages);
@@ -79,6 +82,9 @@ fn status(view: &View) -> Vec<String> {
     field(&mut rows, "State", &[or_none(&view.state)], 2);
     if !view.spool.is_empty() {
         field(&mut rows, "Spool", core::slice::from_ref(&view.spool), 2);
+    }
+    if !view.agents.is_empty() {
+        field(&mut rows, "Agents", core::slice::from_ref(&view.agents), AGENT_ROWS);
     }
     let disks = if view.disks.is_empty() { none("no disk found") } else { view.disks.clone() };
     field(&mut rows, "Disks", &disks, disk_rows.max(DISK_ROWS_MIN));
@@ -206,7 +212,7 @@ fn wrap_last(view: &View, room: usize) -> Vec<String> {
 
 fn help(view: &View) -> String {
     match view.question.as_ref().map(|question| &question.kind) {
-        None => "n network  c capture  r recover  d spool disk  s shut down, restart  ^L redraw",
+        None => "n network  c capture  r recover  d spool disk  t token  s shut down  ^L redraw",
         Some(Kind::Choice(_)) => "arrows or a digit choose, Enter takes it   Esc back",
         Some(Kind::Text(_) | Kind::Secret) => "type, then Enter   Esc back",
     }

@@ -107,29 +107,32 @@ fn servers_take_turns_by_bytes() {
 }
 
 #[test]
-fn another_run_goes_on_with_what_was_not_cut_and_the_disks_of_both_are_remembered() {
+fn what_a_run_left_open_goes_to_the_vault_before_the_next_and_the_disks_of_both_are_remembered() {
     let mut journal = Journal::new();
     let (old, new) = (life(1, 1), life(1, 2));
     journal.take(Entry::Begin(old, disks(&["sda", "sdb"], 100)));
+    assert_eq!(journal.backlog.settled(), [(old, 0)], "nothing was before it");
     let first = journal.take(blocks(old, 1, 1, 90, 10));
     journal.take(Entry::Begin(new, disks(&["sdb", "sdc"], 95)));
     assert_eq!(journal.backlog.former(), [Standing::begin(old, disks(&["sda", "sdb"], 100))]);
     let second = journal.take(blocks(new, 1, 0, 91, 1));
     journal.take(cut(new, 2, 1, Verdict::Point));
+    assert_eq!(journal.backlog.settled(), [], "the vault does not have the old run's yet");
     let job = journal.backlog.next(0).unwrap();
-    let said = |block| job.extents[0].at(block).map(|(_, place)| place);
-    assert_eq!(
-        [said(90), said(91)],
-        [Some(Place::Record(first, 0)), Some(Place::Record(second, 0))]
-    );
-    assert_eq!(
-        [said(94), said(95)],
-        [Some(Place::Record(first, 4)), None],
-        "the disk became smaller"
-    );
-    assert!(job.extents[1].is_empty());
+    assert_eq!((job.life, job.cut.is_some()), (old, false), "a checkpoint");
+    let place = |job: &Job, disk: usize, block| job.extents[disk].at(block).map(|(_, place)| place);
+    assert_eq!(place(&job, 1, 90), Some(Place::Record(first, 0)));
     journal.backlog.finish(old.server);
     assert_eq!(journal.backlog.former(), [], "nothing of it waits");
+    assert_eq!(journal.backlog.settled(), [(new, 0)], "of the new run something waits");
+    assert_eq!(journal.backlog.settled(), [], "told once");
+    journal.backlog.free(old.server);
+    let job = journal.backlog.next(0).unwrap();
+    assert_eq!((job.life, job.cut.is_some()), (new, true));
+    assert_eq!(place(&job, 0, 91), Some(Place::Record(second, 0)));
+    assert_eq!(place(&job, 0, 90), None, "it is in the vault, and what comes is written over it");
+    journal.backlog.finish(old.server);
+    assert_eq!(journal.backlog.settled(), [(new, 2)]);
 }
 
 #[test]

@@ -5,9 +5,8 @@ use core::time::Duration;
 use pipeline::limits::DISK_BLOCKS_MAX;
 
 use super::{
-    BTreeMap, CREDIT_ALL, CREDIT_LEAST, CREDIT_ONE, Entry, FromAppliance, Hello, Hub, Life, Line,
-    Member, Receiver, Refused, SERVERS_SURE, SentDisk, ServerId, Standing, State, Why, bounded,
-    member_of,
+    BTreeMap, CREDIT_LEAST, CREDIT_ONE, Entry, FromAppliance, Hello, Hub, Life, Line, Member,
+    Receiver, Refused, SURE_OF_FOUR, SentDisk, ServerId, Standing, State, Why, bounded, member_of,
 };
 
 /// Disks of one server.
@@ -207,13 +206,14 @@ impl State {
             return 0;
         }
         let others = self.members.values().filter(|member| member.session.standing().life != *life);
-        let (mut given, mut places) = (0, SERVERS_SURE - 1);
+        let sure = self.credit_all / CREDIT_LEAST * SURE_OF_FOUR / 4;
+        let (mut given, mut places) = (0, sure.saturating_sub(1));
         for credit in others.map(|member| member.session.credit()).filter(|credit| *credit > 0) {
             given += credit;
             places = places.saturating_sub(1);
         }
         // The least is set aside for each server that may still come; of what is beyond that, a part.
-        let left = CREDIT_ALL.saturating_sub(given).saturating_sub(places * CREDIT_LEAST);
+        let left = self.credit_all.saturating_sub(given).saturating_sub(places * CREDIT_LEAST);
         let had = self.of(life).map_or(0, |member| member.session.credit());
         let beyond = left.saturating_sub(CREDIT_LEAST) / 4;
         let share = (CREDIT_LEAST + beyond).min(left).min(CREDIT_ONE).max(had);

@@ -256,7 +256,7 @@ fn refused_unknown(words: &str) -> Refused {
     Refused {
         why: Why::Unknown,
         words: words.to_owned(),
-        remedy: "make a token on the appliance (lifeboat server token), then: lifeboat-agent enrol TOKEN"
+        remedy: "make a token on the appliance (lifeboat server token), and enrol it with that"
             .to_owned(),
     }
 }

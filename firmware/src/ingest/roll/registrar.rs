@@ -17,18 +17,20 @@ const NAME_BYTES_MAX: usize = 60;
 /// Finds the roll, where there is one just now.
 pub type Finder = Box<dyn Fn() -> Option<Arc<KeptRoll>> + Send + Sync>;
 
+/// Where agents connect just now, each `address:port`.
+pub type Addresses = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// Puts servers on the roll.
 pub struct Registrar {
     find: Finder,
-    /// Where agents connect, `address:port`.
-    addresses: Vec<String>,
+    addresses: Addresses,
     clock: Arc<dyn Clock>,
 }
 
 impl Registrar {
     /// Servers are told to connect to these addresses.
     #[must_use]
-    pub fn new(find: Finder, addresses: Vec<String>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(find: Finder, addresses: Addresses, clock: Arc<dyn Clock>) -> Self {
         Self { find, addresses, clock }
     }
 
@@ -47,6 +49,11 @@ impl Registrar {
 impl Registry for Registrar {
     fn enrol(&self, attempt: &Attempt, request: &Request) -> Result<Enrolled, Denied> {
         let (kept, now) = (self.roll()?, self.now());
+        let addresses = (self.addresses)();
+        if addresses.is_empty() {
+            let words = "the appliance has no address that an agent could connect to".to_owned();
+            return Err(Denied { words, ..Denied::of(Why::Later) });
+        }
         let nonsense = |words: String| Denied { words, ..Denied::of(Why::Nonsense) };
         // First whether the token is good at all: strangers make no servers.
         let nobody = Grant { server: ServerId([0; 16]), name: String::new() };
@@ -79,7 +86,7 @@ impl Registry for Registrar {
             name: granted.name,
             certificate,
             authority: kept.authority().certificate().to_vec(),
-            addresses: self.addresses.clone(),
+            addresses,
         })
     }
 }

@@ -56,6 +56,11 @@ impl Renewal {
         self.lock().heard = Some(certificate);
     }
 
+    /// The next certificate is asked for at once: who is here only for a while has no later.
+    pub fn hurry(&self, now: Instant) {
+        self.lock().ask_at = Some(now);
+    }
+
     /// Remembers what was heard, and gives what is to be asked now. Only the loop calls this, with nothing frozen.
     pub fn tend(&self, state: &State, now: Instant) -> Option<FromAgent> {
         let (heard, key) = {
@@ -103,7 +108,9 @@ fn renewed(state: &State, certificate: Vec<u8>, key: Vec<u8>) -> Result<Tls, Str
 fn of(enrolment: &Enrolment) -> Result<Tls, String> {
     let (certificate, key) = (enrolment.certificate.clone(), enrolment.key.clone().into());
     let broken = |error| {
-        format!("what was kept of the enrolment is of no use ({error}): lifeboat-agent enrol TOKEN")
+        format!(
+            "what was kept of the enrolment is of no use ({error}): enrol this server again with a new token"
+        )
     };
     let credentials = Credentials { certificate, key };
     let config = tls::agent(&credentials, &enrolment.authority).map_err(broken)?;
@@ -160,6 +167,9 @@ mod tests {
         assert!(kept.certificate == certificate && kept.key != enrolment.key);
         assert!(!Arc::ptr_eq(&before.config, &renewal.tls().config));
         assert!(renewal.tend(&state, now + FIRST + PACE).is_some());
+        assert_eq!(renewal.tend(&state, now + FIRST + PACE), None);
+        renewal.hurry(now + FIRST + PACE);
+        assert!(renewal.tend(&state, now + FIRST + PACE).is_some(), "asked at once");
         state.forget().unwrap();
     }
 

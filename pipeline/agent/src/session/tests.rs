@@ -14,7 +14,6 @@ use pipeline_wire::tls::{Gate, appliance};
 use rustls::{ServerConnection, StreamOwned};
 
 use super::*;
-use crate::state::Enrolment;
 
 const SERVER: ServerId = ServerId([3; 16]);
 

@@ -26,12 +26,19 @@ pub enum ProxyChoice {
     /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case.
     #[default]
     FromEnvironment,
+    /// What was found out before.
+    Settled(Settled),
 }
 
 impl ProxyChoice {
     /// The proxy at this URL for everything, loopback too: `http://name:password@host:port`.
     pub fn explicit(url: &str) -> Result<Self, Error> {
         Ok(Self::Always { proxy: Proxy::parse(url)?, exceptions: Exceptions::default() })
+    }
+
+    /// What these variables say, looked up where the caller says: `HTTPS_PROXY` and the others.
+    pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, Error> {
+        Ok(Self::Settled(Self::FromEnvironment.settle(lookup)?))
     }
 
     /// The proxy that a request to this origin would go through.
@@ -44,6 +51,7 @@ impl ProxyChoice {
     pub(super) fn settle(&self, lookup: Lookup<'_>) -> Result<Settled, Error> {
         match self {
             Self::Never => Ok(Settled::default()),
+            Self::Settled(settled) => Ok(settled.clone()),
             Self::Always { proxy, exceptions } => Ok(Settled {
                 https: Some(proxy.clone()),
                 http: Some(proxy.clone()),
@@ -84,7 +92,7 @@ pub struct Rule {
 
 /// Which proxies there are, and for what.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Settled {
+pub struct Settled {
     https: Option<Proxy>,
     http: Option<Proxy>,
     exceptions: Exceptions,

@@ -40,6 +40,24 @@ fn the_environment_names_proxies_by_scheme_and_never_for_loopback() {
 }
 
 #[test]
+fn what_was_found_out_before_is_not_asked_of_the_environment_again() {
+    let lookup = |name: &str| match name {
+        "HTTPS_PROXY" => Some("http://table.example:1".to_owned()),
+        "LIFEBOAT_CA_FILE" => Some("/ca.pem".to_owned()),
+        _ => None,
+    };
+    let options = TransportOptions::from_lookup(&lookup).expect("options");
+    assert_eq!(options.ca_files, [PathBuf::from("/ca.pem")]);
+    let other = |_: &str| Some("http://other.example:2".to_owned());
+    let settled = options.proxy.settle(&other).expect("a choice");
+    let proxy = settled.for_origin(&origin("https://x.example")).expect("a proxy");
+    assert_eq!(proxy.shown(), "table.example:1");
+    assert!(settled.for_origin(&origin("http://x.example")).is_none());
+    let wrong = |_: &str| Some("socks5://x:1".to_owned());
+    assert!(TransportOptions::from_lookup(&wrong).is_err(), "told before anything is sent");
+}
+
+#[test]
 fn the_metadata_service_is_never_reached_through_a_proxy() {
     let choice = ProxyChoice::explicit("http://proxy.example:3128").expect("a proxy");
     for url in ["http://169.254.169.254", "http://[fe80::1]", "http://169.254.1.1:80"] {

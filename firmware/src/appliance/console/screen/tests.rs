@@ -86,6 +86,29 @@ fn what_is_wrong_with_the_vault_is_told_to_its_end() {
 }
 
 #[test]
+fn what_keys_do_stays_in_sight_however_much_there_is_to_say() {
+    let long = |words: &str| format!("{words} ").repeat(60);
+    let mut view = view();
+    view.addresses = vec![long("address"); 9];
+    view.page = Some("https://192.0.2.7/".into());
+    view.fingerprint = Some("AB:".repeat(32));
+    for words in [&mut view.status, &mut view.vault, &mut view.state, &mut view.spool] {
+        *words = long("trouble");
+    }
+    view.agents = "12 of 14 servers connected, 3.20 GiB for the vault, oldest point 35 s".into();
+    view.disks = vec![long("disk"); 30];
+    view.nics = vec![long("card"); 30];
+    view.last_error = Some(long("failed"));
+    view.job = Some(Job { title: "capture".into(), done: 1, total: 2, words: String::new() });
+    let rows = render(&view, &Entry::default());
+    check(&rows);
+    let text = rows.join("\n");
+    for words in ["12 of 14 servers", "50 %", "t token", "s shut down"] {
+        assert!(text.contains(words), "{words} is missing:\n{text}");
+    }
+}
+
+#[test]
 fn a_list_is_shown_around_its_marker_and_secrets_are_not_shown() {
     let choices: Vec<String> = (0..60).map(|number| format!("point {number}")).collect();
     let kind = Kind::Choice(choices);

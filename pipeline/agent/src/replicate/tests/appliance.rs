@@ -7,24 +7,37 @@ use pipeline::ids::PointId;
 use pipeline::seal::SecretKey;
 use pipeline_wire::frame::{HEAD_BYTES, message};
 use pipeline_wire::message::{Blocks, Content as Kind, Cut, FromAgent, FromAppliance, Welcome};
+use pipeline_wire::runs::Run;
 
 use super::*;
 use crate::session::exchange::Next;
 
 const KEY: [u8; 32] = [9; 32];
 /// Stands for what could not be read.
-pub(super) const UNREAD: u64 = u64::MAX - 1;
+pub(crate) const UNREAD: u64 = u64::MAX - 1;
 
 enum Entry {
     Blocks(Blocks, Vec<u8>),
     Cut(Cut),
 }
 
+/// A point: its cut, what its disks are called, and what they hold.
+pub(crate) struct Point {
+    pub(crate) cut: Cut,
+    pub(crate) names: Vec<String>,
+    pub(crate) disks: Vec<Vec<u64>>,
+}
+
 /// What is known of a server.
-pub(super) struct Appliance {
-    pub(super) policy: Policy,
-    /// Points since the last look: cut and disks.
-    pub(super) points: Vec<(Cut, Vec<Vec<u64>>)>,
+pub(crate) struct Appliance {
+    pub(crate) policy: Policy,
+    /// Points since the last look.
+    pub(crate) points: Vec<Point>,
+    /// Blocks that came, and questions about each disk, by its number.
+    pub(crate) came: u64,
+    pub(crate) asked: Vec<u64>,
+    /// What the disks of this run are called.
+    disks: Vec<String>,
     connected: Option<u64>,
     run: [u8; 16],
     /// Arrived, and not synced.
@@ -45,9 +58,12 @@ pub(super) struct Appliance {
 }
 
 impl Appliance {
-    pub(super) fn new(sizes: Vec<usize>) -> Self {
+    pub(crate) fn new(sizes: Vec<usize>) -> Self {
         let empty: Vec<Vec<u64>> = sizes.into_iter().map(|size| vec![0; size]).collect();
         Self {
+            came: 0,
+            asked: vec![0; empty.len()],
+            disks: Vec::new(),
             policy: Policy::default(),
             points: Vec::new(),
             connected: None,
@@ -66,13 +82,14 @@ impl Appliance {
         }
     }
 
-    pub(super) fn connect(&mut self, exchange: &Exchange) {
+    pub(crate) fn connect(&mut self, exchange: &Exchange) {
         if self.connected.is_some() {
             return;
         }
         let (introduced, introduction) = exchange.introduction().unwrap();
         if introduction.run != self.run {
             self.run = introduction.run;
+            self.disks = introduction.disks.into_iter().map(|disk| disk.name).collect();
             self.sequence = 0;
             self.lost = None;
         }
@@ -89,13 +106,25 @@ impl Appliance {
         };
         exchange.welcome(introduced, Box::new(welcome)).unwrap();
         self.connected = Some(introduced);
+        if self.vaulted > 0 {
+            let vaulted = FromAppliance::Vaulted { epoch: self.vaulted, point: PointId([0; 16]) };
+            exchange.hear(vaulted).unwrap();
+        }
         if let Some(token) = self.lost {
             self.say_lost(exchange, token);
         }
     }
 
+    /// Another policy from now on.
+    pub(crate) fn tell(&mut self, exchange: &Exchange, policy: Policy) {
+        self.policy = policy.clone();
+        if self.connected.is_some() {
+            exchange.hear(FromAppliance::Policy(policy)).unwrap();
+        }
+    }
+
     /// Whatever was on its way, or arrived and was not synced, is lost.
-    pub(super) fn cut_network(&mut self, exchange: &Exchange) {
+    pub(crate) fn cut_network(&mut self, exchange: &Exchange) {
         if let Some(introduced) = self.connected.take() {
             exchange.lost(introduced, 0);
         }
@@ -104,18 +133,25 @@ impl Appliance {
     }
 
     /// Takes some messages that the agent has to send.
-    pub(super) fn hear(&mut self, exchange: &Exchange, most: u64) {
+    pub(crate) fn hear(&mut self, exchange: &Exchange, most: u64) {
         let Some(introduced) = self.connected else { return };
         for _ in 0..most {
             let Next::Send(parcel) = exchange.next(introduced, 0, Moment(0)) else { return };
             let (_, body) = parcel.head.split_first_chunk::<HEAD_BYTES>().unwrap();
             match message(body).unwrap() {
                 FromAgent::Blocks(blocks) => {
+                    self.came += blocks.runs.iter().map(|run| u64::from(run.blocks)).sum::<u64>();
                     self.arrived.push_back(Entry::Blocks(blocks, parcel.payload.clone()));
                 }
                 FromAgent::Cut(cut) => self.arrived.push_back(Entry::Cut(cut)),
                 FromAgent::Fingerprints { question, disk, first } => {
-                    let bits = self.wanted(usize::from(disk), first, &parcel.payload);
+                    // Over another connection it could have come before them.
+                    let said = self.arrived.iter().any(|entry| {
+                        (first..first + 256).any(|block| is_about(entry, disk, block))
+                    });
+                    assert!(!said, "asked about blocks that are not called spooled yet");
+                    self.asked[usize::from(disk)] += 1;
+                    let bits = self.wanted(disk, first, &parcel.payload);
                     self.questions.push_back(FromAppliance::Wanted { question, bits });
                 }
                 FromAgent::Frozen { token } => {
@@ -127,26 +163,17 @@ impl Appliance {
     }
 
     /// Blocks whose newest content is not in the vault, or another than the agent's, are wanted.
-    fn wanted(&self, disk: usize, first: u64, fingerprints: &[u8]) -> Vec<u8> {
+    fn wanted(&self, disk: u16, first: u64, fingerprints: &[u8]) -> Vec<u8> {
         let maker = Fingerprinter::new(&SecretKey::from_bytes(KEY));
         let mut bits = vec![0_u8; 32];
         for (at, theirs) in fingerprints.chunks(16).enumerate() {
-            let block = usize::try_from(first).unwrap() + at;
-            let ours = self.vault[disk][block];
+            let block = first + at as u64;
+            let ours = self.vault[usize::from(disk)][usize::try_from(block).unwrap()];
             let mut content = vec![0; BLOCK_BYTES];
             content[..8].copy_from_slice(&ours.to_le_bytes());
             let print = if ours == 0 { [0; 16] } else { maker.of(&content).0 };
-            let pending = |entry: &Entry| match entry {
-                Entry::Blocks(blocks, _) => {
-                    usize::from(blocks.disk) == disk
-                        && blocks
-                            .runs
-                            .iter()
-                            .any(|run| (run.first..run.end().unwrap()).contains(&(block as u64)))
-                }
-                Entry::Cut(_) => false,
-            };
-            let is_pending = self.spool.iter().chain(&self.arrived).any(pending);
+            let mut entries = self.spool.iter().chain(&self.arrived);
+            let is_pending = entries.any(|entry| is_about(entry, disk, block));
             if is_pending || print != *theirs {
                 bits[at / 8] |= 1 << (at % 8);
             }
@@ -155,7 +182,7 @@ impl Appliance {
     }
 
     /// Syncs what arrived, acknowledges it, and answers questions.
-    pub(super) fn answer(&mut self, exchange: &Exchange) {
+    pub(crate) fn answer(&mut self, exchange: &Exchange) {
         if self.connected.is_none() {
             return;
         }
@@ -187,14 +214,16 @@ impl Appliance {
                     // No point: what it closed goes on into the next one.
                     return;
                 }
-                self.points.push((cut.clone(), self.now.clone()));
+                let names = self.disks.clone();
+                let disks = self.now.iter().take(names.len()).cloned().collect();
+                self.points.push(Point { cut: cut.clone(), names, disks });
             }
         }
         self.spool.push_back(entry);
     }
 
     /// The vault takes everything up to the newest point.
-    pub(super) fn drain(&mut self, exchange: &Exchange) {
+    pub(crate) fn drain(&mut self, exchange: &Exchange) {
         if self.lost.is_some() {
             return;
         }
@@ -214,7 +243,7 @@ impl Appliance {
     }
 
     /// Everything that the vault does not have is gone.
-    pub(super) fn lose_spool(&mut self, exchange: &Exchange) {
+    pub(crate) fn lose_spool(&mut self, exchange: &Exchange) {
         if self.spool.is_empty() {
             return;
         }
@@ -233,6 +262,12 @@ impl Appliance {
         // There are no others to wait for.
         exchange.hear(FromAppliance::AllFrozen { token }).unwrap();
     }
+}
+
+fn is_about(entry: &Entry, disk: u16, block: u64) -> bool {
+    let Entry::Blocks(blocks, _) = entry else { return false };
+    let within = |run: &Run| (run.first..run.end().unwrap()).contains(&block);
+    blocks.disk == disk && blocks.runs.iter().any(within)
 }
 
 fn apply(state: &mut [Vec<u64>], blocks: &Blocks, payload: &[u8]) {

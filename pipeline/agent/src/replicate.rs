@@ -433,7 +433,7 @@ impl Replicator {
 }
 
 /// Holds every block of a set.
-fn hold_all(tracker: &mut dyn Tracker, place: usize, set: &BlockSet) {
+pub(crate) fn hold_all(tracker: &mut dyn Tracker, place: usize, set: &BlockSet) {
     let mut from = 0;
     while let Some((first, blocks)) = set.next_run(from, u32::MAX) {
         from = first + u64::from(blocks);

@@ -1,5 +1,6 @@
 //! The running agent: everything put together, and put together anew when disks come, grow or go.
 
+use core::cell::Cell;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -22,14 +23,15 @@ use crate::hooks::HookFolder;
 use crate::manners;
 use crate::replicate::disk::Disk;
 use crate::replicate::maker::{ARENA_BYTES, DiskMaker, Maker, Order, Piece};
-use crate::replicate::{Means, Memory, Replicator};
+use crate::reboot;
+use crate::replicate::{Means, Memory, Replicator, hold_all};
 use crate::report::{Board, SOCKET};
 use crate::session::exchange::{Exchange, Introduction};
 use crate::session::renewal::Renewal;
 use crate::session::{self, Party};
 use crate::state::labels::Labels;
 use crate::state::{Enrolment, State};
-use crate::tracker::{self, Tracker};
+use crate::tracker::{self, Attached, Tracker};
 
 /// Hooks around application-consistent points.
 const HOOKS: &str = "/etc/lifeboat/hooks.d";
@@ -79,7 +81,8 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     }
     let exchange = Arc::new(Exchange::default());
     let party = party(&enrolment)?;
-    let known = Known { enrolment, state, renewal: Arc::clone(&party.renewal) };
+    let renewal = Arc::clone(&party.renewal);
+    let known = Known { enrolment, state, renewal, is_first: Cell::new(true) };
     let talking = Arc::clone(&exchange);
     let talk = move || session::keep(&party, &talking);
     let sessions = thread::Builder::new()
@@ -101,6 +104,7 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     while !stop.load(Ordering::SeqCst) {
         (means, disks) = replicate(&known, (means, disks), &freezer, stop)?;
     }
+    hand_over(&mut means, &disks);
     log::info!("stopping: changes stay marked in the kernel until the agent runs again");
     exchange.say(&FromAgent::Goodbye { words: "the agent was stopped".to_owned() }, Vec::new());
     exchange.stop();
@@ -141,6 +145,8 @@ struct Known<'a> {
     enrolment: Enrolment,
     state: &'a State,
     renewal: Arc<Renewal>,
+    /// Nothing was tracked yet in this life.
+    is_first: Cell<bool>,
 }
 
 /// Replicates the disks as they are now, until they change or all ends.
@@ -154,20 +160,7 @@ fn replicate(
     let found = devices::leaves();
     let mut troubles = Vec::new();
     let (mut leaves, opened) = open(&found, &mut troubles);
-    // Given up first, so that the new one takes over what this one left in the kernel.
-    means.tracker = None;
-    let mut continued = Vec::new();
-    match tracker::attach(&leaves, &tracker::Options::default()) {
-        Ok(attached) => {
-            attached.remarks.iter().for_each(|remark| log::info!("{remark}"));
-            continued = attached.continued;
-            means.tracker = Some(Box::new(attached.tracker));
-        }
-        Err(why) => {
-            log::warn!("changes cannot be tracked, and disks are compared instead: {why}");
-            leaves.iter_mut().for_each(|leaf| leaf.untracked = Some(why.clone()));
-        }
-    }
+    let continued = track(known, &mut means, &mut leaves);
     let mut disks = Vec::new();
     let mut readers = Vec::new();
     for (disk, opened) in named(state, &leaves, before)?.into_iter().zip(opened) {
@@ -212,6 +205,45 @@ fn replicate(
         }
     }
     Ok(replicator.into_parts())
+}
+
+/// Tracks these disks. For each, whether its marks go on without a gap.
+fn track(known: &Known<'_>, means: &mut Means, leaves: &mut [Leaf]) -> Vec<bool> {
+    // Given up first, so that the new one takes over what this one left in the kernel.
+    means.tracker = None;
+    match tracker::attach(leaves, &tracker::Options::default()) {
+        Ok(Attached { mut tracker, mut continued, remarks }) => {
+            remarks.iter().for_each(|remark| log::info!("{remark}"));
+            if known.is_first.replace(false) {
+                let server = known.enrolment.server;
+                let (goes_on, words) = reboot::go_on(&mut tracker, leaves, known.state, server);
+                words.iter().for_each(|words| log::info!("{words}"));
+                for (continued, goes_on) in continued.iter_mut().zip(goes_on) {
+                    *continued |= goes_on;
+                }
+            }
+            means.tracker = Some(Box::new(tracker));
+            continued
+        }
+        Err(why) => {
+            log::warn!("changes cannot be tracked, and disks are compared instead: {why}");
+            leaves.iter_mut().for_each(|leaf| leaf.untracked = Some(why.clone()));
+            Vec::new()
+        }
+    }
+}
+
+/// What this process alone knew goes to the kernel: what was said to be nobody's may be somebody's when another looks.
+fn hand_over(means: &mut Means, disks: &[Disk]) {
+    let now = means.maker.changed_blank().unwrap_or_default();
+    let Some(tracker) = &mut means.tracker else { return };
+    for (place, disk) in disks.iter().enumerate() {
+        let now = now.get(place).map(|(blank, _)| blank);
+        for blank in core::iter::once(&disk.blank).chain(now) {
+            hold_all(&mut **tracker, place, blank);
+        }
+    }
+    tracker.ended();
 }
 
 /// A run begins.

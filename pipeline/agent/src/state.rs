@@ -1,9 +1,8 @@
 //! What the agent remembers across restarts: who it is, where appliances are, and what its disks are called.
 //!
 //! It lies on a disk that is replicated, so every copy of the server has it too: that is why [`Binding`] is told in every
-//! Hello, and a copy is refused. It is written by the loop alone, never while anything is frozen. No set of changed blocks
-//! is kept here: while the machine runs the kernel keeps it, and across a restart of the machine no such set can be
-//! believed, since mounted file systems write after the agent ended and before it begins.
+//! Hello, and a copy is refused. It is written by the loop alone, never while anything is frozen. Sets of changed blocks are
+//! no business of this file: while the machine runs the kernel keeps them, and what goes over to its next start is `reboot`'s.
 //!
 //! [`Binding`]: pipeline_wire::message::Binding
 
@@ -65,6 +64,12 @@ impl State {
     #[must_use]
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whom this server was enrolled as; nothing where it was not.

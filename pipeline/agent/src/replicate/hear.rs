@@ -45,7 +45,14 @@ impl Replicator {
         let next = self.epoch + 1;
         for (place, disk) in self.disks.iter_mut().enumerate() {
             let known = known.get(place).is_some_and(|known| *known);
-            let tracker = self.means.tracker.as_mut();
+            let mut tracker = self.means.tracker.as_mut();
+            if let Some(tracker) = &mut tracker {
+                // Marks of an earlier start of the machine are of no use where the vault has newer points than they
+                // know: this is a copy of the disk as it was, put back.
+                let from = tracker.goes_on_from(place);
+                disk.continued &= from.is_none_or(|newest| self.epoch <= newest);
+                tracker.settled(place);
+            }
             match tracker.filter(|_| disk.leaf.untracked.is_none()) {
                 // What was sent of it and is not in the vault is held, whatever became of the earlier run.
                 Some(tracker) if disk.carried && disk.continued && disk.compare.is_some() => {

@@ -102,6 +102,7 @@ pub fn go_on(
         Err(why) => words.push(format!("what was noted before the machine started is void: {why}")),
         Ok(saved) => {
             let now = now(tracker, leaves, server);
+            tracker.made_until(saved.newest(server).unwrap_or(0));
             for (disk, leaf) in leaves.iter().enumerate() {
                 let went = saved.verdict(&now, disk).and_then(|(blocks, epoch)| {
                     tracker.go_on_from(disk, &blocks, epoch)?;

@@ -17,8 +17,10 @@ use pipeline::seal::digest;
 
 use crate::devices;
 
-/// Written at once at least: no page of any file system is smaller than what a device writes.
+/// What bears a stamp.
 const PAGE: usize = 4096;
+/// What a device can write: extents of file systems with small blocks begin anywhere.
+const SECTOR: u64 = 512;
 const PIECE: usize = 256 * PAGE;
 /// Enough for 120 TiB of disks.
 const BYTES_MAX: u64 = 240 << 20;
@@ -198,7 +200,7 @@ impl Open {
         for extent in &self.extents {
             let aligned = [extent.in_file, extent.on_device, extent.bytes]
                 .iter()
-                .all(|number| number.is_multiple_of(PAGE as u64));
+                .all(|number| number.is_multiple_of(SECTOR));
             if extent.in_file != next || !aligned {
                 next = 0;
                 break;

@@ -137,6 +137,13 @@ impl Saved {
         }
     }
 
+    /// The newest cut that this server made then, whether or not it arrived.
+    #[must_use]
+    pub fn newest(&self, server: ServerId) -> Option<u64> {
+        let epochs = self.disks.iter().map(|disk| disk.epoch);
+        epochs.max().filter(|_| self.server == server)
+    }
+
     /// What of a disk is to be sent, and which cut was the newest then.
     ///
     /// # Errors

@@ -170,7 +170,8 @@ fn cut(
         clock: &SystemClock,
     };
     let limits = Limits { budget: LIMIT, limit: LIMIT };
-    let outcome = Cutter::default().cut(&mut server, &mut changed, limits)?;
+    let outcome = Cutter::default().cut(&mut server, &mut changed, limits);
+    let outcome = outcome.map_err(|failed| failed.words)?;
     let held: usize = arena.held().map(|held| held.bytes().len()).sum();
     let wanted = usize::try_from(set.count()).unwrap_or(0) * BLOCK_BYTES;
     if held != wanted || !outcome.remarks.is_empty() {

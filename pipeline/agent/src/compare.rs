@@ -3,6 +3,7 @@
 //! A disk is read leaf by leaf (256 blocks). The appliance is asked which of a leaf's fingerprints it wants; several
 //! questions are on their way, so that a far appliance does not stop the reading. What is wanted joins the blocks that
 //! changed, and is read again when they are sent. Tracking goes on beside it: what is written after it was read is marked.
+//! A run may be through some blocks alone: those that an earlier run of the agent may not have brought into the vault.
 //! It refuses to read or to send; pure.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,8 @@ use pipeline::fingerprint::Fingerprinter;
 use pipeline::limits::BLOCK_BYTES;
 use pipeline::zero::is_zero;
 use pipeline_wire::message::FINGERPRINTS_MAX;
+
+use crate::blocks::BlockSet;
 
 /// Questions on their way at once: 256 MiB of disk.
 pub const QUESTIONS_MAX: usize = 16;
@@ -31,6 +34,8 @@ pub enum Reason {
     Verify,
     /// Changes of this disk are not tracked.
     Untracked,
+    /// What was sent before the agent began again may not be in the vault.
+    Held,
 }
 
 impl Reason {
@@ -41,15 +46,16 @@ impl Reason {
             Self::First => "is copied for the first time",
             Self::Lost => "is compared, since what changed before the agent began is not known",
             Self::Doubt => "is compared, since a write may have been missed",
-            Self::Verify => "is compared, as the policy wants from time to time",
+            Self::Verify => "is compared, as it is from time to time",
             Self::Untracked => "is compared, since its changes cannot be tracked",
+            Self::Held => "is compared where it was sent before the agent began again",
         }
     }
 
     /// Whether the content that the vault has of the disk may not be that of any one instant until this is done.
     #[must_use]
     pub fn is_doubtful(self) -> bool {
-        self != Self::Verify
+        !matches!(self, Self::Verify | Self::Held)
     }
 }
 
@@ -59,6 +65,8 @@ pub struct Compare {
     /// Why.
     pub reason: Reason,
     blocks: u64,
+    /// Which blocks it is about; all where there is no such set.
+    only: Option<BlockSet>,
     next: u64,
     again: BTreeSet<u64>,
     asked: BTreeMap<u32, u64>,
@@ -73,12 +81,35 @@ impl Compare {
         Self {
             reason,
             blocks,
+            only: None,
             next: 0,
             again: BTreeSet::new(),
             asked: BTreeMap::new(),
             reading: None,
             wanted: 0,
         }
+    }
+
+    /// Of these blocks of a disk alone.
+    #[must_use]
+    pub fn of_some(reason: Reason, only: BlockSet) -> Self {
+        let blocks = only.size();
+        Self { only: Some(only), ..Self::new(reason, blocks) }
+    }
+
+    /// Whether it is about a block.
+    #[must_use]
+    pub fn is_about(&self, block: u64) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(block))
+    }
+
+    /// The next leaf that was never read; nothing where all were.
+    fn never_read(&self) -> Option<u64> {
+        let next = match &self.only {
+            Some(only) => only.next_run(self.next, 1)?.0 / LEAF_BLOCKS * LEAF_BLOCKS,
+            None => self.next,
+        };
+        (next < self.blocks).then_some(next)
     }
 
     /// The leaf to read next, as its first block and how many it has; nothing while enough is asked, or all is.
@@ -88,12 +119,11 @@ impl Compare {
         }
         let first = match self.again.pop_first() {
             Some(first) => first,
-            None if self.next < self.blocks => {
-                let first = self.next;
-                self.next += LEAF_BLOCKS;
+            None => {
+                let first = self.never_read()?;
+                self.next = first + LEAF_BLOCKS;
                 first
             }
-            None => return None,
         };
         self.reading = Some(first);
         Some((first, LEAF_BLOCKS.min(self.blocks - first)))
@@ -126,6 +156,7 @@ impl Compare {
         };
         let blocks = LEAF_BLOCKS.min(self.blocks.saturating_sub(first));
         let wanted: Vec<u64> = (0..blocks).filter(is_set).map(|at| first + at).collect();
+        let wanted: Vec<u64> = wanted.into_iter().filter(|block| self.is_about(*block)).collect();
         self.wanted += u64::try_from(wanted.len()).unwrap_or(0);
         Some(wanted)
     }
@@ -139,7 +170,7 @@ impl Compare {
     /// Whether every block was read and every question answered.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let left = self.next < self.blocks || !self.again.is_empty() || !self.asked.is_empty();
+        let left = self.never_read().is_some() || !self.again.is_empty() || !self.asked.is_empty();
         !left && self.reading.is_none()
     }
 

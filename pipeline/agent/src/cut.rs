@@ -5,6 +5,7 @@
 //! kept there is a ladder: more rounds, writers slowed down for a moment, the hard limit; and at its end a point that is not
 //! of one instant and says so, so that points never stop.
 
+use core::fmt;
 use core::time::Duration;
 
 use hal::disk::Disk;
@@ -134,6 +135,30 @@ pub struct Outcome {
     pub incomplete: Vec<usize>,
 }
 
+/// Why there is no cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "words, and whose fault it is where a disk's")]
+pub struct Failed {
+    /// For people.
+    pub words: String,
+    /// The disk that failed as a whole, by its place.
+    pub disk: Option<usize>,
+}
+
+impl From<String> for Failed {
+    fn from(words: String) -> Self {
+        Self { words, disk: None }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl core::error::Error for Failed {}
+
 /// Makes cuts, and knows from those before how fast disks are read and how long freezing takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Cutter {
@@ -158,7 +183,7 @@ impl Cutter {
         server: &mut Server<'_, D>,
         changed: &mut [BlockSet],
         limits: Limits,
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, Failed> {
         assert_eq!(server.sources.len(), changed.len(), "a set for each disk");
         assert_eq!(server.sources.len(), server.blank.len(), "what is blank of each disk");
         server.arena.clear();
@@ -179,7 +204,7 @@ impl Cutter {
         server: &mut Server<'_, D>,
         changed: &mut [BlockSet],
         limits: Limits,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Failed> {
         rounds::take_all(server, changed)?;
         let mut left = rounds::to_read(changed, server.blank);
         for _ in 0..ROUNDS_MAX {
@@ -200,11 +225,11 @@ impl Cutter {
             return Ok(false);
         }
         for _ in 0..SLOW_ROUNDS_MAX {
-            if let Err(words) = self.round(server, changed) {
+            if let Err(failed) = self.round(server, changed) {
                 if let Some(throttle) = &mut server.throttle {
                     throttle.release();
                 }
-                return Err(words);
+                return Err(failed);
             }
             left = rounds::to_read(changed, server.blank);
             if self.fits(left, limits.budget, server.arena.blocks()) {
@@ -220,7 +245,7 @@ impl Cutter {
         server: &mut Server<'_, D>,
         changed: &mut [BlockSet],
         limits: Limits,
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, Failed> {
         let mut remarks: Vec<String> = Vec::new();
         let mut group = server.gate.is_some().then_some(false);
         for _ in 0..FREEZES_MAX {
@@ -253,7 +278,7 @@ impl Cutter {
         changed: &mut [BlockSet],
         mut remarks: Vec<String>,
         group: Option<bool>,
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, Failed> {
         let at = server.clock.now();
         self.round(server, changed)?;
         self.send_all(server, changed)?;
@@ -288,17 +313,18 @@ impl Cutter {
     }
 }
 
-/// What ended reading, for people.
-fn words_of<D: Disk>(trouble: Trouble, sources: &[Source<D>]) -> String {
+/// What ended reading.
+fn failed<D: Disk>(trouble: Trouble, sources: &[Source<D>]) -> Failed {
     match trouble {
-        Trouble::Full => "there was no room for what was to be read".to_owned(),
-        Trouble::Stopped => "file systems were thawed before all was read".to_owned(),
-        Trouble::Taker(words) => words,
+        Trouble::Full => "there was no room for what was to be read".to_owned().into(),
+        Trouble::Stopped => "file systems were thawed before all was read".to_owned().into(),
+        Trouble::Taker(words) => words.into(),
         Trouble::Disk(place, error) => {
-            format!(
+            let words = format!(
                 "disk {place} of {} cannot be read: {error}; look at its cable and its log",
                 sources.len()
-            )
+            );
+            Failed { words, disk: Some(place) }
         }
     }
 }

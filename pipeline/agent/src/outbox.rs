@@ -64,6 +64,20 @@ pub struct NeverSent {
 struct Kept {
     parcel: Arc<Parcel>,
     given_to: Option<u16>,
+    /// Of which disk it has content, and where.
+    about: Option<(u16, Vec<Run>)>,
+}
+
+impl Kept {
+    fn cost(&self) -> usize {
+        let runs = self.about.as_ref().map_or(0, |(_, runs)| size_of_val(runs.as_slice()));
+        self.parcel.cost() + runs
+    }
+
+    fn touches(&self, disk: u16, first: u64, end: u64) -> bool {
+        let within = |run: &Run| run.first < end && run.end().is_none_or(|after| after > first);
+        self.about.as_ref().is_some_and(|(of, runs)| *of == disk && runs.iter().any(within))
+    }
 }
 
 /// Messages of one run, from the first that is not acknowledged.
@@ -107,8 +121,9 @@ impl Outbox {
             return Err(NotTaken::Full(payload));
         }
         let sequence = self.newest() + 1;
+        let about = Some((disk, runs.clone()));
         let said = FromAgent::Blocks(Blocks { sequence, disk, content, runs });
-        self.keep(Parcel::new(&said, payload).map_err(NotTaken::Frame)?);
+        self.keep(Parcel::new(&said, payload).map_err(NotTaken::Frame)?, about);
         Ok(sequence)
     }
 
@@ -118,7 +133,7 @@ impl Outbox {
     pub fn cut(&mut self, cut: Cut) -> Result<u64, FrameError> {
         let sequence = self.newest() + 1;
         let said = FromAgent::Cut(Cut { sequence, ..cut });
-        self.keep(Parcel::new(&said, Vec::new())?);
+        self.keep(Parcel::new(&said, Vec::new())?, None);
         Ok(sequence)
     }
 
@@ -152,7 +167,7 @@ impl Outbox {
         while self.spooled < spooled {
             self.spooled += 1;
             let Some(gone) = self.kept.pop_front() else { break };
-            self.bytes -= gone.parcel.cost();
+            self.bytes -= gone.cost();
             if gone.given_to.is_some() {
                 self.on_the_way -= gone.parcel.payload_bytes();
             }
@@ -195,6 +210,12 @@ impl Outbox {
         self.kept.is_empty() || self.bytes + cost <= self.bytes_max
     }
 
+    /// Whether content of blocks of a disk, from `first` up to, not including, `end`, was said and is not spooled.
+    #[must_use]
+    pub fn is_on_the_way(&self, disk: u16, first: u64, end: u64) -> bool {
+        self.kept.iter().any(|kept| kept.touches(disk, first, end))
+    }
+
     /// The sequence of the newest message.
     #[must_use]
     pub fn newest(&self) -> u64 {
@@ -219,9 +240,10 @@ impl Outbox {
         self.kept.is_empty()
     }
 
-    fn keep(&mut self, parcel: Parcel) {
-        self.bytes += parcel.cost();
-        self.kept.push_back(Kept { parcel: Arc::new(parcel), given_to: None });
+    fn keep(&mut self, parcel: Parcel, about: Option<(u16, Vec<Run>)>) {
+        let kept = Kept { parcel: Arc::new(parcel), given_to: None, about };
+        self.bytes += kept.cost();
+        self.kept.push_back(kept);
         self.waiting.insert(self.newest());
     }
 }

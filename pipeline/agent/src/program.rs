@@ -14,9 +14,9 @@ use async_signal::{Signal, Signals};
 use smol::prelude::*;
 
 use crate::freeze::dead_man;
+use crate::reboot::{self, bounded, install};
 use crate::report::{Report, SOCKET};
 use crate::state::{FOLDER, State};
-use crate::reboot::{self, bounded, install};
 use crate::{binding, check, devices, enrol, logging, measure, service, tracker};
 
 /// What the command line says of itself.
@@ -219,8 +219,16 @@ fn enrolled(state: &State, token: &str) -> Done {
         kernel: uname.release().to_string_lossy().into_owned(),
         disks: disks.collect(),
     };
+    let before = state.enrolment().ok().flatten().map(|enrolment| enrolment.server);
     let enrolment = enrol::enrol(token, facts).map_err(|error| error.to_string())?;
+    // What the kernel notes of what was sent is true of the vault of before alone.
+    let forgotten = if before == Some(enrolment.server) {
+        Ok(())
+    } else {
+        tracker::remove(Path::new(tracker::PINS))
+    };
     state.remember(&enrolment)?;
+    forgotten?;
     say(&format!("this server is enrolled as {}\n", enrolment.name))
 }
 

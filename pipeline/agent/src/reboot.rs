@@ -19,7 +19,7 @@ use crate::binding;
 use crate::blocks::BlockSet;
 use crate::devices::{self, Leaf};
 use crate::state::State;
-use crate::tracker::{KernelTracker, Options, Tracker as _, attach};
+use crate::tracker::{Attached, KernelTracker, Options, Tracker as _, attach};
 
 /// Work that is given up when it takes too long.
 pub mod bounded;
@@ -74,28 +74,27 @@ fn note_faces(tracker: &mut KernelTracker, leaves: &[Leaf]) -> Vec<String> {
     words
 }
 
-/// What goes on where the last start of the machine ended: for each disk whether it does, and words for people. What was
+/// Has marks go on where the last start of the machine ended, as far as that is certain; in words for people. What was
 /// saved is void from now on, whatever becomes of it.
 pub fn go_on(
-    tracker: &mut KernelTracker,
+    Attached { tracker, continued, .. }: &mut Attached,
     leaves: &[Leaf],
     state: &State,
     server: ServerId,
-) -> (Vec<bool>, Vec<String>) {
+) -> Vec<String> {
     let mut words = note_faces(tracker, leaves);
     words.retain(|words| words.ends_with("on"));
-    let mut goes_on = vec![false; leaves.len()];
     let place = place_in(state);
     let found = place.read();
     tracker.begun();
     if let Err(why) = place.prepare(saved::bytes_for(leaves.iter().map(|leaf| leaf.bytes))) {
         // What is not void could be believed twice.
         words.push(format!("{why}: after the next start of the machine everything is compared"));
-        return (goes_on, words);
+        return words;
     }
     let saved = match found {
         Ok(Some(bytes)) => Saved::parse(&bytes),
-        Ok(None) => return (goes_on, words),
+        Ok(None) => return words,
         Err(why) => Err(why),
     };
     match saved {
@@ -111,7 +110,7 @@ pub fn go_on(
                 let name = &leaf.name;
                 words.push(match went {
                     Ok(blocks) => {
-                        goes_on[disk] = true;
+                        continued.iter_mut().skip(disk).take(1).for_each(|one| *one = true);
                         format!("{name}: {blocks} blocks go on from before the machine started")
                     }
                     Err(why) => format!("{name}: {why}"),
@@ -119,7 +118,7 @@ pub fn go_on(
             }
         }
     }
-    (goes_on, words)
+    words
 }
 
 /// Saves what is marked and held, once nothing is written any more.
@@ -213,10 +212,7 @@ fn saved_disk(
     let mut blocks = BlockSet::new(tracker.blocks(disk));
     tracker.look(disk, &mut blocks)?;
     face.again.iter().for_each(|range| {
-        blocks.insert_range(
-            range.start / face::BLOCK_BYTES,
-            range.end.div_ceil(face::BLOCK_BYTES),
-        );
+        blocks.insert_range(range.start / face::BLOCK_BYTES, range.end.div_ceil(face::BLOCK_BYTES));
     });
     if let Some(why) = tracker.missed(disk) {
         return Err(why);

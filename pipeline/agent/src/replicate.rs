@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hal::time::{Clock, Moment};
+use hal::time::{Clock, Moment, UnixMillis};
 use pipeline::fingerprint::Fingerprinter;
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_wire::message::{FromAgent, Status};
@@ -31,6 +31,8 @@ pub mod maker;
 mod point;
 /// Blocks into messages.
 pub mod send;
+/// Everything of a disk, from time to time.
+mod verify;
 
 use disk::Disk;
 use maker::Maker;
@@ -46,13 +48,20 @@ const UNREAD_BLOCKS: usize = 64;
 const AHEAD_BLOCKS: u64 = 512;
 /// Points that are remembered for people.
 const POINTS_KEPT: usize = 32;
+/// How often it is looked whether a disk that did not answer does again.
+const GONE_MILLIS: u64 = 600_000;
 /// How long a session's absence is waited out before the next look.
 const REST: Duration = Duration::from_secs(1);
 
-/// Remembers which disks were sent whole, beyond the agent's life.
+/// Remembers beyond the machine's next start when everything of a disk was last held against the vault.
 pub trait Memory: Send {
-    /// A disk is whole from now on, or is not.
-    fn set_whole(&mut self, label: &str, whole: bool);
+    /// When it was; nothing where that is not known.
+    fn compared_at(&self, label: &str) -> Option<UnixMillis>;
+
+    /// It was then.
+    ///
+    /// Errors: that cannot be written down; it is known until the agent ends.
+    fn set_compared(&mut self, label: &str, at: UnixMillis) -> Result<(), String>;
 }
 
 /// What a loop works with.
@@ -74,12 +83,11 @@ pub struct Means {
 }
 
 impl Means {
-    /// Notes whether everything of a disk was sent once: with its marks, since it is true of them alone, and beside.
-    fn set_whole(&mut self, place: usize, label: &str, whole: bool) {
+    /// Notes whether everything of a disk was sent once: with its marks, since it is true of them alone.
+    fn set_whole(&mut self, place: usize, whole: bool) {
         if let Some(tracker) = &mut self.tracker {
             tracker.set_whole(place, whole);
         }
-        self.memory.set_whole(label, whole);
     }
 }
 
@@ -171,6 +179,7 @@ impl Replicator {
             return Duration::ZERO;
         }
         self.retry_unread();
+        self.verify();
         // Where a point is overdue and is none now, something else has to happen first.
         let now = self.means.clock.moment();
         let next = self.due.max(self.not_before);
@@ -193,6 +202,37 @@ impl Replicator {
     /// Whether a disk is larger than its marks.
     pub fn has_outgrown(&mut self) -> bool {
         self.means.tracker.as_mut().is_some_and(|tracker| !tracker.outgrown().is_empty())
+    }
+
+    /// Whether other disks are to take part than do, as the policy is now. `omitted` are those that are there and do not,
+    /// by their labels. Where the policy leaves all out they stay, since nobody is introduced without a disk; then no
+    /// points are made.
+    #[must_use]
+    pub fn wants_other_disks(&self, omitted: &[String]) -> bool {
+        let left_out = self.disks.iter().filter(|disk| disk.left_out).count();
+        let too_many = left_out > 0 && left_out < self.disks.len();
+        let too_few = omitted.iter().any(|label| !self.policy.left_out.contains(label));
+        self.begun && (too_many || too_few)
+    }
+
+    /// The disks that the policy leaves out, by their labels; nothing where no policy was heard.
+    #[must_use]
+    pub fn left_out(&self) -> Option<&[String]> {
+        self.begun.then_some(self.policy.left_out.as_slice())
+    }
+
+    /// Whether a disk that did not answer does so again, as large as it was. Each is asked seldom: one that only says so
+    /// is begun with anew each time.
+    pub fn has_answered(&mut self) -> bool {
+        let now = self.means.clock.moment();
+        let mut answered = false;
+        for disk in self.disks.iter_mut().filter(|disk| disk.gone.is_some()) {
+            if now.since(disk.asked_at) >= GONE_MILLIS {
+                disk.asked_at = now;
+                answered |= disk.content.bytes().is_ok_and(|bytes| bytes == disk.leaf.bytes);
+            }
+        }
+        answered
     }
 
     /// The disks.
@@ -220,10 +260,12 @@ impl Replicator {
                 self.send(place, Set::Wanted);
                 return Duration::ZERO;
             }
+            disk.held.take_if(|held| held.is_done());
             if disk.end_compare() {
                 log::info!("{}: everything is sent", disk.label);
                 if disk.leaf.untracked.is_none() && self.means.tracker.is_some() {
-                    self.means.set_whole(place, &disk.label, true);
+                    self.means.set_whole(place, true);
+                    self.was_compared(place);
                 }
             }
         }
@@ -270,34 +312,67 @@ impl Replicator {
     fn lose(&mut self, place: usize, why: String) {
         let Some(disk) = self.disks.get_mut(place) else { return };
         log::error!("{}: {why}", disk.label);
-        self.means.set_whole(place, &disk.label, false);
+        self.means.set_whole(place, false);
         disk.whole = false;
         disk.gone = Some(why);
+        disk.asked_at = self.means.clock.moment();
+    }
+
+    /// Asks about a leaf of what an earlier run may not have brought into the vault; whether there was one.
+    fn ask_held(&mut self, maker: &Fingerprinter) -> bool {
+        for place in 0..self.disks.len() {
+            if let Some((first, blocks)) = self.leaf(place, Set::Changed) {
+                self.ask(place, Set::Changed, (first, blocks), maker);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The next leaf of a run through a disk, where it may be read now.
+    fn leaf(&mut self, place: usize, set: Set) -> Option<(u64, u64)> {
+        let disk = self.disks.get_mut(place).filter(|disk| disk.is_in())?;
+        let run = disk.run_into(set)?;
+        let (first, blocks) = run.leaf()?;
+        let number = u16::try_from(place).unwrap_or(u16::MAX);
+        // A question might overtake what it is about (PROTOCOL.md).
+        if self.means.exchange.is_on_the_way(number, first, first + blocks) {
+            run.put_back();
+            return None;
+        }
+        Some((first, blocks))
     }
 
     /// Reads a leaf of a disk that is compared. How long there is nothing to do.
     fn compare_some(&mut self) -> Duration {
+        let Some(maker) = self.fingerprinter.clone() else { return REST };
+        // Not at the pace of a compare: no point is made before.
+        if self.ask_held(&maker) {
+            return Duration::ZERO;
+        }
         let now = self.means.clock.moment();
         let wait = self.compare_pace.wait_millis(now);
         if wait > 0 {
             return Duration::from_millis(wait);
         }
-        let Some(maker) = self.fingerprinter.clone() else { return REST };
         for place in 0..self.disks.len() {
             let Some(disk) = self.disks.get_mut(place).filter(|disk| disk.is_in()) else {
                 continue;
             };
             let Some(compare) = &mut disk.compare else { continue };
-            if compare.reason == Reason::First && disk.wanted.count() >= AHEAD_BLOCKS {
-                continue;
-            }
-            let Some((first, blocks)) = compare.leaf() else { continue };
+            let first_copy = compare.reason == Reason::First;
+            let leaf = match first_copy {
+                true if disk.wanted.count() >= AHEAD_BLOCKS => continue,
+                true => compare.leaf(),
+                false => self.leaf(place, Set::Wanted),
+            };
+            let Some((first, blocks)) = leaf else { continue };
             self.compare_pace.take(now, blocks.saturating_mul(BLOCK_BYTES as u64));
-            if compare.reason == Reason::First {
+            if !first_copy {
+                self.ask(place, Set::Wanted, (first, blocks), &maker);
+            } else if let Some(disk) = self.disks.get_mut(place) {
                 disk.wanted.insert_range(first, first + blocks);
-                compare.settled();
-            } else {
-                self.ask(place, first, blocks, &maker);
+                disk.compare.iter_mut().for_each(Compare::settled);
             }
             return Duration::ZERO;
         }
@@ -305,11 +380,15 @@ impl Replicator {
     }
 
     /// Asks which blocks of a leaf are wanted.
-    fn ask(&mut self, place: usize, first: u64, blocks: u64, maker: &Fingerprinter) {
+    fn ask(&mut self, place: usize, set: Set, (first, blocks): (u64, u64), maker: &Fingerprinter) {
         self.look_at_blank();
         let Some(disk) = self.disks.get_mut(place) else { return };
-        let leaf: Vec<u64> =
+        let about = |disk: &mut Disk, block: &u64| {
+            disk.run_into(set).is_some_and(|run| run.is_about(*block))
+        };
+        let mut leaf: Vec<u64> =
             (first..first + blocks).filter(|block| !disk.blank.contains(*block)).collect();
+        leaf.retain(|block| about(disk, block));
         let mut fingerprints = Fingerprints::new(first, blocks);
         let mut unread = Vec::new();
         let read = disk.content.read(&leaf, &mut |block, content| match content {
@@ -319,15 +398,15 @@ impl Replicator {
             Err(_) => unread.push(block),
         });
         if let Err(error) = read {
-            disk.compare.iter_mut().for_each(Compare::put_back);
+            disk.runs().for_each(Compare::put_back);
             self.lose(place, error.to_string());
             return;
         }
         // What cannot be read is said to be so, whatever the vault has.
-        unread.into_iter().for_each(|block| disk.wanted.insert(block));
+        unread.into_iter().for_each(|block| disk.set(set).insert(block));
         self.question = self.question.wrapping_add(1);
         let question = self.question;
-        disk.compare.iter_mut().for_each(|compare| compare.asked(question));
+        disk.run_into(set).into_iter().for_each(|run| run.asked(question));
         let disk = u16::try_from(place).unwrap_or(u16::MAX);
         let message = FromAgent::Fingerprints { question, disk, first };
         self.means.exchange.say(&message, fingerprints.payload());
@@ -420,7 +499,7 @@ impl Replicator {
             return "a point is made".to_owned();
         }
         let compared = self.disks.iter().find_map(|disk| {
-            let compare = disk.compare.as_ref()?;
+            let compare = disk.compare.as_ref().or(disk.held.as_ref())?;
             let (done, blocks) = compare.progress();
             let percent = (done * 100).checked_div(blocks).unwrap_or(100);
             Some(format!("{} {}: {percent} %", disk.label, compare.reason.words()))

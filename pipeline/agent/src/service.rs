@@ -1,6 +1,5 @@
 //! The running agent: everything put together, and put together anew when disks come, grow or go.
 
-use core::cell::Cell;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -8,30 +7,27 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use hal::disk::{Disk as _, DiskError, ErrorKind};
+use hal::disk::Disk as _;
 use hal::time::{Clock, Entropy};
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
 use pipeline_wire::message::{DiskHello, FromAgent};
 
 use crate::binding;
-use crate::blocks::BlockSet;
-use crate::content::{BlockReader, Content, Each};
-use crate::cut::Outcome;
+use crate::content::BlockReader;
 use crate::devices::{self, Leaf};
 use crate::freeze::{Freezer, LinuxFreezer, Thawed};
 use crate::hooks::HookFolder;
 use crate::manners;
-use crate::replicate::disk::Disk;
-use crate::replicate::maker::{ARENA_BYTES, DiskMaker, Maker, Order, Piece};
 use crate::reboot;
-use crate::replicate::{Means, Memory, Replicator, hold_all};
+use crate::replicate::disk::Disk;
+use crate::replicate::maker::{ARENA_BYTES, DiskMaker};
+use crate::replicate::{Means, Replicator, hold_all};
 use crate::report::{Board, SOCKET};
 use crate::session::exchange::{Exchange, Introduction};
 use crate::session::renewal::Renewal;
 use crate::session::{self, Party};
-use crate::state::labels::Labels;
 use crate::state::{Enrolment, State};
-use crate::tracker::{self, Attached, Tracker};
+use crate::tracker;
 
 /// Hooks around application-consistent points.
 const HOOKS: &str = "/etc/lifeboat/hooks.d";
@@ -39,9 +35,15 @@ const HOOKS: &str = "/etc/lifeboat/hooks.d";
 const FROZEN: &str = "/run/lifeboat-agent.frozen";
 /// How long a point waits for an appliance that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What there is before there are disks.
+mod nobody;
+/// Which disks take part.
+mod roster;
 /// Who looks on, in tests.
 mod witness;
 
+use nobody::Nobody;
+use roster::{Chosen, Remembered, Roster};
 use witness::Witness;
 
 /// How often it is looked whether disks came, grew or went.
@@ -82,7 +84,8 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     let exchange = Arc::new(Exchange::default());
     let party = party(&enrolment)?;
     let renewal = Arc::clone(&party.renewal);
-    let known = Known { enrolment, state, renewal, is_first: Cell::new(true) };
+    let roster = Roster::read(state);
+    let mut known = Known { enrolment, state, renewal, roster, is_first: true };
     let talking = Arc::clone(&exchange);
     let talk = move || session::keep(&party, &talking);
     let sessions = thread::Builder::new()
@@ -92,17 +95,17 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     let mut means = Means {
         exchange: Arc::clone(&exchange),
         tracker: None,
-        maker: Box::new(NoMaker),
+        maker: Box::new(Nobody),
         patience: PATIENCE,
         clock: Arc::new(SystemClock),
-        memory: Box::new(Remembered { state: state.clone(), labels: labels(state) }),
+        memory: Box::new(Remembered::read(state)),
         board,
     };
     let witness = Arc::new(Mutex::new(Witness::of_test()));
     let freezer = Stiller { freezer: Arc::new(Mutex::new(freezer)), witness };
     let mut disks = Vec::new();
     while !stop.load(Ordering::SeqCst) {
-        (means, disks) = replicate(&known, (means, disks), &freezer, stop)?;
+        (means, disks) = replicate(&mut known, (means, disks), &freezer, stop)?;
     }
     hand_over(&mut means, &disks);
     log::info!("stopping: changes stay marked in the kernel until the agent runs again");
@@ -113,13 +116,6 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
-}
-
-fn labels(state: &State) -> Labels {
-    state.labels().unwrap_or_else(|why| {
-        log::warn!("{why}; disks are called what the kernel calls them now");
-        Labels::default()
-    })
 }
 
 fn party(enrolment: &Enrolment) -> Result<Party, String> {
@@ -145,34 +141,32 @@ struct Known<'a> {
     enrolment: Enrolment,
     state: &'a State,
     renewal: Arc<Renewal>,
+    roster: Roster,
     /// Nothing was tracked yet in this life.
-    is_first: Cell<bool>,
+    is_first: bool,
 }
 
 /// Replicates the disks as they are now, until they change or all ends.
 fn replicate(
-    known: &Known<'_>,
+    known: &mut Known<'_>,
     (mut means, before): (Means, Vec<Disk>),
     freezer: &Stiller,
     stop: &AtomicBool,
 ) -> Result<(Means, Vec<Disk>), String> {
-    let Known { enrolment, state, .. } = known;
     let found = devices::leaves();
     let mut troubles = Vec::new();
-    let (mut leaves, opened) = open(&found, &mut troubles);
-    let continued = track(known, &mut means, &mut leaves);
-    let mut disks = Vec::new();
+    let Chosen { leaves, omitted } = known.roster.choose(found.clone(), &mut troubles);
+    let (mut disks, opened) = open(leaves, before, &mut troubles);
+    let continued = track(known, &mut means, &mut disks);
     let mut readers = Vec::new();
-    for (disk, opened) in named(state, &leaves, before)?.into_iter().zip(opened) {
+    for (place, (disk, opened)) in disks.iter_mut().zip(opened).enumerate() {
         let another = opened.another().map_err(|error| format!("{}: {error}", disk.label))?;
         readers.push((disk.leaf.clone(), another));
-        let place = disks.len();
-        let continued = continued.get(place).copied().unwrap_or(false);
-        // Of other marks than these it says nothing. A compare that ran over a gap in them may be past it.
-        let kept = means.tracker.as_ref().is_some_and(|tracker| tracker.is_whole(place));
-        let (whole, compare) = (disk.whole && kept, disk.compare.filter(|_| continued));
-        let content = Box::new(BlockReader::new(opened));
-        disks.push(Disk { continued, whole, compare, content, ..disk });
+        disk.content = Box::new(BlockReader::new(opened));
+        disk.continued = continued.get(place).copied().unwrap_or(false);
+        disk.whole = means.tracker.as_ref().is_some_and(|tracker| tracker.is_whole(place));
+        // A compare that ran over a gap in the marks may be past it.
+        disk.compare.take_if(|_| !disk.continued);
     }
     let stiller = Box::new(freezer.clone());
     let maker = DiskMaker::new(readers, ARENA_BYTES, stiller, Arc::new(SystemClock));
@@ -181,53 +175,63 @@ fn replicate(
     means.maker = Box::new(maker.with(Some(Box::new(hooks)), None));
     introduce(&means.exchange, &disks)?;
     let exchange = Arc::clone(&means.exchange);
-    let name = enrolment.name.clone();
-    let mut replicator = Replicator::new(means, disks, name, enrolment.server.to_string());
+    let (name, server) = (known.enrolment.name.clone(), known.enrolment.server.to_string());
+    let mut replicator = Replicator::new(means, disks, name, server);
     troubles.into_iter().for_each(|words| replicator.trouble(words));
     let mut look_at = SystemClock.moment().after(LOOK_MILLIS);
     while !stop.load(Ordering::SeqCst) {
         let happened = exchange.happened();
         let wait = replicator.step();
         replicator.newest_point().into_iter().for_each(|point| freezer.witness().point(point));
+        if !replicator.is_busy() && replicator.wants_other_disks(&omitted) {
+            log::info!("the policy wants other disks: a run of those begins");
+            break;
+        }
         if !wait.is_zero() {
             exchange.rest(happened, wait);
         }
         let now = SystemClock.moment();
         if now >= look_at && !replicator.is_busy() {
             look_at = now.after(LOOK_MILLIS);
-            if let Some(question) = known.renewal.tend(state, std::time::Instant::now()) {
+            if let Some(question) = known.renewal.tend(known.state, std::time::Instant::now()) {
                 exchange.say(&question, Vec::new());
             }
             if devices::leaves() != found || replicator.has_outgrown() {
                 log::info!("disks came, grew or went: everything is looked at anew");
                 break;
             }
+            if replicator.has_answered() {
+                log::info!("a disk answers again: everything is looked at anew");
+                break;
+            }
         }
     }
+    replicator.left_out().into_iter().for_each(|labels| known.roster.leave_out(labels));
     Ok(replicator.into_parts())
 }
 
-/// Tracks these disks. For each, whether its marks go on without a gap.
-fn track(known: &Known<'_>, means: &mut Means, leaves: &mut [Leaf]) -> Vec<bool> {
+/// Tracks these disks: of which marks go on from before. Where a kernel cannot do it, or does not do what it says, they are
+/// compared.
+fn track(known: &mut Known<'_>, means: &mut Means, disks: &mut [Disk]) -> Vec<bool> {
+    let folder = known.state.folder();
+    let leaves: Vec<Leaf> = disks.iter().map(|disk| disk.leaf.clone()).collect();
     // Given up first, so that the new one takes over what this one left in the kernel.
     means.tracker = None;
-    match tracker::attach(leaves, &tracker::Options::default()) {
-        Ok(Attached { mut tracker, mut continued, remarks }) => {
-            remarks.iter().for_each(|remark| log::info!("{remark}"));
-            if known.is_first.replace(false) {
+    let attached = tracker::attach(&leaves, &tracker::Options::default());
+    match attached.and_then(|attached| tracker::tried(attached, &leaves, folder)) {
+        Ok(mut attached) => {
+            attached.remarks.iter().for_each(|remark| log::info!("{remark}"));
+            if core::mem::take(&mut known.is_first) {
                 let server = known.enrolment.server;
-                let (goes_on, words) = reboot::go_on(&mut tracker, leaves, known.state, server);
+                let words = reboot::go_on(&mut attached, &leaves, known.state, server);
                 words.iter().for_each(|words| log::info!("{words}"));
-                for (continued, goes_on) in continued.iter_mut().zip(goes_on) {
-                    *continued |= goes_on;
-                }
             }
-            means.tracker = Some(Box::new(tracker));
-            continued
+            means.tracker = Some(Box::new(attached.tracker));
+            attached.continued
         }
         Err(why) => {
             log::warn!("changes cannot be tracked, and disks are compared instead: {why}");
-            leaves.iter_mut().for_each(|leaf| leaf.untracked = Some(why.clone()));
+            disks.iter_mut().for_each(|disk| disk.leaf.untracked = Some(why.clone()));
             Vec::new()
         }
     }
@@ -259,15 +263,24 @@ fn introduce(exchange: &Exchange, disks: &[Disk]) -> Result<(), String> {
     Ok(())
 }
 
-/// Opens disks; one that cannot be is left out, and told.
-fn open(leaves: &[Leaf], troubles: &mut Vec<String>) -> (Vec<Leaf>, Vec<LinuxDisk>) {
+/// Opens disks, and goes on with those that the run before had; one that cannot be opened is left out, and told.
+fn open(
+    leaves: Vec<(Leaf, String)>,
+    mut before: Vec<Disk>,
+    troubles: &mut Vec<String>,
+) -> (Vec<Disk>, Vec<LinuxDisk>) {
     let options = OpenOptions { access: Access::Read, direct: Direct::Always };
     let mut found = (Vec::new(), Vec::new());
-    for leaf in leaves {
+    for (leaf, label) in leaves {
         match LinuxDisk::open(&leaf.path, options) {
-            Ok(disk) => {
-                found.0.push(leaf.clone());
-                found.1.push(disk);
+            Ok(opened) => {
+                let same =
+                    |disk: &Disk| disk.label == label && disk.leaf == leaf && disk.gone.is_none();
+                found.0.push(match before.iter().position(same) {
+                    Some(at) => Disk { carried: true, ..before.swap_remove(at) },
+                    None => Disk::new(leaf, label, Box::new(Nobody)),
+                });
+                found.1.push(opened);
             }
             Err(error) => {
                 log::error!("{}: {error}; it is left out", leaf.name);
@@ -279,74 +292,12 @@ fn open(leaves: &[Leaf], troubles: &mut Vec<String>) -> (Vec<Leaf>, Vec<LinuxDis
     found
 }
 
-/// Disks under the labels that they had before.
-fn named(state: &State, leaves: &[Leaf], mut before: Vec<Disk>) -> Result<Vec<Disk>, String> {
-    let mut labels = labels(state);
-    let mut disks: Vec<Disk> = Vec::new();
-    let mut is_new = false;
-    for leaf in leaves {
-        let taken: Vec<String> = disks.iter().map(|disk| disk.label.clone()).collect();
-        let (label, new) = labels.label(&leaf.name, &leaf.identity, &taken);
-        is_new |= new;
-        let same = |disk: &Disk| disk.label == label && disk.leaf == *leaf && disk.gone.is_none();
-        let disk = match before.iter().position(same) {
-            Some(at) => Disk { carried: true, ..before.swap_remove(at) },
-            None => Disk::new(leaf.clone(), label.clone(), Box::new(Unopened)),
-        };
-        disks.push(Disk { whole: labels.is_whole(&label), ..disk });
-    }
-    if is_new {
-        state.name_disks(&labels)?;
-    }
-    Ok(disks)
-}
-
 fn hello(disk: &Disk) -> DiskHello {
     DiskHello {
         name: disk.label.clone(),
         identity: disk.leaf.identity.clone(),
         bytes: disk.leaf.bytes,
         sector_bytes: disk.leaf.sector_bytes,
-    }
-}
-
-/// What a disk holds before it is opened: nothing that can be read.
-struct Unopened;
-
-impl Content for Unopened {
-    fn read(&mut self, _blocks: &[u64], _each: &mut Each<'_>) -> Result<(), DiskError> {
-        self.bytes().map(drop)
-    }
-
-    fn bytes(&mut self) -> Result<u64, DiskError> {
-        Err(DiskError::new(ErrorKind::Gone, "the disk is not open"))
-    }
-}
-
-/// What makes instants before there are disks: nobody.
-struct NoMaker;
-
-impl Maker for NoMaker {
-    fn make(
-        &mut self,
-        _order: &Order,
-        _tracker: &mut dyn Tracker,
-        _changed: &mut [BlockSet],
-        _exchange: &Arc<Exchange>,
-    ) -> Result<Outcome, String> {
-        Err("there are no disks yet".to_owned())
-    }
-
-    fn piece(&self, _at: usize) -> Option<Piece<'_>> {
-        None
-    }
-
-    fn forget(&mut self) {}
-
-    fn unread(&mut self, _disk: usize, _into: &mut BlockSet) {}
-
-    fn changed_blank(&mut self) -> Option<Vec<(BlockSet, Vec<u64>)>> {
-        None
     }
 }
 
@@ -386,25 +337,5 @@ impl Freezer for Stiller {
 
     fn thaw(&mut self) -> Thawed {
         self.freezer().thaw()
-    }
-}
-
-/// Which disks were sent whole, on the disk.
-struct Remembered {
-    state: State,
-    labels: Labels,
-}
-
-impl Memory for Remembered {
-    fn set_whole(&mut self, label: &str, whole: bool) {
-        // The labels may have grown since.
-        if let Ok(labels) = self.state.labels() {
-            self.labels = labels;
-        }
-        if self.labels.set_whole(label, whole)
-            && let Err(why) = self.state.name_disks(&self.labels)
-        {
-            log::error!("{why}");
-        }
     }
 }

@@ -7,6 +7,7 @@
 //! [`Binding`]: pipeline_wire::message::Binding
 
 use core::fmt;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -66,12 +67,6 @@ impl State {
         Self { folder: folder.into() }
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Whom this server was enrolled as; nothing where it was not.
     ///
     /// Errors: it was, and cannot be read; in words.
@@ -96,9 +91,7 @@ impl State {
     ///
     /// Errors: they are there and cannot be read.
     pub fn labels(&self) -> Result<labels::Labels, String> {
-        let path = self.folder.join("disks");
-        let read = read(&path).map_err(|why| format!("{}: {why}", path.display()))?;
-        Ok(read.unwrap_or_default())
+        self.recall("disks")
     }
 
     /// Remembers them.
@@ -106,6 +99,40 @@ impl State {
     /// Errors: in words.
     pub fn name_disks(&self, labels: &labels::Labels) -> Result<(), String> {
         self.put("disks", labels)
+    }
+
+    /// Disks that the policy left out when it was heard the last time, by their labels.
+    ///
+    /// Errors: it is written down and cannot be read.
+    pub fn left_out(&self) -> Result<Vec<String>, String> {
+        self.recall("left-out")
+    }
+
+    /// Remembers them.
+    ///
+    /// Errors: in words.
+    pub fn leave_out(&self, labels: &[String]) -> Result<(), String> {
+        self.put("left-out", &labels)
+    }
+
+    /// When everything of each disk was last held against the vault, milliseconds since 1970, by labels.
+    ///
+    /// Errors: it is written down and cannot be read.
+    pub fn compared(&self) -> Result<BTreeMap<String, u64>, String> {
+        self.recall("compared")
+    }
+
+    /// Remembers it.
+    ///
+    /// Errors: in words.
+    pub fn note_compared(&self, compared: &BTreeMap<String, u64>) -> Result<(), String> {
+        self.put("compared", compared)
+    }
+
+    /// Where all this is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Forgets everything: nothing is left behind.
@@ -118,6 +145,12 @@ impl State {
             }
             _ => Ok(()),
         }
+    }
+
+    fn recall<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, String> {
+        let path = self.folder.join(name);
+        let read = read(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+        Ok(read.unwrap_or_default())
     }
 
     fn put<T: Serialize>(&self, name: &str, value: &T) -> Result<(), String> {
@@ -202,6 +235,11 @@ mod tests {
         assert_eq!(state.enrolment(), Ok(None));
         state.remember(&enrolment()).unwrap();
         assert_eq!(State::at(&folder).enrolment(), Ok(Some(enrolment())));
+        let (labels, compared) = (["sda".to_owned()], BTreeMap::from([("sda".to_owned(), 7)]));
+        assert_eq!((state.left_out(), state.compared()), (Ok(Vec::new()), Ok(BTreeMap::new())));
+        state.leave_out(&labels).unwrap();
+        state.note_compared(&compared).unwrap();
+        assert_eq!((state.left_out(), state.compared()), (Ok(labels.to_vec()), Ok(compared)));
         let mode = fs::metadata(folder.join("enrolment")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{:?}", enrolment()).contains("[3, 3"), "the key is shown");

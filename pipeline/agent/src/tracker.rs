@@ -32,7 +32,7 @@ mod trial;
 
 pub use kernel::{Attached, KernelTracker, Options, PINS, attach, probe, remove};
 pub use program::{Making, Moment};
-pub use trial::trial;
+pub use trial::{trial, tried};
 
 /// Marks of changed blocks, kept by the kernel.
 pub trait Tracker: Send {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,9 +13,9 @@ use core::sync::atomic::Ordering;
 use hal_linux::AlignedBuffer;
 use hal_linux::bpf::Map;
 use pipeline_agent::blocks::BlockSet;
-use pipeline_agent::devices::Leaf;
+use pipeline_agent::devices::{Leaf, leaves, leaves_of};
 use pipeline_agent::tracker::{
-    Attached, KernelTracker, Making, Options, Tracker as _, attach, probe, remove,
+    Attached, KernelTracker, Making, Options, Tracker as _, attach, probe, remove, trial, tried,
 };
 
 const BLOCK: u64 = 64 * 1024;
@@ -381,4 +381,32 @@ fn a_terabyte_takes_less_than_20_mib() {
     assert!(bytes < 20 * MIB, "{bytes}");
     disk.write((1 << 40) - BLOCK, BLOCK);
     assert_eq!(taken(&mut tracker, (1 << 40) / BLOCK), [(1 << 24) - 1]);
+}
+
+#[test]
+fn a_tracker_that_does_not_see_a_write_of_our_own_is_given_up_and_leaves_nothing() {
+    let folder = std::env::temp_dir().join(format!("agent-tracker-{}-trial", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let device = fs::metadata(&folder).unwrap().dev();
+    let below = leaves_of((rustix::fs::major(device), rustix::fs::minor(device)));
+    let leaves: Vec<Leaf> =
+        leaves().into_iter().filter(|leaf| below.contains(&leaf.name)).collect();
+    if leaves.is_empty() || leaves.iter().any(|leaf| leaf.untracked.is_some()) || probe().is_err() {
+        eprintln!("SKIPPED, not tested on this machine: {below:?} cannot be tracked");
+        return;
+    }
+    let pins = Path::new("/sys/fs/bpf").join(folder.file_name().unwrap());
+    let options = Options { pins: pins.clone(), ..Options::default() };
+    let attached = attach(&leaves, &options).unwrap();
+    assert_eq!(trial(&attached.tracker, &leaves, &folder), Ok(true));
+    assert_eq!(trial(&attached.tracker, &[], &folder), Ok(false), "another disk is below it");
+    assert_eq!(trial(&attached.tracker, &leaves, Path::new("/proc")), Ok(false));
+    let mut attached = tried(attached, &leaves, &folder).unwrap();
+    // As if the programs saw nothing of it.
+    attached.tracker.forget(0);
+    let why = tried(attached, &leaves, &folder).unwrap_err();
+    assert!(why.contains("did not see it") && why.contains("is compared"), "{why}");
+    assert!(!pins.exists(), "it is still in the kernel");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "the file of the trial is left");
+    fs::remove_dir(&folder).unwrap();
 }

@@ -7,7 +7,7 @@ use hal::time::UnixMillis;
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_wire::message::Instant;
 
-use super::{Cutter, Limits, Outcome, Server, rounds, words_of};
+use super::{Cutter, Failed, Limits, Outcome, Server, failed, rounds};
 use crate::blocks::BlockSet;
 use crate::capture::Trouble;
 use crate::freeze::Thawed;
@@ -70,7 +70,7 @@ impl Cutter {
         changed: &mut [BlockSet],
         limits: Limits,
         group: &mut Option<bool>,
-    ) -> Result<End, String> {
+    ) -> Result<End, Failed> {
         let mut sets = Sets { reading: changed.to_vec(), fresh: changed.to_vec() };
         let mut remarks = Vec::new();
         let application = match &mut server.hooks {
@@ -219,15 +219,15 @@ fn give_back<D: Disk>(server: &mut Server<'_, D>, changed: &mut [BlockSet]) {
 }
 
 /// Why there is no point: words where another freeze may do better, an error where none will.
-fn explained<D: Disk>(broken: Broken, server: &Server<'_, D>) -> Result<String, String> {
+fn explained<D: Disk>(broken: Broken, server: &Server<'_, D>) -> Result<String, Failed> {
     match broken {
         Broken::TooMuch | Broken::Reading(Trouble::Full) => {
             Ok("more had changed than can be read while file systems are frozen".to_owned())
         }
         Broken::Alone => Ok("not all servers of the group were frozen together".to_owned()),
-        Broken::Reading(Trouble::Stopped) => Ok(words_of(Trouble::Stopped, server.sources)),
-        Broken::Reading(trouble) => Err(words_of(trouble, server.sources)),
-        Broken::Tracking(words) => Err(words),
+        Broken::Reading(Trouble::Stopped) => Ok(failed(Trouble::Stopped, server.sources).words),
+        Broken::Reading(trouble) => Err(failed(trouble, server.sources)),
+        Broken::Tracking(words) => Err(words.into()),
     }
 }
 

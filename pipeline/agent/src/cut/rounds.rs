@@ -4,7 +4,7 @@ use hal::disk::Disk;
 use hal::time::Clock;
 use pipeline::limits::BLOCK_BYTES;
 
-use super::{Cutter, Server, Sink, words_of};
+use super::{Cutter, Failed, Server, Sink, failed};
 use crate::blocks::BlockSet;
 use crate::capture::{self, Filled, Taker, Trouble, Unread};
 use crate::swap::Swap;
@@ -29,9 +29,9 @@ impl Cutter {
         &mut self,
         server: &mut Server<'_, D>,
         changed: &mut [BlockSet],
-    ) -> Result<(), String> {
+    ) -> Result<(), Failed> {
         self.send_all(server, changed)?;
-        take_all(server, changed)
+        Ok(take_all(server, changed)?)
     }
 
     /// Reads and sends what changed.
@@ -39,7 +39,7 @@ impl Cutter {
         &mut self,
         server: &mut Server<'_, D>,
         changed: &mut [BlockSet],
-    ) -> Result<(), String> {
+    ) -> Result<(), Failed> {
         send_blank(server, changed)?;
         let wanted = changed.to_vec();
         let began = server.clock.monotonic_nanos();
@@ -49,7 +49,7 @@ impl Cutter {
         let (bytes, away) = (sender.bytes, sender.away_nanos);
         let nanos = clock.monotonic_nanos().saturating_sub(began).saturating_sub(away);
         self.measured(bytes, nanos);
-        result.map_err(|trouble| words_of(trouble, server.sources))
+        result.map_err(|trouble| failed(trouble, server.sources))
     }
 }
 

@@ -65,8 +65,10 @@ pub type Read<'a> = dyn FnMut(u64, &mut [u8]) -> io::Result<()> + 'a;
 pub fn of_leaf(leaf: &Leaf) -> Result<Face, String> {
     let on = |error: io::Error| format!("it cannot be read: {error}");
     let file = OpenOptions::new().read(true).custom_flags(DIRECT).open(&leaf.path).map_err(on)?;
-    let parts: Vec<Range<u64>> =
-        partitions(leaf).iter().map(|Partition { start, bytes, .. }| *start..start + bytes).collect();
+    let parts: Vec<Range<u64>> = partitions(leaf)
+        .iter()
+        .map(|Partition { start, bytes, .. }| *start..start + bytes)
+        .collect();
     let mut buffer = AlignedBuffer::zeroed(HEAD_BYTES).map_err(|error| error.to_string())?;
     of_parts(leaf.bytes, &parts, &mut |at, into| read(&file, &mut buffer, at, into))
 }
@@ -120,7 +122,9 @@ pub fn of_parts(bytes: u64, parts: &[Range<u64>], read: &mut Read<'_>) -> Result
     }
     let sum = again.iter().fold(0_u64, |sum, range| sum.saturating_add(range.end - range.start));
     if sum > AGAIN_BYTES_MAX {
-        return Err("nothing tells whether another system wrote to it: it is more than ext4".to_owned());
+        return Err(
+            "nothing tells whether another system wrote to it: it is more than ext4".to_owned()
+        );
     }
     again.extend(nobodys);
     Ok(Face { digest: digest(&[&words]).0, again })

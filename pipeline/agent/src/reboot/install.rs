@@ -56,7 +56,8 @@ pub fn install(root: &Path, seconds: u32) -> Result<String, String> {
         remove(root)?;
         return Err(why);
     }
-    Ok("from the next start of the machine but one on, an ordinary start needs no comparing\n".to_owned())
+    Ok("from the next start of the machine but one on, an ordinary start needs no comparing\n"
+        .to_owned())
 }
 
 /// Takes it away. Whether anything was there.

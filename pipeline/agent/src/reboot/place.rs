@@ -79,7 +79,9 @@ impl Place {
         let pages = bytes.div_ceil(PAGE as u64) + 1;
         let wanted = pages * PAGE as u64;
         if wanted > BYTES_MAX {
-            return Err("the disks are too large for what is noted at the end of a start".to_owned());
+            return Err(
+                "the disks are too large for what is noted at the end of a start".to_owned()
+            );
         }
         let mut nonce = [0; NONCE_BYTES];
         SystemEntropy.fill(&mut nonce).map_err(|error| error.to_string())?;
@@ -120,8 +122,7 @@ impl Place {
         let mut options = OpenOptions::new();
         let node = options.read(true).write(true).custom_flags(DIRECT).open(&node);
         let node = node.map_err(|error| self.said(&error))?;
-        let mut open =
-            Open { node, device, extents, nonce: [0; NONCE_BYTES], bytes: found.len() };
+        let mut open = Open { node, device, extents, nonce: [0; NONCE_BYTES], bytes: found.len() };
         open.check()?;
         Ok(open)
     }

@@ -1,9 +1,12 @@
 //! A protected disk as the loop sees it: what of it is still to be sent, and why.
 
+use hal::time::Moment;
+
 use crate::blocks::BlockSet;
 use crate::compare::{Compare, Reason};
 use crate::content::Content;
 use crate::devices::Leaf;
+use crate::replicate::send::Set;
 
 /// A protected disk.
 pub struct Disk {
@@ -33,6 +36,8 @@ pub struct Disk {
     pub cursor: u64,
     /// A run through all of it.
     pub compare: Option<Compare>,
+    /// A run through what an earlier run may not have brought into the vault: what is wanted of it is part of the next cut.
+    pub held: Option<Compare>,
     /// A write may have been missed while that run went on: another follows it.
     pub again: bool,
     /// Where trying again what cannot be read goes on.
@@ -43,8 +48,12 @@ pub struct Disk {
     pub passed: bool,
     /// The policy leaves it out.
     pub left_out: bool,
+    /// Points in a row that failed for it.
+    pub failures: u32,
     /// Why nothing more comes from it.
     pub gone: Option<String>,
+    /// When it was last looked whether it answers again.
+    pub asked_at: Moment,
 }
 
 impl Disk {
@@ -68,12 +77,15 @@ impl Disk {
             unread,
             cursor: 0,
             compare: None,
+            held: None,
             again: false,
             retried: 0,
             whole: false,
             passed: false,
             left_out: false,
+            failures: 0,
             gone: None,
+            asked_at: Moment(0),
         }
     }
 
@@ -86,12 +98,43 @@ impl Disk {
     /// Begins a run through all of it. What was wanted before is found again.
     pub fn compare(&mut self, reason: Reason) {
         self.compare = Some(Compare::new(reason, self.blocks));
+        if reason.is_doubtful() {
+            // It runs through that too.
+            self.held = None;
+        }
         self.wanted.clear();
         self.again = false;
         self.passed = false;
         if reason.is_doubtful() {
             self.whole = false;
         }
+    }
+
+    /// Begins a run through what may not be in the vault, but for what is sent anyway.
+    pub fn ask_about(&mut self, mut held: BlockSet) {
+        held.subtract(&self.changed);
+        self.held = (!held.is_empty()).then(|| Compare::of_some(Reason::Held, held));
+    }
+
+    /// The run that a set is filled by.
+    pub fn run_into(&mut self, set: Set) -> Option<&mut Compare> {
+        match set {
+            Set::Changed => self.held.as_mut(),
+            Set::Wanted => self.compare.as_mut(),
+        }
+    }
+
+    /// What is to be sent, for this reason.
+    pub fn set(&mut self, set: Set) -> &mut BlockSet {
+        match set {
+            Set::Changed => &mut self.changed,
+            Set::Wanted => &mut self.wanted,
+        }
+    }
+
+    /// Both runs.
+    pub fn runs(&mut self) -> impl Iterator<Item = &mut Compare> {
+        self.held.iter_mut().chain(&mut self.compare)
     }
 
     /// A write may have been missed: all of it is run through, behind a run that goes on already, which so comes to its end
@@ -124,7 +167,7 @@ impl Disk {
     pub fn doubt(&self) -> Option<String> {
         let label = &self.label;
         if self.left_out {
-            return None;
+            return Some(format!("{label} is left out, as the policy wants: it is in no point"));
         }
         if let Some(why) = &self.gone {
             return Some(format!("{label} is as it was before, since it does not answer: {why}"));

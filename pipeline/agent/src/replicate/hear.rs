@@ -4,9 +4,12 @@ use pipeline_wire::message::{FromAppliance, Refused, Welcome};
 use pipeline_wire::policy::Policy;
 
 use super::Replicator;
+use super::send::Set;
+use crate::blocks::BlockSet;
 use crate::compare::{Compare, Reason};
 use crate::session::exchange::Event;
 use crate::session::is_lasting;
+use crate::tracker::Tracker;
 
 /// Cuts of groups that wait to be made.
 const GROUPS_MAX: usize = 16;
@@ -59,20 +62,21 @@ impl Replicator {
             match tracker.filter(|_| disk.leaf.untracked.is_none()) {
                 // What was sent of it and is not in the vault is held, whatever became of the earlier run.
                 Some(tracker) if disk.carried && disk.continued && disk.compare.is_some() => {
-                    tracker.held(place, &mut disk.changed);
+                    disk.ask_about(held_of(&mut **tracker, place, disk.blocks));
                 }
                 Some(tracker) if known && disk.continued && disk.whole => {
-                    tracker.held(place, &mut disk.changed);
+                    let held = held_of(&mut **tracker, place, disk.blocks);
                     log::info!(
-                        "{}: tracking goes on; {} blocks are sent again",
+                        "{}: tracking goes on; {} blocks may not be in the vault",
                         disk.label,
-                        disk.changed.count()
+                        held.count()
                     );
+                    disk.ask_about(held);
                 }
                 Some(_) => {
                     let reason = if known { Reason::Lost } else { Reason::First };
                     disk.compare(reason);
-                    self.means.set_whole(place, &disk.label, false);
+                    self.means.set_whole(place, false);
                     log::info!("{} {}", disk.label, reason.words());
                 }
                 None => disk.compare(if known { Reason::Untracked } else { Reason::First }),
@@ -92,7 +96,7 @@ impl Replicator {
     fn session_lost(&mut self) {
         self.asked.groups.clear();
         for disk in &mut self.disks {
-            disk.compare.iter_mut().for_each(Compare::session_lost);
+            disk.runs().for_each(Compare::session_lost);
         }
     }
 
@@ -131,14 +135,18 @@ impl Replicator {
             let left_out = policy.left_out.contains(&disk.label);
             if left_out != disk.left_out {
                 disk.left_out = left_out;
-                // Nothing of it was kept while it was left out.
-                self.means.set_whole(place, &disk.label, false);
+                disk.whole = false;
+                // Nothing of it is kept while it is left out.
+                self.means.set_whole(place, false);
                 if self.begun {
                     disk.compare(Reason::Lost);
                 }
             }
         }
         self.policy = policy;
+        if self.disks.iter().any(|disk| disk.left_out) {
+            self.give_up();
+        }
     }
 
     /// A cut is in the vault.
@@ -153,11 +161,12 @@ impl Replicator {
 
     fn wanted(&mut self, question: u32, bits: &[u8]) {
         for disk in &mut self.disks {
-            let answered =
-                disk.compare.as_mut().and_then(|compare| compare.answered(question, bits));
-            if let Some(wanted) = answered {
-                wanted.into_iter().for_each(|block| disk.wanted.insert(block));
-                return;
+            for set in [Set::Changed, Set::Wanted] {
+                let run = disk.run_into(set);
+                if let Some(wanted) = run.and_then(|run| run.answered(question, bits)) {
+                    wanted.into_iter().for_each(|block| disk.set(set).insert(block));
+                    return;
+                }
             }
         }
     }
@@ -177,4 +186,11 @@ impl Replicator {
             tracker.resend(next);
         }
     }
+}
+
+/// What an earlier run sent of a disk and may not have brought into the vault.
+fn held_of(tracker: &mut dyn Tracker, place: usize, blocks: u64) -> BlockSet {
+    let mut held = BlockSet::new(blocks);
+    tracker.held(place, &mut held);
+    held
 }

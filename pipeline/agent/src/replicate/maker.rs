@@ -12,7 +12,7 @@ use pipeline_wire::runs::Run;
 use super::send::batch_bytes;
 use crate::blocks::BlockSet;
 use crate::capture::{Arena, Source, Unread};
-use crate::cut::{Cutter, Gate, Hooks, Limits, Outcome, Server, Sink, Throttle};
+use crate::cut::{Cutter, Failed, Gate, Hooks, Limits, Outcome, Server, Sink, Throttle};
 use crate::devices::Leaf;
 use crate::freeze::Freezer;
 use crate::outbox::{NotTaken, Parcel};
@@ -61,7 +61,7 @@ pub trait Maker: Send {
         tracker: &mut dyn Tracker,
         changed: &mut [BlockSet],
         exchange: &Arc<Exchange>,
-    ) -> Result<Outcome, String>;
+    ) -> Result<Outcome, Failed>;
 
     /// What of the last instant stands at this place.
     fn piece(&self, at: usize) -> Option<Piece<'_>>;
@@ -132,7 +132,7 @@ impl<D: Disk> Maker for DiskMaker<D> {
         tracker: &mut dyn Tracker,
         changed: &mut [BlockSet],
         exchange: &Arc<Exchange>,
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, Failed> {
         let mut gate = match order.group {
             Some((token, patience)) => Some(GroupGate::new(token, patience, exchange)?),
             None => None,

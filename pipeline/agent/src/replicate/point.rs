@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_wire::message::{Cut, Instant};
 
+use super::disk::Disk;
 use super::maker::{Order, Piece};
 use super::send::{Batch, Set, batch_bytes};
 use super::{POINTS_KEPT, REST, Replicator, hold_all};
 use crate::blocks::BlockSet;
 use crate::compare::Reason;
-use crate::cut::{Limits, Outcome};
+use crate::cut::{Failed, Limits, Outcome};
 use crate::report::{PointReport, instant_words};
 
 /// Rounds of the loop's own before an instant is tried; those behind them are the instant's.
@@ -20,6 +21,8 @@ const ROUNDS_MAX: u32 = 3;
 const SMALL_BLOCKS: u64 = 256;
 /// Instants that fail one after another before nothing is left to their own rounds.
 const FAILURES_MAX: u32 = 3;
+/// Points that fail for one disk, one after another, before they are made without it.
+const DISK_FAILURES_MAX: u32 = 5;
 /// Remarks of one cut: a message holds no more than so many, and no person reads them.
 const REMARKS_MAX: usize = 64;
 
@@ -103,6 +106,12 @@ impl Replicator {
         if !wanted || paused {
             return false;
         }
+        // A point has no disk that the policy leaves out: it is the next run's, whose Hello lacks it. And what an earlier run
+        // may not have brought into the vault is known first.
+        let unsettled = |disk: &Disk| disk.left_out || (disk.is_in() && disk.held.is_some());
+        if self.disks.iter().any(unsettled) {
+            return false;
+        }
         let tracked = self.means.tracker.is_some();
         let mut possible = false;
         for disk in self.disks.iter_mut().filter(|disk| disk.is_in()) {
@@ -130,6 +139,7 @@ impl Replicator {
             }
             if let Err(why) = tracker.take(place, &mut disk.changed) {
                 log::error!("{}: {why}; it is compared", disk.label);
+                tracker.set_whole(place, false);
                 disk.compare(Reason::Lost);
             }
         }
@@ -163,16 +173,32 @@ impl Replicator {
                 self.made(outcome, group.map(|(token, _)| token));
                 Duration::ZERO
             }
-            Err(why) => {
-                log::warn!("no point now: {why}");
-                self.pursuit = None;
-                // What was asked for stays asked for, for as long as the session.
-                self.asked.application |= application;
-                group.into_iter().for_each(|group| self.asked.groups.push_front(group));
+            Err(failed) => {
+                log::warn!("no point now: {failed}");
+                self.give_up();
                 self.look_for_lost();
+                self.blame(failed);
                 self.put_off();
                 REST
             }
+        }
+    }
+
+    /// Gives the point up that is on its way, unless its instant is in memory. What was asked for stays asked for, for as
+    /// long as the session.
+    pub(super) fn give_up(&mut self) {
+        let Some(pursuit) = self.pursuit.take_if(|pursuit| pursuit.cut.is_none()) else { return };
+        self.asked.application |= pursuit.application;
+        pursuit.group.into_iter().for_each(|group| self.asked.groups.push_front(group));
+    }
+
+    /// A disk that says its size and cannot be read is not to keep points of the others away for ever.
+    fn blame(&mut self, failed: Failed) {
+        let Some(place) = failed.disk else { return };
+        let Some(disk) = self.disks.get_mut(place).filter(|disk| disk.is_in()) else { return };
+        disk.failures += 1;
+        if disk.failures >= DISK_FAILURES_MAX {
+            self.lose(place, failed.words);
         }
     }
 
@@ -184,7 +210,7 @@ impl Replicator {
         self.not_before = self.means.clock.moment().after(wait);
     }
 
-    fn instant(&mut self, order: &Order) -> Result<Outcome, String> {
+    fn instant(&mut self, order: &Order) -> Result<Outcome, Failed> {
         let means = &mut self.means;
         let tracker = means.tracker.as_mut().filter(|_| order.chosen.contains(&true));
         let Some(tracker) = tracker else {
@@ -244,7 +270,7 @@ impl Replicator {
         for place in incomplete {
             let Some(disk) = self.disks.get_mut(place) else { continue };
             disk.doubt_again();
-            self.means.set_whole(place, &disk.label, false);
+            self.means.set_whole(place, false);
             // Only now: whatever happens from here on, the disk is compared.
             if let Some(tracker) = &mut self.means.tracker {
                 tracker.doubted(place);
@@ -258,7 +284,7 @@ impl Replicator {
             remarks
                 .push(format!("{} has grown: what is new of it is in the next point", disk.label));
         }
-        let doubts: Vec<String> = self.disks.iter().filter_map(super::disk::Disk::doubt).collect();
+        let doubts: Vec<String> = self.disks.iter().filter_map(Disk::doubt).collect();
         if !doubts.is_empty() {
             instant = Instant::Fuzzy;
         }
@@ -359,6 +385,7 @@ impl Replicator {
         self.failures = 0;
         for disk in &mut self.disks {
             disk.passed = false;
+            disk.failures = 0;
         }
         let interval = u64::from(self.policy.interval_seconds).saturating_mul(1000);
         let now = self.means.clock.moment();

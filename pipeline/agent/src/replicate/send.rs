@@ -97,7 +97,7 @@ fn said(result: Result<u64, NotTaken>) -> Result<(), String> {
 pub enum Set {
     /// Part of the next cut.
     Changed,
-    /// Wanted by a compare.
+    /// Wanted by a run through the disk.
     Wanted,
 }
 
@@ -110,11 +110,9 @@ pub fn send_batch(
     set: Set,
     exchange: &Arc<Exchange>,
 ) -> Result<Vec<u64>, String> {
-    let from = match set {
-        Set::Changed => &disk.changed,
-        Set::Wanted => &disk.wanted,
-    };
-    let mut blocks: Vec<u64> = from.iter_from(disk.cursor).take(BATCH_BLOCKS).collect();
+    let cursor = disk.cursor;
+    let from = disk.set(set);
+    let mut blocks: Vec<u64> = from.iter_from(cursor).take(BATCH_BLOCKS).collect();
     if blocks.is_empty() {
         blocks.extend(from.iter().take(BATCH_BLOCKS));
     }

@@ -12,7 +12,7 @@ mod appliance;
 /// Disks that are written to while they are read, their tracker and their freezer.
 mod server;
 
-use appliance::{Appliance, UNREAD};
+use appliance::{Appliance, Point, UNREAD};
 use server::{Fault, NOBODYS, Server};
 
 /// What a history counts at its end.
@@ -32,6 +32,8 @@ struct History {
     appliance: Appliance,
     replicator: Replicator,
     tally: Tally,
+    /// A disk that no point may have.
+    without: Option<String>,
 }
 
 impl History {
@@ -40,23 +42,44 @@ impl History {
         let replicator = server.start();
         let mut appliance = Appliance::new(server.blocks());
         appliance.policy.interval_seconds = 10;
-        Self { random: Random::new(seed), server, appliance, replicator, tally: Tally::default() }
+        let (random, tally) = (Random::new(seed), Tally::default());
+        Self { random, server, appliance, replicator, tally, without: None }
+    }
+
+    fn exchange(&self) -> Arc<Exchange> {
+        Arc::clone(&self.replicator.means.exchange)
+    }
+
+    /// The agent is killed, and starts again.
+    fn kill(&mut self) {
+        self.appliance.cut_network(&self.exchange());
+        self.replicator = self.server.kill_and_start();
+    }
+
+    /// A step, and what the service does behind it.
+    fn step(&mut self) {
+        self.replicator.step();
+        let other = self.replicator.wants_other_disks(&self.server.omitted());
+        if other && !self.replicator.is_busy() {
+            self.appliance.cut_network(&self.exchange());
+            let left_out = self.replicator.left_out().unwrap_or_default().to_vec();
+            self.replicator = self.server.start_without(&left_out);
+        }
     }
 
     fn act(&mut self) {
         self.server.write(3);
         self.server.turn();
         self.server.pass_millis(self.random.below(1500));
-        let exchange = Arc::clone(&self.replicator.means.exchange);
+        let exchange = self.exchange();
         match self.random.below(100) {
-            0..50 => drop(self.replicator.step()),
+            0..50 => self.step(),
             50..85 => self.appliance.hear(&exchange, 1 + self.random.below(40)),
             85..93 => self.appliance.answer(&exchange),
             93..96 => self.appliance.drain(&exchange),
             96 => self.appliance.cut_network(&exchange),
             97 => {
-                self.appliance.cut_network(&exchange);
-                self.replicator = self.server.kill_and_start();
+                self.kill();
                 self.tally.kills += 1;
             }
             98 if self.random.below(3) == 0 => {
@@ -82,20 +105,27 @@ impl History {
 
     /// Half a second without trouble.
     fn go_on(&mut self) {
-        let exchange = Arc::clone(&self.replicator.means.exchange);
-        self.appliance.connect(&exchange);
         self.server.pass_millis(500);
-        self.replicator.step();
+        self.pass();
+        self.judge();
+    }
+
+    /// A step without trouble.
+    fn pass(&mut self) {
+        self.appliance.connect(&self.exchange());
+        self.step();
+        let exchange = self.exchange();
         self.appliance.hear(&exchange, 1000);
         self.appliance.answer(&exchange);
         self.appliance.drain(&exchange);
-        self.judge();
     }
 
     /// Every point against what the server was when it was frozen.
     fn judge(&mut self) {
-        for (cut, state) in self.appliance.points.drain(..) {
+        for Point { cut, names, disks: state } in self.appliance.points.drain(..) {
             let epoch = cut.epoch;
+            let is_out = names.iter().any(|name| Some(name) == self.without.as_ref());
+            assert!(!is_out, "point {epoch} has a disk that the policy leaves out");
             let missing = state.iter().flatten().any(|stamp| *stamp == UNREAD);
             let said = cut.remarks.iter().any(|words| words.contains("cannot be read"));
             assert!(said || !missing, "point {epoch}: blocks are missing, and nothing says so");
@@ -127,7 +157,7 @@ fn run(seed: u64, fault: Fault) -> Tally {
     history.server.heal();
     history.settle(20_000);
     // The appliance is reached before the agent ends, or by its next life alone.
-    history.appliance.cut_network(&history.replicator.means.exchange);
+    history.appliance.cut_network(&history.exchange());
     history.replicator = history.server.reboot();
     if seed.is_multiple_of(2) {
         history.replicator = history.server.kill_and_start();
@@ -258,4 +288,153 @@ fn a_write_that_was_missed_is_in_no_clean_point_also_where_the_audit_that_found_
     let lost =
         (0..20).any(|seed| std::panic::catch_unwind(|| run(seed, Fault::MissesOnce)).is_err());
     assert!(lost, "these histories do not need an audit that finds again what was not obeyed");
+}
+
+#[test]
+fn a_disk_that_the_policy_leaves_out_is_in_no_point_and_is_compared_when_it_comes_back() {
+    for seed in 0..10 {
+        println!("seed {seed}");
+        let mut history = History::new(seed, Fault::None);
+        history.settle(20_000);
+        while history.replicator.is_busy() {
+            history.go_on();
+        }
+        history.without = Some("sd1".to_owned());
+        let policy = history.appliance.policy.clone();
+        let left_out = vec!["sd1".to_owned(), "sd7".to_owned()];
+        history.appliance.tell(&history.exchange(), Policy { left_out, ..policy.clone() });
+        history.settle(20_000);
+        history.without = None;
+        let asked = history.appliance.asked[1];
+        history.appliance.tell(&history.exchange(), policy.clone());
+        history.settle(20_000);
+        assert!(history.appliance.asked[1] > asked, "it is not compared");
+        let left_out = vec!["sd0".to_owned(), "sd1".to_owned()];
+        history.appliance.tell(&history.exchange(), Policy { left_out, ..policy });
+        let whole = history.tally.whole;
+        (0..200).for_each(|_| history.go_on());
+        assert!(history.tally.whole <= whole + 1, "points of nothing");
+    }
+}
+
+#[test]
+fn what_a_cut_does_not_have_is_sent_also_where_the_agent_is_killed_behind_it() {
+    let mut left = 0;
+    for seed in 0..20 {
+        println!("seed {seed}");
+        let mut history = History::new(seed, Fault::None);
+        history.settle(20_000);
+        history.server.write_raw();
+        let fuzzy = history.tally.fuzzy;
+        for _ in 0..400 {
+            history.server.write(3);
+            history.go_on();
+            if history.tally.fuzzy > fuzzy && !history.replicator.is_busy() {
+                break;
+            }
+        }
+        // The vault has the cut, and nothing is written any more: whatever it lacks, nothing marks again.
+        history.server.heal();
+        history.server.rest();
+        left += history.replicator.disks()[1].changed.count();
+        (0..2).for_each(|_| {
+            let exchange = history.exchange();
+            history.appliance.hear(&exchange, 1000);
+            history.appliance.answer(&exchange);
+            history.appliance.drain(&exchange);
+            while let Some(event) = exchange.event(Duration::ZERO) {
+                history.replicator.hear(event);
+            }
+        });
+        history.kill();
+        history.settle(20_000);
+    }
+    assert!(left > 10, "only {left} blocks were in no cut");
+}
+
+#[test]
+fn an_agent_that_starts_again_sends_nothing_that_the_vault_has() {
+    let mut history = History::new(2, Fault::None);
+    history.settle(20_000);
+    history.server.rest();
+    history.settle(20_000);
+    while history.replicator.is_busy() {
+        history.go_on();
+    }
+    // All of it is taken for a point that never comes.
+    history.server.rewrite();
+    while !history.replicator.is_busy() {
+        history.server.pass_millis(500);
+        history.step();
+    }
+    history.kill();
+    let (came, asked) = (history.appliance.came, history.appliance.asked.clone());
+    history.settle(20_000);
+    assert_eq!(history.appliance.came, came, "blocks came again");
+    // Two leaves, and one.
+    assert_eq!(
+        [history.appliance.asked[0] - asked[0], history.appliance.asked[1] - asked[1]],
+        [2, 1]
+    );
+}
+
+#[test]
+fn a_change_that_nothing_could_see_is_found_within_thirty_days_and_points_go_on_meanwhile() {
+    const HOUR: u64 = 3_600_000;
+    let mut history = History::new(5, Fault::None);
+    history.settle(20_000);
+    history.server.rest();
+    history.server.change_unseen();
+    let (mut compared, mut hours) = ([0; 2], 0);
+    let mut more = 10;
+    while more > 0 {
+        history.server.pass_millis(HOUR);
+        hours += 1;
+        assert!(hours <= 30 * 24 + 12, "{compared:?}");
+        more -= u32::from(!compared.contains(&0));
+        for _ in 0..20 {
+            history.pass();
+            let disks = history.replicator.disks();
+            let verified: Vec<usize> =
+                (0..2).filter(|place| disks[*place].compare.is_some()).collect();
+            assert!(verified.len() <= 1, "both at once");
+            for place in verified {
+                let begun = &mut compared[place];
+                *begun = if *begun == 0 { hours } else { *begun };
+            }
+            let clean = |point: &Point| point.cut.instant == pipeline_wire::message::Instant::Crash;
+            assert!(history.appliance.points.iter().all(clean));
+            // Until then they are not what the disks are: that is what cannot be seen.
+            history.appliance.points.clear();
+        }
+    }
+    assert!(compared.iter().all(|hours| (24 * 24..=30 * 24).contains(hours)), "{compared:?}");
+    history.settle(20_000);
+    // And it is remembered that it was: nobody begins at once again.
+    history.kill();
+    history.settle(20_000);
+    assert!(history.replicator.disks().iter().all(|disk| disk.compare.is_none()));
+}
+
+#[test]
+fn a_disk_that_reads_nothing_ends_no_points_of_others_and_is_looked_at_again() {
+    let mut history = History::new(4, Fault::Refuses);
+    history.settle(20_000);
+    history.server.refuse();
+    let (freezes, fuzzy) = (history.server.freezes(), history.tally.fuzzy);
+    for _ in 0..2000 {
+        history.server.write(3);
+        history.go_on();
+        if history.tally.fuzzy > fuzzy + 2 {
+            break;
+        }
+    }
+    assert!(history.tally.fuzzy > fuzzy + 2, "no point comes: {:?}", history.replicator.report());
+    let tried = history.server.freezes() - freezes;
+    assert!((1..10).contains(&tried), "{tried} freezes");
+    let gone = history.replicator.disks()[1].gone.clone().unwrap();
+    assert!(gone.contains("cannot be read"), "{gone}");
+    assert!(!history.replicator.has_answered(), "it was asked just now");
+    history.server.pass_millis(GONE_MILLIS);
+    assert!(history.replicator.has_answered() && !history.replicator.has_answered(), "once");
 }

@@ -193,6 +193,12 @@ impl Exchange {
         self.lock().outbox.spooled() >= sequence
     }
 
+    /// Whether content of blocks of a disk, from `first` up to, not including, `end`, was said and is not spooled: about
+    /// them no question is asked, since it might overtake what was said.
+    pub fn is_on_the_way(&self, disk: u16, first: u64, end: u64) -> bool {
+        self.lock().outbox.is_on_the_way(disk, first, end)
+    }
+
     /// Bytes that are kept because they are not spooled.
     pub fn kept_bytes(&self) -> usize {
         self.lock().outbox.bytes()

@@ -15,8 +15,8 @@ pub struct Labels {
 struct Known {
     label: String,
     identity: String,
-    /// See [`Labels::is_whole`].
-    whole: bool,
+    /// Once said whether everything was sent, which is kept with the marks; files that were written then are still read.
+    unused: bool,
 }
 
 impl Labels {
@@ -41,24 +41,9 @@ impl Labels {
         self.known.push(Known {
             label: label.clone(),
             identity: identity.to_owned(),
-            whole: false,
+            unused: false,
         });
         (label, true)
-    }
-}
-
-impl Labels {
-    /// Whether everything of a disk was sent once, but for what is marked or held by the kernel. It says nothing once those
-    /// marks are gone.
-    #[must_use]
-    pub fn is_whole(&self, label: &str) -> bool {
-        self.known.iter().any(|known| known.label == label && known.whole)
-    }
-
-    /// Notes that; whether it was not known.
-    pub fn set_whole(&mut self, label: &str, whole: bool) -> bool {
-        let mut known = self.known.iter_mut().filter(|known| known.label == label);
-        known.next().is_some_and(|known| core::mem::replace(&mut known.whole, whole) != whole)
     }
 }
 
@@ -89,6 +74,15 @@ mod tests {
         assert_eq!(labels.label("sdb", "wwn=a gpt=9", &sdb), ("sda".to_owned(), true));
         // A third one that takes the name of a disk that is known gets another.
         assert_eq!(labels.label("sda", "wwn=c", &[]), ("sda-2".to_owned(), true));
+    }
+
+    #[test]
+    fn labels_that_an_agent_of_before_wrote_down_are_read() {
+        // Of two disks, of which everything was sent of the first.
+        let before = b"\x02\x03sda\x05wwn=a\x01\x03sdb\x08serial=b\x00";
+        let mut labels: Labels = postcard::from_bytes(before).unwrap();
+        assert_eq!(labels.label("sdb", "wwn=a", &[]), ("sda".to_owned(), false));
+        assert_eq!(labels.label("sda", "serial=b", &["sda".to_owned()]), ("sdb".to_owned(), false));
     }
 
     #[test]

@@ -432,8 +432,10 @@ impl World {
         drop(state);
         let outcome = match result {
             Ok(outcome) => outcome,
-            Err(words) if words.contains("the sink broke") && self.arena.is_free() => return Ok(3),
-            Err(words) => return Err(words),
+            Err(failed) if failed.words.contains("the sink broke") && self.arena.is_free() => {
+                return Ok(3);
+            }
+            Err(failed) => return Err(failed.words),
         };
         for held in self.arena.held() {
             self.replica.put(held.disk, held.first, held.bytes());

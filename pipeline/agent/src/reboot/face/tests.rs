@@ -12,7 +12,8 @@ struct Image(PathBuf);
 
 impl Image {
     fn new(name: &str, bytes: u64) -> Self {
-        let path = std::env::temp_dir().join(format!("lifeboat-face-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("lifeboat-face-{name}-{}", std::process::id()));
         File::create(&path).unwrap().set_len(bytes).unwrap();
         Self(path)
     }

@@ -6,7 +6,8 @@ struct Root(PathBuf);
 
 impl Root {
     fn new(name: &str, folders: &[&str]) -> Self {
-        let root = std::env::temp_dir().join(format!("lifeboat-install-{name}-{}", std::process::id()));
+        let root =
+            std::env::temp_dir().join(format!("lifeboat-install-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
         folders.iter().for_each(|folder| fs::create_dir_all(root.join(folder)).unwrap());
         fs::create_dir_all(&root).unwrap();

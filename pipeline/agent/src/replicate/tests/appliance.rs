@@ -7,6 +7,7 @@ use pipeline::ids::PointId;
 use pipeline::seal::SecretKey;
 use pipeline_wire::frame::{HEAD_BYTES, message};
 use pipeline_wire::message::{Blocks, Content as Kind, Cut, FromAgent, FromAppliance, Welcome};
+use pipeline_wire::runs::Run;
 
 use super::*;
 use crate::session::exchange::Next;
@@ -20,11 +21,23 @@ enum Entry {
     Cut(Cut),
 }
 
+/// A point: its cut, what its disks are called, and what they hold.
+pub(super) struct Point {
+    pub(super) cut: Cut,
+    pub(super) names: Vec<String>,
+    pub(super) disks: Vec<Vec<u64>>,
+}
+
 /// What is known of a server.
 pub(super) struct Appliance {
     pub(super) policy: Policy,
-    /// Points since the last look: cut and disks.
-    pub(super) points: Vec<(Cut, Vec<Vec<u64>>)>,
+    /// Points since the last look.
+    pub(super) points: Vec<Point>,
+    /// Blocks that came, and questions about each disk, by its number.
+    pub(super) came: u64,
+    pub(super) asked: Vec<u64>,
+    /// What the disks of this run are called.
+    disks: Vec<String>,
     connected: Option<u64>,
     run: [u8; 16],
     /// Arrived, and not synced.
@@ -48,6 +61,9 @@ impl Appliance {
     pub(super) fn new(sizes: Vec<usize>) -> Self {
         let empty: Vec<Vec<u64>> = sizes.into_iter().map(|size| vec![0; size]).collect();
         Self {
+            came: 0,
+            asked: vec![0; empty.len()],
+            disks: Vec::new(),
             policy: Policy::default(),
             points: Vec::new(),
             connected: None,
@@ -73,6 +89,7 @@ impl Appliance {
         let (introduced, introduction) = exchange.introduction().unwrap();
         if introduction.run != self.run {
             self.run = introduction.run;
+            self.disks = introduction.disks.into_iter().map(|disk| disk.name).collect();
             self.sequence = 0;
             self.lost = None;
         }
@@ -94,6 +111,14 @@ impl Appliance {
         }
     }
 
+    /// Another policy from now on.
+    pub(super) fn tell(&mut self, exchange: &Exchange, policy: Policy) {
+        self.policy = policy.clone();
+        if self.connected.is_some() {
+            exchange.hear(FromAppliance::Policy(policy)).unwrap();
+        }
+    }
+
     /// Whatever was on its way, or arrived and was not synced, is lost.
     pub(super) fn cut_network(&mut self, exchange: &Exchange) {
         if let Some(introduced) = self.connected.take() {
@@ -111,11 +136,18 @@ impl Appliance {
             let (_, body) = parcel.head.split_first_chunk::<HEAD_BYTES>().unwrap();
             match message(body).unwrap() {
                 FromAgent::Blocks(blocks) => {
+                    self.came += blocks.runs.iter().map(|run| u64::from(run.blocks)).sum::<u64>();
                     self.arrived.push_back(Entry::Blocks(blocks, parcel.payload.clone()));
                 }
                 FromAgent::Cut(cut) => self.arrived.push_back(Entry::Cut(cut)),
                 FromAgent::Fingerprints { question, disk, first } => {
-                    let bits = self.wanted(usize::from(disk), first, &parcel.payload);
+                    // Over another connection it could have come before them.
+                    let said = self.arrived.iter().any(|entry| {
+                        (first..first + 256).any(|block| is_about(entry, disk, block))
+                    });
+                    assert!(!said, "asked about blocks that are not called spooled yet");
+                    self.asked[usize::from(disk)] += 1;
+                    let bits = self.wanted(disk, first, &parcel.payload);
                     self.questions.push_back(FromAppliance::Wanted { question, bits });
                 }
                 FromAgent::Frozen { token } => {
@@ -127,26 +159,17 @@ impl Appliance {
     }
 
     /// Blocks whose newest content is not in the vault, or another than the agent's, are wanted.
-    fn wanted(&self, disk: usize, first: u64, fingerprints: &[u8]) -> Vec<u8> {
+    fn wanted(&self, disk: u16, first: u64, fingerprints: &[u8]) -> Vec<u8> {
         let maker = Fingerprinter::new(&SecretKey::from_bytes(KEY));
         let mut bits = vec![0_u8; 32];
         for (at, theirs) in fingerprints.chunks(16).enumerate() {
-            let block = usize::try_from(first).unwrap() + at;
-            let ours = self.vault[disk][block];
+            let block = first + at as u64;
+            let ours = self.vault[usize::from(disk)][usize::try_from(block).unwrap()];
             let mut content = vec![0; BLOCK_BYTES];
             content[..8].copy_from_slice(&ours.to_le_bytes());
             let print = if ours == 0 { [0; 16] } else { maker.of(&content).0 };
-            let pending = |entry: &Entry| match entry {
-                Entry::Blocks(blocks, _) => {
-                    usize::from(blocks.disk) == disk
-                        && blocks
-                            .runs
-                            .iter()
-                            .any(|run| (run.first..run.end().unwrap()).contains(&(block as u64)))
-                }
-                Entry::Cut(_) => false,
-            };
-            let is_pending = self.spool.iter().chain(&self.arrived).any(pending);
+            let mut entries = self.spool.iter().chain(&self.arrived);
+            let is_pending = entries.any(|entry| is_about(entry, disk, block));
             if is_pending || print != *theirs {
                 bits[at / 8] |= 1 << (at % 8);
             }
@@ -187,7 +210,9 @@ impl Appliance {
                     // No point: what it closed goes on into the next one.
                     return;
                 }
-                self.points.push((cut.clone(), self.now.clone()));
+                let names = self.disks.clone();
+                let disks = self.now.iter().take(names.len()).cloned().collect();
+                self.points.push(Point { cut: cut.clone(), names, disks });
             }
         }
         self.spool.push_back(entry);
@@ -233,6 +258,12 @@ impl Appliance {
         // There are no others to wait for.
         exchange.hear(FromAppliance::AllFrozen { token }).unwrap();
     }
+}
+
+fn is_about(entry: &Entry, disk: u16, block: u64) -> bool {
+    let Entry::Blocks(blocks, _) = entry else { return false };
+    let within = |run: &Run| (run.first..run.end().unwrap()).contains(&block);
+    blocks.disk == disk && blocks.runs.iter().any(within)
 }
 
 fn apply(state: &mut [Vec<u64>], blocks: &Blocks, payload: &[u8]) {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hal::disk::{Completion, DiskError, Geometry, Rejected, Request};
 use hal::time::UnixMillis;
-use pipeline_wire::message::Binding;
+use pipeline_wire::message::{Binding, DiskHello};
 
 use super::*;
 use crate::blocks::BlockSet;
 use crate::content::BlockReader;
-use crate::cut::Outcome;
+use crate::cut::{Failed, Outcome};
 use crate::devices::Leaf;
 use crate::freeze::{Freezer, Thawed};
 use crate::replicate::maker::{DiskMaker, Order, Piece};
@@ -40,6 +40,8 @@ pub(super) enum Fault {
     MissesOnce,
     /// Whether a disk was sent whole is believed of marks that were not there then.
     WholeForEver,
+    /// The second disk says its size, and reads nothing while it is told to.
+    Refuses,
 }
 
 /// What is nobody's is whatever it is.
@@ -56,17 +58,25 @@ struct Machine {
     open: Vec<BlockSet>,
     /// Taken, until a cut is in the vault.
     held: Vec<(u64, Vec<BlockSet>)>,
-    whole: BTreeMap<String, bool>,
-    /// The same, as it is kept with the marks.
+    /// Whether each disk was sent whole, as it is kept with the marks.
     marked_whole: Vec<bool>,
-    /// No life of the agent found these marks yet.
-    new_marks: bool,
+    /// Of each disk, that no life of the agent found its marks yet.
+    new_marks: Vec<bool>,
+    /// When each disk was compared.
+    compared: BTreeMap<String, UnixMillis>,
+    /// Disks that are not introduced.
+    omitted: Vec<String>,
+    /// Nobody writes.
+    resting: bool,
+    refuses: bool,
     /// Of each disk, writes that were not marked: all, those that an audit found, and those that were obeyed.
     misses: Vec<[u64; 3]>,
     frozen: bool,
     /// Freezes until now.
     freezes: u32,
     raw: bool,
+    /// The same, of a single block, and without an end.
+    raw_one: bool,
     written: u64,
     /// Of the first disk, what cannot be read.
     bad: BlockSet,
@@ -82,9 +92,14 @@ struct Machine {
 
 impl Machine {
     fn write(&mut self, most: u64) {
+        if self.resting && !self.frozen {
+            return;
+        }
         if self.frozen {
-            if self.raw && self.random.below(4) > 0 {
-                let block = self.random.below(self.blocks[1].len() as u64);
+            let every = self.raw && self.random.below(4) > 0;
+            if every || self.raw_one {
+                let blocks = if self.raw_one { 1 } else { self.blocks[1].len() as u64 };
+                let block = self.random.below(blocks);
                 self.blocks[1][usize::try_from(block).unwrap()] = self.random.number();
                 self.marks[1].insert(block);
                 self.written += 1;
@@ -145,13 +160,17 @@ impl Server {
             marks: sets(),
             open: sets(),
             held: Vec::new(),
-            whole: BTreeMap::new(),
             marked_whole: vec![false; sizes.len()],
-            new_marks: true,
+            new_marks: vec![true; sizes.len()],
+            compared: BTreeMap::new(),
+            omitted: Vec::new(),
+            resting: false,
+            refuses: false,
             misses: vec![[0; 3]; sizes.len()],
             frozen: false,
             freezes: 0,
             raw: false,
+            raw_one: false,
             written: 0,
             bad: BlockSet::new(300),
             swap: BlockSet::new(300),
@@ -191,8 +210,49 @@ impl Server {
     /// Nobody writes past file systems any more, and all can be read.
     pub(super) fn heal(&self) {
         let machine = &mut *self.machine.lock().unwrap();
-        machine.raw = false;
+        (machine.raw, machine.raw_one) = (false, false);
         machine.bad.clear();
+    }
+
+    /// Somebody writes a block past the file systems from now on, again and again while they are frozen.
+    pub(super) fn write_raw(&self) {
+        self.machine.lock().unwrap().raw_one = true;
+    }
+
+    /// Nobody writes any more but past the file systems.
+    pub(super) fn rest(&self) {
+        self.machine.lock().unwrap().resting = true;
+    }
+
+    /// Everything is written once more, and is what it was.
+    pub(super) fn rewrite(&self) {
+        self.machine.lock().unwrap().marks.iter_mut().for_each(|marks| {
+            marks.insert_range(0, marks.size());
+        });
+    }
+
+    /// A block of each disk changes, and nobody will ever know.
+    pub(super) fn change_unseen(&self) {
+        let machine = &mut *self.machine.lock().unwrap();
+        machine.blocks.iter_mut().for_each(|blocks| blocks[30] ^= 1);
+    }
+
+    /// The second disk reads nothing from now on.
+    pub(super) fn refuse(&self) {
+        self.machine.lock().unwrap().refuses = true;
+    }
+
+    /// Disks that are there and take no part, by their labels.
+    pub(super) fn omitted(&self) -> Vec<String> {
+        self.machine.lock().unwrap().omitted.clone()
+    }
+
+    /// A run of other disks begins.
+    pub(super) fn start_without(&self, labels: &[String]) -> Replicator {
+        let mut machine = self.machine.lock().unwrap();
+        labels.clone_into(&mut machine.omitted);
+        drop(machine);
+        self.start()
     }
 
     pub(super) fn freezes(&self) -> u32 {
@@ -230,12 +290,21 @@ impl Server {
         machine.swap_told = false;
         let run = machine.random.number().to_le_bytes();
         let (mut disks, mut sources) = (Vec::new(), Vec::new());
-        for (place, blocks) in machine.blocks.iter().enumerate() {
+        for place in 0..machine.blocks.len() {
+            let name = format!("sd{place}");
+            if machine.omitted.contains(&name) {
+                // Its marks are gone, and what comes later are others.
+                (machine.new_marks[place], machine.marked_whole[place]) = (true, false);
+                continue;
+            }
+            if machine.new_marks[place] {
+                machine.marks[place].clear();
+            }
             let leaf = Leaf {
-                name: format!("sd{place}"),
+                name,
                 path: format!("/dev/sd{place}").into(),
                 number: (8, u32::try_from(place).unwrap()),
-                bytes: blocks.len() as u64 * BLOCK_BYTES as u64,
+                bytes: machine.blocks[place].len() as u64 * BLOCK_BYTES as u64,
                 sector_bytes: 512,
                 identity: format!("wwn={place}"),
                 untracked: None,
@@ -245,18 +314,16 @@ impl Server {
                 || Restless { machine: Arc::clone(&self.machine), place, waiting: VecDeque::new() };
             let content = Box::new(BlockReader::new(disk()));
             sources.push((leaf.clone(), disk()));
-            let kept = machine.marked_whole[place] || machine.fault == Fault::WholeForEver;
-            let whole = kept && machine.whole.get(&label).copied().unwrap_or(false);
-            let continued = !machine.new_marks;
+            let whole = machine.marked_whole[place] || machine.fault == Fault::WholeForEver;
+            let continued = !core::mem::take(&mut machine.new_marks[place]);
             disks.push(Disk { continued, whole, ..Disk::new(leaf, label, content) });
         }
-        machine.new_marks = false;
         drop(machine);
         let exchange = Arc::new(Exchange::default());
         exchange.begin(Introduction {
             run: [run, run].concat().try_into().unwrap(),
             binding: Binding::default(),
-            disks: Vec::new(),
+            disks: disks.iter().map(hello).collect(),
         });
         let shared = || Arc::clone(&self.machine);
         let clock = Arc::new(SimClock(shared()));
@@ -294,7 +361,7 @@ impl Server {
         machine.marks.iter_mut().for_each(BlockSet::clear);
         machine.misses.fill([0; 3]);
         machine.marked_whole.fill(false);
-        machine.new_marks = true;
+        machine.new_marks.fill(true);
         drop(machine);
         self.start()
     }
@@ -315,6 +382,9 @@ impl Restless {
         let blocks = usize::try_from(request.length).unwrap().div_ceil(BLOCK_BYTES);
         if machine.frozen && machine.fault == Fault::Breaks {
             return Err(DiskError::new(hal::disk::ErrorKind::Refused, "the test breaks it"));
+        }
+        if machine.refuses && self.place == 1 {
+            return Err(DiskError::new(hal::disk::ErrorKind::Refused, "the test has it so"));
         }
         let end = first + u64::try_from(blocks).unwrap();
         if self.place == 0 && (first..end).any(|block| machine.bad.contains(block)) {
@@ -376,6 +446,15 @@ impl hal::disk::Disk for Restless {
 
     fn another(&self) -> Result<Self, DiskError> {
         Ok(Self { machine: Arc::clone(&self.machine), place: self.place, waiting: VecDeque::new() })
+    }
+}
+
+fn hello(disk: &Disk) -> DiskHello {
+    DiskHello {
+        name: disk.label.clone(),
+        identity: disk.leaf.identity.clone(),
+        bytes: disk.leaf.bytes,
+        sector_bytes: disk.leaf.sector_bytes,
     }
 }
 
@@ -467,6 +546,11 @@ struct SimFreezer(Shared);
 impl Freezer for SimFreezer {
     fn freeze(&mut self, _limit: Duration) -> Result<(), String> {
         let machine = &mut *self.0.lock().unwrap();
+        if machine.refuses {
+            // Nobody could have read that before.
+            machine.blocks[1][7] = machine.random.number();
+            machine.marks[1].insert(7);
+        }
         machine.frozen = true;
         machine.freezes += 1;
         machine.still = machine.truth();
@@ -499,7 +583,7 @@ impl Maker for SimMaker {
         tracker: &mut dyn Tracker,
         changed: &mut [BlockSet],
         exchange: &Arc<Exchange>,
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, Failed> {
         self.maker.make(order, tracker, changed, exchange)
     }
 
@@ -538,7 +622,12 @@ impl Clock for SimClock {
 struct SimMemory(Shared);
 
 impl Memory for SimMemory {
-    fn set_whole(&mut self, label: &str, whole: bool) {
-        self.0.lock().unwrap().whole.insert(label.to_owned(), whole);
+    fn compared_at(&self, label: &str) -> Option<UnixMillis> {
+        self.0.lock().unwrap().compared.get(label).copied()
+    }
+
+    fn set_compared(&mut self, label: &str, at: UnixMillis) -> Result<(), String> {
+        self.0.lock().unwrap().compared.insert(label.to_owned(), at);
+        Ok(())
     }
 }

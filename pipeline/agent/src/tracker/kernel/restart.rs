@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{KernelTracker, audit, maps, marks, wanted};
+use super::{KernelTracker, Slot, audit, maps, marks, same_disk, wanted};
 use crate::blocks::BlockSet;
 use crate::devices::Leaf;
 
@@ -11,15 +11,25 @@ impl KernelTracker {
     /// The tracker of an earlier life as it is, for who only looks at it: nothing is made anew, and nothing taken away.
     ///
     /// # Errors
-    /// There is none of exactly these disks.
+    /// There is none.
     pub fn take_up(leaves: &[Leaf], pins: &Path) -> Result<Self, String> {
         let mut all = maps::sets(pins).into_iter().filter_map(|set| Self::adopt(&set).ok());
         let found = all.find(|old| old.held.is_whole());
         let mut tracker = found.ok_or("nothing tracks the disks")?;
-        if !tracker.fits(&wanted(leaves)) {
-            return Err("the disks are not those that are tracked".to_owned());
+        for leaf in leaves {
+            let wanted = wanted(core::slice::from_ref(leaf)).pop();
+            let is_it = |slot: &Slot| {
+                wanted.is_some_and(|wanted| {
+                    same_disk(&slot.record, &wanted) && slot.record.bytes == wanted.bytes
+                })
+            };
+            let at = tracker.slots.iter().position(is_it);
+            let at = at.filter(|at| !tracker.maps.keys_of(*at).is_empty());
+            if let Some(slot) = at.and_then(|at| tracker.slots.get_mut(at)) {
+                slot.name.clone_from(&leaf.name);
+            }
+            tracker.leaves.push(at.ok_or_else(|| format!("{} is not tracked", leaf.name)));
         }
-        tracker.name_leaves(leaves);
         Ok(tracker)
     }
 
@@ -48,12 +58,7 @@ impl KernelTracker {
     ///
     /// # Errors
     /// The marks cannot be set: nothing goes on.
-    pub fn go_on_from(
-        &mut self,
-        disk: usize,
-        blocks: &BlockSet,
-        epoch: u64,
-    ) -> Result<(), String> {
+    pub fn go_on_from(&mut self, disk: usize, blocks: &BlockSet, epoch: u64) -> Result<(), String> {
         let at = self.slot(disk)?;
         let slot = self.slots.get(at).filter(|_| self.held.face(at).is_some());
         let slot = slot.ok_or("its first writes were not seen")?;

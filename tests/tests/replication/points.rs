@@ -24,13 +24,7 @@ pub(crate) struct Made {
 }
 
 /// Waits for so many more clean points, and copies the disk whenever the server is frozen.
-pub(crate) fn watch(
-    running: &Running,
-    disk: &Path,
-    folder: &Path,
-    made: &mut Made,
-    wanted: usize,
-) {
+pub(crate) fn watch(running: &Running, disk: &Path, folder: &Path, made: &mut Made, wanted: usize) {
     let goal = made.copies.len() + wanted;
     let began = Instant::now();
     let latest = folder.join("latest.img");

@@ -169,11 +169,14 @@ pub fn save(state: &State, options: &Options) -> Result<Vec<String>, String> {
 }
 
 /// Where marks are saved.
-fn place_in(state: &State) -> Place {
+#[must_use]
+pub fn place_in(state: &State) -> Place {
     Place::at(state.folder().join("marks"))
 }
 
-fn now(tracker: &KernelTracker, leaves: &[Leaf], server: ServerId) -> Now {
+/// What saved marks are held against.
+#[must_use]
+pub fn now(tracker: &KernelTracker, leaves: &[Leaf], server: ServerId) -> Now {
     let disks = leaves.iter().enumerate().map(|(disk, leaf)| saved::Disk {
         identity: leaf.identity.clone(),
         bytes: leaf.bytes,

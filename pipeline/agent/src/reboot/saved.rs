@@ -100,6 +100,12 @@ impl SavedDisk {
         Self { identity, bytes, face, epoch, blocks: bits }
     }
 
+    /// The face that it had behind its last write.
+    #[must_use]
+    pub fn face(&self) -> [u8; 32] {
+        self.face
+    }
+
     fn blocks(&self) -> Result<BlockSet, String> {
         let count = blocks_of(self.bytes);
         if u64::try_from(self.blocks.len()) != Ok(count.div_ceil(8)) {

@@ -95,7 +95,7 @@ fn hold_against(
 ) -> Answer {
     let still = StillHandle::open(Path::new(AT)).map_err(|error| error.to_string())?;
     still.freeze().map_err(|refusal| format!("freezing: {refusal:?}"))?;
-    let frozen = || {
+    let mut frozen = || {
         let mut blocks = replicas[0].set();
         tracker.take(0, &mut blocks)?;
         replicas[0].copy(&blocks)?;

@@ -10,6 +10,9 @@
 //!
 //! Whatever cannot be made certain leads to a compare. Nothing here ends, stops or delays a start or an end of the machine.
 
+use core::ops::Range;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use pipeline::ids::ServerId;
@@ -19,6 +22,7 @@ use crate::binding;
 use crate::blocks::BlockSet;
 use crate::devices::{self, Leaf};
 use crate::state::State;
+use crate::swap;
 use crate::tracker::{Attached, KernelTracker, Options, Tracker as _, attach};
 
 /// Work that is given up when it takes too long.
@@ -39,6 +43,10 @@ use saved::{Now, Saved, SavedDisk};
 
 /// Tells which start of the machine this is.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+/// GRUB's memory, which it writes to in its place. Where it is on another file system than the root's, all of that is sent
+/// again: see `face`.
+const LOADERS_FILES: [&str; 2] = ["boot/grub/grubenv", "boot/grub2/grubenv"];
 
 /// All disks are tracked from now on, by programs that outlive this one. What was said of each disk.
 ///
@@ -141,8 +149,12 @@ pub fn save(state: &State, options: &Options) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut disks = Vec::new();
     let mut sets = Vec::new();
+    let loaders = loaders_parts(Path::new("/"), &leaves)?;
     for (disk, leaf) in leaves.iter().enumerate() {
-        match saved_disk(&tracker, disk, leaf) {
+        let loaders = loaders.iter().filter(|(at, _, _)| *at == disk);
+        let loaders: Vec<Range<u64>> =
+            loaders.map(|(_, start, bytes)| *start..start + bytes).collect();
+        match saved_disk(&tracker, disk, leaf, &loaders) {
             Ok((saved, blocks)) => {
                 disks.push(saved);
                 sets.push((disk, blocks));
@@ -191,7 +203,7 @@ fn machine(leaves: &[Leaf]) -> [u8; 16] {
 }
 
 fn boot() -> String {
-    std::fs::read_to_string(BOOT).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(BOOT).unwrap_or_default().trim().to_owned()
 }
 
 /// The disk that the place lies on, by name.
@@ -202,10 +214,22 @@ fn home_of(place: &place::Open, leaves: &[Leaf]) -> Result<String, String> {
     }
 }
 
+/// Where files lie that a loader writes to before any kernel runs, past their file system.
+fn loaders_parts(root: &Path, leaves: &[Leaf]) -> Result<Vec<swap::Part>, String> {
+    let mut parts = Vec::new();
+    for path in LOADERS_FILES.map(|path| root.join(path)) {
+        let Ok(found) = fs::metadata(&path) else { continue };
+        let found = swap::file_parts(&path, found.dev(), leaves);
+        parts.extend(found.ok_or_else(|| format!("where {} lies is not sure", path.display()))?);
+    }
+    Ok(parts)
+}
+
 fn saved_disk(
     tracker: &KernelTracker,
     disk: usize,
     leaf: &Leaf,
+    loaders: &[Range<u64>],
 ) -> Result<(SavedDisk, BlockSet), String> {
     quiet::check(leaf)?;
     if !tracker.is_whole(disk) {
@@ -214,7 +238,7 @@ fn saved_disk(
     let face = face::of_leaf(leaf)?;
     let mut blocks = BlockSet::new(tracker.blocks(disk));
     tracker.look(disk, &mut blocks)?;
-    face.again.iter().for_each(|range| {
+    face.again.iter().chain(loaders).for_each(|range| {
         blocks.insert_range(range.start / face::BLOCK_BYTES, range.end.div_ceil(face::BLOCK_BYTES));
     });
     if let Some(why) = tracker.missed(disk) {

@@ -35,7 +35,7 @@ pub struct Swap {
 }
 
 /// A part of a protected disk: which, first byte, bytes.
-type Part = (usize, u64, u64);
+pub(crate) type Part = (usize, u64, u64);
 
 impl Swap {
     /// What is swap now on these disks, each with its source at the same place. Looked at before every cut, and after it
@@ -190,7 +190,7 @@ fn place_of(number: u64, leaves: &[Leaf]) -> Option<Part> {
 }
 
 /// Where a file lies on the disks, in its order; `None` where that is not sure.
-fn file_parts(path: &Path, device: u64, leaves: &[Leaf]) -> Option<Vec<Part>> {
+pub(crate) fn file_parts(path: &Path, device: u64, leaves: &[Leaf]) -> Option<Vec<Part>> {
     let (disk, start, bytes) = place_of(device, leaves)?;
     let extents = extents_of(path).ok()?;
     extents

@@ -68,16 +68,18 @@ impl Server {
         fs::copy(built("lifeboat-agent"), &agent).unwrap();
         run(Command::new("strip").arg(&agent)).unwrap();
         let agent = fs::read(agent).unwrap();
-        let unit = |name: &str| format!("etc/systemd/system/{name}.service");
+        let units = ["lifeboat-agent", "load", "late", "ear"];
+        let units = units.map(|name| format!("etc/systemd/system/{name}.service"));
+        let ear_unit = EAR.replace("PORT", &port);
         let files: [(&str, &[u8], u32); 8] = [
             ("usr/local/sbin/lifeboat-agent", &agent, 0o755),
             ("usr/local/sbin/load", LOAD.as_bytes(), 0o755),
             ("etc/lifeboat-token", token.as_bytes(), 0o600),
             ("etc/systemd/network/all.network", NETWORK.as_bytes(), 0o644),
-            (&unit("lifeboat-agent"), AGENT.as_bytes(), 0o644),
-            (&unit("load"), LOAD_UNIT.as_bytes(), 0o644),
-            (&unit("late"), LATE.as_bytes(), 0o644),
-            (&unit("ear"), EAR.replace("PORT", &port).as_bytes(), 0o644),
+            (&units[0], AGENT.as_bytes(), 0o644),
+            (&units[1], LOAD_UNIT.as_bytes(), 0o644),
+            (&units[2], LATE.as_bytes(), 0o644),
+            (&units[3], ear_unit.as_bytes(), 0o644),
         ];
         for (path, content, mode) in files {
             let path = folder.join("put").join(path);

@@ -142,7 +142,7 @@ pub fn run() -> ExitCode {
 fn at_the_rim(words: &[String]) -> ExitCode {
     let limit = |words: &[String]| {
         let seconds = words.get(1).and_then(|word| word.parse().ok());
-        Duration::from_secs(seconds.unwrap_or(u64::from(install::SECONDS_DEFAULT)))
+        Duration::from_secs(seconds.unwrap_or_else(|| u64::from(install::SECONDS_DEFAULT)))
     };
     let options = tracker::Options::default();
     let said = match words.first().map(String::as_str) {

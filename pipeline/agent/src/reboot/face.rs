@@ -86,8 +86,8 @@ fn read(file: &File, buffer: &mut AlignedBuffer, at: u64, into: &mut [u8]) -> io
 /// # Errors
 /// As `of_leaf`.
 pub fn of_parts(bytes: u64, parts: &[Range<u64>], read: &mut Read<'_>) -> Result<Face, String> {
-    let whole = [0..bytes];
-    let parts = if parts.is_empty() { &whole } else { parts };
+    let whole = Range { start: 0, end: bytes };
+    let parts = if parts.is_empty() { core::slice::from_ref(&whole) } else { parts };
     let mut words = bytes.to_le_bytes().to_vec();
     let (mut again, mut nobodys) = (Vec::new(), Vec::new());
     let mut end = 0;

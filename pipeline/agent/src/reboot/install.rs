@@ -88,7 +88,7 @@ fn absent(kind: ErrorKind) -> bool {
 }
 
 fn put(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder)?;
     let new: PathBuf = path.with_extension("new");
     let mut file = File::create(&new)?;

@@ -128,7 +128,7 @@ impl Place {
     }
 
     fn make(&self, pages: u64, nonce: &[u8; NONCE_BYTES]) -> io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let folder = self.path.parent().unwrap_or(&self.path);
         let new = self.path.with_extension("new");
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;

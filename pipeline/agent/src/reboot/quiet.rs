@@ -11,9 +11,8 @@ use crate::devices::{self, Leaf};
 /// What still may write.
 pub(super) fn check(leaf: &Leaf) -> Result<(), String> {
     let systems = devices::file_systems();
-    let writing = systems
-        .iter()
-        .find(|system| !system.read_only && system.leaves.iter().any(|name| *name == leaf.name));
+    let writing =
+        systems.iter().find(|system| !system.read_only && system.leaves.contains(&leaf.name));
     if let Some(system) = writing {
         return Err(format!("{} takes writes still", system.at.display()));
     }

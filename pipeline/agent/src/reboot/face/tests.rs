@@ -117,7 +117,7 @@ fn swap_is_nobodys_and_goes_again_however_large_it_is() {
     let image = Image::new("swap", 2048 * MIB);
     image.run("mkswap", &["-q"]);
     let face = image.face(&[]).unwrap();
-    assert_eq!(face.again, [0..2048 * MIB]);
+    assert_eq!(face.again, [Range { start: 0, end: 2048 * MIB }]);
     image.run("mke2fs", &["-q", "-F"]);
     assert_ne!(image.face(&[]).map(|face| face.digest), Ok(face.digest));
 }
@@ -126,5 +126,5 @@ fn swap_is_nobodys_and_goes_again_however_large_it_is() {
 fn what_loaders_write_to_is_sent_again() {
     let image = ext4("boot", 64);
     image.put((EXT_AT + EXT_LAST_MOUNTED_AT) as u64, b"/boot");
-    assert_eq!(image.face(&[]).unwrap().again, [0..64 * MIB]);
+    assert_eq!(image.face(&[]).unwrap().again, [Range { start: 0, end: 64 * MIB }]);
 }

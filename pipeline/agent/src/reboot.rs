@@ -93,40 +93,49 @@ pub fn go_on(
     let mut words = note_faces(tracker, leaves);
     words.retain(|words| words.ends_with("on"));
     let place = place_in(state);
-    let found = place.read();
+    let found = place.read().and_then(|bytes| bytes.map(|bytes| Saved::parse(&bytes)).transpose());
     tracker.begun();
-    if let Err(why) = place.prepare(saved::bytes_for(leaves.iter().map(|leaf| leaf.bytes))) {
+    let bytes = saved::bytes_for(leaves.iter().map(|leaf| leaf.bytes));
+    let newest = found.as_ref().ok().and_then(|saved| saved.as_ref()?.newest(server));
+    if let Err(why) = remember_made(state, newest).and_then(|()| place.prepare(bytes)) {
         // What is not void could be believed twice.
-        words.push(format!("{why}: after the next start of the machine everything is compared"));
+        words.push(format!("{why}: what was noted before the machine started is not used"));
         return words;
     }
     let saved = match found {
-        Ok(Some(bytes)) => Saved::parse(&bytes),
+        Ok(Some(saved)) => saved,
         Ok(None) => return words,
-        Err(why) => Err(why),
-    };
-    match saved {
-        Err(why) => words.push(format!("what was noted before the machine started is void: {why}")),
-        Ok(saved) => {
-            let now = now(tracker, leaves, server);
-            tracker.made_until(saved.newest(server).unwrap_or(0));
-            for (disk, leaf) in leaves.iter().enumerate() {
-                let went = saved.verdict(&now, disk).and_then(|(blocks, epoch)| {
-                    tracker.go_on_from(disk, &blocks, epoch)?;
-                    Ok(blocks.count())
-                });
-                let name = &leaf.name;
-                words.push(match went {
-                    Ok(blocks) => {
-                        continued.iter_mut().skip(disk).take(1).for_each(|one| *one = true);
-                        format!("{name}: {blocks} blocks go on from before the machine started")
-                    }
-                    Err(why) => format!("{name}: {why}"),
-                });
-            }
+        Err(why) => {
+            words.push(format!("what was noted before the machine started is void: {why}"));
+            return words;
         }
+    };
+    let now = now(tracker, leaves, server);
+    for (disk, leaf) in leaves.iter().enumerate() {
+        let went = saved.verdict(&now, disk).and_then(|(blocks, epoch)| {
+            tracker.go_on_from(disk, &blocks, epoch)?;
+            Ok(blocks.count())
+        });
+        let name = &leaf.name;
+        words.push(match went {
+            Ok(blocks) => {
+                continued.iter_mut().skip(disk).take(1).for_each(|one| *one = true);
+                format!("{name}: {blocks} blocks go on from before the machine started")
+            }
+            Err(why) => format!("{name}: {why}"),
+        });
     }
     words
+}
+
+/// Cuts of this start and of all later ones have other numbers than those before what was saved: so it shows when the vault has
+/// anything newer than that.
+fn remember_made(state: &State, newest: Option<u64>) -> Result<(), String> {
+    match newest {
+        // What cannot be read was less: numbers only grow.
+        Some(newest) if newest > state.made().unwrap_or(0) => state.note_made(newest),
+        _ => Ok(()),
+    }
 }
 
 /// Saves what is marked and held, once nothing is written any more.

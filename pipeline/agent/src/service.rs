@@ -177,6 +177,10 @@ fn replicate(
     let exchange = Arc::clone(&means.exchange);
     let (name, server) = (known.enrolment.name.clone(), known.enrolment.server.to_string());
     let mut replicator = Replicator::new(means, disks, name, server);
+    replicator.made_until(known.state.made().unwrap_or_else(|why| {
+        log::error!("{why}; it is written anew");
+        0
+    }));
     troubles.into_iter().for_each(|words| replicator.trouble(words));
     let mut look_at = SystemClock.moment().after(LOOK_MILLIS);
     while !stop.load(Ordering::SeqCst) {

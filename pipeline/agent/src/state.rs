@@ -129,6 +129,20 @@ impl State {
         self.put("compared", compared)
     }
 
+    /// Cuts up to this epoch were made before the machine started the last time, whether or not they arrived.
+    ///
+    /// Errors: it is written down and cannot be read.
+    pub fn made(&self) -> Result<u64, String> {
+        self.recall("made")
+    }
+
+    /// Remembers it.
+    ///
+    /// Errors: in words.
+    pub fn note_made(&self, epoch: u64) -> Result<(), String> {
+        self.put("made", &epoch)
+    }
+
     /// Where all this is.
     #[must_use]
     pub fn folder(&self) -> &Path {

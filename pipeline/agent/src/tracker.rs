@@ -113,11 +113,6 @@ pub trait Tracker: Send {
         let _ = disk;
     }
 
-    /// The newest epoch of a cut that was made, in this life or an earlier one.
-    fn last_cut(&self) -> u64 {
-        0
-    }
-
     /// The agent ends in order: nothing that it knew is missing in what is marked and held.
     fn ended(&mut self) {}
 }

@@ -20,6 +20,12 @@ const SECONDS: &str = "120";
 const START: Duration = Duration::from_secs(400);
 const END: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(200);
+const REMOVED: Duration = Duration::from_secs(400);
+/// The unit and the program itself are the installer's.
+const REMOVE: &str = "systemctl stop lifeboat-agent; /usr/local/sbin/lifeboat-agent remove >/dev/ttyS0 2>&1; { \
+    find /etc/initramfs-tools /usr/lib/systemd /var/lib /sys/fs/bpf -name '*lifeboat*'; ls -d /run/lifeboat*; \
+    lsinitramfs /boot/initrd.img-* | grep lifeboat; } 2>/dev/null | sed 's/^/left: /' >/dev/ttyS0; \
+    echo '@lifeboat removed' >/dev/ttyS0\n";
 /// Where its root file system begins, as `debian_disk` makes it.
 const ROOT_AT: u64 = 49 << 20;
 
@@ -38,7 +44,7 @@ const LATE: &str = "[Unit]\nDefaultDependencies=no\nAfter=local-fs.target\nBefor
     ExecStart=/bin/dd if=/dev/urandom of=/srv/early bs=64k count=20 status=none\n\
     ExecStop=/bin/dd if=/dev/urandom of=/srv/late bs=64k count=20 status=none\n";
 const EAR: &str = "[Unit]\nAfter=lifeboat-agent.service\n[Service]\nExecStart=/bin/bash -c 'exec 3<>/dev/tcp/10.0.2.2/PORT; \
-    read -u 3 word; systemctl $word'\nRestart=always\nRestartSec=1\n";
+    read -u 3 line; eval \"$line\"'\nRestart=always\nRestartSec=1\n";
 const NETWORK: &str = "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nLinkLocalAddressing=no\n";
 /// What is printed by the kernel is read by the test.
 const ENTRY: &str = "title Debian\nlinux /vmlinuz\ninitrd /initrd\noptions root=PARTLABEL=debian-root rw console=ttyS0 loglevel=6\n";
@@ -132,7 +138,15 @@ impl Server {
 
 /// Has it start anew in order; the machine ends where it would begin again.
 pub(crate) fn restart(running: Running, mut heard: TcpStream) {
-    heard.write_all(b"reboot\n").unwrap();
+    heard.write_all(b"systemctl reboot\n").unwrap();
     let tail = running.console().tail();
     running.wait_end(END).unwrap_or_else(|error| panic!("{error}\n{tail}"));
+}
+
+/// Removes the agent, and says what is left of it in the kernel, in folders of the system and in its initial RAM disk.
+pub(crate) fn remove(running: &Running, mut heard: TcpStream) -> Vec<String> {
+    heard.write_all(REMOVE.as_bytes()).unwrap();
+    running.console().event("removed", REMOVED).unwrap_or_else(|error| panic!("{error}"));
+    let lines = running.console().lines();
+    lines.iter().filter_map(|line| line.text.strip_prefix("left: ").map(str::to_owned)).collect()
 }

@@ -34,9 +34,7 @@ impl Replicator {
         self.fingerprinter =
             Some(pipeline::fingerprint::Fingerprinter::new(&welcome.fingerprint_key));
         let known = welcome.spooled_epoch.max(welcome.vaulted_epoch);
-        // A number that was given to a cut which never arrived is not given to another.
-        let made = self.means.tracker.as_ref().map_or(0, |tracker| tracker.last_cut());
-        self.epoch = self.epoch.max(known).max(made);
+        self.epoch = self.epoch.max(known);
         self.session_lost();
         self.vaulted(welcome.vaulted_epoch);
         self.set_policy(welcome.policy.clone());

@@ -214,11 +214,6 @@ impl<W: core::ops::Deref<Target = [AtomicU64]>> Held<W> {
         known.then(|| self.word(HEAD_WORDS + DISK_WORDS * disk + GOES_ON_FROM))?.checked_sub(1)
     }
 
-    /// Notes the newest cut that was made, where it was not made of these.
-    pub(super) fn set_last_cut(&self, epoch: u64) {
-        self.put(LAST_CUT_AT, epoch);
-    }
-
     /// The newest cut that was made.
     pub(super) fn last_cut(&self) -> u64 {
         self.word(LAST_CUT_AT)

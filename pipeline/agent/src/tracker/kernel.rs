@@ -601,10 +601,6 @@ impl Tracker for KernelTracker {
         }
     }
 
-    fn last_cut(&self) -> u64 {
-        self.held.last_cut()
-    }
-
     fn ended(&mut self) {
         self.held.set_ended(true);
     }

@@ -81,10 +81,10 @@ impl KernelTracker {
         self.held.has_ended()
     }
 
-    /// Cuts up to this epoch were made in an earlier start of the machine, whether or not they arrived: no later one has
-    /// their numbers.
-    pub fn made_until(&mut self, epoch: u64) {
-        self.held.set_last_cut(self.held.last_cut().max(epoch));
+    /// The newest cut that was made.
+    #[must_use]
+    pub fn last_cut(&self) -> u64 {
+        self.held.last_cut()
     }
 
     /// Adds what of a disk is marked or held to a set, and leaves it so.

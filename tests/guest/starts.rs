@@ -97,6 +97,7 @@ fn hold_against(
     still.freeze().map_err(|refusal| format!("freezing: {refusal:?}"))?;
     let mut frozen = || {
         let mut blocks = replicas[0].set();
+        tracker.held(0, &mut blocks);
         tracker.take(0, &mut blocks)?;
         replicas[0].copy(&blocks)?;
         let audit = tracker.audit();

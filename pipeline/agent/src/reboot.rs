@@ -4,7 +4,7 @@
 //! | when | what |
 //! | --- | --- |
 //! | in the initial RAM disk | [`begin`]: the tracker begins, and the [`face`] of each disk that was not written to yet is noted |
-//! | the agent begins | [`go_on`]: the marks that were saved are judged, made void, and marked anew where nothing is in doubt |
+//! | the agent begins | [`go_on`]: the marks that were saved are judged, made void, and held anew where nothing is in doubt |
 //! | the agent ends | what it alone knew is held in the kernel, and that it ended in order |
 //! | everything is unmounted | [`save`]: the marks go to their place past the file system, which takes no writes any more |
 //!

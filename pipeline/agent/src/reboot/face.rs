@@ -3,7 +3,7 @@
 //! one before the first of the next, say that no file system of the disk was mounted for writing in between.
 //!
 //! What says nothing of its own past and is small (loaders, firmware's partition, what lies between partitions, swap) is
-//! not believed but sent again. What is large and says nothing has no face. It is read past the page cache, and never
+//! not believed but looked at again. What is large and says nothing has no face. It is read past the page cache, and never
 //! written to.
 
 use core::ops::Range;

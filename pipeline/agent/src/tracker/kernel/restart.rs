@@ -53,16 +53,21 @@ impl KernelTracker {
         self.held.face(self.slot(disk).ok()?)
     }
 
-    /// Marks what an earlier start of the machine left, of which the newest cut was `epoch`: from now on these marks go on
+    /// Holds what an earlier start of the machine left, of which the newest cut was `epoch`: from now on these marks go on
     /// from those. Only once in a start, and only where every write since was marked.
     ///
     /// # Errors
-    /// The marks cannot be set: nothing goes on.
+    /// That is not so: nothing goes on.
     pub fn go_on_from(&mut self, disk: usize, blocks: &BlockSet, epoch: u64) -> Result<(), String> {
         let at = self.slot(disk)?;
-        let slot = self.slots.get(at).filter(|_| self.held.face(at).is_some());
-        let slot = slot.ok_or("its first writes were not seen")?;
-        marks::put(&self.maps.marks, &slot.place, blocks.iter())?;
+        if self.held.face(at).is_none() {
+            return Err("its first writes were not seen".to_owned());
+        }
+        let mut from = 0;
+        while let Some((first, blocks)) = blocks.next_run(from, u32::MAX) {
+            from = first + u64::from(blocks);
+            self.held.note(at, first, from);
+        }
         self.held.set_goes_on_from(at, Some(epoch));
         self.held.set_face(at, None);
         // Last: until here a kill leads to a compare.

@@ -26,6 +26,8 @@ mod cost;
 mod replica;
 /// Partitions, device mapper, md, multipath.
 mod stacks;
+/// One start of the machine after another.
+mod starts;
 /// What writes.
 mod work;
 
@@ -70,6 +72,7 @@ fn obey(words: &[&str], host: &mut Host) -> Answer {
             )
         }
         ["discards", walk] => controls::discards(*walk == "walk", host),
+        ["start", begin, end] => starts::run(begin, end, host),
         ["cost", copies, writes] => cost::run(number(copies)?, number(writes)?),
         ["end"] => reboot(RebootCommand::PowerOff).map_err(|error| error.to_string()),
         other => Err(format!("no such command: {}", other.join(" "))),

@@ -9,6 +9,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
+/// Points, and what is known of them.
+#[path = "replication/points.rs"]
+mod points;
 /// The server.
 #[path = "replication/server.rs"]
 mod server;
@@ -17,77 +20,13 @@ mod server;
 mod serving;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use hal_sim::random::Random;
-use qemu::Running;
 use tests::azurite::Scratch;
-use tests::media::{copy_disk, first_difference};
 
+use points::{Made, judge, watch};
 use server::Server;
 use serving::Serving;
-
-/// A point, translated, beside others; behind a fault there is a comparison of everything before it.
-const POINT: Duration = Duration::from_secs(400);
-
-/// What is known of points that were made.
-#[derive(Default)]
-struct Made {
-    /// The host's copy of each clean point, by the server's time.
-    copies: BTreeMap<u64, PathBuf>,
-    /// Points that say that they are not clean.
-    fuzzy: usize,
-}
-
-/// Waits for so many more clean points, and copies the disk whenever the server is frozen.
-fn watch(running: &Running, server: &Server, folder: &Path, made: &mut Made, wanted: usize) {
-    let goal = made.copies.len() + wanted;
-    let began = Instant::now();
-    let latest = folder.join("latest.img");
-    while made.copies.len() < goal {
-        assert!(began.elapsed() < POINT, "no point comes\n{}", running.console().tail());
-        let told = |event: &qemu::Event| matches!(event.name.as_str(), "frozen" | "point");
-        let event = running
-            .console()
-            .any_event("frozen or a point", POINT, told)
-            .unwrap_or_else(|error| panic!("{error}"));
-        if event.name == "frozen" {
-            running.pause().unwrap();
-            let _ = fs::remove_file(&latest);
-            copy_disk(server.disk(), &latest);
-            running.console().type_line("go").unwrap();
-            running.resume().unwrap();
-            continue;
-        }
-        println!("{event:?} after {:?}", began.elapsed());
-        if event.field("instant") == Some("crash-consistent") {
-            let at = event.number("at").unwrap();
-            let copy = folder.join(format!("{at}.img"));
-            fs::rename(&latest, &copy).unwrap();
-            made.copies.insert(at, copy);
-        } else {
-            made.fuzzy += 1;
-        }
-    }
-}
-
-/// Everything that the vault has of the server, against the host's own copies; how many points there were.
-fn judge(serving: &Serving, made: &Made, folder: &Path) -> usize {
-    let mut judged = 0;
-    for (at, point) in serving.points() {
-        let Some(copy) = made.copies.get(&at) else { continue };
-        let restored = folder.join("restored.img");
-        serving.restore(&point, &restored);
-        let bytes = fs::metadata(copy).unwrap().len();
-        assert_eq!(first_difference(copy, &restored, 0..bytes), None, "the point of {at}");
-        fs::remove_file(restored).unwrap();
-        judged += 1;
-    }
-    judged
-}
 
 #[test]
 fn every_clean_point_of_a_running_debian_is_its_disk_at_one_instant() {
@@ -105,7 +44,7 @@ fn every_clean_point_of_a_running_debian_is_its_disk_at_one_instant() {
     serving.wait_enrolled();
     serving.kill_and_start();
     serving.policy(&["--interval", "10s"]);
-    watch(&running, &server, folder, &mut made, 1);
+    watch(&running, server.disk(), folder, &mut made, 1);
     let mut faults: Vec<u64> = (0..3).collect();
     while made.copies.len() < wanted {
         let fault = if faults.is_empty() { random.below(3) } else { faults.remove(0) };
@@ -122,7 +61,7 @@ fn every_clean_point_of_a_running_debian_is_its_disk_at_one_instant() {
                 running = server.boot();
             }
         }
-        watch(&running, &server, folder, &mut made, 1);
+        watch(&running, server.disk(), folder, &mut made, 1);
     }
     let last = *made.copies.keys().next_back().unwrap();
     serving.wait_vaulted(last);

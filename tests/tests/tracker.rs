@@ -44,7 +44,11 @@ struct Bed {
 
 impl Bed {
     fn new(debian: Debian, words: &str) -> Self {
-        let scratch = Scratch::new("tracker").unwrap();
+        Self::on(Scratch::new("tracker").unwrap(), debian, words)
+    }
+
+    /// With the disks that an earlier one left.
+    fn on(scratch: Scratch, debian: Debian, words: &str) -> Self {
         let (files, release) = tracked(debian, &scratch).unwrap();
         println!("{debian:?}: kernel {release} {words}");
         let line = format!("console=ttyS0 panic=-1 quiet {words}");
@@ -104,6 +108,12 @@ struct Look {
 }
 
 impl Guest {
+    /// Ends the machine; its disks stay.
+    fn stop(self) -> Scratch {
+        self.running.power_cut();
+        self.scratch
+    }
+
     /// Stops the machine, and names the blocks in which disks and replicas differ.
     fn differing(&self, serials: &[&str]) -> Vec<(usize, u64)> {
         self.running.pause().unwrap();
@@ -363,6 +373,37 @@ fn one_copy_of_the_program_is_too_few_and_three_are_enough() {
         assert_eq!(three.lost, 0);
         let alarm = three.event.number("incomplete");
         assert_eq!(alarm, Some(0), "a false alarm: {:?}", three.event.fields);
+    }
+}
+
+/// What is saved is believed where nothing was written behind it and everything is seen that is written after it. In every
+/// other start it is not believed; and if it were, blocks would be lost.
+#[test]
+fn marks_go_over_to_the_next_start_or_are_refused_for_a_reason() {
+    let plan = Plan { mib: 96, ..PLAIN };
+    let mut scratch = Scratch::new("starts").unwrap();
+    plan.lay_out(scratch.path());
+    // How a start begins, how it ends, whether it goes on from the one before.
+    let starts = [
+        ("first", "still", false),
+        ("early", "still", true),
+        ("early", "soon", true),
+        ("early", "still", false),
+        ("late", "still", false),
+    ];
+    for (number, (begin, end, goes_on)) in starts.into_iter().enumerate() {
+        let bed = Bed::on(scratch, Debian::Bookworm, "");
+        let guest = bed.disk("data0", plan.mib, plan.bus, Pace::default()).start();
+        guest.tell(&format!("start {begin} {end}"));
+        println!("  {:?}", guest.wait("began").fields);
+        println!("  {:?}", guest.wait("words").fields);
+        let look = guest.look("ready", &["data0"]);
+        assert_eq!(look.event.field("on"), Some(if goes_on { "true" } else { "false" }));
+        let is_right = goes_on || number == 0;
+        assert_eq!(look.lost == 0, is_right, "{begin}: {} lost", look.lost);
+        println!("  {:?}", guest.wait("saved").fields);
+        guest.wait("done");
+        scratch = guest.stop();
     }
 }
 

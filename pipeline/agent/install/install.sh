@@ -72,6 +72,7 @@ install_agent() {
         systemctl daemon-reload
         systemctl --quiet enable lifeboat-agent.service
         systemctl restart lifeboat-agent.service
+        "$agent" install || say "After every start of this machine its disks are compared. To try again: $agent install"
         say "Lifeboat's agent runs. See how it fares: systemctl status lifeboat-agent"
     else
         say "There is no systemd here. As root, now and at every start of the machine, and again when it ends, have your init start"

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 /// What is mounted, and on which leaves it lies.
 mod file_systems;
+/// The partitions of a disk.
+mod partitions;
 /// Block devices as sysfs has them.
 mod sysfs;
 
 use hal_linux::inventory::{facts_under, identity};
 
+pub use partitions::{Partition, holders, partitions};
 use sysfs::{Device, Sysfs};
 
 /// A protected disk: a leaf of the kernel's block devices, with nothing below it.

@@ -35,6 +35,8 @@ pub mod outbox;
 pub mod pace;
 /// The command line.
 pub mod program;
+/// An ordinary start of the machine costs no compare.
+pub mod reboot;
 /// The loop of a protected server.
 pub mod replicate;
 /// How the agent fares.

@@ -1,6 +1,8 @@
 //! The command line of `lifeboat-agent`: one verb, few options, every answer with what to do.
 
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use async_signal::{Signal, Signals};
 use smol::prelude::*;
 
 use crate::freeze::dead_man;
+use crate::reboot::{self, bounded, install};
 use crate::report::{Report, SOCKET};
 use crate::state::{FOLDER, State};
 use crate::{binding, check, devices, enrol, logging, measure, service, tracker};
@@ -24,13 +27,24 @@ const HELP: &str = "lifeboat-agent: keeps a copy of this server's disks on a Lif
   lifeboat-agent status [--json]   how the running agent fares
   lifeboat-agent check [--json]    whether this server can be protected, and what to do where not
   lifeboat-agent measure --days N  tracks changes only, and says what protection would need and cost
+  lifeboat-agent install           has this system call the agent when it starts and ends, so that a restart costs little
   lifeboat-agent remove            forgets everything: nothing is left in the kernel or on the disk
 
   --state FOLDER                   where it remembers who it is, unless /var/lib/lifeboat-agent
+  --seconds N                      how long a start or an end of the system may wait for it, unless 10
   --debug                          says more
 
 Exit codes: 0 done; 1 failed, and the last line says why and what to do; 2 the command line is not understood.
 ";
+
+/// When the system starts, and when it has unmounted everything; each is given up when it takes too long.
+const BEGIN: &str = "begin";
+const SAVE: &str = "save";
+/// The same, without an end.
+const BEGIN_NOW: &str = "begin-now";
+const SAVE_NOW: &str = "save-now";
+/// What is read when nothing else runs.
+const KERNEL_LOG: &str = "/dev/kmsg";
 
 /// How a verb ends that does not fail.
 type Done = Result<(), String>;
@@ -43,6 +57,7 @@ struct Arguments {
     json: bool,
     debug: bool,
     days: Option<u32>,
+    seconds: Option<u32>,
     state: Option<PathBuf>,
 }
 
@@ -60,6 +75,11 @@ impl Arguments {
                     let days =
                         value("--days")?.parse().ok().filter(|days| (1..=366).contains(days));
                     found.days = Some(days.ok_or("--days needs a number from 1 to 366")?);
+                }
+                "--seconds" => {
+                    let some = value("--seconds")?.parse().ok();
+                    let some = some.filter(|seconds| (1..=600).contains(seconds));
+                    found.seconds = Some(some.ok_or("--seconds needs a number from 1 to 600")?);
                 }
                 "--help" | "-h" => "help".clone_into(&mut found.verb),
                 "--version" | "-V" => "version".clone_into(&mut found.verb),
@@ -82,6 +102,11 @@ pub fn run() -> ExitCode {
             format!("{}: only the agent itself starts this: {error}", dead_man::VERB)
         }));
     }
+    // Nor this: the system starts it so, when it starts and ends.
+    let word = words.peek().map(String::as_str).unwrap_or_default();
+    if matches!(word, BEGIN | SAVE | BEGIN_NOW | SAVE_NOW) {
+        return at_the_rim(&words.collect::<Vec<_>>());
+    }
     let arguments = match Arguments::parse(words) {
         Ok(arguments) => arguments,
         Err(why) => return misuse(&why),
@@ -101,12 +126,42 @@ pub fn run() -> ExitCode {
             Some(days) => end(stop_flag().and_then(|stop| measured(days, arguments.json, &stop))),
             None => misuse("measure needs --days N"),
         },
+        ("install", _) => {
+            let seconds = arguments.seconds.unwrap_or(install::SECONDS_DEFAULT);
+            end(install::install(Path::new("/"), seconds).and_then(|words| say(&words)))
+        }
         ("remove", _) => end(remove(&state)),
         ("version", _) => end(say(&format!("lifeboat-agent {}\n", env!("CARGO_PKG_VERSION")))),
         ("help", _) => end(say(HELP)),
         ("", _) => misuse("a verb is missing"),
         (verb, _) => misuse(&format!("«{verb}» is no verb")),
     }
+}
+
+/// When the system starts or ends. Always well: nothing of that may fail for it.
+fn at_the_rim(words: &[String]) -> ExitCode {
+    let limit = |words: &[String]| {
+        let seconds = words.get(1).and_then(|word| word.parse().ok());
+        Duration::from_secs(seconds.unwrap_or_else(|| u64::from(install::SECONDS_DEFAULT)))
+    };
+    let options = tracker::Options::default();
+    let said = match words.first().map(String::as_str) {
+        Some(BEGIN) if bounded::run(&[BEGIN_NOW], limit(words)) => return ExitCode::SUCCESS,
+        Some(SAVE) if bounded::run(&[SAVE_NOW], limit(words)) => return ExitCode::SUCCESS,
+        Some(BEGIN_NOW) => reboot::begin(&options),
+        Some(SAVE_NOW) => reboot::save(&State::at(FOLDER), &options),
+        _ => Err("it took too long".to_owned()),
+    };
+    let lines = said.unwrap_or_else(|why| {
+        vec![format!("{why}: everything is compared after the start of the machine")]
+    });
+    // There is nobody else to tell.
+    if let Ok(mut log) = OpenOptions::new().write(true).open(KERNEL_LOG) {
+        for line in lines {
+            let _ = log.write_all(format!("<5>lifeboat-agent: {line}\n").as_bytes());
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn end(done: Done) -> ExitCode {
@@ -222,6 +277,7 @@ fn remove(state: &State) -> Done {
             "the agent runs: stop it first: systemctl disable --now lifeboat-agent".to_owned()
         );
     }
+    install::remove(Path::new("/"))?;
     tracker::remove(Path::new(tracker::PINS))?;
     state.forget()?;
     match std::fs::remove_file(SOCKET) {
@@ -258,7 +314,7 @@ mod tests {
 
     #[test]
     fn every_verb_is_in_the_help() {
-        for verb in ["enrol", "run", "status", "check", "measure", "remove"] {
+        for verb in ["enrol", "run", "status", "check", "measure", "install", "remove"] {
             assert!(HELP.contains(&format!("lifeboat-agent {verb}")), "{verb}");
         }
     }

@@ -154,6 +154,11 @@ impl Replicator {
         }
     }
 
+    /// No cut has a number up to this one: it had another, which may not have arrived.
+    pub fn made_until(&mut self, epoch: u64) {
+        self.epoch = self.epoch.max(epoch);
+    }
+
     /// What a person should know beside what the loop finds itself.
     pub fn trouble(&mut self, words: String) {
         if !self.troubles.contains(&words) {
@@ -512,7 +517,7 @@ impl Replicator {
 }
 
 /// Holds every block of a set.
-fn hold_all(tracker: &mut dyn Tracker, place: usize, set: &BlockSet) {
+pub(crate) fn hold_all(tracker: &mut dyn Tracker, place: usize, set: &BlockSet) {
     let mut from = 0;
     while let Some((first, blocks)) = set.next_run(from, u32::MAX) {
         from = first + u64::from(blocks);

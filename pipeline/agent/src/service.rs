@@ -17,9 +17,10 @@ use crate::devices::{self, Leaf};
 use crate::freeze::{Freezer, LinuxFreezer, Thawed};
 use crate::hooks::HookFolder;
 use crate::manners;
+use crate::reboot;
 use crate::replicate::disk::Disk;
 use crate::replicate::maker::{ARENA_BYTES, DiskMaker};
-use crate::replicate::{Means, Replicator};
+use crate::replicate::{Means, Replicator, hold_all};
 use crate::report::{Board, SOCKET};
 use crate::session::exchange::{Exchange, Introduction};
 use crate::session::renewal::Renewal;
@@ -82,7 +83,8 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     let exchange = Arc::new(Exchange::default());
     let party = Party::of(&enrolment)?;
     let renewal = Arc::clone(&party.renewal);
-    let mut known = Known { enrolment, state, renewal, roster: Roster::read(state) };
+    let roster = Roster::read(state);
+    let mut known = Known { enrolment, state, renewal, roster, is_first: true };
     let talking = Arc::clone(&exchange);
     let talk = move || session::keep(&party, &talking);
     let sessions = thread::Builder::new()
@@ -104,6 +106,7 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     while !stop.load(Ordering::SeqCst) {
         (means, disks) = replicate(&mut known, (means, disks), &freezer, stop)?;
     }
+    hand_over(&mut means, &disks);
     log::info!("stopping: changes stay marked in the kernel until the agent runs again");
     exchange.say(&FromAgent::Goodbye { words: "the agent was stopped".to_owned() }, Vec::new());
     exchange.stop();
@@ -120,6 +123,8 @@ struct Known<'a> {
     state: &'a State,
     renewal: Arc<Renewal>,
     roster: Roster,
+    /// Nothing was tracked yet in this life.
+    is_first: bool,
 }
 
 /// Replicates the disks as they are now, until they change or all ends.
@@ -133,7 +138,7 @@ fn replicate(
     let mut troubles = Vec::new();
     let Chosen { leaves, omitted } = known.roster.choose(found.clone(), &mut troubles);
     let (mut disks, opened) = open(leaves, before, &mut troubles);
-    let continued = track(&mut means, &mut disks, known.state.folder());
+    let continued = track(known, &mut means, &mut disks);
     let mut readers = Vec::new();
     for (place, (disk, opened)) in disks.iter_mut().zip(opened).enumerate() {
         let another = opened.another().map_err(|error| format!("{}: {error}", disk.label))?;
@@ -153,6 +158,10 @@ fn replicate(
     let exchange = Arc::clone(&means.exchange);
     let (name, server) = (known.enrolment.name.clone(), known.enrolment.server.to_string());
     let mut replicator = Replicator::new(means, disks, name, server);
+    replicator.made_until(known.state.made().unwrap_or_else(|why| {
+        log::error!("{why}; it is written anew");
+        0
+    }));
     troubles.into_iter().for_each(|words| replicator.trouble(words));
     let mut look_at = SystemClock.moment().after(LOOK_MILLIS);
     while !stop.load(Ordering::SeqCst) {
@@ -188,14 +197,20 @@ fn replicate(
 
 /// Tracks these disks: of which marks go on from before. Where a kernel cannot do it, or does not do what it says, they are
 /// compared.
-fn track(means: &mut Means, disks: &mut [Disk], folder: &Path) -> Vec<bool> {
+fn track(known: &mut Known<'_>, means: &mut Means, disks: &mut [Disk]) -> Vec<bool> {
+    let folder = known.state.folder();
     let leaves: Vec<Leaf> = disks.iter().map(|disk| disk.leaf.clone()).collect();
     // Given up first, so that the new one takes over what this one left in the kernel.
     means.tracker = None;
     let attached = tracker::attach(&leaves, &tracker::Options::default());
     match attached.and_then(|attached| tracker::tried(attached, &leaves, folder)) {
-        Ok(attached) => {
+        Ok(mut attached) => {
             attached.remarks.iter().for_each(|remark| log::info!("{remark}"));
+            if core::mem::take(&mut known.is_first) {
+                let server = known.enrolment.server;
+                let words = reboot::go_on(&mut attached, &leaves, known.state, server);
+                words.iter().for_each(|words| log::info!("{words}"));
+            }
             means.tracker = Some(Box::new(attached.tracker));
             attached.continued
         }
@@ -205,6 +220,19 @@ fn track(means: &mut Means, disks: &mut [Disk], folder: &Path) -> Vec<bool> {
             Vec::new()
         }
     }
+}
+
+/// What this process alone knew goes to the kernel: what was said to be nobody's may be somebody's when another looks.
+fn hand_over(means: &mut Means, disks: &[Disk]) {
+    let now = means.maker.changed_blank().unwrap_or_default();
+    let Some(tracker) = &mut means.tracker else { return };
+    for (place, disk) in disks.iter().enumerate() {
+        let now = now.get(place).map(|(blank, _)| blank);
+        for blank in core::iter::once(&disk.blank).chain(now) {
+            hold_all(&mut **tracker, place, blank);
+        }
+    }
+    tracker.ended();
 }
 
 /// A run begins.

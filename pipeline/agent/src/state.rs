@@ -1,9 +1,8 @@
 //! What the agent remembers across restarts: who it is, where appliances are, and what its disks are called.
 //!
 //! It lies on a disk that is replicated, so every copy of the server has it too: that is why [`Binding`] is told in every
-//! Hello, and a copy is refused. It is written by the loop alone, never while anything is frozen. No set of changed blocks
-//! is kept here: while the machine runs the kernel keeps it, and across a restart of the machine no such set can be
-//! believed, since mounted file systems write after the agent ended and before it begins.
+//! Hello, and a copy is refused. It is written by the loop alone, never while anything is frozen. Sets of changed blocks are
+//! no business of this file: while the machine runs the kernel keeps them, and what goes over to its next start is `reboot`'s.
 //!
 //! [`Binding`]: pipeline_wire::message::Binding
 
@@ -140,6 +139,20 @@ impl State {
     /// Errors: in words.
     pub fn note_compared(&self, compared: &BTreeMap<String, u64>) -> Result<(), String> {
         self.put("compared", compared)
+    }
+
+    /// Cuts up to this epoch were made before the machine started the last time, whether or not they arrived.
+    ///
+    /// Errors: it is written down and cannot be read.
+    pub fn made(&self) -> Result<u64, String> {
+        self.recall("made")
+    }
+
+    /// Remembers it.
+    ///
+    /// Errors: in words.
+    pub fn note_made(&self, epoch: u64) -> Result<(), String> {
+        self.put("made", &epoch)
     }
 
     /// Where all this is.

@@ -16,7 +16,7 @@ use pipeline::limits::BLOCK_BYTES;
 
 use crate::blocks::BlockSet;
 use crate::capture::{Filled, Source};
-use crate::devices::Leaf;
+use crate::devices::{Leaf, Partition, partitions};
 
 /// The first page of an area, and what it says.
 mod header;
@@ -24,8 +24,6 @@ mod header;
 pub use header::{Mark, mark_of};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
-/// Sysfs counts in these.
-const SECTOR: u64 = 512;
 
 /// What is not sent as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +35,7 @@ pub struct Swap {
 }
 
 /// A part of a protected disk: which, first byte, bytes.
-type Part = (usize, u64, u64);
+pub(crate) type Part = (usize, u64, u64);
 
 impl Swap {
     /// What is swap now on these disks, each with its source at the same place. Looked at before every cut, and after it
@@ -49,11 +47,11 @@ impl Swap {
         for area in in_use(&String::from_utf8_lossy(&swaps)) {
             swap.add_area(&area, leaves, sources);
         }
-        for (disk, at, _) in
-            leaves.iter().enumerate().flat_map(|(disk, leaf)| partitions(disk, leaf))
-        {
-            if let Some(Mark::Hibernated(_)) = mark_at(sources, disk, at) {
-                swap.armed.push((disk, at));
+        for (disk, leaf) in leaves.iter().enumerate() {
+            for Partition { start, .. } in partitions(leaf) {
+                if let Some(Mark::Hibernated(_)) = mark_at(sources, disk, start) {
+                    swap.armed.push((disk, start));
+                }
             }
         }
         swap
@@ -185,36 +183,14 @@ fn place_of(number: u64, leaves: &[Leaf]) -> Option<Part> {
     if let Some(disk) = leaves.iter().position(|leaf| leaf.number == number) {
         return leaves.get(disk).map(|leaf| (disk, 0, leaf.bytes));
     }
-    let all = leaves.iter().enumerate().flat_map(|(disk, leaf)| partitions_numbered(disk, leaf));
-    all.into_iter().find(|(found, _)| *found == number).map(|(_, part)| part)
-}
-
-fn partitions(disk: usize, leaf: &Leaf) -> Vec<Part> {
-    partitions_numbered(disk, leaf).into_iter().map(|(_, part)| part).collect()
-}
-
-/// The partitions of a disk, as sysfs has them.
-fn partitions_numbered(disk: usize, leaf: &Leaf) -> Vec<((u32, u32), Part)> {
-    let folder = format!("/sys/dev/block/{}:{}", leaf.number.0, leaf.number.1);
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            let path = entry.path();
-            let text = |name: &str| fs::read_to_string(path.join(name)).ok();
-            let number = |name: &str| text(name)?.trim().parse::<u64>().ok();
-            text("partition")?;
-            let device = text("dev")?;
-            let (major, minor) = device.trim().split_once(':')?;
-            let start = number("start")?.checked_mul(SECTOR)?;
-            let bytes = number("size")?.checked_mul(SECTOR)?;
-            start.checked_add(bytes).filter(|end| *end <= leaf.bytes)?;
-            Some(((major.parse().ok()?, minor.parse().ok()?), (disk, start, bytes)))
-        })
-        .collect()
+    leaves.iter().enumerate().find_map(|(disk, leaf)| {
+        let found = partitions(leaf).into_iter().find(|found| found.number == number)?;
+        Some((disk, found.start, found.bytes))
+    })
 }
 
 /// Where a file lies on the disks, in its order; `None` where that is not sure.
-fn file_parts(path: &Path, device: u64, leaves: &[Leaf]) -> Option<Vec<Part>> {
+pub(crate) fn file_parts(path: &Path, device: u64, leaves: &[Leaf]) -> Option<Vec<Part>> {
     let (disk, start, bytes) = place_of(device, leaves)?;
     let extents = extents_of(path).ok()?;
     extents

@@ -100,6 +100,21 @@ pub trait Tracker: Send {
     fn resend(&mut self, epoch: u64) {
         let _ = epoch;
     }
+
+    /// Where the marks of a disk go on from those of an earlier start of the machine: the newest cut that was made of
+    /// them, until it is `settled` that the appliance knows no newer one.
+    fn goes_on_from(&self, disk: usize) -> Option<u64> {
+        let _ = disk;
+        None
+    }
+
+    /// The appliance was asked.
+    fn settled(&mut self, disk: usize) {
+        let _ = disk;
+    }
+
+    /// The agent ends in order: nothing that it knew is missing in what is marked and held.
+    fn ended(&mut self) {}
 }
 
 /// What an audit found.

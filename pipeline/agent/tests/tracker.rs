@@ -410,3 +410,34 @@ fn a_tracker_that_does_not_see_a_write_of_our_own_is_given_up_and_leaves_nothing
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "the file of the trial is left");
     fs::remove_dir(&folder).unwrap();
 }
+
+#[test]
+fn what_goes_over_to_the_next_start_is_seen_without_being_taken() {
+    let Some(disk) = Disk::new("restart", 64 * MIB) else { return };
+    let Attached { mut tracker, .. } = disk.attach();
+    disk.write(5 * BLOCK, 4096);
+    assert!(!tracker.note_face(0, &[7; 32]), "it was written to");
+    let mut blocks = BlockSet::new(1024);
+    blocks.insert(100);
+    assert!(tracker.go_on_from(0, &blocks, 3).is_err(), "its first writes were not seen");
+    assert!(!tracker.is_whole(0) && tracker.goes_on_from(0).is_none());
+    tracker.hold(0, 8, 10);
+    tracker.ended();
+    drop(tracker);
+    let looks = KernelTracker::take_up(&[disk.leaf()], &disk.options.pins).unwrap();
+    assert!(looks.has_ended());
+    for _ in 0..2 {
+        let mut seen = BlockSet::new(1024);
+        looks.look(0, &mut seen).unwrap();
+        assert_eq!(seen.iter().collect::<Vec<_>>(), [5, 8, 9]);
+    }
+    assert_eq!(looks.missed(0), None);
+    drop(looks);
+    let mut tracker = disk.attach().tracker;
+    tracker.begun();
+    assert!(!tracker.has_ended());
+    assert_eq!(taken(&mut tracker, 1024), [5]);
+    let other = Leaf { identity: "serial=other".to_owned(), ..disk.leaf() };
+    let looks = KernelTracker::take_up(&[other], &disk.options.pins).unwrap();
+    assert!(looks.look(0, &mut blocks).is_err(), "another disk under the same number");
+}

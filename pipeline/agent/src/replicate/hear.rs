@@ -33,22 +33,30 @@ impl Replicator {
         self.refused = false;
         self.fingerprinter =
             Some(pipeline::fingerprint::Fingerprinter::new(&welcome.fingerprint_key));
-        self.epoch = self.epoch.max(welcome.spooled_epoch).max(welcome.vaulted_epoch);
+        let known = welcome.spooled_epoch.max(welcome.vaulted_epoch);
+        self.epoch = self.epoch.max(known);
         self.session_lost();
         self.vaulted(welcome.vaulted_epoch);
         self.set_policy(welcome.policy.clone());
         if !self.begun {
-            self.begin(&welcome.known_disks);
+            self.begin(&welcome.known_disks, known);
             self.begun = true;
         }
     }
 
-    /// Decides what of each disk is to be sent.
-    fn begin(&mut self, known: &[bool]) {
+    /// Decides what of each disk is to be sent. `newest` is the newest epoch that the appliance knows.
+    fn begin(&mut self, known: &[bool], newest: u64) {
         let next = self.epoch + 1;
         for (place, disk) in self.disks.iter_mut().enumerate() {
             let known = known.get(place).is_some_and(|known| *known);
-            let tracker = self.means.tracker.as_mut();
+            let mut tracker = self.means.tracker.as_mut();
+            if let Some(tracker) = &mut tracker {
+                // Marks of an earlier start of the machine are of no use where the vault has newer points than they
+                // know: this is a copy of the disk as it was, put back.
+                let from = tracker.goes_on_from(place);
+                disk.continued &= from.is_none_or(|from| newest <= from);
+                tracker.settled(place);
+            }
             match tracker.filter(|_| disk.leaf.untracked.is_none()) {
                 // What was sent of it and is not in the vault is held, whatever became of the earlier run.
                 Some(tracker) if disk.carried && disk.continued && disk.compare.is_some() => {

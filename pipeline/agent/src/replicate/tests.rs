@@ -378,6 +378,36 @@ fn an_agent_that_starts_again_sends_nothing_that_the_vault_has() {
     );
 }
 
+/// A server ends in order and goes on, and later its disks are put back as they were then. How often it was compared.
+fn put_back(seed: u64, is_known: bool) -> usize {
+    let mut history = History::new(seed, Fault::None);
+    history.settle(20_000);
+    history.appliance.cut_network(&history.exchange());
+    let (ended, newest) = (history.server.end(), history.replicator.epoch);
+    let mut compares = 0;
+    for round in 0..2 {
+        let newest = if is_known { newest } else { u64::MAX };
+        history.replicator = history.server.start_from(&ended, newest);
+        history.replicator.made_until(newest.min(1 << 20));
+        while !history.replicator.begun {
+            history.pass();
+        }
+        let is_compared = history.replicator.disks().iter().any(|disk| !disk.whole);
+        assert_eq!(is_compared, is_known && round == 1, "round {round}");
+        compares += usize::from(is_compared);
+        history.settle(20_000);
+        history.appliance.cut_network(&history.exchange());
+    }
+    compares
+}
+
+#[test]
+fn disks_that_are_put_back_are_compared_where_the_vault_has_newer_points() {
+    assert_eq!((0..20).map(|seed| put_back(seed, true)).sum::<usize>(), 20);
+    let lost = (0..20).any(|seed| std::panic::catch_unwind(|| put_back(seed, false)).is_err());
+    assert!(lost, "these histories do not need the newest point to be known");
+}
+
 #[test]
 fn a_change_that_nothing_could_see_is_found_within_thirty_days_and_points_go_on_meanwhile() {
     const HOUR: u64 = 3_600_000;

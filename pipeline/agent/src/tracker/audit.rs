@@ -113,6 +113,13 @@ pub(super) fn baseline(name: &str, maps: &Maps, at: usize) -> Option<u64> {
     None
 }
 
+/// Whether a disk was never written to since it appeared, as kernel and programs both say.
+pub(super) fn is_untouched(name: &str, maps: &Maps, at: usize) -> bool {
+    (0..LOOKS).find_map(|_| quiet_look(name, maps, at)).is_some_and(|(counters, surplus)| {
+        (surplus, counters.sectors, counters.writes, troubles(&counters)) == (0, 0, 0, [0; 3])
+    })
+}
+
 pub(super) fn troubles(counters: &Counters) -> [u64; 3] {
     [counters.beyond, counters.lost, counters.passthrough]
 }

@@ -14,15 +14,23 @@ use crate::blocks::BlockSet;
 /// Says whose map it is.
 const MAGIC: u64 = u64::from_le_bytes(*b"lifeboat");
 /// Words before those of the disks.
-const HEAD_WORDS: usize = 8;
+const HEAD_WORDS: usize = 16;
 /// Words about each disk.
-const DISK_WORDS: usize = 10;
+const DISK_WORDS: usize = 16;
 /// Blocks that share a bit: what is sent again may be one more than need be, and the map is half as large.
 const SHARED: u64 = 2;
 
 /// Among them, behind the record: whether everything of the disk was sent once, but for what is marked or held. It is
 /// here since it is true of these marks alone.
 const SENT_WHOLE: usize = 9;
+/// Whether `FACE` is of before the first write since the disk appeared, all of which are marked.
+const FACE_KNOWN: usize = 10;
+/// A digest of what a stranger who writes to the disk changes, in four words.
+const FACE: usize = 11;
+const _: () = assert!(FACE + 32 / 8 == GOES_ON_FROM && GOES_ON_FROM < DISK_WORDS);
+/// Where the marks go on from those of an earlier start of the machine, and the appliance has not agreed yet: 1 more than
+/// the newest cut that was made of them.
+const GOES_ON_FROM: usize = 15;
 
 const MAGIC_AT: usize = 0;
 const VERSION_AT: usize = 1;
@@ -33,6 +41,8 @@ const OPEN_AT: usize = 4;
 const LAST_CUT_AT: usize = 5;
 /// For each generation the cut that empties it; 0 where it is empty or was never closed.
 const UNTIL_AT: usize = 6;
+/// Whether the agent ended in order, and nothing that it knew is missing here.
+const ENDED_AT: usize = 8;
 
 /// What is known of a disk beside its marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,6 +162,63 @@ impl<W: core::ops::Deref<Target = [AtomicU64]>> Held<W> {
         disk < self.disks() && self.word(HEAD_WORDS + DISK_WORDS * disk + SENT_WHOLE) == 1
     }
 
+    /// Notes whether the agent ended in order.
+    pub(super) fn set_ended(&self, ended: bool) {
+        self.put(ENDED_AT, u64::from(ended));
+    }
+
+    /// Whether it did.
+    pub(super) fn has_ended(&self) -> bool {
+        self.word(ENDED_AT) == 1
+    }
+
+    /// Notes what a disk looked like before the first write since it appeared; or that this says nothing any more.
+    pub(super) fn set_face(&self, disk: usize, face: Option<&[u8; 32]>) {
+        if disk >= self.disks() {
+            return;
+        }
+        let at = HEAD_WORDS + DISK_WORDS * disk;
+        self.put(at + FACE_KNOWN, 0);
+        let Some(face) = face else { return };
+        for (word, bytes) in face.as_chunks().0.iter().enumerate() {
+            self.put(at + FACE + word, u64::from_le_bytes(*bytes));
+        }
+        self.put(at + FACE_KNOWN, 1);
+    }
+
+    /// What it looked like then, where every write since is marked.
+    pub(super) fn face(&self, disk: usize) -> Option<[u8; 32]> {
+        let at = HEAD_WORDS + DISK_WORDS * disk;
+        if disk >= self.disks() || self.word(at + FACE_KNOWN) != 1 {
+            return None;
+        }
+        let mut face = [0; 32];
+        for (word, bytes) in face.as_chunks_mut().0.iter_mut().enumerate() {
+            *bytes = self.word(at + FACE + word).to_le_bytes();
+        }
+        Some(face)
+    }
+
+    /// Notes that the marks go on from those of an earlier start of the machine, of which this was the newest cut; or that
+    /// the appliance agreed, or did not.
+    pub(super) fn set_goes_on_from(&self, disk: usize, epoch: Option<u64>) {
+        if disk < self.disks() {
+            let word = epoch.map_or(0, |epoch| epoch.saturating_add(1));
+            self.put(HEAD_WORDS + DISK_WORDS * disk + GOES_ON_FROM, word);
+        }
+    }
+
+    /// What was noted.
+    pub(super) fn goes_on_from(&self, disk: usize) -> Option<u64> {
+        let known = disk < self.disks();
+        known.then(|| self.word(HEAD_WORDS + DISK_WORDS * disk + GOES_ON_FROM))?.checked_sub(1)
+    }
+
+    /// The newest cut that was made.
+    pub(super) fn last_cut(&self) -> u64 {
+        self.word(LAST_CUT_AT)
+    }
+
     /// Notes blocks from `first` up to, not including, `end` as taken.
     pub(super) fn note(&self, disk: usize, first: u64, end: u64) {
         let end = end.min(self.blocks.get(disk).copied().unwrap_or(0));
@@ -239,6 +306,8 @@ impl<W: core::ops::Deref<Target = [AtomicU64]>> Held<W> {
         }
         self.put(LAST_CUT_AT, other.word(LAST_CUT_AT));
         self.put(OPEN_AT, other.word(OPEN_AT));
+        self.set_face(disk, other.face(others).as_ref());
+        self.set_goes_on_from(disk, other.goes_on_from(others));
         self.set_sent_whole(disk, other.is_sent_whole(others));
     }
 

@@ -15,6 +15,9 @@ use super::{Audit, Tracker, audit, marks};
 use crate::blocks::BlockSet;
 use crate::devices::{Leaf, paths_of};
 
+/// What a tracker says of the start of the machine, and keeps for the next.
+mod restart;
+
 /// Where the agent's maps and programs have their names.
 pub const PINS: &str = "/sys/fs/bpf/lifeboat";
 
@@ -586,6 +589,20 @@ impl Tracker for KernelTracker {
 
     fn resend(&mut self, epoch: u64) {
         self.held.resend(epoch);
+    }
+
+    fn goes_on_from(&self, disk: usize) -> Option<u64> {
+        self.held.goes_on_from(self.slot(disk).ok()?)
+    }
+
+    fn settled(&mut self, disk: usize) {
+        if let Ok(at) = self.slot(disk) {
+            self.held.set_goes_on_from(at, None);
+        }
+    }
+
+    fn ended(&mut self) {
+        self.held.set_ended(true);
     }
 }
 

@@ -39,6 +39,21 @@ pub(super) fn take(
     Ok(())
 }
 
+/// Adds what is marked to a set, and leaves it marked.
+pub(super) fn look(words: &[AtomicU64], place: &Place, into: &mut BlockSet) -> Result<(), String> {
+    for (level, start) in (0..LEVELS).zip(place.levels) {
+        let shift = LEVEL_SHIFT * level;
+        for (at, word) in (0_u64..).zip(words_of(words, start, place.units(level))?) {
+            let marks = word.load(Ordering::SeqCst).to_ne_bytes();
+            for (byte, _) in (0_u64..).zip(marks).filter(|(_, mark)| *mark != 0) {
+                let unit = at * 8 + byte;
+                into.insert_range(unit << shift, (unit + 1) << shift);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Marks blocks, as a program would.
 pub(super) fn put(
     words: &[AtomicU64],
@@ -96,11 +111,14 @@ mod tests {
         set(0, 9_999);
         set(1, 3);
         set(2, 39);
+        let mut seen = BlockSet::new(10_000);
+        look(&words, place, &mut seen).unwrap();
         let mut held = Vec::new();
         let mut taken = BlockSet::new(10_000);
         take(&words, place, &mut |first, end| held.push((first, end)), &mut taken).unwrap();
         assert_eq!(held, [(9_999, 10_000), (48, 64), (9_984, 10_000)]);
         assert_eq!(taken.count(), 32);
+        assert_eq!(seen, taken, "who only looks sees the same, and leaves it");
         let mut again = BlockSet::new(10_000);
         take(&words, place, &mut |_, _| panic!("all were taken"), &mut again).unwrap();
         assert!(again.is_empty());

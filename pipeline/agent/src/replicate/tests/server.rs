@@ -62,6 +62,8 @@ struct Machine {
     marked_whole: Vec<bool>,
     /// Of each disk, that no life of the agent found its marks yet.
     new_marks: Vec<bool>,
+    /// As [`Tracker::goes_on_from`] has it.
+    goes_on_from: Vec<Option<u64>>,
     /// When each disk was compared.
     compared: BTreeMap<String, UnixMillis>,
     /// Disks that are not introduced.
@@ -162,6 +164,7 @@ impl Server {
             held: Vec::new(),
             marked_whole: vec![false; sizes.len()],
             new_marks: vec![true; sizes.len()],
+            goes_on_from: vec![None; sizes.len()],
             compared: BTreeMap::new(),
             omitted: Vec::new(),
             resting: false,
@@ -367,6 +370,39 @@ impl Server {
     }
 }
 
+/// What there is of a server when it has ended in order.
+pub(super) struct Ended {
+    blocks: Vec<Vec<u64>>,
+    unsent: Vec<BlockSet>,
+}
+
+impl Server {
+    pub(super) fn end(&self) -> Ended {
+        let machine = self.machine.lock().unwrap();
+        let mut unsent = machine.open.clone();
+        let sets = machine.held.iter().map(|(_, sets)| sets).chain([&machine.marks]);
+        for sets in sets {
+            unsent.iter_mut().zip(sets).for_each(|(unsent, set)| unsent.union(set));
+        }
+        Ended { blocks: machine.blocks.clone(), unsent }
+    }
+
+    /// It starts from there, whatever was since; of what it goes on from, the newest cut was this.
+    pub(super) fn start_from(&self, ended: &Ended, newest: u64) -> Replicator {
+        let mut machine = self.machine.lock().unwrap();
+        machine.frozen = false;
+        machine.blocks.clone_from(&ended.blocks);
+        machine.open.clone_from(&ended.unsent);
+        machine.held.clear();
+        machine.marks.iter_mut().for_each(BlockSet::clear);
+        machine.marked_whole.fill(true);
+        machine.goes_on_from.fill(Some(newest));
+        machine.write(20);
+        drop(machine);
+        self.start()
+    }
+}
+
 /// A disk that is written to between any two blocks that are read.
 struct Restless {
     machine: Shared,
@@ -494,6 +530,14 @@ impl Tracker for SimTracker {
     fn doubted(&mut self, disk: usize) {
         let [_, found, obeyed] = &mut self.0.lock().unwrap().misses[disk];
         *obeyed = *found;
+    }
+
+    fn goes_on_from(&self, disk: usize) -> Option<u64> {
+        self.0.lock().unwrap().goes_on_from[disk]
+    }
+
+    fn settled(&mut self, disk: usize) {
+        self.0.lock().unwrap().goes_on_from[disk] = None;
     }
 
     fn set_whole(&mut self, disk: usize, whole: bool) {

@@ -163,3 +163,26 @@ fn no_history_loses_a_block() {
     assert_eq!(blocks_of(1 << 40) / 8 / 1024 / 1024, 2);
     assert!(words_for(&[1 << 24]) * 8 < (2 << 20) + 4096, "2 MiB for 1 TiB");
 }
+
+#[test]
+fn what_is_known_of_a_start_goes_over_to_larger_maps_and_no_further() {
+    let old = held(&[100, 200]);
+    assert_eq!((old.face(0), old.goes_on_from(0), old.has_ended()), (None, None, false));
+    let face: [u8; 32] = core::array::from_fn(|at| u8::try_from(at * 7).unwrap());
+    old.set_face(1, Some(&face));
+    old.set_goes_on_from(1, Some(0));
+    old.set_ended(true);
+    assert_eq!((old.face(0), old.face(1), old.face(2)), (None, Some(face), None));
+    assert_eq!(
+        (old.goes_on_from(0), old.goes_on_from(1), old.goes_on_from(2)),
+        (None, Some(0), None)
+    );
+    let new = held(&[400]);
+    new.continue_from(0, &old, 1);
+    assert_eq!((new.face(0), new.goes_on_from(0)), (Some(face), Some(0)));
+    assert!(!new.has_ended(), "whoever goes on has not ended");
+    new.set_face(0, None);
+    new.set_goes_on_from(0, None);
+    assert_eq!((new.face(0), new.goes_on_from(0)), (None, None));
+    assert_eq!(Held::adopt(copied(&old)).unwrap().face(1), Some(face));
+}

@@ -66,7 +66,7 @@ impl Appliance {
         made.get("token")
             .and_then(|token| token.as_str())
             .map(str::to_owned)
-            .ok_or(made.to_string())
+            .ok_or_else(|| made.to_string())
     }
 
     /// What it says of its servers.

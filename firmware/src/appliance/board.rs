@@ -228,6 +228,8 @@ mod tests {
     #[test]
     fn a_question_waits_for_its_answer_and_takes_one() {
         let board = Arc::new(Board::default());
+        // Nothing is asked yet, so this answers nothing.
+        board.answer(Answer::None);
         let asker = Arc::clone(&board);
         let (go_on, told) = std::sync::mpsc::channel();
         let asking = std::thread::spawn(move || {
@@ -243,7 +245,6 @@ mod tests {
             }
             board.answer(answer);
         };
-        board.answer(Answer::None);
         answer(Answer::Chosen(1));
         board.answer(Answer::Chosen(0));
         go_on.send(()).unwrap();

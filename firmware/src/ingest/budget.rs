@@ -51,10 +51,10 @@ impl Budget {
     pub fn of_machine(bytes: u64) -> Self {
         let (spare, whole) = (bytes.saturating_sub(OTHERS).max(LEAST), Self::whole());
         Self {
-            credit: (spare / 4).min(whole.credit),
+            credit: (spare / 8).min(whole.credit),
             ring: (spare / 4).min(whole.ring),
             segments: (spare / 16).min(whole.segments),
-            remembered: (spare / 128).min(whole.remembered),
+            remembered: (spare / 512).min(whole.remembered),
         }
     }
 }
@@ -74,7 +74,7 @@ mod tests {
             let writers = WRITERS_MAX as u64 * 2 * budget.remembered;
             let all = budget.credit + budget.ring + workers + writers;
             assert!(all <= mib * MIB / 2, "{mib} MiB: {budget:?}");
-            assert!(budget.ring >= 8 * MIB && budget.credit >= 8 * MIB, "{mib} MiB: {budget:?}");
+            assert!(budget.ring >= 8 * MIB && budget.credit >= 4 * MIB, "{mib} MiB: {budget:?}");
         }
         assert_eq!(Budget::of_machine(64 << 30), Budget::whole());
         assert_eq!((Budget::whole().workers(1), Budget::whole().workers(64)), (1, WORKERS_MAX));

@@ -5,6 +5,8 @@
 
 /// What the journal still has for the vault, as pieces.
 pub mod backlog;
+/// What a server's pieces go on from in the vault.
+pub mod base;
 /// How fast something may go, by the hour of the week.
 pub mod calendar;
 /// Which blocks of an agent are wanted.

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The instant of epoch 0, by the server's clock; each epoch is a second later.
 pub const FIRST_INSTANT: u64 = 1_700_000_000_000;
 
+/// The content of an image, as fast as it goes.
+mod first_sync;
+
 type Line = Connection<StreamOwned<ClientConnection, TcpStream>>;
 
 /// A server and its agent.
@@ -279,9 +282,17 @@ impl ScriptedAgent {
 
     /// The same as part of a group.
     pub fn cut_with(&mut self, group: Option<(u64, bool)>) -> u64 {
+        let cut = self.next_cut(group);
+        self.unspooled.insert(self.sequence, (FromAgent::Cut(cut), Vec::new()));
+        self.states.insert(self.epoch, self.disk.clone());
+        self.changed.entry(self.epoch).or_default();
+        self.epoch
+    }
+
+    fn next_cut(&mut self, group: Option<(u64, bool)>) -> Cut {
         self.epoch += 1;
         self.sequence += 1;
-        let cut = Cut {
+        Cut {
             sequence: self.sequence,
             epoch: self.epoch,
             instant: Cleanness::Application,
@@ -289,11 +300,7 @@ impl ScriptedAgent {
             frozen_micros: 1500,
             remarks: vec!["scripted".to_owned()],
             group,
-        };
-        self.unspooled.insert(self.sequence, (FromAgent::Cut(cut), Vec::new()));
-        self.states.insert(self.epoch, self.disk.clone());
-        self.changed.entry(self.epoch).or_default();
-        self.epoch
+        }
     }
 
     /// Sends what credit allows, and hears what there is to hear.

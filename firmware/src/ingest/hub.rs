@@ -3,6 +3,7 @@
 //! One lock, held for moments. It refuses to touch sockets, disks or the vault.
 
 use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -125,6 +126,8 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     /// Whether what was synced survives a power cut.
     lasts: bool,
+    /// Set at the end, for whoever is in the middle of something long.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Hub {
@@ -151,6 +154,7 @@ impl Hub {
             durable: Condvar::new(),
             clock,
             lasts,
+            stopping: Arc::default(),
         }
     }
 
@@ -401,11 +405,18 @@ impl Hub {
         }
     }
 
-    /// The newest point of a server, as far as it is known here.
+    /// The point that a server's agent goes on from: the newest that it was told of, or the newest that there was when its
+    /// first run began.
     #[must_use]
-    pub fn newest_point(&self, server: ServerId) -> Option<PointId> {
+    pub fn base_point(&self, server: ServerId) -> Option<PointId> {
         let state = self.lock();
         state.members.get(&server)?.session.standing().vaulted.map(|(_, point)| point)
+    }
+
+    /// Whether anything is known of a server.
+    #[must_use]
+    pub fn knows(&self, server: ServerId) -> bool {
+        self.lock().members.contains_key(&server)
     }
 
     /// How many pieces of a server went to the vault: what was seen of its maps before the newest of them is old.
@@ -441,8 +452,15 @@ impl Hub {
     /// Ends everything: what is in the queue is still written.
     pub fn stop(&self) {
         self.lock().stop = true;
+        self.stopping.store(true, Ordering::Relaxed);
         self.to_keep.notify_all();
         self.durable.notify_all();
+    }
+
+    /// Becomes true when the end has come.
+    #[must_use]
+    pub fn stopping(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopping)
     }
 
     /// Whether the end has come.

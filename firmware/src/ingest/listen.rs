@@ -203,15 +203,15 @@ fn welcome(
         return Err(refuse(Why::Nonsense, words, "enrol this server anew"));
     }
     let admitted = means.doorman.admit(peer, hello)?;
-    let known = if means.hub.goes_on(hello) || hello.connection != 0 {
-        Vec::new()
+    let (known, base) = if means.hub.goes_on(hello) || hello.connection != 0 {
+        (Vec::new(), None)
     } else {
         means.compare.known(&means.hub, peer.server, &hello.disks).map_err(|error| {
             log::warn!("agent of server {}: {error}", peer.server);
             refuse(Why::Later, "the appliance cannot read its vault now", "it is tried again")
         })?
     };
-    let joined = means.hub.join(hello, &known)?;
+    let joined = means.hub.join(hello, &known, base)?;
     means.hub.instruct(peer.server, &admitted.policy, admitted.group.as_ref());
     let welcome = Welcome {
         version,

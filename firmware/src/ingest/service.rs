@@ -51,6 +51,7 @@ pub struct Ingest {
     access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>,
     paces: Arc<Paces>,
     found: usize,
+    host: String,
 }
 
 /// The limits of each server, and of all together.
@@ -103,7 +104,7 @@ impl Ingest {
             buffer_bytes_max: 64 * 1024 * 1024,
             known_bytes_max: 4 * 1024 * 1024,
             page_cache_bytes_max: 4 * 1024 * 1024,
-            host,
+            host: host.clone(),
             ..Options::default()
         };
         let used = Arc::clone(&access);
@@ -115,13 +116,15 @@ impl Ingest {
             move |server| used(server),
             options,
         )?;
+        let (limits, time) = (Arc::clone(&paces), Arc::clone(&clock));
+        let drain = drain.with_paces(move |server| limits.of(server).is_limited(time.now()));
         if found.lost > 0 {
             log::error!("{} records of the spool are damaged", found.lost);
             drain.lose_all(found.ledger.standings().map(|standing| standing.life.server));
         }
         let (keeper, drain) = (Keeper::new(records, found.ledger.clone()), Arc::new(drain));
         let found = found.ledger.standings().count();
-        Ok(Self { hub, keeper, drain, roll, access, paces, found })
+        Ok(Self { hub, keeper, drain, roll, access, paces, found, host })
     }
 
     /// How many servers were found in the spool.
@@ -153,7 +156,7 @@ impl Ingest {
         let means = Arc::new(Means {
             hub: Arc::clone(&self.hub),
             doorman: Arc::clone(&self.roll) as _,
-            compare: Arc::new(Compare::new(Arc::clone(&self.access))),
+            compare: Arc::new(Compare::new(Arc::clone(&self.access), self.host.clone())),
         });
         let door = smol::block_on(Door::open(address, tls, means))?;
         let bound =

@@ -50,6 +50,12 @@ pub(crate) fn measure(bench: &Bench) -> Result<(), String> {
     Ok(())
 }
 
+/// Seconds of one core that the stages take over the image, one after another.
+pub(crate) fn core_seconds(bench: &Bench) -> Result<f64, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(alone(bench)?.sum() * cores as f64)
+}
+
 impl Stages {
     fn sum(&self) -> f64 {
         self.read + self.zero + self.fingerprint + self.compress + self.seal + self.write
@@ -98,7 +104,7 @@ fn alone(bench: &Bench) -> Result<Stages, String> {
 }
 
 /// Extents that hold data, as the file system tells: holes cost nobody anything.
-fn data_extents(file: &std::fs::File, bytes: u64) -> Vec<u64> {
+pub(crate) fn data_extents(file: &std::fs::File, bytes: u64) -> Vec<u64> {
     let mut extents = Vec::new();
     let mut at = 0;
     while let Ok(start) = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {

@@ -187,19 +187,8 @@ impl Drain {
         let mut backlog = self.backlog();
         let mut lost = Vec::new();
         while backlog.has_room() && backlog.cursor() < durable {
-            match self.shelf.read(backlog.cursor()) {
-                Ok(Read::Record { payload, after }) => match journal::parse(&payload) {
-                    Some((_, entry)) => {
-                        lost.extend(backlog.take(after, entry).map(|server| (server, self.loss())));
-                    }
-                    None => lost.extend(self.lose(&mut backlog, after)),
-                },
-                Ok(Read::Lost { after, .. }) => lost.extend(self.lose(&mut backlog, after)),
-                Ok(Read::End) => break,
-                Err(error) => {
-                    log::warn!("{error}");
-                    break;
-                }
+            if !self.read_on(&mut backlog, durable, &mut lost) {
+                break;
             }
             if let Some(job) = backlog.next(now, &self.is_paced) {
                 drop(backlog);
@@ -220,6 +209,42 @@ impl Drain {
             self.hub.vaulted(life, sequence, None);
         }
         job
+    }
+
+    /// Takes what is next in the journal: from memory where it was kept a moment ago, else from the spool. False where it
+    /// cannot be read now.
+    fn read_on(
+        &self,
+        backlog: &mut Backlog,
+        durable: Mark,
+        lost: &mut Vec<(ServerId, u64)>,
+    ) -> bool {
+        let cursor = backlog.cursor();
+        let read = match self.hub.at_hand(cursor) {
+            Some((after, entry)) => Ok(Some((after, Some(entry)))),
+            None => self.shelf.read(cursor).map(|read| match read {
+                Read::Record { payload, after } => {
+                    let entry = journal::parse(&payload).map(|(_, entry)| entry);
+                    self.shelf.give_back(payload);
+                    Some((after, entry))
+                }
+                Read::Lost { after, .. } => Some((after, None)),
+                Read::End => None,
+            }),
+        };
+        match read {
+            Ok(Some((after, Some(entry)))) => {
+                lost.extend(backlog.take(after, entry).map(|server| (server, self.loss())));
+            }
+            Ok(Some((after, None))) => lost.extend(self.lose(backlog, after)),
+            Ok(None) => return false,
+            Err(error) => {
+                log::warn!("{error}");
+                return false;
+            }
+        }
+        debug_assert!(backlog.cursor() <= durable, "what was taken is durable");
+        true
     }
 
     /// Whether open pieces must go although no cut closed them; the least that is worth it.

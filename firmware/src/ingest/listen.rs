@@ -254,7 +254,7 @@ async fn hear_all(
             Timer::after(CROWDED_PAUSE).await;
         }
         let head = within(Hub::silence_max(), head(&mut stream)).await?;
-        let (said, payload) = within(MESSAGE, body(&mut stream, head)).await?;
+        let (said, payload) = within(MESSAGE, body(&mut stream, head, &means.hub)).await?;
         let result = match said {
             FromAgent::Blocks(blocks) => means.hub.blocks(life, blocks, payload),
             FromAgent::Cut(cut) => means.hub.cut(life, cut),
@@ -382,6 +382,7 @@ async fn head(stream: &mut (impl smol::io::AsyncRead + Unpin)) -> io::Result<Hea
 async fn body(
     stream: &mut (impl smol::io::AsyncRead + Unpin),
     head: Head,
+    hub: &Hub,
 ) -> io::Result<(FromAgent, Vec<u8>)> {
     let mut body = vec![0; head.body];
     stream.read_exact(&mut body).await?;
@@ -389,7 +390,7 @@ async fn body(
     if !said.fits(head.payload) {
         return Err(io::Error::other(frame::FrameError::Payload));
     }
-    let mut payload = vec![0; head.payload];
+    let mut payload = hub.room(head.payload);
     stream.read_exact(&mut payload).await?;
     Ok((said, payload))
 }

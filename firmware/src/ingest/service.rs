@@ -122,7 +122,8 @@ impl Ingest {
             log::error!("{} records of the spool are damaged", found.lost);
             drain.lose_all(found.ledger.standings().map(|standing| standing.life.server));
         }
-        let (keeper, drain) = (Keeper::new(records, found.ledger.clone()), Arc::new(drain));
+        let (keeper, drain) =
+            (Keeper::new(records, found.ledger.clone(), found.end), Arc::new(drain));
         let found = found.ledger.standings().count();
         Ok(Self { hub, keeper, drain, roll, access, paces, found, host })
     }

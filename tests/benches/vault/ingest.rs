@@ -26,7 +26,7 @@ const SERVERS: usize = 4;
 pub(crate) fn measure(bench: &Bench) -> Result<(), String> {
     let mut ratios = <[Vec<f64>; 3]>::default();
     for _ in 0..bench.rounds {
-        let limit = limit::core_seconds(bench)?;
+        let limit = limit::processor_seconds(bench)?;
         let vault = Vault::directory(&bench.fresh("ours"))?;
         let (protect, _) = vault.protect(&bench.image, None, &["--level", "1"])?;
         bench.fresh("ours");

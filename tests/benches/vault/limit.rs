@@ -1,5 +1,7 @@
 //! How near a first point comes to the sum of its parts: each stage alone over the same bytes, on all cores.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use std::collections::HashSet;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -50,10 +52,22 @@ pub(crate) fn measure(bench: &Bench) -> Result<(), String> {
     Ok(())
 }
 
-/// Seconds of one core that the stages take over the image, one after another.
-pub(crate) fn core_seconds(bench: &Bench) -> Result<f64, String> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(alone(bench)?.sum() * cores as f64)
+/// Nanoseconds of processor that the stages' threads took.
+static PROCESSOR: AtomicU64 = AtomicU64::new(0);
+
+/// Seconds of processor that the stages take over the image, one after another.
+pub(crate) fn processor_seconds(bench: &Bench) -> Result<f64, String> {
+    let before = PROCESSOR.load(Ordering::Relaxed);
+    alone(bench)?;
+    let nanos = PROCESSOR.load(Ordering::Relaxed) - before;
+    Ok(Duration::from_nanos(nanos).as_secs_f64())
+}
+
+/// Counts what this thread took so far.
+fn note_processor() {
+    let counted = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = counted.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    PROCESSOR.fetch_add(nanos.unwrap_or(0), Ordering::Relaxed);
 }
 
 impl Stages {
@@ -169,7 +183,7 @@ fn on_all_cores<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) + Sync) -
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().expect("no worker panics").next();
-                    let Some((at, item)) = next else { return };
+                    let Some((at, item)) = next else { return note_processor() };
                     work(at, item);
                 }
             });

@@ -89,7 +89,7 @@ impl Life {
         if found.lost > 0 {
             drain.lose_all(found.ledger.standings().map(|standing| standing.life.server));
         }
-        let keeper = Keeper::new(records, found.ledger);
+        let keeper = Keeper::new(records, found.ledger, found.end);
         let (kept, drained) = (Arc::clone(&hub), Arc::clone(&hub));
         let threads = vec![
             thread::spawn(move || {

@@ -118,7 +118,7 @@ fn upkeep_in_the_middle_of_a_piece_takes_nothing_that_a_point_needs() {
             },
             move || {
                 for _ in 0..2 {
-                    other.pass(2 * DAY);
+                    other.pass(HOUR);
                     other.upkeep("1d", &merciless).expect("upkeep");
                 }
             },

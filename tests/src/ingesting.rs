@@ -132,6 +132,12 @@ impl Appliance {
         serde_json::from_str(&checked(output, "server list")).expect("JSON")
     }
 
+    /// Changes how a server is protected.
+    pub fn policy(&self, name: &str, words: &[&str]) {
+        let mut command = self.verb(&["server", "policy", name]);
+        checked(command.args(words).output().expect("it starts"), "server policy");
+    }
+
     /// Takes a server's certificate away.
     pub fn revoke(&self, name: &str) {
         let output = self.verb(&["server", "revoke", name]).output().expect("it starts");
@@ -158,8 +164,9 @@ impl Appliance {
         fs::rename(self.scratch.path().join("gone"), vault).expect("a folder");
     }
 
-    /// Restores every point, and holds it against the agent's model. At least so many there must be, and none twice.
-    pub fn check_points(&self, agent: &ScriptedAgent, least: usize) {
+    /// Restores every point, and holds it against the agent's model. At least so many there must be, and none twice; of which
+    /// epochs they are.
+    pub fn check_points(&self, agent: &ScriptedAgent, least: usize) -> Vec<u64> {
         let key = KeyFile::read(&self.place.key).and_then(|file| file.open(None)).expect("a key");
         let clock = Arc::new(SystemClock);
         let store = DirectoryStore::new(self.scratch.path().join("vault"), clock);
@@ -175,6 +182,7 @@ impl Appliance {
         }
         assert!(seen.len() >= least, "{} points, not {least}", seen.len());
         assert!(seen.contains_key(&agent.vaulted), "epoch {} was called vaulted", agent.vaulted);
+        let epochs = seen.keys().copied().collect();
         for (epoch, id) in seen {
             let to = self.scratch.path().join("restored");
             let mut command = self.verb(&["restore"]);
@@ -195,6 +203,7 @@ impl Appliance {
             assert_eq!(differs, None, "epoch {epoch} differs at this byte");
             fs::remove_file(to).expect("a file");
         }
+        epochs
     }
 
     /// Restores the newest point, and holds it against the agent's model of the epoch that was called vaulted last.

@@ -50,6 +50,12 @@ pub struct ScriptedAgent {
     pub vaulted: u64,
     /// Whether it was told to send again.
     pub resend: bool,
+    /// The group's cut that it was asked for last.
+    pub asked: Option<u64>,
+    /// The group's cut of which it was told last that all are frozen.
+    pub all_frozen: Option<u64>,
+    /// What became of a group's cut, the last time.
+    pub result: Option<(u64, bool)>,
     /// What it was told first, the last time.
     pub welcome: Option<Welcome>,
     sequence: u64,
@@ -102,6 +108,9 @@ impl ScriptedAgent {
             spooled: 0,
             vaulted: 0,
             resend: false,
+            asked: None,
+            all_frozen: None,
+            result: None,
             welcome: None,
             sequence: 0,
             epoch: 0,
@@ -348,6 +357,9 @@ impl ScriptedAgent {
             FromAppliance::Vaulted { epoch, .. } => self.note_vaulted(epoch),
             FromAppliance::Credit { bytes } => self.credit += bytes,
             FromAppliance::Resend { .. } => self.resend = true,
+            FromAppliance::Prepare { token, .. } => self.asked = Some(token),
+            FromAppliance::AllFrozen { token } => self.all_frozen = Some(token),
+            FromAppliance::GroupResult { token, valid } => self.result = Some((token, valid)),
             FromAppliance::Refused(refused) => return Err(Away::Refused(refused)),
             _ => {}
         }

@@ -43,6 +43,8 @@ const FAILURES_MAX: u32 = 10;
 const KEPT_OUT_MILLIS: u64 = 10 * 60 * 1000;
 /// Writers that are kept open between two pieces.
 const WRITERS_MAX: usize = 16;
+/// An open piece of so many bytes becomes a checkpoint where a worker is idle, or of an eighth of the spool.
+const EAGER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// In memory an open piece of so many bytes becomes a checkpoint: until then its agent may have no more on its way.
 const MEMORY_PIECE_BYTES: u64 = 1024 * 1024;
 
@@ -256,7 +258,11 @@ impl Drain {
         if !self.lasts {
             return Some(MEMORY_PIECE_BYTES);
         }
-        (usage.used > usage.bytes / 2 || !backlog.has_room()).then_some(0)
+        if usage.used > usage.bytes / 2 || !backlog.has_room() {
+            return Some(0);
+        }
+        // A worker has nothing to do: what is on its way for long goes while it is sent, not when all of it is here.
+        Some((usage.bytes / 8).min(EAGER_BYTES_MAX)).filter(|least| *least > 0)
     }
 
     fn lose(&self, backlog: &mut Backlog, after: Mark) -> Vec<(ServerId, u64)> {

@@ -198,6 +198,27 @@ fn an_agent_that_compares_is_answered_from_what_its_pieces_go_on_from() {
 }
 
 #[test]
+fn what_is_long_on_its_way_goes_into_the_vault_while_it_is_sent() {
+    let mut site = Site::new();
+    let mut server = Server::new(site.vault.enrol("web").unwrap().id);
+    server.disk = vec![0; 12 << 20];
+    Random::new(12).fill(&mut server.disk);
+    let blocks: Vec<u64> = (0..server.disk.len() as u64 / BLOCK as u64).collect();
+    let life = Life::start(&site, 1);
+    let line = server.connect(&life.hub);
+    server.send(&life.hub, &blocks);
+    let (id, access) = (server.id, site.vault.access());
+    server.hear_until(&life.hub, line, "a checkpoint", |_| {
+        let chain = Chain::open(&access, id).unwrap();
+        chain.newest_checkpoint().unwrap().is_some()
+    });
+    let epoch = server.cut(&life.hub);
+    server.hear_until(&life.hub, line, "the point", |server| server.vaulted >= epoch);
+    life.end();
+    server.check(&access, "in two pieces");
+}
+
+#[test]
 fn a_large_piece_ends_in_order_when_the_appliance_stops_and_is_gone_on_with() {
     let mut site = Site::new();
     let mut server = Server::new(site.vault.enrol("web").unwrap().id);

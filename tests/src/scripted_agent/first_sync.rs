@@ -36,8 +36,9 @@ impl ScriptedAgent {
                 let said = self.hear_next()?;
                 self.note(said)?;
                 while let Some((_, sent)) =
-                    on_the_way.pop_front_if(|(last, _)| *last <= self.spooled)
+                    on_the_way.front().copied().filter(|(last, _)| *last <= self.spooled)
                 {
+                    on_the_way.pop_front();
                     waiting -= sent;
                 }
             }

@@ -1,5 +1,5 @@
 //! Promise: every clean point of a running server is its disk at one instant, bit for bit, whatever is killed, pulled or
-//! without power.
+//! without power; a disk that the policy leaves out is in none.
 //!
 //! The server is a real Debian under a load of random writes, with the agent as a service of systemd; the appliance is the
 //! real `lifeboat serve`. What is right is known to the host alone: while the server is frozen for a point the agent says so
@@ -20,11 +20,16 @@ mod server;
 mod serving;
 
 use core::time::Duration;
+use std::fs;
+use std::time::Instant;
 
 use hal_sim::random::Random;
+use pipeline_vault::record::{Consistency, Manifest};
+use qemu::Running;
 use tests::azurite::Scratch;
+use tests::media::first_difference;
 
-use points::{Made, judge, watch};
+use points::{Made, POINT, judge, watch};
 use server::Server;
 use serving::Serving;
 
@@ -74,4 +79,55 @@ fn every_clean_point_of_a_running_debian_is_its_disk_at_one_instant() {
     );
     assert!(judged * 2 > made.copies.len(), "too few points came into the vault");
     serving.verify();
+}
+
+/// Lets points be made until the newest has these disks and is clean; all that are in the vault.
+fn wait_for_disks(running: &Running, serving: &Serving, disks: &[&str]) -> Vec<Manifest> {
+    let began = Instant::now();
+    loop {
+        assert!(began.elapsed() < POINT, "no point of {disks:?}\n{}", running.console().tail());
+        let told = |event: &qemu::Event| matches!(event.name.as_str(), "frozen" | "point");
+        let event = running.console().any_event("frozen or a point", POINT, told);
+        if event.unwrap_or_else(|error| panic!("{error}")).name == "frozen" {
+            running.console().type_line("go").unwrap();
+            continue;
+        }
+        let points = serving.manifests();
+        // While a disk is copied, points have what there is of it, and say so.
+        let is_clean = |point: &Manifest| point.consistency == Consistency::Crash;
+        if points.last().is_some_and(|point| names(point) == disks && is_clean(point)) {
+            return points;
+        }
+    }
+}
+
+fn names(point: &Manifest) -> Vec<&str> {
+    point.disks.iter().map(|disk| disk.name.as_str()).collect()
+}
+
+#[test]
+fn a_disk_that_the_policy_leaves_out_is_in_no_point_until_it_is_wanted_again() {
+    let scratch = Scratch::new("left-out").unwrap();
+    let folder = scratch.path();
+    let serving = Serving::start(folder);
+    let second = folder.join("second.img");
+    let content: Vec<u8> = (0..8_u32 << 20).flat_map(u32::to_le_bytes).collect();
+    fs::write(&second, content).unwrap();
+    let server = Server::make(folder, &serving.token());
+    let running = server.boot_with(&[&second]);
+    serving.wait_enrolled();
+    serving.policy(&["--interval", "10s"]);
+    wait_for_disks(&running, &serving, &["vda", "vdb"]);
+    serving.policy(&["--leave-out", "vdb"]);
+    let without = wait_for_disks(&running, &serving, &["vda"]).len();
+    serving.policy(&["--leave-out", "none"]);
+    let points = wait_for_disks(&running, &serving, &["vda", "vdb"]);
+    drop(running);
+    // Whatever was said to be in a point was in it, and nothing came and went by itself.
+    let later = points[without..].iter().map(names).collect::<Vec<_>>();
+    println!("{later:?}");
+    assert!(later.is_sorted_by_key(Vec::len), "{later:?}");
+    let restored = folder.join("restored.img");
+    serving.restore(&points.last().unwrap().id.to_string(), "vdb", &restored);
+    assert_eq!(first_difference(&second, &restored, 0..32 << 20), None);
 }

@@ -16,10 +16,10 @@ use crate::devices::{self, FileSystem, Leaf};
 use crate::state::State;
 use crate::tracker;
 
-/// Memory that the agent has beside what goes with the size of disks.
-const BASE_BYTES: u64 = 40 << 20;
-/// Memory that the kernel keeps for each TiB of disk.
-const TIB_BYTES: u64 = 20 << 20;
+/// Memory that the agent has beside what goes with the size of disks, with all that may be on its way to an appliance.
+const BASE_BYTES: u64 = 64 << 20;
+/// Memory for each TiB of disk: 20 MiB of the kernel's, and 20 of the agent's own while a point is made.
+const TIB_BYTES: u64 = 40 << 20;
 /// How long an appliance may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Kinds of file systems that freeze.
@@ -196,12 +196,18 @@ fn stacks(block: &Path) -> Vec<Finding> {
     kinds.into_iter().map(|(what, why)| Finding::new(what, Verdict::Yes, why, "")).collect()
 }
 
+/// Memory that the agent and the kernel need for these disks.
+#[must_use]
+pub fn memory_bytes(leaves: &[Leaf]) -> u64 {
+    let disks: u128 = leaves.iter().map(|leaf| u128::from(leaf.bytes)).sum();
+    let of_disks = u64::try_from((disks * u128::from(TIB_BYTES)) >> 40).unwrap_or(u64::MAX);
+    BASE_BYTES.saturating_add(of_disks)
+}
+
 fn memory(meminfo: &str, leaves: &[Leaf]) -> Option<Finding> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let free = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)?;
-    let disks: u64 = leaves.iter().map(|leaf| leaf.bytes).sum();
-    let need =
-        BASE_BYTES + ((u128::from(disks) * u128::from(TIB_BYTES)) >> 40).try_into().unwrap_or(0);
+    let need = memory_bytes(leaves);
     let why = format!("{} MiB are free, {} MiB are needed", free >> 20, need >> 20);
     let (verdict, remedy) = if free >= need {
         (Verdict::Yes, "")
@@ -305,7 +311,7 @@ mod tests {
 
     #[test]
     fn memory_is_weighed_against_the_disks() {
-        let info = "MemTotal: 1 kB\nMemAvailable:  102400 kB\n";
+        let info = "MemTotal: 1 kB\nMemAvailable:  204800 kB\n";
         let small = memory(info, &[leaf("sda", 1 << 40)]).unwrap();
         assert_eq!(small.verdict, Verdict::Yes, "{small:?}");
         let large = memory(info, &[leaf("sda", 8 << 40)]).unwrap();

@@ -204,6 +204,12 @@ impl Replicator {
         self.points.back()
     }
 
+    /// The newest epoch in the vault, as far as the appliance said so.
+    #[must_use]
+    pub fn vaulted_epoch(&self) -> u64 {
+        self.vaulted
+    }
+
     /// Whether a disk is larger than its marks.
     pub fn has_outgrown(&mut self) -> bool {
         self.means.tracker.as_mut().is_some_and(|tracker| !tracker.outgrown().is_empty())

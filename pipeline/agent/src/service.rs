@@ -12,7 +12,6 @@ use hal::time::{Clock, Entropy};
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
 use pipeline_wire::message::{DiskHello, FromAgent};
 
-use crate::binding;
 use crate::content::BlockReader;
 use crate::devices::{self, Leaf};
 use crate::freeze::{Freezer, LinuxFreezer, Thawed};
@@ -27,7 +26,7 @@ use crate::session::exchange::{Exchange, Introduction};
 use crate::session::renewal::Renewal;
 use crate::session::{self, Party};
 use crate::state::{Enrolment, State};
-use crate::tracker;
+use crate::{binding, check, tracker};
 
 /// Hooks around application-consistent points.
 const HOOKS: &str = "/etc/lifeboat/hooks.d";
@@ -78,7 +77,11 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     if let Err(why) = freezer.start_dead_man() {
         log::error!("{why}");
     }
-    for words in manners::behave(manners::Bounds::default()) {
+    let mut bounds = manners::Bounds::default();
+    // What the kernel keeps of large disks counts as ours.
+    bounds.memory_bytes =
+        bounds.memory_bytes.saturating_add(check::memory_bytes(&devices::leaves()));
+    for words in manners::behave(bounds) {
         log::warn!("{words}; the agent goes on without");
     }
     let exchange = Arc::new(Exchange::default());

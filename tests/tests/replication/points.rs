@@ -12,7 +12,7 @@ use tests::media::{copy_disk, first_difference};
 use crate::serving::Serving;
 
 /// A point, translated, beside others; behind a fault there is a comparison of everything before it.
-const POINT: Duration = Duration::from_secs(400);
+pub(crate) const POINT: Duration = Duration::from_secs(400);
 
 /// What is known of points that were made.
 #[derive(Default)]
@@ -61,7 +61,7 @@ pub(crate) fn judge(serving: &Serving, made: &Made, folder: &Path) -> usize {
     for (at, point) in serving.points() {
         let Some(copy) = made.copies.get(&at) else { continue };
         let restored = folder.join("restored.img");
-        serving.restore(&point, &restored);
+        serving.restore(&point, "vda", &restored);
         let bytes = fs::metadata(copy).unwrap().len();
         assert_eq!(first_difference(copy, &restored, 0..bytes), None, "the point of {at}");
         fs::remove_file(restored).unwrap();

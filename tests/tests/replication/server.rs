@@ -78,8 +78,14 @@ impl Server {
     }
 
     pub(crate) fn boot(&self) -> Running {
+        self.boot_with(&[])
+    }
+
+    /// With these disks beside its own.
+    pub(crate) fn boot_with(&self, disks: &[&Path]) -> Running {
         let machine = Machine::uefi().disk(Disk::new(&self.disk).boot_order(0)).memory_mib(512);
         let machine = machine.nic(Nic::new().gateway(Gateway::default()));
+        let machine = disks.iter().fold(machine, |machine, disk| machine.disk(Disk::new(disk)));
         machine.lifetime(core::time::Duration::from_secs(3600)).start().unwrap()
     }
 }

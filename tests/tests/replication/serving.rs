@@ -12,6 +12,7 @@ use std::time::Instant;
 use hal_linux::{SystemClock, SystemEntropy};
 use pipeline_vault::keys::key_file::KeyFile;
 use pipeline_vault::points::read_chain;
+use pipeline_vault::record::Manifest;
 use pipeline_vault::store::directory::DirectoryStore;
 use pipeline_vault::vault::Vault;
 use tests::program::{Place, checked};
@@ -114,6 +115,12 @@ impl Serving {
 
     /// The points in the vault: the server's time of each, and its name.
     pub(crate) fn points(&self) -> Vec<(u64, String)> {
+        let point = |point: Manifest| Some((point.told.source_time?, point.id.to_string()));
+        self.manifests().into_iter().filter_map(point).collect()
+    }
+
+    /// The points in the vault, the oldest first.
+    pub(crate) fn manifests(&self) -> Vec<Manifest> {
         let key = KeyFile::read(&self.place.key).and_then(|file| file.open(None)).expect("a key");
         let clock = Arc::new(SystemClock);
         let store = DirectoryStore::new(self.folder.join("vault"), clock.clone());
@@ -124,8 +131,7 @@ impl Serving {
         let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
         let server = find_server(&list).expect("the server's identity");
         let chain = read_chain(&access, server).expect("a chain");
-        let points = chain.points().filter_map(|link| link.record.point());
-        points.filter_map(|point| Some((point.told.source_time?, point.id.to_string()))).collect()
+        chain.points().filter_map(|link| link.record.point()).cloned().collect()
     }
 
     /// Waits until the point of this time is in the vault.
@@ -135,10 +141,10 @@ impl Serving {
         });
     }
 
-    pub(crate) fn restore(&self, point: &str, to: &Path) {
+    pub(crate) fn restore(&self, point: &str, disk: &str, to: &Path) {
         let _ = fs::remove_file(to);
         let mut command = self.verb(&["restore"]);
-        command.args(["--server", NAME, "--disk", "vda", "--point", point, "--to"]).arg(to);
+        command.args(["--server", NAME, "--disk", disk, "--point", point, "--to"]).arg(to);
         checked(command.output().expect("it starts"), "restore");
     }
 

@@ -23,6 +23,8 @@ const SMALL_BLOCKS: u64 = 256;
 const FAILURES_MAX: u32 = 3;
 /// Points that fail for one disk, one after another, before they are made without it.
 const DISK_FAILURES_MAX: u32 = 5;
+/// A round that leaves more than this of what the round before left, in percent, is not getting anywhere.
+const SHRINKING_PERCENT: u64 = 80;
 /// Remarks of one cut: a message holds no more than so many, and no person reads them.
 const REMARKS_MAX: usize = 64;
 
@@ -41,6 +43,8 @@ pub(super) struct Asked {
 #[derive(Debug, Default)]
 pub(super) struct Pursuit {
     round: u32,
+    /// Blocks that the last round took.
+    taken: u64,
     blocks: u64,
     application: bool,
     /// The group's cut that this is part of.
@@ -65,8 +69,7 @@ impl Replicator {
         if self.pursuit.as_ref().is_some_and(|pursuit| pursuit.cut.is_some()) {
             return Some(self.ship());
         }
-        let here = self.disks.iter().filter(|disk| disk.is_in());
-        let left: u64 = here.map(|disk| disk.changed.count()).sum();
+        let left = self.left();
         let rounds = self.pursuit.as_ref().map_or(0, |pursuit| pursuit.round);
         // Where instants failed, all is read before the next: there a block that cannot be read ends nothing, and is named.
         let small = if self.failures < FAILURES_MAX { SMALL_BLOCKS } else { 0 };
@@ -87,6 +90,12 @@ impl Replicator {
         }
         self.round();
         Some(Duration::ZERO)
+    }
+
+    /// Blocks that are part of the next cut and not sent.
+    fn left(&self) -> u64 {
+        let here = self.disks.iter().filter(|disk| disk.is_in());
+        here.map(|disk| disk.changed.count()).sum()
     }
 
     fn count(&mut self, blocks: usize) {
@@ -143,8 +152,13 @@ impl Replicator {
                 disk.compare(Reason::Lost);
             }
         }
+        let taken = self.left();
         if let Some(pursuit) = &mut self.pursuit {
-            pursuit.round += 1;
+            let grows = taken * 100 > pursuit.taken * SHRINKING_PERCENT;
+            // What comes as fast as it goes is not waited out: the instant is tried, and says how it is.
+            let stuck = pursuit.round > 0 && grows;
+            pursuit.round = if stuck { ROUNDS_MAX + 1 } else { pursuit.round + 1 };
+            pursuit.taken = taken;
         }
     }
 

@@ -1,5 +1,5 @@
 //! Promise: every clean point of a running server is its disk at one instant, bit for bit, whatever is killed, pulled or
-//! without power.
+//! without power; a disk that the policy leaves out is in none.
 //!
 //! The server is a real Debian under a load of random writes, with the agent as a service of systemd; the appliance is the
 //! real `lifeboat serve`. What is right is known to the host alone: while the server is frozen for a point the agent says so

@@ -5,6 +5,8 @@
 
 /// What the journal still has for the vault, as pieces.
 pub mod backlog;
+/// What a server's pieces go on from in the vault.
+pub mod base;
 /// How much memory there is for it.
 pub mod budget;
 /// How fast something may go, by the hour of the week.

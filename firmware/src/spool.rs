@@ -239,12 +239,18 @@ pub struct Spool<D: Disk> {
 pub struct Reader<D: Disk> {
     device: Device<D>,
     superblock: Identified,
+    spare: Vec<u8>,
 }
 
 impl<D: Disk> Reader<D> {
     /// Reads what is behind a mark that was not released, as far as `durable` of its spool.
     pub fn read(&mut self, at: Mark, durable: Mark) -> Result<Read, SpoolError> {
-        scan::read(&mut self.device, &self.superblock, at, durable)
+        scan::read(&mut self.device, &self.superblock, at, durable, &mut self.spare)
+    }
+
+    /// Takes a payload back that is not needed any more: the next one is read into its memory.
+    pub fn give_back(&mut self, payload: Vec<u8>) {
+        self.spare = payload;
     }
 }
 
@@ -368,13 +374,13 @@ impl<D: Disk> Spool<D> {
         }
         let result = self.device.drain().map_err(SpoolError::from);
         self.latch(result)?;
-        scan::read(&mut self.device, &self.superblock, at, self.tail)
+        scan::read(&mut self.device, &self.superblock, at, self.tail, &mut Vec::new())
     }
 
     /// A handle of its own that reads what is durable, while this one goes on writing.
     pub fn reader(&self) -> Result<Reader<D>, SpoolError> {
         let device = Device::new(self.device.another()?)?;
-        Ok(Reader { device, superblock: self.superblock.clone() })
+        Ok(Reader { device, superblock: self.superblock.clone(), spare: Vec::new() })
     }
 
     /// Says that nothing before a mark is needed any more; its room is free from the next `sync` on.

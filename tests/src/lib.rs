@@ -14,6 +14,8 @@ pub mod delay_line;
 pub mod fault_proxy;
 /// Kernels with a first process, for machines that start without a disk.
 pub mod guest;
+/// The program that takes agents, to be killed and hurt.
+pub mod ingesting;
 /// Debian's kernels, old and new, with a first process of ours.
 pub mod kernels;
 /// The other end of a machine's wires.

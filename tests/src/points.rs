@@ -15,12 +15,12 @@ use crate::program::{Place, checked};
 use crate::scripted_agent::{FIRST_INSTANT, ScriptedAgent};
 
 /// Restores every point of a vault in a folder into `scratch`, and holds it against the agent's model. At least so many there
-/// must be, and none twice.
+/// must be, and none twice; of which epochs they are.
 ///
 /// # Panics
 /// Where a point is not the disk as it was.
 #[track_caller]
-pub fn check(place: &Place, agent: &ScriptedAgent, scratch: &Path, least: usize) {
+pub fn check(place: &Place, agent: &ScriptedAgent, scratch: &Path, least: usize) -> Vec<u64> {
     let key = KeyFile::read(&place.key).and_then(|file| file.open(None)).expect("a key");
     let folder = place.vault.strip_prefix("dir:").expect("a vault in a folder");
     let store = DirectoryStore::new(folder, Arc::new(SystemClock));
@@ -35,6 +35,7 @@ pub fn check(place: &Place, agent: &ScriptedAgent, scratch: &Path, least: usize)
     }
     assert!(seen.len() >= least, "{} points, not {least}", seen.len());
     assert!(seen.contains_key(&agent.vaulted), "epoch {} was called vaulted", agent.vaulted);
+    let epochs = seen.keys().copied().collect();
     for (epoch, id) in seen {
         let to = scratch.join("restored");
         let mut command = place.verb("restore");
@@ -47,4 +48,5 @@ pub fn check(place: &Place, agent: &ScriptedAgent, scratch: &Path, least: usize)
         assert_eq!(differs, None, "epoch {epoch} differs at this byte");
         fs::remove_file(to).expect("a file");
     }
+    epochs
 }

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The instant of epoch 0, by the server's clock; each epoch is a second later.
 pub const FIRST_INSTANT: u64 = 1_700_000_000_000;
 
+/// The content of an image, as fast as it goes.
+mod first_sync;
+
 type Line = Connection<StreamOwned<ClientConnection, TcpStream>>;
 
 /// A server and its agent.
@@ -47,6 +50,12 @@ pub struct ScriptedAgent {
     pub vaulted: u64,
     /// Whether it was told to send again.
     pub resend: bool,
+    /// The group's cut that it was asked for last.
+    pub asked: Option<u64>,
+    /// The group's cut of which it was told last that all are frozen.
+    pub all_frozen: Option<u64>,
+    /// What became of a group's cut, the last time.
+    pub result: Option<(u64, bool)>,
     /// What it was told first, the last time.
     pub welcome: Option<Welcome>,
     sequence: u64,
@@ -99,6 +108,9 @@ impl ScriptedAgent {
             spooled: 0,
             vaulted: 0,
             resend: false,
+            asked: None,
+            all_frozen: None,
+            result: None,
             welcome: None,
             sequence: 0,
             epoch: 0,
@@ -279,9 +291,17 @@ impl ScriptedAgent {
 
     /// The same as part of a group.
     pub fn cut_with(&mut self, group: Option<(u64, bool)>) -> u64 {
+        let cut = self.next_cut(group);
+        self.unspooled.insert(self.sequence, (FromAgent::Cut(cut), Vec::new()));
+        self.states.insert(self.epoch, self.disk.clone());
+        self.changed.entry(self.epoch).or_default();
+        self.epoch
+    }
+
+    fn next_cut(&mut self, group: Option<(u64, bool)>) -> Cut {
         self.epoch += 1;
         self.sequence += 1;
-        let cut = Cut {
+        Cut {
             sequence: self.sequence,
             epoch: self.epoch,
             instant: Cleanness::Application,
@@ -289,11 +309,7 @@ impl ScriptedAgent {
             frozen_micros: 1500,
             remarks: vec!["scripted".to_owned()],
             group,
-        };
-        self.unspooled.insert(self.sequence, (FromAgent::Cut(cut), Vec::new()));
-        self.states.insert(self.epoch, self.disk.clone());
-        self.changed.entry(self.epoch).or_default();
-        self.epoch
+        }
     }
 
     /// Sends what credit allows, and hears what there is to hear.
@@ -341,6 +357,9 @@ impl ScriptedAgent {
             FromAppliance::Vaulted { epoch, .. } => self.note_vaulted(epoch),
             FromAppliance::Credit { bytes } => self.credit += bytes,
             FromAppliance::Resend { .. } => self.resend = true,
+            FromAppliance::Prepare { token, .. } => self.asked = Some(token),
+            FromAppliance::AllFrozen { token } => self.all_frozen = Some(token),
+            FromAppliance::GroupResult { token, valid } => self.result = Some((token, valid)),
             FromAppliance::Refused(refused) => return Err(Away::Refused(refused)),
             _ => {}
         }

@@ -11,12 +11,12 @@ use std::time::Instant;
 use hal_sim::random::Random;
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_wire::message::{FromAgent, FromAppliance, Why};
+use tests::ingesting::Appliance;
 use tests::scripted_agent::{Away, ScriptedAgent};
 
-#[path = "ingest/appliance.rs"]
-mod appliance;
-
-use appliance::Appliance;
+/// The vault in Azure.
+#[path = "ingest/azure.rs"]
+mod azure;
 
 const DISK: usize = 400 * BLOCK_BYTES + 4096;
 

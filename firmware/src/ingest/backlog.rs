@@ -26,6 +26,8 @@ const PIECE_RUNS: usize = 16;
 const RUN_BYTES: usize = 64;
 /// Runs of an agent before the newest that something open may need; at more, it is closed first.
 const FORMER_MAX: usize = 8;
+/// Pieces of paced servers that are on their way at once: each holds a worker for as long as its pace wants.
+const PACED_MAX: usize = super::drain::WORKERS - 1;
 /// A piece that is larger becomes a checkpoint.
 const PIECE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -85,6 +87,8 @@ struct Line {
     jobs: VecDeque<Job>,
     /// The first job is being worked on.
     busy: bool,
+    /// And goes no faster than somebody said.
+    paced: bool,
     /// Something was lost: no cut holds until one answers to this.
     lost: Option<u64>,
     /// The newest epoch in the vault.
@@ -162,6 +166,7 @@ impl Backlog {
             sequence: 0,
             jobs: VecDeque::new(),
             busy: false,
+            paced: false,
             lost,
             vaulted: 0,
             served: 0,
@@ -272,12 +277,18 @@ impl Backlog {
         })
     }
 
-    /// The next piece for the vault, if one may go now. `now` in milliseconds of a clock that only runs forwards.
-    pub fn next(&mut self, now: u64) -> Option<Job> {
-        let ready =
-            |line: &&mut Line| !line.busy && !line.jobs.is_empty() && line.not_before <= now;
+    /// The next piece for the vault, if one may go now. `now` in milliseconds of a clock that only runs forwards. Servers that
+    /// are paced leave a worker to the others.
+    pub fn next(&mut self, now: u64, is_paced: &dyn Fn(ServerId) -> bool) -> Option<Job> {
+        let slow = self.lines.values().filter(|line| line.busy && line.paced).count();
+        let ready = |line: &&mut Line| {
+            !line.busy
+                && !line.jobs.is_empty()
+                && line.not_before <= now
+                && (slow < PACED_MAX || !is_paced(line.life.server))
+        };
         let line = self.lines.values_mut().filter(ready).min_by_key(|line| line.served)?;
-        line.busy = true;
+        (line.busy, line.paced) = (true, is_paced(line.life.server));
         line.jobs.front().cloned()
     }
 

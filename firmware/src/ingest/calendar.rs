@@ -78,7 +78,7 @@ impl Throttle {
         }
     }
 
-    /// The end has come: nothing goes any more, and nobody waits.
+    /// The end has come: nobody waits any more. What may go at once still goes, so that what was begun ends in order.
     pub fn end(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
         self.changed.notify_all();
@@ -88,13 +88,21 @@ impl Throttle {
     #[must_use]
     pub fn pass(&self, bytes: u64, clock: &dyn Clock) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.ended
-            && let Some(wait) = state.take(bytes, clock.now(), clock.moment())
-        {
+        while let Some(wait) = state.take(bytes, clock.now(), clock.moment()) {
+            if state.ended {
+                return false;
+            }
             let waited = self.changed.wait_timeout(state, wait.min(WAIT));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        !state.ended
+        true
+    }
+
+    /// Whether there is a limit now.
+    #[must_use]
+    pub fn is_limited(&self, now: UnixMillis) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pace.at(now).is_some()
     }
 }
 
@@ -168,5 +176,7 @@ mod tests {
         let thread = std::thread::spawn(move || waits.pass(1, &hal_linux::SystemClock));
         throttle.end();
         assert!(!thread.join().unwrap());
+        throttle.set(&Pace::default());
+        assert!(throttle.pass(1 << 40, &hal_linux::SystemClock), "what need not wait still goes");
     }
 }

@@ -4,18 +4,19 @@
 //! It may want what the vault has; it never calls something not wanted that the vault lacks.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pipeline::ids::{Fingerprint, ServerId};
+use pipeline::ids::{Fingerprint, PointId, ServerId};
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_vault::Error;
 use pipeline_vault::access::Access;
-use pipeline_vault::chain::{Chain, Link};
+use pipeline_vault::chain::Chain;
 use pipeline_vault::frames::FrameReader;
 use pipeline_vault::map::{Entry, leaves_of, tree};
 use pipeline_vault::writer::newest_of;
 use pipeline_wire::message::DiskHello;
 
+use super::base::Base;
 use super::hub::Hub;
 use super::journal::Life;
 
@@ -30,33 +31,37 @@ const OPEN_MAX: usize = 16;
 struct Seen {
     pieces: u64,
     frames: FrameReader,
-    point: Option<Link>,
-    checkpoint: Option<Link>,
+    base: Base,
     zeros: Fingerprint,
 }
 
 /// Answers questions.
 pub struct Compare {
     access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>,
+    /// How this appliance calls itself in the vault.
+    host: String,
     seen: Mutex<BTreeMap<ServerId, Arc<Seen>>>,
 }
 
 impl Compare {
     /// From the vault as it is used for each server.
     #[must_use]
-    pub fn new(access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>) -> Self {
-        Self { access, seen: Mutex::default() }
+    pub fn new(access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>, host: String) -> Self {
+        Self { access, host, seen: Mutex::default() }
     }
 
-    /// For each disk whether the vault has content of it.
+    /// For each disk whether the vault has content of it, and the point that this is of.
     pub fn known(
         &self,
         hub: &Hub,
         server: ServerId,
         disks: &[DiskHello],
-    ) -> Result<Vec<bool>, Error> {
+    ) -> Result<(Vec<bool>, Option<PointId>), Error> {
+        // Looked at anew: what is said now holds for the whole run.
+        self.all().remove(&server);
         let seen = self.seen(hub, server)?;
-        Ok(disks.iter().map(|disk| seen.disk(disk).is_some()).collect())
+        let known = disks.iter().map(|disk| seen.disk(disk).is_some()).collect();
+        Ok((known, seen.base.point_id()))
     }
 
     /// Which of these blocks of a disk are wanted, a bit each. Where the vault does not answer, all are.
@@ -94,19 +99,27 @@ impl Compare {
         bits
     }
 
+    fn all(&self) -> MutexGuard<'_, BTreeMap<ServerId, Arc<Seen>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn seen(&self, hub: &Hub, server: ServerId) -> Result<Arc<Seen>, Error> {
         let pieces = hub.pieces(server);
-        let all = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seen) = all().get(&server).filter(|seen| seen.pieces >= pieces) {
+        if let Some(seen) = self.all().get(&server).filter(|seen| seen.pieces >= pieces) {
             return Ok(Arc::clone(seen));
         }
         let access = (self.access)(server);
         let chain = Chain::open(&access, server)?;
         let frames = FrameReader::new(&access, server, &chain.upkeep()?, CACHE_BYTES)?;
         let zeros = frames.fingerprinter().of(&[0; BLOCK_BYTES]);
-        let (point, checkpoint) = (chain.newest_point()?, chain.newest_checkpoint()?);
-        let seen = Arc::new(Seen { pieces, frames, point, checkpoint, zeros });
-        let mut all = all();
+        // What the drain puts pieces on is what agents are answered from.
+        let base = if hub.knows(server) {
+            Base::of(&chain, hub.base_point(server), &self.host)?
+        } else {
+            Base::first(&chain, &self.host)?
+        };
+        let seen = Arc::new(Seen { pieces, frames, base, zeros });
+        let mut all = self.all();
         if all.len() >= OPEN_MAX && !all.contains_key(&server) {
             all.pop_first();
         }
@@ -117,7 +130,7 @@ impl Compare {
 
 impl Seen {
     fn disk(&self, hello: &DiskHello) -> Option<pipeline_vault::record::DiskState> {
-        let links = [self.checkpoint.as_ref(), self.point.as_ref()];
+        let links = [self.base.checkpoint.as_ref(), self.base.point.as_ref()];
         newest_of(links, &hello.name, &hello.identity)
     }
 

@@ -14,12 +14,13 @@ use pipeline::limits::BLOCK_BYTES;
 use pipeline_vault::access::Access;
 use pipeline_vault::chain::Chain;
 use pipeline_vault::error::Blame;
-use pipeline_vault::record::{Body, Consistency, Told};
+use pipeline_vault::record::{Consistency, Told};
 use pipeline_vault::writer::{DiskJob, Options, Outcome, Publish, Run, Silent, Since, Writer};
 use pipeline_vault::{Error, Retry};
 use pipeline_wire::message::Instant;
 
 use super::backlog::{Backlog, Job};
+use super::base::Base;
 use super::hub::{Hub, Release};
 use super::journal;
 use super::ledger::LOSS;
@@ -42,11 +43,8 @@ const FAILURES_MAX: u32 = 10;
 const KEPT_OUT_MILLIS: u64 = 10 * 60 * 1000;
 /// Writers that are kept open between two pieces.
 pub const WRITERS_MAX: usize = 16;
-/// Why what the spool has is no longer what came after the newest maps of the vault.
-const FOREIGN_POINT: &str =
-    "somebody else made a point of it: what the spool has is not what came after that";
-const FOREIGN_CHECKPOINT: &str =
-    "somebody else began a point of it: what the spool has is not what came after that";
+/// An open piece of so many bytes becomes a checkpoint where a worker is idle, or of an eighth of the spool.
+const EAGER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// In memory an open piece of so many bytes becomes a checkpoint: until then its agent may have no more on its way.
 const MEMORY_PIECE_BYTES: u64 = 1024 * 1024;
 
@@ -62,6 +60,8 @@ pub struct Drain {
     /// When a piece of anybody last went to the vault, by a clock that only runs forwards.
     succeeded: AtomicU64,
     access: Box<dyn Fn(ServerId) -> Access + Send + Sync>,
+    /// Whether a server goes to the vault no faster than somebody said.
+    is_paced: Box<dyn Fn(ServerId) -> bool + Send + Sync>,
     options: Options,
 }
 
@@ -106,8 +106,11 @@ impl Drain {
         let mut first = [0; 8];
         let server = ServerId([0; 16]);
         access(server).fill(&mut first)?;
+        // A piece may be a whole disk: the end does not wait for it. What it came to is a checkpoint by then.
+        let options = Options { stop: hub.stopping(), ..options };
         Ok(Self {
             hub,
+            is_paced: Box::new(|_| false),
             shelf: Arc::new(shelf),
             backlog: Mutex::new(backlog),
             writers: Mutex::default(),
@@ -117,6 +120,12 @@ impl Drain {
             access: Box::new(access),
             options,
         })
+    }
+
+    /// Who is slow because somebody said so is never all that the workers work on.
+    #[must_use]
+    pub fn with_paces(self, is_paced: impl Fn(ServerId) -> bool + Send + Sync + 'static) -> Self {
+        Self { is_paced: Box::new(is_paced), ..self }
     }
 
     /// A name that was not given to anything yet, and that no agent guesses.
@@ -180,30 +189,19 @@ impl Drain {
         let mut backlog = self.backlog();
         let mut lost = Vec::new();
         while backlog.has_room() && backlog.cursor() < durable {
-            match self.shelf.read(backlog.cursor()) {
-                Ok(Read::Record { payload, after }) => match journal::parse(&payload) {
-                    Some((_, entry)) => {
-                        lost.extend(backlog.take(after, entry).map(|server| (server, self.loss())));
-                    }
-                    None => lost.extend(self.lose(&mut backlog, after)),
-                },
-                Ok(Read::Lost { after, .. }) => lost.extend(self.lose(&mut backlog, after)),
-                Ok(Read::End) => break,
-                Err(error) => {
-                    log::warn!("{error}");
-                    break;
-                }
+            if !self.read_on(&mut backlog, durable, &mut lost) {
+                break;
             }
-            if let Some(job) = backlog.next(now) {
+            if let Some(job) = backlog.next(now, &self.is_paced) {
                 drop(backlog);
                 self.tell_lost(&lost);
                 return Some(job);
             }
         }
-        let job = backlog.next(now).or_else(|| {
+        let job = backlog.next(now, &self.is_paced).or_else(|| {
             let pressed = self.is_pressed(&backlog);
             (pressed.is_some_and(|least| backlog.squeeze(least)))
-                .then(|| backlog.next(now))
+                .then(|| backlog.next(now, &self.is_paced))
                 .flatten()
         });
         let settled = if backlog.cursor() == durable { backlog.settled() } else { Vec::new() };
@@ -215,6 +213,42 @@ impl Drain {
         job
     }
 
+    /// Takes what is next in the journal: from memory where it was kept a moment ago, else from the spool. False where it
+    /// cannot be read now.
+    fn read_on(
+        &self,
+        backlog: &mut Backlog,
+        durable: Mark,
+        lost: &mut Vec<(ServerId, u64)>,
+    ) -> bool {
+        let cursor = backlog.cursor();
+        let read = match self.hub.at_hand(cursor) {
+            Some((after, entry)) => Ok(Some((after, Some(entry)))),
+            None => self.shelf.read(cursor).map(|read| match read {
+                Read::Record { payload, after } => {
+                    let entry = journal::parse(&payload).map(|(_, entry)| entry);
+                    self.shelf.give_back(payload);
+                    Some((after, entry))
+                }
+                Read::Lost { after, .. } => Some((after, None)),
+                Read::End => None,
+            }),
+        };
+        match read {
+            Ok(Some((after, Some(entry)))) => {
+                lost.extend(backlog.take(after, entry).map(|server| (server, self.loss())));
+            }
+            Ok(Some((after, None))) => lost.extend(self.lose(backlog, after)),
+            Ok(None) => return false,
+            Err(error) => {
+                log::warn!("{error}");
+                return false;
+            }
+        }
+        debug_assert!(backlog.cursor() <= durable, "what was taken is durable");
+        true
+    }
+
     /// Whether open pieces must go although no cut closed them; the least that is worth it.
     fn is_pressed(&self, backlog: &Backlog) -> Option<u64> {
         let usage = self.hub.usage();
@@ -224,7 +258,11 @@ impl Drain {
         if !self.lasts {
             return Some(MEMORY_PIECE_BYTES);
         }
-        (usage.used > usage.bytes / 2 || !backlog.has_room()).then_some(0)
+        if usage.used > usage.bytes / 2 || !backlog.has_room() {
+            return Some(0);
+        }
+        // A worker has nothing to do: what is on its way for long goes while it is sent, not when all of it is here.
+        Some((usage.bytes / 8).min(EAGER_BYTES_MAX)).filter(|least| *least > 0)
     }
 
     fn lose(&self, backlog: &mut Backlog, after: Mark) -> Vec<(ServerId, u64)> {
@@ -357,11 +395,11 @@ impl Drain {
             return Ok((writer, None));
         }
         let access = (self.access)(server);
-        let writer = Box::new(Writer::open(&access, server, self.options.clone())?);
+        let mut writer = Box::new(Writer::open(&access, server, self.options.clone())?);
         let chain = Chain::open(&access, server)?;
         let newest = chain.newest_point()?;
-        let known = self.hub.newest_point(server);
-        let words = if let Some(manifest) = newest.as_ref().and_then(|link| link.record.point()) {
+        let known = self.hub.base_point(server);
+        if let Some(manifest) = newest.as_ref().and_then(|link| link.record.point()) {
             // The end came after this very point was published, and before that was noted.
             let same = job.cut.as_ref().is_some_and(|kept| {
                 known != Some(manifest.id)
@@ -371,35 +409,13 @@ impl Drain {
             if same {
                 return Ok((writer, Some(manifest.id)));
             }
-            known.filter(|known| *known != manifest.id).map(|_| FOREIGN_POINT)
-        } else {
-            None
-        };
-        let words = match words {
-            None if self.is_base_foreign(&chain, known)? => Some(FOREIGN_CHECKPOINT),
-            words => words,
-        };
-        let Some(words) = words else { return Ok((writer, None)) };
-        // What is sent again goes on from what is there now.
+        }
+        let base = Base::of(&chain, known, &self.options.host)?;
+        let Some(words) = base.foreign else { return Ok((writer, None)) };
+        // What is sent again is what changed since the point that the agent knows of, whatever others put behind it.
+        writer.go_on_from(base.point);
         self.writers().entry(server).or_default().writer = Some(writer);
         Err(Trouble::Lost(words.to_owned()))
-    }
-
-    /// Whether the newest maps are a checkpoint of another writer than this appliance, made after a point of ours.
-    fn is_base_foreign(&self, chain: &Chain, known: Option<PointId>) -> Result<bool, Error> {
-        let Some(checkpoint) = chain.newest_checkpoint()?.filter(|_| known.is_some()) else {
-            return Ok(false);
-        };
-        let Some(opened) = checkpoint.record.trail.epoch else { return Ok(true) };
-        match chain.read(opened) {
-            Ok(link) => {
-                let body = &link.record.body;
-                Ok(!matches!(body, Body::EpochOpen(open) if open.host == self.options.host))
-            }
-            // Pruned because somebody opened the chain after that: nobody can say any more whose it was.
-            Err(error) if error.blame == Blame::Corrupt => Ok(true),
-            Err(error) => Err(error),
-        }
     }
 
     fn put(&self, job: &Job) -> Result<Option<PointId>, Trouble> {
@@ -442,6 +458,7 @@ impl Drain {
                 self.note(job, &outcome);
                 Ok(job.cut.as_ref().map(|_| outcome.id))
             }
+            Err(_) if self.hub.is_stopping() => Err(Trouble::End),
             Err(_) if self.shelf.take_damage() => {
                 Err(Trouble::Lost("records of the spool are damaged".to_owned()))
             }

@@ -3,12 +3,14 @@
 //! One lock, held for moments. It refuses to touch sockets, disks or the vault.
 
 use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
 use hal::time::{Clock, Moment};
 use pipeline::ids::{PointId, ServerId};
+use pipeline_wire::frame::PAYLOAD_BYTES_MAX;
 use pipeline_wire::message::{Blocks, Cut, FromAppliance, Hello, Refused, Status, Why};
 use pipeline_wire::policy::Policy;
 use smol::channel::{Receiver, Sender, bounded};
@@ -40,6 +42,11 @@ const CREDIT_LEAST: u64 = 1024 * 1024;
 const SURE_OF_FOUR: u64 = 3;
 /// Entries are taken in parts of so many bytes, each made durable by one flush.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
+/// Runs in what was just kept and is at hand without being read from the spool.
+const AT_HAND_RUNS_MAX: usize = 16_384;
+/// The room of a large payload is kept, so many of them: fresh memory costs more than what is done with it.
+const SPARE_BYTES: usize = PAYLOAD_BYTES_MAX;
+const SPARE_MAX: usize = 16;
 /// How long the keeper waits for something to do.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -105,6 +112,9 @@ struct State {
     members: BTreeMap<ServerId, Member>,
     queue: VecDeque<(Entry, Vec<u8>)>,
     queued_bytes: u64,
+    /// What was just kept, for the drain: where it begins and ends, and what it is.
+    at_hand: VecDeque<(Mark, Mark, Entry)>,
+    at_hand_runs: usize,
     releases: VecDeque<Release>,
     groups: Groups,
     group_due: BTreeMap<String, u64>,
@@ -127,6 +137,10 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     /// Whether what was synced survives a power cut.
     lasts: bool,
+    /// Set at the end, for whoever is in the middle of something long.
+    stopping: Arc<AtomicBool>,
+    /// Memory that payloads were in.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Hub {
@@ -150,6 +164,8 @@ impl Hub {
             members: ledger.standings().map(member).collect(),
             queue: VecDeque::new(),
             queued_bytes: 0,
+            at_hand: VecDeque::new(),
+            at_hand_runs: 0,
             releases: VecDeque::new(),
             groups: Groups::default(),
             group_due: BTreeMap::new(),
@@ -166,6 +182,29 @@ impl Hub {
             durable: Condvar::new(),
             clock,
             lasts,
+            stopping: Arc::default(),
+            spare: Mutex::default(),
+        }
+    }
+
+    /// Room for a payload of so many bytes, in which anything may be: mostly where another one was before.
+    #[must_use]
+    pub fn room(&self, bytes: usize) -> Vec<u8> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        // A small payload in much room would be more memory than its agent has credit for.
+        let used = if bytes > SPARE_BYTES / 2 { spare.pop() } else { None };
+        drop(spare);
+        let mut room = used.unwrap_or_default();
+        room.resize(bytes, 0);
+        room
+    }
+
+    /// Takes the room of a payload back.
+    pub(super) fn give_back(&self, payload: Vec<u8>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_MAX && (SPARE_BYTES / 2..=SPARE_BYTES).contains(&payload.capacity())
+        {
+            spare.push(payload);
         }
     }
 
@@ -369,6 +408,36 @@ impl Hub {
         self.durable.notify_all();
     }
 
+    /// Entries that are durable now, so that the drain need not read them: their blocks are read when it is their turn.
+    pub(super) fn have_at_hand(&self, entries: impl Iterator<Item = (Mark, Mark, Entry)>) {
+        let mut state = self.lock();
+        for (at, after, entry) in entries {
+            state.at_hand_runs += runs_of(&entry);
+            state.at_hand.push_back((at, after, entry));
+        }
+        while state.at_hand_runs > AT_HAND_RUNS_MAX
+            && let Some((_, _, entry)) = state.at_hand.pop_front()
+        {
+            state.at_hand_runs -= runs_of(&entry);
+        }
+    }
+
+    /// What was kept at this mark, and the mark behind it, where that is at hand.
+    pub(super) fn at_hand(&self, cursor: Mark) -> Option<(Mark, Entry)> {
+        let mut state = self.lock();
+        while let Some((at, after, entry)) = state.at_hand.pop_front() {
+            if at > cursor {
+                state.at_hand.push_front((at, after, entry));
+                return None;
+            }
+            state.at_hand_runs -= runs_of(&entry);
+            if at == cursor {
+                return Some((after, entry));
+            }
+        }
+        None
+    }
+
     /// Everything before this survives; waits for more than `than`, a moment at most. `None`: the end has come.
     #[must_use]
     pub fn durable_beyond(&self, than: Mark, patience: Duration) -> Option<Mark> {
@@ -416,11 +485,18 @@ impl Hub {
         }
     }
 
-    /// The newest point of a server, as far as it is known here.
+    /// The point that a server's agent goes on from: the newest that it was told of, or the newest that there was when its
+    /// first run began.
     #[must_use]
-    pub fn newest_point(&self, server: ServerId) -> Option<PointId> {
+    pub fn base_point(&self, server: ServerId) -> Option<PointId> {
         let state = self.lock();
         state.members.get(&server)?.session.standing().vaulted.map(|(_, point)| point)
+    }
+
+    /// Whether anything is known of a server.
+    #[must_use]
+    pub fn knows(&self, server: ServerId) -> bool {
+        self.lock().members.contains_key(&server)
     }
 
     /// How many pieces of a server went to the vault: what was seen of its maps before the newest of them is old.
@@ -456,14 +532,29 @@ impl Hub {
     /// Ends everything: what is in the queue is still written.
     pub fn stop(&self) {
         self.lock().stop = true;
+        self.stopping.store(true, Ordering::Relaxed);
         self.to_keep.notify_all();
         self.durable.notify_all();
+    }
+
+    /// Becomes true when the end has come.
+    #[must_use]
+    pub fn stopping(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopping)
     }
 
     /// Whether the end has come.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.lock().stop
+    }
+}
+
+/// What an entry takes of memory, as runs.
+fn runs_of(entry: &Entry) -> usize {
+    match entry {
+        Entry::Blocks(_, blocks) => 2 + blocks.runs.len(),
+        Entry::Begin(..) | Entry::Cuts(_) | Entry::Standings(_) => 2,
     }
 }
 

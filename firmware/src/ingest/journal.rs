@@ -95,7 +95,8 @@ pub struct Standing {
     pub sequence: u64,
     /// The newest epoch that was taken.
     pub epoch: u64,
-    /// The newest epoch that the vault has, and its point.
+    /// The newest epoch that the vault has, and its point; epoch 0 is the newest point that there was when the server's first
+    /// run began.
     pub vaulted: Option<(u64, PointId)>,
     /// What was lost of this server, until a cut of this token, or another run, says that it was sent again.
     pub lost: Option<u64>,

@@ -24,6 +24,8 @@ pub struct Keeper {
     records: Box<dyn Records>,
     ledger: Ledger,
     reserve: u64,
+    /// Behind what was appended last.
+    tail: Mark,
 }
 
 /// What was found in a spool.
@@ -81,9 +83,9 @@ pub fn read_all(records: &mut dyn Records) -> Result<Found, SpoolError> {
 impl Keeper {
     /// Goes on behind what was found.
     #[must_use]
-    pub fn new(records: Box<dyn Records>, ledger: Ledger) -> Self {
+    pub fn new(records: Box<dyn Records>, ledger: Ledger, end: Mark) -> Self {
         let reserve = RESERVE_BYTES.min(records.usage().bytes / 8);
-        Self { records, ledger, reserve }
+        Self { records, ledger, reserve, tail: end }
     }
 
     /// Works until the hub ends.
@@ -101,20 +103,27 @@ impl Keeper {
     }
 
     fn keep(&mut self, hub: &Hub, mut batch: Vec<(Entry, Vec<u8>)>) -> Result<(), SpoolError> {
-        let mut kept = 0;
+        let mut marks = Vec::with_capacity(batch.len());
         for (entry, payload) in &batch {
+            let at = self.tail;
             match self.append(entry, payload, self.reserve) {
-                Ok(()) => kept += 1,
+                Ok(()) => marks.push((at, self.tail)),
                 Err(SpoolError::Full(..)) => break,
                 Err(error) => return Err(error),
             }
         }
-        let rest = batch.split_off(kept);
+        let rest = batch.split_off(marks.len());
         if !rest.is_empty() {
             hub.put_back(rest);
         }
         let mark = self.records.sync()?;
         let told: Vec<(Life, u64)> = batch.iter().flat_map(|(entry, _)| sequences(entry)).collect();
+        let kept = marks.into_iter().zip(batch).filter_map(|((at, after), (entry, payload))| {
+            hub.give_back(payload);
+            // What is seldom, or may be large, is read again.
+            matches!(entry, Entry::Blocks(..)).then_some((at, after, entry))
+        });
+        hub.have_at_hand(kept.collect::<Vec<_>>().into_iter());
         hub.is_durable(&told, mark, self.records.usage());
         Ok(())
     }
@@ -127,7 +136,7 @@ impl Keeper {
         if free < wanted + reserve {
             return Err(SpoolError::Full(wanted, free.saturating_sub(reserve)));
         }
-        self.records.append(&[payload, &bytes])?;
+        self.tail = self.records.append(&[payload, &bytes])?;
         self.ledger.apply(entry);
         Ok(())
     }

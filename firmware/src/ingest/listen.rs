@@ -203,15 +203,15 @@ fn welcome(
         return Err(refuse(Why::Nonsense, words, "enrol this server anew"));
     }
     let admitted = means.doorman.admit(peer, hello)?;
-    let known = if means.hub.goes_on(hello) || hello.connection != 0 {
-        Vec::new()
+    let (known, base) = if means.hub.goes_on(hello) || hello.connection != 0 {
+        (Vec::new(), None)
     } else {
         means.compare.known(&means.hub, peer.server, &hello.disks).map_err(|error| {
             log::warn!("agent of server {}: {error}", peer.server);
             refuse(Why::Later, "the appliance cannot read its vault now", "it is tried again")
         })?
     };
-    let joined = means.hub.join(hello, &known)?;
+    let joined = means.hub.join(hello, &known, base)?;
     means.hub.instruct(peer.server, &admitted.policy, admitted.group.as_ref());
     let welcome = Welcome {
         version,
@@ -254,7 +254,7 @@ async fn hear_all(
             Timer::after(CROWDED_PAUSE).await;
         }
         let head = within(Hub::silence_max(), head(&mut stream)).await?;
-        let (said, payload) = within(MESSAGE, body(&mut stream, head)).await?;
+        let (said, payload) = within(MESSAGE, body(&mut stream, head, &means.hub)).await?;
         let result = match said {
             FromAgent::Blocks(blocks) => means.hub.blocks(life, blocks, payload),
             FromAgent::Cut(cut) => means.hub.cut(life, cut),
@@ -382,6 +382,7 @@ async fn head(stream: &mut (impl smol::io::AsyncRead + Unpin)) -> io::Result<Hea
 async fn body(
     stream: &mut (impl smol::io::AsyncRead + Unpin),
     head: Head,
+    hub: &Hub,
 ) -> io::Result<(FromAgent, Vec<u8>)> {
     let mut body = vec![0; head.body];
     stream.read_exact(&mut body).await?;
@@ -389,7 +390,7 @@ async fn body(
     if !said.fits(head.payload) {
         return Err(io::Error::other(frame::FrameError::Payload));
     }
-    let mut payload = vec![0; head.payload];
+    let mut payload = hub.room(head.payload);
     stream.read_exact(&mut payload).await?;
     Ok((said, payload))
 }

@@ -53,6 +53,7 @@ pub struct Ingest {
     access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>,
     paces: Arc<Paces>,
     found: usize,
+    host: String,
 }
 
 /// The limits of each server, and of all together.
@@ -103,6 +104,7 @@ impl Ingest {
         let found = keeper::read_all(&mut *records).map_err(|error| spool_error(&error))?;
         let shelf = Shelf::new(records.reader().map_err(|error| spool_error(&error))?);
         let backlog = Backlog::new(records.head(), found.ledger.standings(), found.lives.clone());
+        let time = Arc::clone(&clock);
         let hub = Hub::with_credit(&found.ledger, found.end, lasts, clock, budget.credit);
         let hub = Arc::new(hub);
         let paces = Arc::new(Paces { all: Arc::default(), each: Mutex::default() });
@@ -114,7 +116,7 @@ impl Ingest {
             let (store, clock) = (Arc::clone(&vault.store), Arc::clone(&vault.clock));
             Access { store: Arc::new(PacedStore::new(store, throttles, clock)), ..vault }
         });
-        let options = options(host, budget);
+        let options = options(host.clone(), budget);
         let used = Arc::clone(&access);
         let drain = Drain::new(
             Arc::clone(&hub),
@@ -124,13 +126,16 @@ impl Ingest {
             move |server| used(server),
             options,
         )?;
+        let limits = Arc::clone(&paces);
+        let drain = drain.with_paces(move |server| limits.of(server).is_limited(time.now()));
         if found.lost > 0 {
             log::error!("{} records of the spool are damaged", found.lost);
             drain.lose_all(found.ledger.standings().map(|standing| standing.life.server));
         }
-        let (keeper, drain) = (Keeper::new(records, found.ledger.clone()), Arc::new(drain));
+        let (keeper, drain) =
+            (Keeper::new(records, found.ledger.clone(), found.end), Arc::new(drain));
         let found = found.ledger.standings().count();
-        Ok(Self { hub, keeper, drain, roll, access, paces, found })
+        Ok(Self { hub, keeper, drain, roll, access, paces, found, host })
     }
 
     /// How many servers were found in the spool.
@@ -162,7 +167,7 @@ impl Ingest {
         let means = Arc::new(Means {
             hub: Arc::clone(&self.hub),
             doorman: Arc::clone(&self.roll) as _,
-            compare: Arc::new(Compare::new(Arc::clone(&self.access))),
+            compare: Arc::new(Compare::new(Arc::clone(&self.access), self.host.clone())),
         });
         let door = smol::block_on(Door::open(address, tls, means))?;
         let bound =

@@ -369,7 +369,7 @@ impl Session {
         if self.spooled > 0 {
             self.owe(FromAppliance::Spooled { sequence: self.spooled });
         }
-        if let Some((epoch, point)) = self.standing.vaulted {
+        if let Some((epoch, point)) = self.standing.vaulted.filter(|(epoch, _)| *epoch > 0) {
             self.owe(FromAppliance::Vaulted { epoch, point });
         }
         if let Some(token) = self.standing.lost {

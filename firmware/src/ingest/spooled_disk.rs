@@ -77,6 +77,11 @@ impl Shelf {
         })
     }
 
+    /// Takes a payload back that is not needed any more.
+    pub fn give_back(&self, payload: Vec<u8>) {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).0.give_back(payload);
+    }
+
     fn record(&self, at: Mark) -> Result<Arc<Vec<u8>>, DiskError> {
         let find = |opened: &Opened| {
             opened.iter().find(|(mark, _)| *mark == at).map(|(_, record)| Arc::clone(record))
@@ -91,8 +96,10 @@ impl Shelf {
         let record = Arc::new(payload);
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.push_back((at, Arc::clone(&record)));
-        if opened.len() > RECORDS_MAX {
-            opened.pop_front();
+        let oldest = if opened.len() > RECORDS_MAX { opened.pop_front() } else { None };
+        drop(opened);
+        if let Some(payload) = oldest.and_then(|(_, record)| Arc::into_inner(record)) {
+            self.give_back(payload);
         }
         Ok(record)
     }

@@ -10,10 +10,14 @@ use super::layout::PAGE_BYTES;
 /// Bytes that are cleared at once.
 const CLEAR_BYTES: u64 = 1024 * 1024;
 
+/// Buffers that are kept to be used again: fresh memory costs more than what is done with it.
+const SPARE_MAX: usize = 4;
+
 /// A disk whose sectors fit.
 pub(super) struct Device<D: Disk> {
     disk: D,
     flying: usize,
+    spare: Vec<D::Buffer>,
 }
 
 impl<D: Disk> Device<D> {
@@ -22,7 +26,7 @@ impl<D: Disk> Device<D> {
         if !PAGE_BYTES.is_multiple_of(u64::from(align)) {
             return Err(SpoolError::Sectors(align));
         }
-        Ok(Self { disk, flying: 0 })
+        Ok(Self { disk, flying: 0, spare: Vec::new() })
     }
 
     /// A handle of its own on the same disk.
@@ -34,7 +38,29 @@ impl<D: Disk> Device<D> {
         Ok(self.disk.geometry()?.bytes)
     }
 
-    /// Starts a write of what `fill` puts into the buffer.
+    /// A buffer of at least so many bytes, in which anything may be.
+    fn buffer(&mut self, bytes: usize) -> Result<D::Buffer, DiskError> {
+        let fits = |buffer: &D::Buffer| buffer.as_ref().len() >= bytes;
+        match self.spare.iter().position(fits) {
+            Some(place) => Ok(self.spare.swap_remove(place)),
+            None => self.disk.buffer(bytes),
+        }
+    }
+
+    /// Takes a buffer back that is not needed any more.
+    pub(super) fn give_back(&mut self, buffer: D::Buffer) {
+        // Large ones serve for what is small too.
+        if self.spare.len() >= SPARE_MAX {
+            let smallest =
+                self.spare.iter().enumerate().min_by_key(|(_, kept)| kept.as_ref().len());
+            let smaller = smallest.filter(|(_, kept)| kept.as_ref().len() < buffer.as_ref().len());
+            let Some(place) = smaller.map(|(place, _)| place) else { return };
+            self.spare.swap_remove(place);
+        }
+        self.spare.push(buffer);
+    }
+
+    /// Starts a write of what `fill` makes of the buffer, in which anything may be before.
     pub(super) fn write_with(
         &mut self,
         offset: u64,
@@ -45,7 +71,7 @@ impl<D: Disk> Device<D> {
             self.collect()?;
         }
         let (length, bytes) = (short(length)?, long(length)?);
-        let mut buffer = self.disk.buffer(bytes)?;
+        let mut buffer = self.buffer(bytes)?;
         fill(buffer.as_mut().get_mut(..bytes).unwrap_or_default());
         let request =
             Request { token: 0, operation: Operation::Write, offset, length, buffer: Some(buffer) };
@@ -57,6 +83,7 @@ impl<D: Disk> Device<D> {
     /// Starts a write of one page.
     pub(super) fn write_page(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SpoolError> {
         self.write_with(offset, PAGE_BYTES, |room| {
+            room.fill(0);
             room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         })
     }
@@ -66,7 +93,7 @@ impl<D: Disk> Device<D> {
         let mut at = from;
         while at < to {
             let length = CLEAR_BYTES.min(to - at);
-            self.write_with(at, length, |_| {})?;
+            self.write_with(at, length, |room| room.fill(0))?;
             at += length;
         }
         Ok(())
@@ -93,14 +120,15 @@ impl<D: Disk> Device<D> {
         Ok(())
     }
 
-    /// Reads; `None` where the medium cannot read these sectors, which others do not share.
+    /// Reads into the beginning of a buffer, which should be given back; `None` where the medium cannot read these sectors,
+    /// which others do not share.
     pub(super) fn read(
         &mut self,
         offset: u64,
         length: u64,
     ) -> Result<Option<D::Buffer>, SpoolError> {
         self.drain()?;
-        let buffer = self.disk.buffer(long(length)?)?;
+        let buffer = self.buffer(long(length)?)?;
         match self.alone(Operation::Read, offset, short(length)?, Some(buffer)) {
             Ok(buffer) => Ok(buffer),
             Err(error) if error.kind == ErrorKind::Medium => Ok(None),
@@ -125,6 +153,9 @@ impl<D: Disk> Device<D> {
             return Err(DiskError::new(kind, "a write of the spool was lost on its way"));
         };
         self.flying -= 1;
+        if let Some(buffer) = done.buffer {
+            self.give_back(buffer);
+        }
         done.result
     }
 }

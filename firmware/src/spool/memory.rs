@@ -99,6 +99,8 @@ impl Reading for MemoryRing {
         let after = Mark { position, number: at.number + 1 };
         Ok(Read::Record { payload: record.to_vec(), after })
     }
+
+    fn give_back(&mut self, _: Vec<u8>) {}
 }
 
 #[cfg(test)]

@@ -87,9 +87,12 @@ impl Record<'_> {
         self.parts.iter().map(|part| part.len()).sum()
     }
 
-    /// Puts it into zeroed room: of a skip the first page, else all of its span.
+    /// Puts it into room in which anything may be: of a skip the first page, else all of its span.
     pub fn write(&self, keys: &Identified, seal: &SecretKey, room: &mut [u8]) {
         let Some((head, rest)) = room.split_first_chunk_mut::<HEADER_BYTES>() else { return };
+        let used = if self.header.kind == Kind::Record { self.length() } else { 0 };
+        rest.iter_mut().skip(used).for_each(|byte| *byte = 0);
+        head.fill(0);
         let Header { kind, position, number, durable, opening } = self.header;
         let (kind, length) = match kind {
             Kind::Record => (1_u32, u64::try_from(self.length()).unwrap_or(u64::MAX)),
@@ -154,11 +157,13 @@ impl Headed {
         fits.then_some(Self { header, span, length })
     }
 
-    /// Opens the payload of all its bytes; `None` where they are not what was written.
+    /// Opens the payload of all its bytes, into memory that is there already; `None` where they are not what was written.
     #[must_use]
-    pub fn open(&self, bytes: &[u8], keys: &Identified) -> Option<Vec<u8>> {
+    pub fn open(&self, bytes: &[u8], keys: &Identified, into: Vec<u8>) -> Option<Vec<u8>> {
         let (head, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
-        let mut payload = rest.get(..self.length)?.to_vec();
+        let mut payload = into;
+        payload.clear();
+        payload.extend_from_slice(rest.get(..self.length)?);
         let seal = keys.seal_key(&self.header.opening);
         let tag = part(head, ASSOCIATED);
         let nonce = nonce(self.header.position);

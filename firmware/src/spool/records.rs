@@ -26,6 +26,8 @@ pub trait Records: Send {
 pub trait Reading: Send {
     /// Reads what is behind a mark that was not released, as far as what is durable.
     fn read(&mut self, at: Mark, durable: Mark) -> Result<Read, SpoolError>;
+    /// Takes a payload back that is not needed any more: its memory may be used again.
+    fn give_back(&mut self, payload: Vec<u8>);
 }
 
 impl<D: Disk + 'static> Records for Spool<D> {
@@ -61,5 +63,9 @@ impl<D: Disk + 'static> Records for Spool<D> {
 impl<D: Disk> Reading for Reader<D> {
     fn read(&mut self, at: Mark, durable: Mark) -> Result<Read, SpoolError> {
         Reader::read(self, at, durable)
+    }
+
+    fn give_back(&mut self, payload: Vec<u8>) {
+        Reader::give_back(self, payload);
     }
 }

@@ -17,12 +17,13 @@ const SEARCH_BYTES: u64 = 1024 * 1024;
 const PAGE: usize = 4096;
 const _: () = assert!(PAGE as u64 == PAGE_BYTES, "the same page");
 
-/// Reads what is behind a mark that is before `tail`.
+/// Reads what is behind a mark that is before `tail`, a payload into `spare` if that is there.
 pub(super) fn read<D: Disk>(
     device: &mut Device<D>,
     keys: &Identified,
     at: Mark,
     tail: Mark,
+    spare: &mut Vec<u8>,
 ) -> Result<Read, SpoolError> {
     let mut mark = at;
     while mark.position < tail.position {
@@ -50,8 +51,7 @@ pub(super) fn read<D: Disk>(
         match headed.header.kind {
             Kind::Skip => mark = after,
             Kind::Record => {
-                let bytes = device.read(keys.offset(mark.position), headed.span)?;
-                let payload = bytes.and_then(|bytes| headed.open(bytes.as_ref(), keys));
+                let payload = open(device, keys, &headed, core::mem::take(spare))?;
                 return Ok(match payload {
                     Some(payload) => Read::Record { payload, after },
                     None => lost(mark, after),
@@ -112,8 +112,21 @@ fn next_whole<D: Disk>(
     if headed.header.kind == Kind::Skip {
         return Ok(Some(headed));
     }
-    let bytes = device.read(keys.offset(mark.position), headed.span)?;
-    Ok(bytes.and_then(|bytes| headed.open(bytes.as_ref(), keys)).map(|_| headed))
+    Ok(open(device, keys, &headed, Vec::new())?.map(|_| headed))
+}
+
+/// The payload of a record, where it is what was written.
+fn open<D: Disk>(
+    device: &mut Device<D>,
+    keys: &Identified,
+    headed: &Headed,
+    into: Vec<u8>,
+) -> Result<Option<Vec<u8>>, SpoolError> {
+    let bytes = device.read(keys.offset(headed.header.position), headed.span)?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let payload = headed.open(bytes.as_ref(), keys, into);
+    device.give_back(bytes);
+    Ok(payload)
 }
 
 fn header<D: Disk>(
@@ -121,8 +134,10 @@ fn header<D: Disk>(
     keys: &Identified,
     position: u64,
 ) -> Result<Option<Headed>, SpoolError> {
-    let page = device.read(keys.offset(position), PAGE_BYTES)?;
-    Ok(page.and_then(|page| Headed::read(page.as_ref(), position, keys)))
+    let Some(page) = device.read(keys.offset(position), PAGE_BYTES)? else { return Ok(None) };
+    let headed = Headed::read(page.as_ref(), position, keys);
+    device.give_back(page);
+    Ok(headed)
 }
 
 /// The first header behind a position, and before `end`, that is wanted.

@@ -1,5 +1,7 @@
 //! How near a first point comes to the sum of its parts: each stage alone over the same bytes, on all cores.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use std::collections::HashSet;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -50,6 +52,24 @@ pub(crate) fn measure(bench: &Bench) -> Result<(), String> {
     Ok(())
 }
 
+/// Nanoseconds of processor that the stages' threads took.
+static PROCESSOR: AtomicU64 = AtomicU64::new(0);
+
+/// Seconds of processor that the stages take over the image, one after another.
+pub(crate) fn processor_seconds(bench: &Bench) -> Result<f64, String> {
+    let before = PROCESSOR.load(Ordering::Relaxed);
+    alone(bench)?;
+    let nanos = PROCESSOR.load(Ordering::Relaxed) - before;
+    Ok(Duration::from_nanos(nanos).as_secs_f64())
+}
+
+/// Counts what this thread took so far.
+fn note_processor() {
+    let counted = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = counted.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    PROCESSOR.fetch_add(nanos.unwrap_or(0), Ordering::Relaxed);
+}
+
 impl Stages {
     fn sum(&self) -> f64 {
         self.read + self.zero + self.fingerprint + self.compress + self.seal + self.write
@@ -98,7 +118,7 @@ fn alone(bench: &Bench) -> Result<Stages, String> {
 }
 
 /// Extents that hold data, as the file system tells: holes cost nobody anything.
-fn data_extents(file: &std::fs::File, bytes: u64) -> Vec<u64> {
+pub(crate) fn data_extents(file: &std::fs::File, bytes: u64) -> Vec<u64> {
     let mut extents = Vec::new();
     let mut at = 0;
     while let Ok(start) = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
@@ -163,7 +183,7 @@ fn on_all_cores<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) + Sync) -
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().expect("no worker panics").next();
-                    let Some((at, item)) = next else { return };
+                    let Some((at, item)) = next else { return note_processor() };
                     work(at, item);
                 }
             });

@@ -20,6 +20,8 @@ pub(crate) struct Bench {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) wall: Duration,
+    /// Processor time of all its threads, theirs and the kernel's for them.
+    pub(crate) processor: Duration,
     /// Peak resident memory, as the kernel's VmHWM was last seen.
     pub(crate) peak_kib: u64,
 }
@@ -90,30 +92,41 @@ pub(crate) fn run_for_output(command: &mut Command) -> Result<(Cost, String), St
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let begun = Instant::now();
     let child = command.spawn().map_err(|error| format!("{command:?} does not start: {error}"))?;
-    let status = format!("/proc/{}/status", child.id());
+    let pid = child.id();
     let watcher = std::thread::spawn(move || {
-        let mut peak = 0;
-        while let Some(now) = peak_of(Path::new(&status)) {
+        let (mut peak, mut processor) = (0, Duration::ZERO);
+        while let Some(now) = peak_of(pid) {
             peak = now.max(peak);
+            processor = processor_of(pid).unwrap_or(processor);
             std::thread::sleep(Duration::from_millis(5));
         }
-        peak
+        (peak, processor)
     });
     let output = child.wait_with_output().map_err(|error| format!("{command:?}: {error}"))?;
     let wall = begun.elapsed();
-    let peak_kib = watcher.join().unwrap_or(0);
+    let (peak_kib, processor) = watcher.join().unwrap_or_default();
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(format!("{command:?} ended with {}: {said}", output.status));
     }
-    Ok((Cost { wall, peak_kib }, String::from_utf8_lossy(&output.stdout).into_owned()))
+    Ok((Cost { wall, processor, peak_kib }, String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
 /// The peak so far; `None` once the program is gone.
-fn peak_of(status: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(status).ok()?;
+pub(crate) fn peak_of(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Processor time so far; `None` once the program is gone.
+pub(crate) fn processor_of(pid: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything, a bracket too.
+    let (_, fields) = text.rsplit_once(") ")?;
+    let mut ticks = fields.split(' ').skip(11).map_while(|field| field.parse::<u64>().ok());
+    // Hundredths of a second, whatever the kernel counts by.
+    Some(Duration::from_millis(10 * (ticks.next()? + ticks.next()?)))
 }
 
 /// The median of durations, in seconds.

@@ -69,19 +69,22 @@ fn a_piece_is_what_came_between_two_cuts_and_records_are_needed_until_it_is_done
     journal.take(cut(web, 2, 1, Verdict::Point));
     let second = journal.take(blocks(web, 3, 0, 5, 1));
     assert_eq!(journal.backlog.needed_from(), first);
-    let job = journal.backlog.next(0).unwrap();
+    let job = journal.backlog.next(0, &|_| false).unwrap();
     assert_eq!((job.sequence, job.extents[0].at(6)), (2, Some((7, Place::Record(first, 1)))));
-    assert!(journal.backlog.next(0).is_none(), "one piece of a server at a time");
+    assert!(journal.backlog.next(0, &|_| false).is_none(), "one piece of a server at a time");
     assert_eq!(journal.backlog.finish(web.server), second);
     journal.backlog.free(web.server);
-    assert!(journal.backlog.next(0).is_none(), "no cut closed what came behind");
+    assert!(journal.backlog.next(0, &|_| false).is_none(), "no cut closed what came behind");
     journal.take(cut(web, 4, 2, Verdict::Void));
-    assert!(journal.backlog.next(0).is_none(), "a void cut closes nothing");
+    assert!(journal.backlog.next(0, &|_| false).is_none(), "a void cut closes nothing");
     assert!(journal.backlog.squeeze(0));
-    let job = journal.backlog.next(0).unwrap();
+    let job = journal.backlog.next(0, &|_| false).unwrap();
     assert!(job.cut.is_none() && job.extents[0].at(5) == Some((6, Place::Record(second, 0))));
     journal.backlog.failed(web.server, 50);
-    assert!(journal.backlog.next(49).is_none() && journal.backlog.next(50).is_some());
+    assert!(
+        journal.backlog.next(49, &|_| false).is_none()
+            && journal.backlog.next(50, &|_| false).is_some()
+    );
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn servers_take_turns_by_bytes() {
         journal.take(cut(quiet, epoch * 2, epoch, Verdict::Point));
     }
     let mut order = Vec::new();
-    while let Some(job) = journal.backlog.next(0) {
+    while let Some(job) = journal.backlog.next(0, &|_| false) {
         order.push(job.life.server.0[0]);
         journal.backlog.finish(job.life.server);
         journal.backlog.free(job.life.server);
@@ -116,7 +119,7 @@ fn another_run_goes_on_with_what_was_not_cut_and_the_disks_of_both_are_remembere
     assert_eq!(journal.backlog.former(), [Standing::begin(old, disks(&["sda", "sdb"], 100))]);
     let second = journal.take(blocks(new, 1, 0, 91, 1));
     journal.take(cut(new, 2, 1, Verdict::Point));
-    let job = journal.backlog.next(0).unwrap();
+    let job = journal.backlog.next(0, &|_| false).unwrap();
     let said = |block| job.extents[0].at(block).map(|(_, place)| place);
     assert_eq!(
         [said(90), said(91)],
@@ -144,13 +147,13 @@ fn what_the_vault_had_before_a_kill_is_not_put_there_again() {
     let mut journal = Journal { backlog, marks: marks(10).into_iter() };
     journal.take(blocks(web, 7, 0, 1, 1));
     journal.take(cut(web, 8, 4, Verdict::Point));
-    assert!(journal.backlog.next(0).is_none());
+    assert!(journal.backlog.next(0, &|_| false).is_none());
     assert_eq!(journal.backlog.needed_from(), journal.backlog.cursor());
     assert_eq!(journal.backlog.settled(), [(web, 8)]);
     assert_eq!(journal.backlog.settled(), []);
     journal.take(blocks(web, 9, 0, 2, 1));
     journal.take(cut(web, 10, 5, Verdict::Point));
-    let job = journal.backlog.next(0).unwrap();
+    let job = journal.backlog.next(0, &|_| false).unwrap();
     assert_eq!(job.extents[0].iter().count(), 1);
 }
 
@@ -163,12 +166,12 @@ fn after_a_loss_no_cut_holds_but_of_a_run_that_began_behind_it() {
     assert_eq!(journal.backlog.lose(after, 5), [web.server]);
     journal.take(blocks(web, 2, 0, 1, 1));
     journal.take(cut(web, 3, 1, Verdict::Point));
-    assert!(journal.backlog.next(0).is_none());
+    assert!(journal.backlog.next(0, &|_| false).is_none());
     let unknown = journal.backlog.take(journal.marks.next().unwrap(), blocks(other, 9, 0, 1, 1));
     assert_eq!(unknown, Some(other.server), "its beginning was lost");
     journal.take(Entry::Begin(life(1, 2), disks(&["sda"], 9)));
     journal.take(cut(life(1, 2), 1, 2, Verdict::Point));
-    assert!(journal.backlog.next(0).is_some());
+    assert!(journal.backlog.next(0, &|_| false).is_some());
 }
 
 #[test]
@@ -192,7 +195,25 @@ fn pieces_without_blocks_and_runs_without_cuts_take_room_too() {
         journal.take(Entry::Begin(life(1, run), disks(&["sda"], 100)));
     }
     assert!(journal.backlog.has_jobs(), "what is open was closed");
-    journal.backlog.next(0).unwrap();
+    journal.backlog.next(0, &|_| false).unwrap();
     journal.backlog.finish(web.server);
     assert_eq!(journal.backlog.former(), []);
+}
+
+#[test]
+fn servers_that_are_paced_leave_a_worker_to_the_others() {
+    let mut journal = Journal::new();
+    for server in 1..=3 {
+        let one = life(server, 1);
+        journal.take(Entry::Begin(one, disks(&["sda"], 100)));
+        journal.take(blocks(one, 1, 0, 0, 1));
+        journal.take(cut(one, 2, 1, Verdict::Point));
+    }
+    let is_paced = |server: ServerId| server.0[0] < 3;
+    let mut next = || journal.backlog.next(0, &is_paced).map(|job| job.life.server.0[0]);
+    assert_eq!([next(), next(), next()], [Some(1), Some(3), None], "one of the two waits");
+    journal.backlog.finish(ServerId([1; 16]));
+    journal.backlog.free(ServerId([1; 16]));
+    let next = journal.backlog.next(0, &is_paced).map(|job| job.life.server.0[0]);
+    assert_eq!(next, Some(2), "its turn");
 }

@@ -7,13 +7,13 @@ use hal_linux::SystemClock;
 use hal_sim::random::Random;
 use hal_sim::{SimDisk, SimEntropy};
 use pipeline_vault::points::read_chain;
-use pipeline_vault::reader::PointReader;
 
 use super::*;
+use crate::ingest::compare::Compare;
 use crate::spool::records::Records;
 use crate::spool::{self, Spool};
 
-use bench::{Life, Server, Site};
+use bench::{BLOCK, BLOCKS, HOST, Life, Server, Site};
 
 /// What histories are made of.
 mod bench;
@@ -116,32 +116,139 @@ fn what_was_spooled_is_not_put_over_points_that_somebody_else_made_meanwhile() {
     let first = server.cut(&life.hub);
     server.hear_until(&life.hub, line, "the first point", |server| server.vaulted >= first);
     server.cut_while_away(&site, life, line, &mut random);
-    // Captured offline.
-    let disk = SimDisk::new(server.disk.len() as u64);
-    let job = DiskJob { name: "sda".to_owned(), identity: String::new(), disk, changed: None };
-    pipeline_vault::writer::protect(
-        &site.vault.access(),
-        id,
-        vec![job],
-        &Options::default(),
-        &Silent,
-    )
-    .unwrap();
+    make_point(&site.vault.access(), &server, &vec![0; server.disk.len()]);
     let life = Life::start(&site, 2);
     let line = server.connect(&life.hub);
-    server.hear_until(&life.hub, line, "its being sent again", |server| {
-        server.token.is_some() || server.epoch > 2
-    });
+    server
+        .hear_until(&life.hub, line, "a point of what was sent again", |server| server.vaulted > 2);
     life.end();
     let access = site.vault.access();
     let chain = read_chain(&access, id).unwrap();
-    let link = chain.points().last().unwrap();
-    let newest = link.record.point().unwrap();
-    let reader = PointReader::open(&access, &chain, link, "sda", 1 << 20).unwrap();
-    let mut bytes = vec![1; server.disk.len()];
-    reader.read_at(0, &mut bytes).unwrap();
-    assert!(newest.told.source_time.is_some() || bytes.iter().all(|byte| *byte == 0));
     assert!(!chain.points().any(|link| link.record.point().unwrap().told.source_time == Some(2)));
+    server.check_newest(&access, "sent again");
+}
+
+/// Somebody else makes a point of it.
+fn make_point(access: &Access, server: &Server, content: &[u8]) -> PointId {
+    let disk = SimDisk::new(content.len() as u64);
+    disk.load(0, content);
+    let job = DiskJob { name: "sda".to_owned(), identity: String::new(), disk, changed: None };
+    let options = Options { host: "other".to_owned(), ..Options::default() };
+    pipeline_vault::writer::protect(access, server.id, vec![job], &options, &Silent).unwrap().id
+}
+
+#[test]
+fn what_others_made_while_a_first_sync_was_on_its_way_is_no_base() {
+    for (has_base, is_point) in [(false, true), (false, false), (true, true), (true, false)] {
+        let mut site = Site::new();
+        let mut server = Server::new(site.vault.enrol("web").unwrap().id);
+        let mut random = Random::new(9);
+        let access = site.vault.access();
+        if has_base {
+            random.fill(&mut server.disk);
+            let content = server.disk.clone();
+            server.base = Some(make_point(&access, &server, &content));
+        }
+        let life = Life::start(&site, 1);
+        let line = server.connect(&life.hub);
+        server.cut_while_away(&site, life, line, &mut random);
+        if is_point {
+            make_point(&access, &server, &vec![0xEE; server.disk.len()]);
+        } else {
+            take_over(&access, &server);
+        }
+        let life = Life::start(&site, 2);
+        let line = server.connect(&life.hub);
+        let label = format!("base: {has_base}, point: {is_point}");
+        server.hear_until(&life.hub, line, &label, |server| server.vaulted > 0);
+        life.end();
+        server.check_newest(&access, &label);
+    }
+}
+
+#[test]
+fn an_agent_that_compares_is_answered_from_what_its_pieces_go_on_from() {
+    let mut site = Site::new();
+    let mut server = Server::new(site.vault.enrol("web").unwrap().id);
+    let mut random = Random::new(10);
+    random.fill(&mut server.disk);
+    let access = site.vault.access();
+    let content = server.disk.clone();
+    server.base = Some(make_point(&access, &server, &content));
+    let hub = Hub::new(
+        &crate::ingest::ledger::Ledger::default(),
+        Mark::default(),
+        true,
+        Arc::new(SystemClock),
+    );
+    server.connect(&hub);
+    hub.vaulted(server.life(), 0, None);
+    let fingerprinter = pipeline::fingerprint::Fingerprinter::new(
+        &access.keys.fingerprint_key(&server.id).unwrap(),
+    );
+    let prints: Vec<[u8; 16]> =
+        (0..BLOCKS).map(|block| fingerprinter.of(&server.block(block)).0).collect();
+    make_point(&access, &server, &vec![0xEE; server.disk.len()]);
+    let used = access.clone();
+    let compare = Compare::new(Arc::new(move |_| used.clone()), HOST.to_owned());
+    let wanted = compare.wanted(&hub, server.life(), 0, 0, &prints);
+    assert!(wanted.iter().all(|bits| *bits == 0), "it is what the agent's base has: {wanted:?}");
+    let foreign = [fingerprinter.of(&[0xEE; BLOCK]).0; 8];
+    assert_eq!(compare.wanted(&hub, server.life(), 0, 0, &foreign), [0xFF], "that is no base");
+}
+
+#[test]
+fn what_is_long_on_its_way_goes_into_the_vault_while_it_is_sent() {
+    let mut site = Site::new();
+    let mut server = Server::new(site.vault.enrol("web").unwrap().id);
+    server.disk = vec![0; 12 << 20];
+    Random::new(12).fill(&mut server.disk);
+    let blocks: Vec<u64> = (0..server.disk.len() as u64 / BLOCK as u64).collect();
+    let life = Life::start(&site, 1);
+    let line = server.connect(&life.hub);
+    server.send(&life.hub, &blocks);
+    let (id, access) = (server.id, site.vault.access());
+    server.hear_until(&life.hub, line, "a checkpoint", |_| {
+        let chain = Chain::open(&access, id).unwrap();
+        chain.newest_checkpoint().unwrap().is_some()
+    });
+    let epoch = server.cut(&life.hub);
+    server.hear_until(&life.hub, line, "the point", |server| server.vaulted >= epoch);
+    life.end();
+    server.check(&access, "in two pieces");
+}
+
+#[test]
+fn a_large_piece_ends_in_order_when_the_appliance_stops_and_is_gone_on_with() {
+    // So large that no part of the piece goes before it was cut.
+    let mut site = Site::with_spool(512 << 20);
+    let mut server = Server::new(site.vault.enrol("web").unwrap().id);
+    let mut random = Random::new(11);
+    server.disk = vec![0; 40 << 20];
+    random.fill(&mut server.disk);
+    let blocks: Vec<u64> = (0..server.disk.len() as u64 / BLOCK as u64).collect();
+    let life = Life::start(&site, 1);
+    let line = server.connect(&life.hub);
+    site.held.store(true, Ordering::SeqCst);
+    server.send(&life.hub, &blocks);
+    let epoch = server.cut(&life.hub);
+    let waits = Arc::clone(&site.waits);
+    server.hear_until(&life.hub, line, "the work", |_| waits.load(Ordering::SeqCst));
+    life.hub.stop();
+    site.held.store(false, Ordering::SeqCst);
+    life.end();
+    let access = site.vault.access();
+    let chain = Chain::open(&access, server.id).unwrap();
+    assert!(chain.newest_point().unwrap().is_none(), "it was not waited for");
+    let checkpoint = chain.newest_checkpoint().unwrap().expect("what it came to");
+    let done = checkpoint.record.manifest().unwrap().disks[0].done_blocks;
+    assert!((1..blocks.len() as u64).contains(&done), "{done} blocks");
+    site.disk.cut_power(1);
+    let life = Life::start(&site, 2);
+    let line = server.connect(&life.hub);
+    server.hear_until(&life.hub, line, "the point", |server| server.vaulted >= epoch);
+    life.end();
+    server.check(&access, "gone on with");
 }
 
 /// Another machine takes the chain over, and sends a part of what became another disk.
@@ -178,6 +285,10 @@ fn what_was_spooled_is_not_put_over_what_another_writer_began() {
             line = server.connect(&life.hub);
         }
         server.hear_until(&life.hub, line, "its being sent again", |server| server.epoch > 2);
+        if !is_running {
+            server.hear_until(&life.hub, line, "its point", |server| server.vaulted > 2);
+            server.check_newest(&access, "taken over");
+        }
         life.end();
         let chain = read_chain(&access, server.id).unwrap();
         let epochs = chain.points().map(|link| link.record.point().unwrap().told.source_time);
@@ -197,7 +308,7 @@ fn what_this_appliance_began_is_gone_on_with_after_a_start() {
     server.hear_until(&life.hub, line, "the first point", |server| server.vaulted >= first);
     life.end();
     let access = site.vault.access();
-    let options = Options { host: "appliance".to_owned(), ..Options::default() };
+    let options = Options { host: HOST.to_owned(), ..Options::default() };
     let disk = SimDisk::new(server.disk.len() as u64);
     disk.load(0, &server.disk);
     let job = DiskJob { name: "sda".to_owned(), identity: String::new(), disk, changed: None };

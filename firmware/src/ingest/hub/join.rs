@@ -6,7 +6,8 @@ use pipeline::limits::DISK_BLOCKS_MAX;
 
 use super::{
     BTreeMap, CREDIT_LEAST, CREDIT_ONE, Entry, FromAppliance, Hello, Hub, Life, Line, Member,
-    Receiver, Refused, SURE_OF_FOUR, SentDisk, ServerId, Standing, State, Why, bounded, member_of,
+    PointId, Receiver, Refused, SURE_OF_FOUR, SentDisk, ServerId, Standing, State, Why, bounded,
+    member_of,
 };
 
 /// Disks of one server.
@@ -51,10 +52,16 @@ impl Hub {
         self.lock().of(&life).is_some()
     }
 
-    /// A connection joins the session of its run, or begins it. `known` says of each disk whether the vault has it.
+    /// A connection joins the session of its run, or begins it. `known` says of each disk whether the vault has it, `base` is
+    /// the newest point of a server of which nothing is known here.
     ///
     /// Errors: something newer took over, or what was said makes no sense.
-    pub fn join(&self, hello: &Hello, known: &[bool]) -> Result<Joined, Refused> {
+    pub fn join(
+        &self,
+        hello: &Hello,
+        known: &[bool],
+        base: Option<PointId>,
+    ) -> Result<Joined, Refused> {
         let life = Life { server: hello.server, run: hello.run };
         let mut state = self.lock();
         if state.stop {
@@ -65,7 +72,7 @@ impl Hub {
             return Err(later(NO_WAY));
         }
         if state.of(&life).is_none() {
-            state.begin(life, hello, known)?;
+            state.begin(life, hello, known, base)?;
             self.to_keep.notify_all();
         }
         let credit = state.credit(&life);
@@ -129,7 +136,13 @@ impl Hub {
 }
 
 impl State {
-    fn begin(&mut self, life: Life, hello: &Hello, known: &[bool]) -> Result<(), Refused> {
+    fn begin(
+        &mut self,
+        life: Life,
+        hello: &Hello,
+        known: &[bool],
+        base: Option<PointId>,
+    ) -> Result<(), Refused> {
         if hello.connection != 0 {
             return Err(later("the first connection of this run is not here yet"));
         }
@@ -172,6 +185,11 @@ impl State {
             (member.pieces, member.kept_out_until) = (before.pieces, before.kept_out_until);
             member.measures = before.measures;
         } else {
+            standing.vaulted = base.map(|point| (0, point));
+            if base.is_some() {
+                // Before the run's beginning, so that a cut of the power between the two leaves nobody without it.
+                self.enqueue(Entry::Standings(vec![standing.clone()]), Vec::new());
+            }
             self.members.insert(life.server, member_of(standing));
         }
         self.enqueue(Entry::Begin(life, disks), Vec::new());

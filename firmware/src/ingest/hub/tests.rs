@@ -52,17 +52,21 @@ fn queued(hub: &Hub) -> Vec<Entry> {
 #[test]
 fn the_newer_run_takes_over_and_the_older_one_stays_out() {
     let hub = hub();
-    assert_eq!(why(hub.join(&hello(1, 1, 3), &[])), Some(Why::Later), "the first connection first");
-    let first = hub.join(&hello(1, 1, 0), &[true]).unwrap();
-    let second = hub.join(&hello(1, 1, 1), &[]).unwrap();
+    assert_eq!(
+        why(hub.join(&hello(1, 1, 3), &[], None)),
+        Some(Why::Later),
+        "the first connection first"
+    );
+    let first = hub.join(&hello(1, 1, 0), &[true], None).unwrap();
+    let second = hub.join(&hello(1, 1, 1), &[], None).unwrap();
     assert_eq!(first.known_disks, [true]);
-    let newer = hub.join(&hello(1, 2, 0), &[false]).unwrap();
+    let newer = hub.join(&hello(1, 2, 0), &[false], None).unwrap();
     assert_eq!(
         hub.owed(first.life.server, second.line).1.map(|refused| refused.why),
         Some(Why::Demoted)
     );
-    assert_eq!(why(hub.join(&hello(1, 1, 0), &[true])), Some(Why::Demoted));
-    assert_eq!(why(hub.join(&hello(1, 1, 1), &[])), Some(Why::Later));
+    assert_eq!(why(hub.join(&hello(1, 1, 0), &[true], None)), Some(Why::Demoted));
+    assert_eq!(why(hub.join(&hello(1, 1, 1), &[], None)), Some(Why::Later));
     // What the old run still says is nobody's.
     let runs = vec![Run { first: 0, blocks: 1 }];
     let blocks = Blocks { sequence: 1, disk: 0, content: Content::Zeros, runs };
@@ -76,8 +80,8 @@ fn the_newer_run_takes_over_and_the_older_one_stays_out() {
 #[test]
 fn one_connection_speaks_and_another_takes_its_place() {
     let hub = hub();
-    let first = hub.join(&hello(1, 1, 0), &[false]).unwrap();
-    let second = hub.join(&hello(1, 1, 1), &[]).unwrap();
+    let first = hub.join(&hello(1, 1, 0), &[false], None).unwrap();
+    let second = hub.join(&hello(1, 1, 1), &[], None).unwrap();
     let server = first.life.server;
     hub.is_durable(&[(first.life, 4)], Mark::default(), Usage::default());
     assert_eq!(hub.owed(server, second.line), (Vec::new(), None));
@@ -93,7 +97,7 @@ fn cuts_of_a_group_are_kept_together_or_not_at_all() {
     for all in [true, false] {
         let hub = hub();
         let joined: Vec<Joined> =
-            (1..=2).map(|server| hub.join(&hello(server, 1, 0), &[false]).unwrap()).collect();
+            (1..=2).map(|server| hub.join(&hello(server, 1, 0), &[false], None).unwrap()).collect();
         for joined in &joined {
             hub.instruct(joined.life.server, &Policy::default(), Some(&"shop".to_owned()));
         }
@@ -131,26 +135,28 @@ fn cuts_of_a_group_are_kept_together_or_not_at_all() {
 fn credit_is_given_as_far_as_it_goes_and_none_while_the_spool_is_full() {
     let hub = hub();
     let (mut given, mut servers) = (0, 0);
-    let refused = (1..=255).find_map(|server| match hub.join(&hello(server, 1, 0), &[false]) {
-        Ok(joined) => {
-            assert!((CREDIT_LEAST..=CREDIT_ONE).contains(&joined.credit));
-            given += joined.credit;
-            servers += 1;
-            None
-        }
-        Err(refused) => Some(refused.why),
-    });
+    let refused =
+        (1..=255).find_map(|server| match hub.join(&hello(server, 1, 0), &[false], None) {
+            Ok(joined) => {
+                assert!((CREDIT_LEAST..=CREDIT_ONE).contains(&joined.credit));
+                given += joined.credit;
+                servers += 1;
+                None
+            }
+            Err(refused) => Some(refused.why),
+        });
     assert_eq!(refused, Some(Why::Later));
     assert!(servers >= 192, "{servers} servers");
     assert!(given <= CREDIT_ALL && given > CREDIT_ALL / 2);
     let clock = Arc::new(SystemClock);
     let small = Hub::with_credit(&Ledger::default(), Mark::default(), true, clock, 16 << 20);
-    let joined = (1..=255).map_while(|server| small.join(&hello(server, 1, 0), &[false]).ok());
+    let joined =
+        (1..=255).map_while(|server| small.join(&hello(server, 1, 0), &[false], None).ok());
     let given: Vec<u64> = joined.map(|joined| joined.credit).collect();
     assert!(given.len() >= 12 && given.iter().sum::<u64>() <= 16 << 20, "{given:?}");
     let hub = self::hub();
     hub.put_back(Vec::new());
-    let joined = hub.join(&hello(1, 1, 0), &[false]).unwrap();
+    let joined = hub.join(&hello(1, 1, 0), &[false], None).unwrap();
     assert_eq!(joined.credit, 0);
     queued(&hub);
     hub.is_durable(&[], Mark::default(), Usage::default());
@@ -161,7 +167,7 @@ fn credit_is_given_as_far_as_it_goes_and_none_while_the_spool_is_full() {
 #[test]
 fn an_agent_that_goes_on_with_what_is_gone_is_asked_to_send_it_again() {
     let hub = hub();
-    let joined = hub.join(&hello(1, 1, 0), &[false]).unwrap();
+    let joined = hub.join(&hello(1, 1, 0), &[false], None).unwrap();
     let runs = vec![Run { first: 0, blocks: 1 }];
     let blocks = Blocks { sequence: 900, disk: 0, content: Content::Zeros, runs };
     hub.blocks(joined.life, blocks, Vec::new()).unwrap();
@@ -201,7 +207,7 @@ fn no_two_groups_and_no_loss_have_one_token() {
     let hub = hub();
     let mut joined = Vec::new();
     for (server, group) in [(1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "c"), (6, "c")] {
-        let one = hub.join(&hello(server, 1, 0), &[false]).unwrap();
+        let one = hub.join(&hello(server, 1, 0), &[false], None).unwrap();
         hub.instruct(one.life.server, &Policy::default(), Some(&group.to_owned()));
         joined.push(one);
     }

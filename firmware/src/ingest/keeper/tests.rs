@@ -45,7 +45,7 @@ fn hub(ledger: &Ledger) -> Arc<Hub> {
 #[test]
 fn a_full_spool_keeps_its_order_and_can_always_be_emptied() {
     let disk = SimDisk::new(DISK_BYTES_MIN);
-    let mut keeper = Keeper::new(spool(&disk, 0), Ledger::default());
+    let mut keeper = Keeper::new(spool(&disk, 0), Ledger::default(), Mark::default());
     let hub = hub(&Ledger::default());
     keeper.keep(&hub, vec![(begin(), Vec::new())]).unwrap();
     keeper.keep(&hub, (1..=100).map(data).collect()).unwrap();

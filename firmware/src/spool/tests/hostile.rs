@@ -44,7 +44,7 @@ fn no_changed_bytes_are_believed() {
     assert_eq!(Checkpoint::read(&second, &keys), Some(checkpoint));
     let headed = Headed::read(&third, 8192, &keys).unwrap();
     assert_eq!((headed.span, headed.length, headed.header.number), (8192, 5000, 7));
-    assert_eq!(headed.open(&third, &keys), Some(vec![5; 5000]));
+    assert_eq!(headed.open(&third, &keys, Vec::new()), Some(vec![5; 5000]));
     assert_eq!(Headed::read(&third, 4096, &keys), None, "a record in another's place");
     let mut random = Random::new(2026);
     for _ in 0..20_000 {
@@ -59,7 +59,7 @@ fn no_changed_bytes_are_believed() {
         let changed = mutate(&third[..5096], &mut random);
         if changed != third[..5096] {
             let read = Headed::read(&changed, 8192, &keys);
-            assert_eq!(read.and_then(|headed| headed.open(&changed, &keys)), None);
+            assert_eq!(read.and_then(|headed| headed.open(&changed, &keys, Vec::new())), None);
         }
     }
 }
@@ -77,7 +77,7 @@ fn sound_sums_over_nonsense_are_refused() {
         bytes[80..96].copy_from_slice(&sum[..16]);
         if let Some(headed) = Headed::read(&bytes, 8192, &keys) {
             assert!(headed.span <= RECORD_BYTES_MAX || headed.header.kind == Kind::Skip);
-            assert!(headed.open(&bytes, &keys).is_none() || bytes == good);
+            assert!(headed.open(&bytes, &keys, Vec::new()).is_none() || bytes == good);
         }
     }
     let checkpoint = Checkpoint::default().write(&keys);

@@ -27,6 +27,7 @@ use crate::writer;
 mod collecting;
 mod compacting;
 mod crashes;
+mod pieces;
 mod pruning;
 mod together;
 

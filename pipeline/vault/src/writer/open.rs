@@ -45,12 +45,22 @@ pub(super) struct Means {
     pub(super) known: KnownBlocks,
 }
 
+/// What a run goes on from.
+pub(super) enum Base {
+    /// The newest record with maps.
+    Newest,
+    /// This point, or nothing at all, although the chain has newer records with maps.
+    Older(Option<Link>),
+}
+
 /// Where the chain is.
 pub(super) struct Course {
     pub(super) chain: Chain,
     /// The newest point, and the newest checkpoint after it.
     pub(super) point: Option<Link>,
     pub(super) checkpoint: Option<Link>,
+    /// What the next run goes on from.
+    pub(super) base: Base,
     /// Segments that are durable and that no record names yet.
     pub(super) unnamed: Vec<SegmentRef>,
     /// Something was salvaged since the newest point.
@@ -98,6 +108,7 @@ impl Writer {
             chain,
             point,
             checkpoint,
+            base: Base::Newest,
             has_salvaged: !unnamed.is_empty(),
             unnamed,
             is_stale: false,
@@ -144,16 +155,23 @@ impl Writer {
         }
     }
 
-    /// The newest record with maps: what `Since::Newest` is relative to.
+    /// The newest record with maps, or what the next run goes on from instead: what `Since::Newest` is relative to.
     #[must_use]
     pub fn newest(&self) -> Option<&Link> {
-        self.course.checkpoint.as_ref().or(self.course.point.as_ref())
+        self.course.bases().into_iter().flatten().next()
+    }
+
+    /// Has the next run go on from this point of the chain, or from nothing, whatever others put behind it. It is for who
+    /// knows what changed since that point, and nothing of what others wrote. Where the point is pruned before the run has
+    /// published anything, the run fails.
+    pub fn go_on_from(&mut self, point: Option<Link>) {
+        self.course.base = Base::Older(point);
     }
 
     /// The state of a disk that `Since::Newest` is relative to; `None` where that is a disk of zeros.
     #[must_use]
     pub fn disk(&self, name: &str, identity: &str) -> Option<DiskState> {
-        newest_of([self.course.checkpoint.as_ref(), self.course.point.as_ref()], name, identity)
+        newest_of(self.course.bases(), name, identity)
     }
 
     /// The fingerprints of the 256 blocks of a leaf as the newest record has them, `None` where a block is unknown or lies
@@ -195,6 +213,23 @@ impl Writer {
 }
 
 impl Course {
+    /// The records with maps that a run goes on from, the newest first.
+    pub(super) fn bases(&self) -> [Option<&Link>; 2] {
+        match &self.base {
+            Base::Newest => [self.checkpoint.as_ref(), self.point.as_ref()],
+            Base::Older(point) => [None, point.as_ref()],
+        }
+    }
+
+    /// Upkeep came in between: nothing but what the newest records reach is sure to be there still.
+    pub(super) fn check_base(&self, means: &Means) -> Result<(), Error> {
+        let Base::Older(Some(_)) = self.base else { return Ok(()) };
+        let what = "was pruned or moved while a run went on from an older point than the newest";
+        Err(Error::refused(format!("server {}", means.server), what)
+            .retry(Retry::Now)
+            .remedy("nothing was published; run again"))
+    }
+
     /// What happened to the chain while nothing was published: upkeep is taken into account, another writer ends this one.
     fn look(&mut self, means: &Means) -> Result<(), Error> {
         let now = means.access.clock.monotonic_nanos();
@@ -218,6 +253,7 @@ impl Course {
             return Err(fenced(&self.chain, "a copy of this very writer"));
         }
         if trail.upkeep != self.upkeep {
+            self.check_base(means)?;
             means.frames.relocate(&self.chain.upkeep()?);
             self.upkeep = trail.upkeep;
         }
@@ -228,15 +264,16 @@ impl Course {
     /// Takes over what a record that was just published says.
     pub(super) fn published(&mut self, means: &Means) {
         let Some(link) = self.chain.head().cloned() else { return };
-        self.is_stale |= self.loses(&link.record);
+        // What newer records reached is not what this one reaches.
+        self.is_stale |= self.loses(&link.record) || matches!(self.base, Base::Older(_));
         self.looked = means.access.clock.monotonic_nanos();
         self.upkeep = self.chain.trail().upkeep;
         match &link.record.body {
             Body::Point(_) => {
                 self.has_salvaged = false;
-                (self.point, self.checkpoint) = (Some(link), None);
+                (self.point, self.checkpoint, self.base) = (Some(link), None, Base::Newest);
             }
-            Body::Checkpoint(_) => self.checkpoint = Some(link),
+            Body::Checkpoint(_) => (self.checkpoint, self.base) = (Some(link), Base::Newest),
             Body::EpochOpen(_) | Body::Upkeep(_) => {}
         }
     }

@@ -69,7 +69,7 @@ impl<D: Disk> Tasks<D> {
         run: &Run,
     ) -> Result<Self, Error> {
         let access = &means.access;
-        let (point, checkpoint) = (course.point.as_ref(), course.checkpoint.as_ref());
+        let [checkpoint, point] = course.bases();
         let disks = open_disks(access, jobs, run.since, point, checkpoint)?;
         let id = match checkpoint.and_then(|link| link.record.manifest()) {
             Some(manifest) => manifest.id,
@@ -255,7 +255,8 @@ impl<'run> Running<'run> {
 
     /// A checkpoint's manifest with what the checkpoint before it has of other disks: they wait for their point too.
     fn with_others(&self, mut manifest: Manifest) -> Manifest {
-        let before = self.course.checkpoint.as_ref().and_then(|link| link.record.manifest());
+        let [checkpoint, _] = self.course.bases();
+        let before = checkpoint.and_then(|link| link.record.manifest());
         for other in before.iter().flat_map(|before| &before.disks) {
             let is_there = |disk: &DiskState| disk.id == other.id || disk.name == other.name;
             if !manifest.disks.iter().any(is_there) {
@@ -293,6 +294,7 @@ impl<'run> Running<'run> {
     fn respect(&self, upkeep: &Upkeep) -> Result<(), Error> {
         // Pages of the base may have been moved: their old segments go when the grace is over.
         self.means.frames.relocate(upkeep);
+        self.course.check_base(self.means)?;
         let unnamed = self.course.unnamed.iter().map(|sent| &sent.segment);
         match unnamed.chain(&self.named).find(|segment| upkeep.condemns(segment)) {
             None => Ok(()),

@@ -1,6 +1,7 @@
 //! What histories of ingest are made of: a vault in memory that can be told to refuse, lives of an appliance, and a server
 //! that knows what it said.
 
+use core::sync::atomic::AtomicBool;
 use std::thread;
 
 use hal_linux::{SystemClock, SystemEntropy};
@@ -8,7 +9,7 @@ use hal_sim::random::Random;
 use hal_sim::{SimDisk, SimEntropy};
 use pipeline_vault::points::read_chain;
 use pipeline_vault::reader::PointReader;
-use pipeline_vault::store::guard::GuardedStore;
+use pipeline_vault::store::guard::{Change, GuardedStore};
 use pipeline_vault::store::memory::MemoryStore;
 use pipeline_vault::vault::Vault;
 use pipeline_wire::message::{Binding, Blocks, Content, Cut, DiskHello, FromAppliance, Hello};
@@ -20,6 +21,8 @@ use crate::spool::layout::DISK_BYTES_MIN;
 use crate::spool::records::Records;
 use crate::spool::{self, Owner, Spool};
 
+/// How the appliance calls itself in the vault.
+pub(super) const HOST: &str = "appliance";
 pub(super) const BLOCKS: u64 = 60;
 pub(super) const BLOCK: usize = BLOCK_BYTES;
 
@@ -28,24 +31,36 @@ pub(super) struct Site {
     pub(super) vault: Vault,
     pub(super) disk: SimDisk,
     pub(super) owner: Owner,
-    pub(super) away: Arc<core::sync::atomic::AtomicBool>,
+    pub(super) away: Arc<AtomicBool>,
+    /// While it is set, what is large waits at the vault's door.
+    pub(super) held: Arc<AtomicBool>,
+    /// Something waits there.
+    pub(super) waits: Arc<AtomicBool>,
 }
 
 impl Site {
     pub(super) fn new() -> Self {
-        let away: Arc<core::sync::atomic::AtomicBool> = Arc::default();
-        let refuses = Arc::clone(&away);
-        let store = Arc::new(GuardedStore::new(Arc::new(MemoryStore::new()), move |_| {
+        Self::with_spool(DISK_BYTES_MIN)
+    }
+
+    pub(super) fn with_spool(bytes: u64) -> Self {
+        let [away, held, waits]: [Arc<AtomicBool>; 3] = Default::default();
+        let (refuses, holds, waiting) = (Arc::clone(&away), Arc::clone(&held), Arc::clone(&waits));
+        let store = Arc::new(GuardedStore::new(Arc::new(MemoryStore::new()), move |change| {
+            let is_large = matches!(change, Change::Create(_, body) if body.len() > 1 << 20);
+            while is_large && holds.load(Ordering::SeqCst) {
+                waiting.store(true, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(1));
+            }
             let gone = refuses.load(Ordering::SeqCst);
             if gone { Err(Error::device("the vault", "is away")) } else { Ok(()) }
         }));
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let plan = Vault::plan(&*store, &*clock, &*entropy).unwrap();
         let vault = plan.build(store, clock, entropy).unwrap();
-        let (disk, owner) =
-            (SimDisk::new(DISK_BYTES_MIN), Owner::new(&SimEntropy::new(1)).unwrap());
+        let (disk, owner) = (SimDisk::new(bytes), Owner::new(&SimEntropy::new(1)).unwrap());
         spool::format(disk.reopen(), &owner, &SimEntropy::new(2)).unwrap();
-        Self { vault, disk, owner, away }
+        Self { vault, disk, owner, away, held, waits }
     }
 }
 
@@ -68,7 +83,8 @@ impl Life {
         let options = Options {
             workers: 1,
             buffer_bytes_max: 32 << 20,
-            host: "appliance".to_owned(),
+            host: HOST.to_owned(),
+            checkpoint_segments: 1,
             ..Options::default()
         };
         let used = move |_| access.clone();
@@ -76,7 +92,7 @@ impl Life {
         if found.lost > 0 {
             drain.lose_all(found.ledger.standings().map(|standing| standing.life.server));
         }
-        let keeper = Keeper::new(records, found.ledger);
+        let keeper = Keeper::new(records, found.ledger, found.end);
         let (kept, drained) = (Arc::clone(&hub), Arc::clone(&hub));
         let threads = vec![
             thread::spawn(move || {
@@ -116,6 +132,8 @@ pub(super) struct Server {
     /// The spool was hurt: it may have forgotten what it acknowledged, and says so.
     pub(super) hurt: bool,
     pub(super) ticks: u64,
+    /// The newest point that there was before anything was known of it here.
+    pub(super) base: Option<PointId>,
 }
 
 #[derive(Clone)]
@@ -142,6 +160,7 @@ impl Server {
             token: None,
             hurt: false,
             ticks: 0,
+            base: None,
         }
     }
 
@@ -168,7 +187,7 @@ impl Server {
             connection: 0,
             disks: vec![disk],
         };
-        let joined = hub.join(&hello, &[false]).unwrap();
+        let joined = hub.join(&hello, &[self.base.is_some()], self.base).unwrap();
         assert!(
             self.hurt || joined.spooled >= self.spooled,
             "{} was acknowledged, {} is there",
@@ -310,6 +329,16 @@ impl Server {
         }
         assert!(self.vaulted == 0 || seen.contains(&self.vaulted), "{label}");
         seen.len()
+    }
+
+    /// Fails where the newest point is not the disk as it is now.
+    pub(super) fn check_newest(&self, access: &Access, label: &str) {
+        let chain = read_chain(access, self.id).unwrap();
+        let link = chain.points().last().unwrap();
+        let reader = PointReader::open(access, &chain, link, "sda", 1 << 20).unwrap();
+        let mut bytes = vec![0; self.disk.len()];
+        reader.read_at(0, &mut bytes).unwrap();
+        assert!(bytes == self.disk, "{label}: the newest point is not the disk");
     }
 
     /// A cut that is spooled while the vault is away, and the end of that life of the appliance; then the vault is back.

@@ -10,15 +10,16 @@ use std::process::{Child, Command};
 use std::time::Instant;
 
 use hal_sim::random::Random;
-use tests::azurite::Scratch;
-use tests::points;
-use tests::program::{Place, checked, serving};
-use tests::scripted_agent::ScriptedAgent;
+
+use crate::azurite::Scratch;
+use crate::points;
+use crate::program::{Place, checked, lifeboat, serving};
+use crate::scripted_agent::ScriptedAgent;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running appliance.
-pub(crate) struct Appliance {
+pub struct Appliance {
     scratch: Scratch,
     place: Place,
     page: SocketAddr,
@@ -34,28 +35,41 @@ fn free() -> SocketAddr {
 
 impl Appliance {
     /// The smallest spool.
-    pub(crate) const SPOOL_BYTES: usize = 64 * 1024 * 1024;
+    pub const SPOOL_BYTES: usize = 64 * 1024 * 1024;
 
-    pub(crate) fn new(label: &str, with_spool: bool) -> Self {
+    /// One with a vault in a folder, and perhaps the smallest spool.
+    pub fn new(label: &str, with_spool: bool) -> Self {
         let scratch = Scratch::new(label).expect("a scratch folder");
+        let vault = format!("dir:{}", scratch.path().join("vault").display());
+        Self::of(scratch, vault, &[], with_spool.then_some(Self::SPOOL_BYTES as u64))
+    }
+
+    /// One with a vault anywhere, and a spool of so many bytes.
+    pub fn of(
+        scratch: Scratch,
+        vault: String,
+        environment: &[(String, String)],
+        spool_bytes: Option<u64>,
+    ) -> Self {
         let folder = scratch.path();
-        let vault = format!("dir:{}", folder.join("vault").display());
-        let place = Place::create(vault, folder, &[]);
-        let spool = with_spool.then(|| folder.join("spool"));
-        if let Some(spool) = &spool {
+        let place = Place::create(vault, folder, environment);
+        let spool = spool_bytes.map(|bytes| (folder.join("spool"), bytes));
+        if let Some((spool, bytes)) = &spool {
             let file = File::create(spool).expect("a file");
-            file.set_len(Self::SPOOL_BYTES as u64).expect("room");
+            file.set_len(*bytes).expect("room");
             let mut command = place.bare();
             command.args(["spool", "format"]).arg(spool).arg("--confirm").arg(spool);
             checked(command.output().expect("it starts"), "spool format");
         }
+        let spool = spool.map(|(path, _)| path);
         Self { page: free(), agents: free(), spool, running: None, place, scratch }
     }
 
     /// Starts it, and waits until agents can connect.
-    pub(crate) fn start(&mut self) {
-        let mut command = Command::new(tests::program::lifeboat());
+    pub fn start(&mut self) {
+        let mut command = Command::new(lifeboat());
         command.env("LIFEBOAT_STATE", &self.place.state).arg("serve");
+        command.envs(self.place.environment.iter().cloned());
         command.args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
         command.args(["--listen", &self.page.to_string(), "--agents", &self.agents.to_string()]);
         if let Some(spool) = &self.spool {
@@ -64,15 +78,20 @@ impl Appliance {
         self.running = Some(serving(command));
     }
 
+    /// The process that serves.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("it runs").id()
+    }
+
     /// SIGKILL.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let mut child = self.running.take().expect("it runs");
         child.kill().expect("a child of ours");
         child.wait().expect("a child of ours");
     }
 
     /// SIGTERM, and its good end.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         let mut child = self.running.take().expect("it runs");
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a child of ours");
@@ -94,7 +113,7 @@ impl Appliance {
     }
 
     /// A token for one server.
-    pub(crate) fn token(&self) -> String {
+    pub fn token(&self) -> String {
         let mut command = self.verb(&["server", "token", "--json"]);
         command.args(["--page", &self.page.to_string()]);
         let made = checked(command.output().expect("it starts"), "server token");
@@ -103,42 +122,64 @@ impl Appliance {
     }
 
     /// What `server list` says.
-    pub(crate) fn listed(&self) -> serde_json::Value {
+    pub fn listed(&self) -> serde_json::Value {
         let output = self.verb(&["server", "list", "--json"]).output().expect("it starts");
         serde_json::from_str(&checked(output, "server list")).expect("JSON")
     }
 
-    pub(crate) fn revoke(&self, name: &str) {
+    /// Changes how a server is protected.
+    pub fn policy(&self, name: &str, words: &[&str]) {
+        let mut command = self.verb(&["server", "policy", name]);
+        checked(command.args(words).output().expect("it starts"), "server policy");
+    }
+
+    /// Takes a server's certificate away.
+    pub fn revoke(&self, name: &str) {
         let output = self.verb(&["server", "revoke", name]).output().expect("it starts");
         checked(output, "server revoke");
     }
 
     /// Opens every seal.
-    pub(crate) fn verify(&self) {
+    pub fn verify(&self) {
         let output = self.verb(&["verify", "--deep"]).output().expect("it starts");
         checked(output, "verify");
     }
 
     /// As if a network share were gone: no vault is there.
-    pub(crate) fn take_vault_away(&self) {
+    pub fn take_vault_away(&self) {
         fs::rename(self.scratch.path().join("vault"), self.scratch.path().join("gone"))
             .expect("a folder");
     }
 
-    pub(crate) fn bring_vault_back(&self) {
+    /// The share is there again.
+    pub fn bring_vault_back(&self) {
         let vault = self.scratch.path().join("vault");
         // What was made there meanwhile is in the way.
         let _ = fs::remove_dir_all(&vault);
         fs::rename(self.scratch.path().join("gone"), vault).expect("a folder");
     }
 
-    /// Restores every point, and holds it against the agent's model. At least so many there must be, and none twice.
-    pub(crate) fn check_points(&self, agent: &ScriptedAgent, least: usize) {
-        points::check(&self.place, agent, self.scratch.path(), least);
+    /// Restores every point, and holds it against the agent's model. At least so many there must be, and none twice; of which
+    /// epochs they are.
+    pub fn check_points(&self, agent: &ScriptedAgent, least: usize) -> Vec<u64> {
+        points::check(&self.place, agent, self.scratch.path(), least)
+    }
+
+    /// Restores the newest point, and holds it against the agent's model of the epoch that was called vaulted last.
+    pub fn check_newest(&self, agent: &ScriptedAgent) {
+        let to = self.scratch.path().join("restored");
+        let mut command = self.verb(&["restore"]);
+        command.args(["--server", &agent.enrolment.name, "--disk", "sda", "--to"]);
+        checked(command.arg(&to).output().expect("it starts"), "restore");
+        let restored = fs::read(&to).expect("a file");
+        let expected = &agent.states[&agent.vaulted];
+        let differs = restored.iter().zip(expected).position(|(one, other)| one != other);
+        assert_eq!((restored.len(), differs), (expected.len(), None), "this byte differs");
+        fs::remove_file(to).expect("a file");
     }
 
     /// Strangers that speak anything but the protocol.
-    pub(crate) fn rudeness(&self, seed: u64) {
+    pub fn rudeness(&self, seed: u64) {
         let mut random = Random::new(seed);
         for number in 0..20 {
             let mut stream = TcpStream::connect(self.agents).expect("it listens");

@@ -2,6 +2,8 @@
 //!
 //! Two scripted agents speak with the real `lifeboat serve`, which asks both, and tells each once both are frozen.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
+
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_wire::message::FromAgent;
 use tests::ingesting::Appliance;

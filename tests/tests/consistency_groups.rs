@@ -45,6 +45,7 @@ fn a_groups_cut_is_a_point_of_all_its_servers_or_of_none() {
         before = Some(token);
         assert_eq!(agents[0].cut_with(Some((token, true))), epoch);
         assert_eq!(agents[1].cut_with(Some((token, still_frozen))), epoch);
+        agents.iter_mut().for_each(|agent| agent.work().unwrap());
         for agent in &mut agents {
             agent.work_until("what became of it", |agent| {
                 agent.result == Some((token, still_frozen))

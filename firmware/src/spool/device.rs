@@ -120,7 +120,8 @@ impl<D: Disk> Device<D> {
         Ok(())
     }
 
-    /// Reads into the beginning of a buffer, which should be given back; `None` where the medium cannot read these sectors, which others do not share.
+    /// Reads into the beginning of a buffer, which should be given back; `None` where the medium cannot read these sectors,
+    /// which others do not share.
     pub(super) fn read(
         &mut self,
         offset: u64,

@@ -150,7 +150,8 @@ fn credit_is_given_as_far_as_it_goes_and_none_while_the_spool_is_full() {
     assert!(given <= CREDIT_ALL && given > CREDIT_ALL / 2);
     let clock = Arc::new(SystemClock);
     let small = Hub::with_credit(&Ledger::default(), Mark::default(), true, clock, 16 << 20);
-    let joined = (1..=255).map_while(|server| small.join(&hello(server, 1, 0), &[false]).ok());
+    let joined =
+        (1..=255).map_while(|server| small.join(&hello(server, 1, 0), &[false], None).ok());
     let given: Vec<u64> = joined.map(|joined| joined.credit).collect();
     assert!(given.len() >= 12 && given.iter().sum::<u64>() <= 16 << 20, "{given:?}");
     let hub = self::hub();

@@ -40,6 +40,10 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new() -> Self {
+        Self::with_spool(DISK_BYTES_MIN)
+    }
+
+    pub(super) fn with_spool(bytes: u64) -> Self {
         let [away, held, waits]: [Arc<AtomicBool>; 3] = Default::default();
         let (refuses, holds, waiting) = (Arc::clone(&away), Arc::clone(&held), Arc::clone(&waits));
         let store = Arc::new(GuardedStore::new(Arc::new(MemoryStore::new()), move |change| {
@@ -54,8 +58,7 @@ impl Site {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let plan = Vault::plan(&*store, &*clock, &*entropy).unwrap();
         let vault = plan.build(store, clock, entropy).unwrap();
-        let (disk, owner) =
-            (SimDisk::new(DISK_BYTES_MIN), Owner::new(&SimEntropy::new(1)).unwrap());
+        let (disk, owner) = (SimDisk::new(bytes), Owner::new(&SimEntropy::new(1)).unwrap());
         spool::format(disk.reopen(), &owner, &SimEntropy::new(2)).unwrap();
         Self { vault, disk, owner, away, held, waits }
     }

@@ -108,8 +108,26 @@ pub fn await_words(running: &Running, words: &str) {
     }
 }
 
+/// Has the person at the console choose the disk with these words for the spool.
+///
+/// # Panics
+/// Where it is not offered.
+#[track_caller]
+pub fn choose_spool(running: &Running, words: &str) {
+    running.console().type_bytes(b"d").expect("the console takes keys");
+    let wanted =
+        |event: &Event| event.field("title").is_some_and(|title| title.contains("Which disk"));
+    let asked = running.console().event_where("ask", ANSWER, wanted);
+    let asked = asked.unwrap_or_else(|error| panic!("{error}"));
+    let choices = asked.field("choices").unwrap_or_default();
+    let place = choices.split('|').position(|choice| choice.contains(words));
+    let place = place.unwrap_or_else(|| panic!("{words} is not offered: {choices}"));
+    let key = (place + 1).to_string();
+    running.console().type_bytes(key.as_bytes()).expect("the console takes keys");
+}
+
 /// Everything that was drawn, without what moves the cursor, blanks as one.
-fn shown(bytes: &[u8]) -> String {
+pub fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut plain = String::with_capacity(text.len());
     for (place, part) in text.split('\u{1b}').enumerate() {
@@ -141,6 +159,24 @@ pub fn await_ready(running: &Running) -> Vec<Event> {
 #[track_caller]
 pub fn await_event(running: &Running, name: &str, wait: Duration) -> Event {
     running.console().event(name, wait).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Waits for an event that may have come before others that were waited for.
+///
+/// # Panics
+/// Where it does not come: with the end of the console.
+#[track_caller]
+pub fn event_at_any_time(running: &Running, name: &str, fits: impl Fn(&Event) -> bool) -> Event {
+    let until = Instant::now() + ANSWER;
+    loop {
+        let events = running.console().events();
+        if let Some(said) = events.into_iter().find(|event| event.name == name && fits(event)) {
+            return said;
+        }
+        let console = running.console();
+        assert!(Instant::now() < until, "no event {name} like that:\n{}", console.tail());
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// The key of a vault as a person types it.

@@ -2,24 +2,19 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::azurite::Scratch;
-use crate::program::{Place, checked, lifeboat, serving};
-use crate::scripted_agent::{FIRST_INSTANT, ScriptedAgent};
-use hal_linux::{SystemClock, SystemEntropy};
 use hal_sim::random::Random;
-use pipeline_vault::keys::key_file::KeyFile;
-use pipeline_vault::points::read_chain;
-use pipeline_vault::store::directory::DirectoryStore;
-use pipeline_vault::vault::Vault;
+
+use crate::azurite::Scratch;
+use crate::points;
+use crate::program::{Place, checked, lifeboat, serving};
+use crate::scripted_agent::ScriptedAgent;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -167,43 +162,7 @@ impl Appliance {
     /// Restores every point, and holds it against the agent's model. At least so many there must be, and none twice; of which
     /// epochs they are.
     pub fn check_points(&self, agent: &ScriptedAgent, least: usize) -> Vec<u64> {
-        let key = KeyFile::read(&self.place.key).and_then(|file| file.open(None)).expect("a key");
-        let clock = Arc::new(SystemClock);
-        let store = DirectoryStore::new(self.scratch.path().join("vault"), clock);
-        let vault =
-            Vault::open(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemEntropy), &key);
-        let access = vault.expect("a vault").access();
-        let chain = read_chain(&access, agent.enrolment.server).expect("a chain");
-        let mut seen: BTreeMap<u64, String> = BTreeMap::new();
-        for point in chain.points().filter_map(|link| link.record.point()) {
-            let at = point.told.source_time.expect("the server's clock");
-            let epoch = (at - FIRST_INSTANT) / 1000;
-            assert!(seen.insert(epoch, point.id.to_string()).is_none(), "epoch {epoch} twice");
-        }
-        assert!(seen.len() >= least, "{} points, not {least}", seen.len());
-        assert!(seen.contains_key(&agent.vaulted), "epoch {} was called vaulted", agent.vaulted);
-        let epochs = seen.keys().copied().collect();
-        for (epoch, id) in seen {
-            let to = self.scratch.path().join("restored");
-            let mut command = self.verb(&["restore"]);
-            command.args([
-                "--server",
-                &agent.enrolment.name,
-                "--disk",
-                "sda",
-                "--point",
-                &id,
-                "--to",
-            ]);
-            checked(command.arg(&to).output().expect("it starts"), "restore");
-            let restored = fs::read(&to).expect("a file");
-            let expected = &agent.states[&epoch];
-            let differs = restored.iter().zip(expected).position(|(one, other)| one != other);
-            assert_eq!(restored.len(), expected.len(), "epoch {epoch}");
-            assert_eq!(differs, None, "epoch {epoch} differs at this byte");
-            fs::remove_file(to).expect("a file");
-        }
-        epochs
+        points::check(&self.place, agent, self.scratch.path(), least)
     }
 
     /// Restores the newest point, and holds it against the agent's model of the epoch that was called vaulted last.

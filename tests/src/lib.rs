@@ -26,6 +26,8 @@ pub mod loop_mount;
 pub mod media;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.
 pub mod model;
+/// Points held against an agent's model.
+pub mod points;
 /// The program `lifeboat` as a person or a script runs it.
 pub mod program;
 /// An agent that does what a test says.

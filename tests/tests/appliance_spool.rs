@@ -1,14 +1,15 @@
 //! A disk becomes the appliance's spool only when a person types what it is called; it is found again after a restart and
 //! after it was pulled out, and nothing waits for it.
 
-use core::time::Duration;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use qemu::{Bus, Disk, Event, Machine, Running};
-use tests::appliance::{ANSWER, answer, await_event, await_ready, await_words, medium, start};
+use tests::appliance::{
+    ANSWER, answer, await_event, await_ready, await_words, choose_spool, event_at_any_time, medium,
+    start,
+};
 use tests::azurite::{Scratch, run};
 use tests::media::empty;
 
@@ -27,35 +28,7 @@ fn await_spool(running: &Running, state: &str) -> Event {
 #[track_caller]
 fn spool_at_start(running: &Running, state: &str) -> Event {
     await_ready(running);
-    let until = Instant::now() + ANSWER;
-    loop {
-        let wanted = |event: &Event| event.name == "spool" && event.field("state") == Some(state);
-        let said = running.console().events().into_iter().find(wanted);
-        if let Some(said) = said {
-            return said;
-        }
-        assert!(
-            Instant::now() < until,
-            "nothing is said of a spool:\n{}",
-            running.console().tail()
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// The key that chooses the disk with these words from a list of the console.
-#[track_caller]
-fn choose(running: &Running, words: &str) {
-    running.console().type_bytes(b"d").expect("the console takes keys");
-    let wanted =
-        |event: &Event| event.field("title").is_some_and(|title| title.contains("Which disk"));
-    let asked = running.console().event_where("ask", ANSWER, wanted);
-    let asked = asked.unwrap_or_else(|error| panic!("{error}"));
-    let choices = asked.field("choices").unwrap_or_default();
-    let place = choices.split('|').position(|choice| choice.contains(words));
-    let place = place.unwrap_or_else(|| panic!("{words} is not offered: {choices}"));
-    let key = (place + 1).to_string();
-    running.console().type_bytes(key.as_bytes()).expect("the console takes keys");
+    event_at_any_time(running, "spool", |event| event.field("state") == Some(state))
 }
 
 fn power_off(running: Running) {
@@ -90,13 +63,13 @@ fn a_disk_becomes_the_spool_only_when_its_name_is_typed() {
     await_words(&running, "key d, then type spool-1");
     assert!(is_blank(&blank), "a file alone formats nothing");
     // What holds something says so, and is spared by a wrong name; the medium is refused outright.
-    choose(&running, "used-2");
+    choose_spool(&running, "used-2");
     await_words(&running, "a file system (ext)");
     answer(&running, "Format this disk", "spool-1");
     await_words(&running, "is not called spool-1, but used-2");
-    choose(&running, "what this machine was booted from");
+    choose_spool(&running, "what this machine was booted from");
     await_words(&running, "is not formatted: it is what this machine was booted from");
-    choose(&running, "spool-1");
+    choose_spool(&running, "spool-1");
     answer(&running, "Format this disk", "spool-1");
     let ready = await_spool(&running, "ready");
     assert_eq!(ready.number("bytes"), Some(BYTES - (2 << 20)), "{ready:?}");

@@ -111,7 +111,8 @@ fn run(appliance: &Appliance, wanted: &Wanted) -> Result<(), String> {
     let (records, loan): (Box<dyn Records>, _) = match appliance.spool.lend() {
         Some((spool, loan)) => (Box::new(spool), Some(loan)),
         None => {
-            log::warn!("replication: no spool: nothing is acknowledged before the vault has it");
+            // The console says so as long as it is so.
+            log::info!("replication: no spool: nothing is acknowledged before the vault has it");
             (Box::new(MemoryRing::new(budget.ring)), None)
         }
     };

@@ -117,6 +117,13 @@ impl Place {
         }
     }
 
+    /// Opens connections for as many workers as read well from here, while the first answers are waited for.
+    pub fn connect_ahead(&self) {
+        if let Self::Azure(store) = self {
+            store.connect_ahead(self.readers());
+        }
+    }
+
     /// How many workers restore and read well from here.
     #[must_use]
     pub fn readers(&self) -> usize {
@@ -145,6 +152,13 @@ impl Session {
     /// Opens the vault with the key or ticket named.
     pub fn open(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
         Self::open_at(Place::of(&opening.vault, machine)?, opening, machine)
+    }
+
+    /// The same for somebody who moves a disk: connections are opened meanwhile.
+    pub fn open_to_move(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
+        let place = Place::of(&opening.vault, machine)?;
+        place.connect_ahead();
+        Self::open_at(place, opening, machine)
     }
 
     /// The same at its secondary.

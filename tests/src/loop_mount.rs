@@ -3,10 +3,15 @@
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Says that this process is in a namespace of its own.
 const INSIDE: &str = "LIFEBOAT_TEST_NAMESPACE";
+/// Waits until whoever holds the other end of its input has ended, and clears up after it.
+const CARETAKER: &str = r#"read -r _
+while fsfreeze --unfreeze "$1"; do :; done
+umount --lazy "$1"
+losetup --detach "$2""#;
 
 /// Runs the test of this name once more in a mount namespace of its own, and ends as that ends; true there, where the test
 /// goes on.
@@ -29,6 +34,7 @@ pub fn in_namespace(test: &str) -> bool {
 pub struct LoopMount {
     device: PathBuf,
     at: PathBuf,
+    caretaker: Option<Child>,
 }
 
 impl LoopMount {
@@ -45,9 +51,19 @@ impl LoopMount {
         run(Command::new(format!("mkfs.{kind}")).args(quiet).arg(&file))?;
         let attached = run(Command::new("losetup").args(["--find", "--show"]).arg(&file))?;
         let device = PathBuf::from(String::from_utf8_lossy(&attached.stdout).trim());
-        let mounted = Self { device, at };
+        let mut mounted = Self { device, at, caretaker: None };
         run(Command::new("mount").arg(&mounted.device).arg(&mounted.at))?;
+        mounted.caretaker = Some(mounted.care());
         Some(mounted)
+    }
+
+    /// A test that is killed drops nothing, and no `sync` on this machine ends while a file system is frozen. The caretaker
+    /// is in a session of its own: what kills a test kills its process group.
+    fn care(&self) -> Child {
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", CARETAKER, "caretaker"]).arg(&self.at).arg(&self.device);
+        let quiet = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        quiet.spawn().expect("setsid is there: util-linux")
     }
 
     /// Where it is mounted.
@@ -71,6 +87,11 @@ impl LoopMount {
 
 impl Drop for LoopMount {
     fn drop(&mut self) {
+        if let Some(caretaker) = &mut self.caretaker {
+            // Before its input ends: what it would do is done here.
+            let ended = caretaker.kill().and_then(|()| caretaker.wait());
+            ended.expect("a child of ours can be ended");
+        }
         // Whatever a failed test left behind: a frozen file system cannot be unmounted.
         while self.fsfreeze("--unfreeze") {}
         let ended = |program: &str, arguments: [&OsStr; 2]| {
@@ -91,6 +112,52 @@ fn run(command: &mut Command) -> Option<Output> {
         other => {
             eprintln!("SKIPPED, not tested on this machine: {command:?}: {other:?}");
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::io::{BufRead as _, BufReader};
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::azurite::Scratch;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_test_that_is_killed_leaves_nothing_frozen() {
+        const NAME: &str = "loop_mount::tests::a_test_that_is_killed_leaves_nothing_frozen";
+        if let Some(folder) = env::var_os(INSIDE) {
+            let Some(mount) = LoopMount::create(Path::new(&folder), "ext4", 16 << 20) else {
+                return;
+            };
+            assert!(mount.fsfreeze("--freeze"));
+            println!("frozen {}", mount.device().display());
+            thread::sleep(PATIENCE);
+            return;
+        }
+        let scratch = Scratch::new("killed-test").expect("a folder");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        command.arg(env::current_exe().expect("a running test has a path"));
+        command.args(["--exact", NAME, "--nocapture"]).env(INSIDE, scratch.path());
+        let mut test = command.stdout(Stdio::piped()).spawn().expect("unshare is there");
+        let lines = BufReader::new(test.stdout.take().expect("piped")).lines();
+        let mut lines = lines.map(|line| line.expect("text"));
+        let device = lines.find_map(|line| Some(line.strip_prefix("frozen ")?.to_owned()));
+        test.kill().expect("it is ours");
+        test.wait().expect("it is ours");
+        // Skipped, loudly, where this machine has no loop devices.
+        let Some(device) = device else { return };
+        let began = Instant::now();
+        let attached = || Command::new("losetup").arg(&device).output().expect("util-linux").status;
+        while attached().success() {
+            assert!(began.elapsed() < PATIENCE, "{device} is still attached");
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }

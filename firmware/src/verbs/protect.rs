@@ -74,7 +74,7 @@ pub(super) fn run(protect: Protect, context: &Context) -> Ending {
         Some(path) => Some(read_changed(path, &sizes)?),
         None => None,
     };
-    let mut session = Session::open(&protect.opening, &context.machine)?;
+    let mut session = Session::open_to_move(&protect.opening, &context.machine)?;
     let server = session.vault()?.enrol(&protect.server)?.id;
     session.note_ring();
     // Notices a vault that was rolled back before anything is added to it.

@@ -1,5 +1,7 @@
 //! The blob store: a vault's objects as block blobs in one container.
 
+/// Connections opened before they are needed.
+mod connect;
 /// The container: made, listed, asked for the time.
 mod container;
 /// Making objects: in one request or in blocks, and telling «ours» from «somebody else's» afterwards.

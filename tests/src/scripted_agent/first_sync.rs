@@ -19,7 +19,7 @@ impl ScriptedAgent {
     pub fn first_sync(&mut self, image: &File) -> Result<(), Away> {
         let bytes = self.disk.len() as u64;
         let mut extent = vec![0; EXTENT_BYTES_MAX];
-        let mut on_the_way = VecDeque::new();
+        let mut on_the_way: VecDeque<(u64, u64)> = VecDeque::new();
         let (mut waiting, mut at) = (0, 0);
         while let Some(offset) = next_data(image, at).filter(|offset| *offset < bytes) {
             let length = usize::try_from(bytes - offset)
@@ -36,8 +36,9 @@ impl ScriptedAgent {
                 let said = self.hear_next()?;
                 self.note(said)?;
                 while let Some((_, sent)) =
-                    on_the_way.pop_front_if(|(last, _)| *last <= self.spooled)
+                    on_the_way.front().copied().filter(|(last, _)| *last <= self.spooled)
                 {
+                    on_the_way.pop_front();
                     waiting -= sent;
                 }
             }

@@ -16,12 +16,12 @@ fn freeze(agents: &mut [ScriptedAgent; 2], before: Option<u64>) -> u64 {
     for agent in &mut *agents {
         agent.work_until("the appliance's word", |agent| agent.asked != before);
     }
-    let token = agents[0].asked.unwrap();
+    let token = agents[0].asked.expect("it was asked");
     assert_eq!(agents[1].asked, Some(token), "one cut for both");
-    agents[0].say(&FromAgent::Frozen { token }).unwrap();
-    agents[0].listen().unwrap();
+    agents[0].say(&FromAgent::Frozen { token }).expect("a connection");
+    agents[0].listen().expect("a connection");
     assert_ne!(agents[0].all_frozen, Some(token), "the other is not frozen yet");
-    agents[1].say(&FromAgent::Frozen { token }).unwrap();
+    agents[1].say(&FromAgent::Frozen { token }).expect("a connection");
     for agent in &mut *agents {
         agent.work_until("that all are frozen", |agent| agent.all_frozen == Some(token));
     }

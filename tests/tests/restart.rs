@@ -24,7 +24,7 @@ use tests::azurite::Scratch;
 use tests::media::copy_disk;
 
 use points::{Made, judge, watch};
-use server::{Server, remove, restart};
+use server::{Server, restart};
 use serving::Serving;
 
 /// What the agent says of a disk whose marks go on.
@@ -119,8 +119,8 @@ fn an_ordinary_restart_is_not_compared_and_every_other_is() {
 
     let last = *made.copies.keys().next_back().unwrap();
     serving.wait_vaulted(last);
-    assert_eq!(remove(&running, heard), [""; 0], "something of the agent is left");
-    drop(running);
+    restart(running, heard);
+    assert_eq!(server.remove(), "", "something of the agent is left");
     let judged = judge(&serving, &made, folder);
     println!("{judged} of {} points are in the vault and right", made.copies.len());
     assert_eq!(judged, made.copies.len());

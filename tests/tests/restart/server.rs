@@ -20,12 +20,11 @@ const SECONDS: &str = "120";
 const START: Duration = Duration::from_secs(400);
 const END: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(200);
-const REMOVED: Duration = Duration::from_secs(400);
-/// The unit and the program itself are the installer's.
-const REMOVE: &str = "systemctl stop lifeboat-agent; /usr/local/sbin/lifeboat-agent remove >/dev/ttyS0 2>&1; { \
-    find /etc/initramfs-tools /usr/lib/systemd /var/lib /sys/fs/bpf -name '*lifeboat*'; ls -d /run/lifeboat*; \
-    lsinitramfs /boot/initrd.img-* | grep lifeboat; } 2>/dev/null | sed 's/^/left: /' >/dev/ttyS0; \
-    echo '@lifeboat removed' >/dev/ttyS0\n";
+/// Has the agent remove itself, where no translated machine makes an initial RAM disk anew for minutes; and what is left.
+const REMOVE: &str = "set -eu; mount -o loop,offset=ROOT_AT server.img root; \
+    chroot root /usr/local/sbin/lifeboat-agent remove >/dev/null 2>&1; \
+    find root/etc/initramfs-tools root/usr/lib/systemd root/var/lib -name '*lifeboat*'; \
+    chroot root sh -c 'lsinitramfs /boot/initrd.img-*' | grep lifeboat || true; umount root";
 /// Where its root file system begins, as `debian_disk` makes it.
 const ROOT_AT: u64 = 49 << 20;
 
@@ -117,6 +116,13 @@ impl Server {
         run(Command::new("debugfs").args(["-w", "-R", &write]).arg(root)).unwrap();
     }
 
+    /// Removes the agent from it while it is off, and says what is left of it.
+    pub(crate) fn remove(&self) -> String {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &REMOVE.replace("ROOT_AT", &ROOT_AT.to_string())]);
+        run(command.current_dir(self.disk.parent().unwrap())).unwrap()
+    }
+
     /// A running one, and where it hears.
     pub(crate) fn boot(&self) -> (Running, TcpStream) {
         // Whoever called when it went down is gone.
@@ -141,12 +147,4 @@ pub(crate) fn restart(running: Running, mut heard: TcpStream) {
     heard.write_all(b"systemctl reboot\n").unwrap();
     let tail = running.console().tail();
     running.wait_end(END).unwrap_or_else(|error| panic!("{error}\n{tail}"));
-}
-
-/// Removes the agent, and says what is left of it in the kernel, in folders of the system and in its initial RAM disk.
-pub(crate) fn remove(running: &Running, mut heard: TcpStream) -> Vec<String> {
-    heard.write_all(REMOVE.as_bytes()).unwrap();
-    running.console().event("removed", REMOVED).unwrap_or_else(|error| panic!("{error}"));
-    let lines = running.console().lines();
-    lines.iter().filter_map(|line| line.text.strip_prefix("left: ").map(str::to_owned)).collect()
 }

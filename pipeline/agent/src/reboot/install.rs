@@ -56,7 +56,7 @@ pub fn install(root: &Path, seconds: u32) -> Result<String, String> {
         remove(root)?;
         return Err(why);
     }
-    Ok("from the next start of the machine but one on, an ordinary start needs no comparing\n"
+    Ok("once everything was sent, an ordinary restart of the machine needs no comparing\n"
         .to_owned())
 }
 

@@ -1,47 +1,34 @@
 //! The real `lifeboat serve` with a vault, a spool and tokens, to be killed and hurt.
 
-use core::net::SocketAddr;
 use core::time::Duration;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::net::TcpStream;
+use std::process::Command;
 use std::time::Instant;
 
 use hal_sim::random::Random;
 
 use crate::azurite::Scratch;
 use crate::points;
-use crate::program::{Place, checked, lifeboat, serving};
+use crate::program::{Place, checked};
 use crate::scripted_agent::ScriptedAgent;
+use crate::serving::{BY_ITSELF, SPOOL_BYTES, Serving};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running appliance.
 pub struct Appliance {
     scratch: Scratch,
-    place: Place,
-    page: SocketAddr,
-    agents: SocketAddr,
-    spool: Option<PathBuf>,
-    running: Option<Child>,
-}
-
-/// An address that is free now. Another program may take it before it is used; the test then fails at its start.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+    serving: Serving,
 }
 
 impl Appliance {
-    /// The smallest spool.
-    pub const SPOOL_BYTES: usize = 64 * 1024 * 1024;
-
     /// One with a vault in a folder, and perhaps the smallest spool.
     pub fn new(label: &str, with_spool: bool) -> Self {
         let scratch = Scratch::new(label).expect("a scratch folder");
         let vault = format!("dir:{}", scratch.path().join("vault").display());
-        Self::of(scratch, vault, &[], with_spool.then_some(Self::SPOOL_BYTES as u64))
+        Self::of(scratch, vault, &[], with_spool.then_some(SPOOL_BYTES))
     }
 
     /// One with a vault anywhere, and a spool of so many bytes.
@@ -51,48 +38,28 @@ impl Appliance {
         environment: &[(String, String)],
         spool_bytes: Option<u64>,
     ) -> Self {
-        let folder = scratch.path();
-        let place = Place::create(vault, folder, environment);
-        let spool = spool_bytes.map(|bytes| (folder.join("spool"), bytes));
-        if let Some((spool, bytes)) = &spool {
-            let file = File::create(spool).expect("a file");
-            file.set_len(*bytes).expect("room");
-            let mut command = place.bare();
-            command.args(["spool", "format"]).arg(spool).arg("--confirm").arg(spool);
-            checked(command.output().expect("it starts"), "spool format");
-        }
-        let spool = spool.map(|(path, _)| path);
-        Self { page: free(), agents: free(), spool, running: None, place, scratch }
+        let place = Place::create(vault, scratch.path(), environment);
+        Self { serving: Serving::new(place, BY_ITSELF, spool_bytes), scratch }
     }
 
     /// Starts it, and waits until agents can connect.
     pub fn start(&mut self) {
-        let mut command = Command::new(lifeboat());
-        command.env("LIFEBOAT_STATE", &self.place.state).arg("serve");
-        command.envs(self.place.environment.iter().cloned());
-        command.args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
-        command.args(["--listen", &self.page.to_string(), "--agents", &self.agents.to_string()]);
-        if let Some(spool) = &self.spool {
-            command.arg("--spool").arg(spool);
-        }
-        self.running = Some(serving(command));
+        self.serving.go_on();
     }
 
     /// The process that serves.
-    pub fn pid(&self) -> u32 {
-        self.running.as_ref().expect("it runs").id()
+    pub fn pid(&mut self) -> u32 {
+        self.serving.running().as_ref().expect("it runs").id()
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        let mut child = self.running.take().expect("it runs");
-        child.kill().expect("a child of ours");
-        child.wait().expect("a child of ours");
+        self.serving.kill();
     }
 
     /// SIGTERM, and its good end.
     pub fn stop(&mut self) {
-        let mut child = self.running.take().expect("it runs");
+        let mut child = self.serving.running().take().expect("it runs");
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a child of ours");
         let began = Instant::now();
@@ -107,18 +74,12 @@ impl Appliance {
     }
 
     fn verb(&self, words: &[&str]) -> Command {
-        let mut command = self.place.bare();
-        command.args(words).args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
-        command
+        self.serving.verb(words)
     }
 
     /// A token for one server.
     pub fn token(&self) -> String {
-        let mut command = self.verb(&["server", "token", "--json"]);
-        command.args(["--page", &self.page.to_string()]);
-        let made = checked(command.output().expect("it starts"), "server token");
-        let made: serde_json::Value = serde_json::from_str(&made).expect("JSON");
-        made["token"].as_str().expect("a token").to_owned()
+        self.serving.token(&[])
     }
 
     /// What `server list` says.
@@ -162,7 +123,7 @@ impl Appliance {
     /// Restores every point, and holds it against the agent's model. At least so many there must be, and none twice; of which
     /// epochs they are.
     pub fn check_points(&self, agent: &ScriptedAgent, least: usize) -> Vec<u64> {
-        points::check(&self.place, agent, self.scratch.path(), least)
+        points::check(self.serving.place(), agent, self.scratch.path(), least)
     }
 
     /// Restores the newest point, and holds it against the agent's model of the epoch that was called vaulted last.
@@ -182,7 +143,7 @@ impl Appliance {
     pub fn rudeness(&self, seed: u64) {
         let mut random = Random::new(seed);
         for number in 0..20 {
-            let mut stream = TcpStream::connect(self.agents).expect("it listens");
+            let mut stream = TcpStream::connect(self.serving.agents()).expect("it listens");
             let mut bytes = vec![0; 1 + usize::try_from(random.below(4000)).expect("few")];
             random.fill(&mut bytes);
             if number % 2 == 0 {
@@ -190,15 +151,6 @@ impl Appliance {
             }
             // It may close before it has heard everything.
             let _ = stream.write_all(&bytes);
-        }
-    }
-}
-
-impl Drop for Appliance {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.running.take() {
-            let _ = child.kill();
-            let _ = child.wait();
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::program::{Place, checked, serving};
 pub const BY_GUESTS: &str = "10.0.2.2";
 /// How it is seen by itself.
 pub const BY_ITSELF: &str = "127.0.0.1";
-const SPOOL_BYTES: u64 = 64 << 20;
+/// The smallest spool.
+pub const SPOOL_BYTES: u64 = 64 << 20;
 
 /// A running appliance.
 pub struct Serving {
@@ -33,27 +34,48 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
 }
 
+/// A file that is a spool of so many bytes, beside the vault's key.
+fn spool(place: &Place, bytes: u64) -> PathBuf {
+    let spool = place.key.with_file_name("spool");
+    File::create(&spool).and_then(|file| file.set_len(bytes)).expect("a file");
+    let mut command = place.bare();
+    command.args(["spool", "format"]).arg(&spool).arg("--confirm").arg(&spool);
+    checked(command.output().expect("it starts"), "spool format");
+    spool
+}
+
 impl Serving {
-    /// With a vault, and a spool where it is wanted, in this folder. Servers find it at this address.
+    /// With this vault, and a spool of so many bytes where one is wanted. Servers find it at this address. It does not run yet.
+    ///
+    /// # Panics
+    /// Where there can be no spool.
+    pub fn new(place: Place, seen_as: &'static str, spool_bytes: Option<u64>) -> Self {
+        let spool = spool_bytes.map(|bytes| spool(&place, bytes));
+        Self { place, seen_as, page: free(), agents: free(), spool, running: None }
+    }
+
+    /// With a vault, and the smallest spool where it is wanted, in this folder. Servers find it at this address.
     ///
     /// # Panics
     /// Where it does not come up.
     pub fn start(folder: &Path, seen_as: &'static str, with_spool: bool) -> Self {
-        let place = Place::in_folder(folder);
-        let spool = with_spool.then(|| folder.join("spool"));
-        if let Some(spool) = &spool {
-            File::create(spool).and_then(|file| file.set_len(SPOOL_BYTES)).expect("a file");
-            let mut command = place.bare();
-            command.args(["spool", "format"]).arg(spool).arg("--confirm").arg(spool);
-            checked(command.output().expect("it starts"), "spool format");
-        }
-        let (page, agents) = (free(), free());
-        let mut appliance = Self { place, seen_as, page, agents, spool, running: None };
-        appliance.go_on();
-        appliance
+        let spool_bytes = with_spool.then_some(SPOOL_BYTES);
+        let mut serving = Self::new(Place::in_folder(folder), seen_as, spool_bytes);
+        serving.go_on();
+        serving
     }
 
-    /// Starts it again, after `kill`.
+    /// Its vault.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where agents connect.
+    pub fn agents(&self) -> SocketAddr {
+        self.agents
+    }
+
+    /// Starts it, or starts it again after `kill`; waits until agents can connect.
     ///
     /// # Panics
     /// Where it does not come up.
@@ -75,7 +97,13 @@ impl Serving {
         }
     }
 
-    fn verb(&self, words: &[&str]) -> Command {
+    /// The process that serves, where it runs.
+    pub fn running(&mut self) -> &mut Option<Child> {
+        &mut self.running
+    }
+
+    /// A verb on the vault.
+    pub fn verb(&self, words: &[&str]) -> Command {
         let mut command = self.place.bare();
         command.args(words).args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
         command

@@ -13,6 +13,7 @@ use pipeline::limits::BLOCK_BYTES;
 use pipeline_wire::message::{FromAgent, FromAppliance, Why};
 use tests::ingesting::Appliance;
 use tests::scripted_agent::{Away, ScriptedAgent};
+use tests::serving::SPOOL_BYTES;
 
 /// The vault in Azure.
 #[path = "ingest/azure.rs"]
@@ -110,12 +111,12 @@ fn a_vault_that_is_away_is_caught_up_with_and_a_full_spool_takes_no_more_than_it
     agent.work_until("the spool's word", |agent| agent.is_spooled());
     assert_eq!(agent.vaulted, first);
     // As much as the spool can never hold: what it has no room for is not acknowledged.
-    let mut sent = 0_usize;
-    while sent < 3 * Appliance::SPOOL_BYTES {
+    let mut sent = 0;
+    while sent < 3 * SPOOL_BYTES {
         let blocks: Vec<u64> = (0..400).collect();
         agent.write_some(50);
         agent.send_blocks(&blocks);
-        sent += 400 * BLOCK_BYTES;
+        sent += 400 * BLOCK_BYTES as u64;
         agent.work().unwrap();
     }
     let last = agent.cut();

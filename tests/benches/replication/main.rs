@@ -23,6 +23,8 @@ use std::time::Instant;
 
 use tests::loop_mount::LoopMount;
 
+use tests::serving::BY_ITSELF;
+
 use appliance::Appliance;
 use load::Load;
 use server::Server;
@@ -82,9 +84,9 @@ fn rpo(folder: &Path) -> Result<(), String> {
     let mounted =
         LoopMount::create(folder, "ext4", DISK_BYTES).ok_or("this machine gives no loop device")?;
     let load = Load::prepare(&mounted.at().join("load"), FILE_BYTES)?;
-    let appliance = Appliance::start(folder, "127.0.0.1")?;
-    let mut server = Server::start(&appliance.token()?, &mounted)?;
-    appliance.policy(&["--interval", "10s"])?;
+    let appliance = Appliance::start(folder, BY_ITSELF);
+    let mut server = Server::start(&appliance.token(), &mounted)?;
+    appliance.policy(&["--interval", "10s"]);
     let began = Instant::now();
     server.run_until(&mut |seen| seen.vaulted > 0)?;
     println!("first copy in the vault after {:.0} s", began.elapsed().as_secs_f64());

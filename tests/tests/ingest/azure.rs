@@ -4,6 +4,7 @@ use tests::azurite::{ACCOUNT, Azurite, KEY, Scratch};
 use tests::fault_proxy::{Action, FOREVER, FaultProxy, Rule};
 use tests::ingesting::Appliance;
 use tests::scripted_agent::ScriptedAgent;
+use tests::serving::SPOOL_BYTES;
 
 use crate::{DISK, seed};
 
@@ -15,7 +16,7 @@ fn a_vault_in_azure_that_refuses_for_a_while_and_a_kill_meanwhile_lose_nothing()
     let vault = format!("azure://{ACCOUNT}/ingest?endpoint={endpoint}");
     let key = ("AZURE_STORAGE_KEY".to_owned(), KEY.to_owned());
     let scratch = Scratch::new("ingest-azure").unwrap();
-    let spool = Some(Appliance::SPOOL_BYTES as u64);
+    let spool = Some(SPOOL_BYTES);
     let mut appliance = Appliance::of(scratch, vault, &[key], spool);
     appliance.start();
     let mut agent = ScriptedAgent::enrol(&appliance.token(), "web", DISK, seed()).unwrap();

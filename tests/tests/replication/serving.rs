@@ -1,11 +1,9 @@
 //! The real `lifeboat serve` on this host, as a guest behind QEMU's gateway reaches it.
 
-use core::net::SocketAddr;
 use core::time::Duration;
-use std::fs::{self, File};
-use std::net::TcpListener;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,6 +14,7 @@ use pipeline_vault::record::Manifest;
 use pipeline_vault::store::directory::DirectoryStore;
 use pipeline_vault::vault::Vault;
 use tests::program::{Place, checked};
+use tests::serving::BY_GUESTS;
 
 /// What the server calls itself.
 const NAME: &str = "debian";
@@ -25,74 +24,31 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// A running appliance.
 pub(crate) struct Serving {
     folder: PathBuf,
-    place: Place,
-    page: SocketAddr,
-    agents: SocketAddr,
-    running: Option<Child>,
-}
-
-/// An address that is free now.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
-}
-
-/// The same as the guest sees it.
-fn from_guest(address: SocketAddr) -> String {
-    format!("10.0.2.2:{}", address.port())
+    serving: tests::serving::Serving,
 }
 
 impl Serving {
     /// With a vault and a spool in this folder.
     pub(crate) fn start(folder: &Path) -> Self {
-        let vault = format!("dir:{}", folder.join("vault").display());
-        let place = Place::create(vault, folder, &[]);
-        let spool = folder.join("spool");
-        File::create(&spool).and_then(|file| file.set_len(SPOOL_BYTES)).expect("a file");
-        let mut command = place.bare();
-        command.args(["spool", "format"]).arg(&spool).arg("--confirm").arg(&spool);
-        checked(command.output().expect("it starts"), "spool format");
-        let mut serving =
-            Self { folder: folder.to_owned(), place, page: free(), agents: free(), running: None };
-        serving.run();
-        serving
-    }
-
-    fn run(&mut self) {
-        let mut command = Command::new(tests::program::lifeboat());
-        command.env("LIFEBOAT_STATE", &self.place.state).arg("serve");
-        command.args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
-        command.args(["--listen", &self.page.to_string(), "--agents", &self.agents.to_string()]);
-        command.args(["--advertise", &from_guest(self.agents), "--spool"]);
-        command.arg(self.folder.join("spool"));
-        self.running = Some(tests::program::serving(command));
+        let place = Place::in_folder(folder);
+        let mut serving = tests::serving::Serving::new(place, BY_GUESTS, Some(SPOOL_BYTES));
+        serving.go_on();
+        Self { folder: folder.to_owned(), serving }
     }
 
     /// SIGKILL, and at once again.
     pub(crate) fn kill_and_start(&mut self) {
-        self.end();
-        self.run();
-    }
-
-    fn end(&mut self) {
-        if let Some(mut child) = self.running.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.serving.kill();
+        self.serving.go_on();
     }
 
     fn verb(&self, words: &[&str]) -> Command {
-        let mut command = self.place.bare();
-        command.args(words).args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
-        command
+        self.serving.verb(words)
     }
 
     /// A token for one server.
     pub(crate) fn token(&self) -> String {
-        let mut command = self.verb(&["server", "token", "--json"]);
-        command.args(["--page", &from_guest(self.page)]);
-        let made = checked(command.output().expect("it starts"), "server token");
-        let made: serde_json::Value = serde_json::from_str(&made).expect("JSON");
-        made["token"].as_str().expect("a token").to_owned()
+        self.serving.token(&[])
     }
 
     /// Waits until the server is on the roll.
@@ -121,7 +77,9 @@ impl Serving {
 
     /// The points in the vault, the oldest first.
     pub(crate) fn manifests(&self) -> Vec<Manifest> {
-        let key = KeyFile::read(&self.place.key).and_then(|file| file.open(None)).expect("a key");
+        let key = KeyFile::read(&self.serving.place().key)
+            .and_then(|file| file.open(None))
+            .expect("a key");
         let clock = Arc::new(SystemClock);
         let store = DirectoryStore::new(self.folder.join("vault"), clock.clone());
         let vault = Vault::open(Arc::new(store), clock, Arc::new(SystemEntropy), &key);
@@ -164,11 +122,5 @@ fn find_server(list: &serde_json::Value) -> Option<pipeline::ids::ServerId> {
         serde_json::Value::Array(items) => items.iter().find_map(find_server),
         serde_json::Value::Object(fields) => fields.values().find_map(find_server),
         _ => None,
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.end();
     }
 }

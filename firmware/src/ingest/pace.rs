@@ -72,6 +72,10 @@ impl BlobStore for PacedStore {
     fn parallel(&self) -> usize {
         self.inner.parallel()
     }
+
+    fn is_near(&self) -> bool {
+        self.inner.is_near()
+    }
 }
 
 #[cfg(test)]

@@ -227,14 +227,17 @@ impl Objects {
         Ok(Self(Arc::new(here)))
     }
 
-    /// The length of a segment's object, where reading all of it to get at so many blocks is little waste: it lies
-    /// where it was written, and what is wanted of it comes to at least its own length.
+    /// The length of a segment's object, where reading all of it to get at so many blocks is little waste: a call costs more
+    /// than some bytes, it lies where it was written, and what is wanted of it comes to at least its own length.
     fn worth_reading_whole(
         &self,
         frames: &FrameReader,
         segment: &SegmentId,
         blocks: usize,
     ) -> Option<usize> {
+        if frames.access().store.is_near() {
+            return None;
+        }
         let bytes = *self.0.get(segment)?;
         let unmoved = frames.holders(segment) == [*segment];
         (unmoved && bytes <= SEGMENT_BYTES_MAX && blocks.saturating_mul(BLOCK_BYTES) >= bytes)

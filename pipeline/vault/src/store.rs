@@ -108,6 +108,12 @@ pub trait BlobStore: Send + Sync {
     fn parallel(&self) -> usize {
         4
     }
+
+    /// Whether a call costs next to nothing beside the bytes that it moves. Little is then read at a time, so that what came
+    /// is still in the processor's cache when it is opened.
+    fn is_near(&self) -> bool {
+        false
+    }
 }
 
 /// Fails unless `name` can be an object's on every store: lower-case letters, digits, `-`, `_`, `.` and slashes

@@ -14,6 +14,8 @@ use crate::names;
 
 /// One ranged read fetches at most so much.
 const RANGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The same where a call costs little: some frames, which the processor's cache has room for.
+const NEAR_BYTES_MAX: usize = 256 * 1024;
 /// Bytes between two wanted frames that are cheaper to read over than to ask twice.
 const RANGE_SLACK: u64 = 128 * 1024;
 
@@ -89,10 +91,12 @@ impl Fetcher {
         wanted.sort_unstable_by_key(|(place, block)| (block.address, block.index, *place));
         let mut needs = needs(wanted, |address| frames.locate(address))?;
         needs.sort_unstable_by_key(|need| (need.located.segment, need.located.offset));
+        let is_near = frames.access().store.is_near();
+        let most = if is_near { NEAR_BYTES_MAX } else { RANGE_BYTES_MAX };
         let mut fetched = 0;
         let mut rest = &needs[..];
         while let Some(first) = rest.first() {
-            let (count, end) = range_from(rest);
+            let (count, end) = range_from(rest, most);
             let start = first.located.offset;
             let length = usize::try_from(end - start).expect("at most one range");
             let name = names::segment(&frames.server(), &first.located.segment);
@@ -129,8 +133,8 @@ fn needs(
     Ok(needs)
 }
 
-/// How many of the needs one read covers, and where it ends.
-fn range_from(needs: &[Need]) -> (usize, u64) {
+/// How many of the needs one read of about so many bytes covers, and where it ends.
+fn range_from(needs: &[Need], most: usize) -> (usize, u64) {
     let first = &needs[0].located;
     let mut end = first.offset + first.sealed_bytes as u64;
     let mut count = 1;
@@ -138,7 +142,7 @@ fn range_from(needs: &[Need]) -> (usize, u64) {
         let located = &need.located;
         let next_end = (located.offset + located.sealed_bytes as u64).max(end);
         let near = located.segment == first.segment && located.offset <= end + RANGE_SLACK;
-        if !near || next_end - first.offset > RANGE_BYTES_MAX as u64 {
+        if !near || next_end - first.offset > most as u64 {
             break;
         }
         end = next_end;

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use hal_sim::SimDisk;
 use hal_sim::random::Random;
+use hal_sim::{SimClock, SimDisk};
+use pipeline::limits::EXTENT_BYTES_MAX;
 
 mod rounds;
 
@@ -11,7 +12,10 @@ use super::*;
 use crate::map::{Entry, PageSource, walk_leaves};
 use crate::pins::pin_of_view;
 use crate::points::read_chain;
+use crate::scratch::Scratch;
+use crate::store::BlobStore as _;
 use crate::store::count::CountingStore;
+use crate::store::directory::DirectoryStore;
 use crate::store::memory::MemoryStore;
 use crate::test_bed::{SERVER, access, assert_same, point, scribble};
 use crate::writer::{self, Silent};
@@ -53,6 +57,37 @@ fn a_small_point_comes_back_with_one_read_for_each_of_its_objects() {
     // One more where an object holds pages and blocks, and is fetched for either.
     assert!(reads.len() <= objects.len() + 1, "{trace:#?}");
     assert_eq!(trace.len() - reads.len(), 1, "one listing: {trace:#?}");
+}
+
+#[test]
+fn a_near_vault_is_read_a_few_frames_at_a_time() {
+    let bytes = 200 * BLOCK;
+    let disk = SimDisk::new(bytes);
+    let mut noise = vec![0; usize::try_from(bytes).expect("a small disk")];
+    Random::new(8).fill(&mut noise);
+    disk.load(0, &noise);
+    let scratch = Scratch::new();
+    let clock = Arc::new(SimClock::at(hal::time::UnixMillis(1_767_225_600_000)));
+    let folder = DirectoryStore::new(&scratch.path().join("vault"), clock);
+    let store = Arc::new(CountingStore::tracing(Arc::new(folder)));
+    store.prepare().expect("a folder");
+    let access = access(store.clone(), 8);
+    point(&access, &disk, &writer::Options::default()).expect("a point");
+    let view = read_chain(&access, SERVER).expect("a chain");
+    let state = &view.find("latest").expect("a point").record.point().expect("a point").disks[0];
+    let frames = FrameReader::new(&access, SERVER, &view.upkeep, 16 << 20).expect("a reader");
+    let target = SimDisk::new(bytes);
+    let hand = target.another().expect("a handle");
+    store.take_trace();
+    let options = Options { compare: false, workers: 1, ..Options::default() };
+    restore_disk(&frames, state, hand, "target", &options, &Silent).expect("a restore");
+    assert_same(&disk, &target, bytes);
+    let trace = store.take_trace();
+    let length = |line: &String| line.split('+').nth(1)?.split(' ').next()?.parse::<usize>().ok();
+    let lengths: Vec<usize> = trace.iter().filter_map(length).collect();
+    // What does not compress fills its frames: each is more than is read at a time, and so read alone.
+    assert!(lengths.iter().filter(|bytes| **bytes > BLOCK_BYTES).count() >= 200 / 16, "{trace:#?}");
+    assert!(lengths.iter().all(|bytes| *bytes < 2 * EXTENT_BYTES_MAX), "{trace:#?}");
 }
 
 #[test]

@@ -151,6 +151,10 @@ impl BlobStore for CountingStore {
     fn parallel(&self) -> usize {
         self.inner.parallel()
     }
+
+    fn is_near(&self) -> bool {
+        self.inner.is_near()
+    }
 }
 
 fn told<T: core::fmt::Debug, E>(result: &Result<T, E>) -> String {

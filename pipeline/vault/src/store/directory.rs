@@ -165,6 +165,10 @@ impl BlobStore for DirectoryStore {
     fn place(&self) -> String {
         self.failures.place.clone()
     }
+
+    fn is_near(&self) -> bool {
+        true
+    }
 }
 
 /// Opens for reading without following a link, waiting on a pipe or taking a terminal: whatever

@@ -270,6 +270,10 @@ impl BlobStore for FaultStore {
     fn parallel(&self) -> usize {
         self.inner.parallel()
     }
+
+    fn is_near(&self) -> bool {
+        self.inner.is_near()
+    }
 }
 
 #[cfg(test)]

@@ -83,6 +83,10 @@ impl BlobStore for GuardedStore {
     fn parallel(&self) -> usize {
         self.inner.parallel()
     }
+
+    fn is_near(&self) -> bool {
+        self.inner.is_near()
+    }
 }
 
 #[cfg(test)]

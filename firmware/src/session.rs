@@ -117,10 +117,11 @@ impl Place {
         }
     }
 
-    /// Opens connections for as many workers as read well from here, while the first answers are waited for.
-    pub fn connect_ahead(&self) {
-        if let Self::Azure(store) = self {
-            store.connect_ahead(self.readers());
+    /// Opens connections for as many workers as read well from here, in the background. False where that is too early.
+    fn connect_ahead(&self) -> bool {
+        match self {
+            Self::Azure(store) => store.connect_ahead(self.readers()),
+            Self::Directory(_) => true,
         }
     }
 
@@ -157,8 +158,12 @@ impl Session {
     /// The same for somebody who moves a disk: connections are opened meanwhile.
     pub fn open_to_move(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
         let place = Place::of(&opening.vault, machine)?;
-        place.connect_ahead();
-        Self::open_at(place, opening, machine)
+        let connects = place.connect_ahead();
+        let session = Self::open_at(place, opening, machine)?;
+        if !connects {
+            session.place.connect_ahead();
+        }
+        Ok(session)
     }
 
     /// The same at its secondary.

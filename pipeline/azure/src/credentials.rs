@@ -98,6 +98,14 @@ impl Credentials {
         }
     }
 
+    /// Whether a request can be signed at once, without asking anybody for a token.
+    pub(crate) fn are_at_hand(&self) -> bool {
+        match self {
+            Self::SharedKey(_) | Self::Sas(_) => true,
+            Self::Entra(source) => source.has_token(),
+        }
+    }
+
     /// When a shared access signature begins and ends, where it says so.
     pub(crate) fn term(&self) -> (Option<u64>, Option<u64>) {
         match self {

@@ -196,6 +196,11 @@ impl TokenSource {
         }
     }
 
+    /// Whether a token is here.
+    pub(crate) fn has_token(&self) -> bool {
+        self.lock().is_some()
+    }
+
     fn current(&self) -> Option<Token> {
         self.lock().clone()
     }

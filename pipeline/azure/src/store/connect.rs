@@ -11,15 +11,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl AzureStore {
     /// Opens so many connections in the background, each by asking for the container's facts, for a caller that will soon
-    /// have that many requests in flight. Gives at once. What fails is not told: whoever asks next finds it out.
-    pub fn connect_ahead(self: &Arc<Self>, connections: usize) {
+    /// have that many requests in flight. Gives at once, whether they are being opened: not where a token would have to be
+    /// asked for first, which must not be asked for sixteen times. What fails is not told: whoever asks next finds it out.
+    pub fn connect_ahead(self: &Arc<Self>, connections: usize) -> bool {
+        if !self.wire.credentials.are_at_hand() {
+            return false;
+        }
         for _ in 0..connections.min(self.options.transport.kept_connections) {
             let store = Arc::clone(self);
             let thread = std::thread::Builder::new().name("connect".to_owned());
             if thread.spawn(move || store.knock()).is_err() {
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// One request, tried once, that no governor counts: it moves nothing.
@@ -80,11 +85,30 @@ mod tests {
             let transport = Arc::clone(&peer) as Arc<dyn Transport>;
             let options = AzureOptions::default();
             let store = AzureStore::open_over(&address, key, options, transport, world).unwrap();
-            Arc::new(store).connect_ahead(5);
+            assert!(Arc::new(store).connect_ahead(5));
             // This thread is the sixth: it passes when five requests are in flight at once.
             peer.all.wait();
             peer.all.wait();
             assert_eq!(peer.answered.load(Ordering::SeqCst), 5);
         }
+    }
+
+    #[test]
+    fn nobody_asks_for_a_token_to_open_connections() {
+        struct Nobody;
+        impl Transport for Nobody {
+            fn send(&self, _: &Origin, _: &Request<'_>, _: Duration) -> Result<Reply, Failure> {
+                panic!("something was asked");
+            }
+        }
+        let address = AzureAddress::parse("azure://account/vault").unwrap();
+        let set = |name: &str| match name {
+            "AZURE_TENANT_ID" | "AZURE_CLIENT_ID" | "AZURE_CLIENT_SECRET" => Some(name.to_owned()),
+            _ => None,
+        };
+        let (entra, address) = Credentials::from_lookup(&address, &set).unwrap();
+        let (world, options) = (Arc::new(Machine::new()), AzureOptions::default());
+        let store = AzureStore::open_over(&address, entra, options, Arc::new(Nobody), world);
+        assert!(!Arc::new(store.unwrap()).connect_ahead(5));
     }
 }

@@ -121,6 +121,11 @@ impl<D: Disk> SpanReader<D> {
         let base = leaf * LEAF_BLOCKS;
         let mut pieces = Vec::new();
         for (first, end) in runs {
+            if end - first <= EXTENT_BLOCKS_MAX as u64 {
+                // So little is read sooner than a file system says where the data around it ends.
+                cut_at_extents(*first, *end, &mut pieces);
+                continue;
+            }
             let mut block = *first;
             while block < *end {
                 let start = (base + block) * BLOCK_BYTES as u64;

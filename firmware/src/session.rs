@@ -120,7 +120,8 @@ impl Place {
     /// Opens connections for as many workers as read well from here, in the background. False where that is too early.
     fn connect_ahead(&self) -> bool {
         match self {
-            Self::Azure(store) => store.connect_ahead(self.readers()),
+            // Each reads the halves of an object at once.
+            Self::Azure(store) => store.connect_ahead(2 * self.readers()),
             Self::Directory(_) => true,
         }
     }

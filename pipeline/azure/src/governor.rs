@@ -20,7 +20,7 @@ pub struct FlowOptions {
 
 impl Default for FlowOptions {
     fn default() -> Self {
-        Self { start: 16, least: 1, most: 64 }
+        Self { start: 32, least: 1, most: 64 }
     }
 }
 

@@ -11,6 +11,8 @@ use crate::error::Error;
 use crate::frames::{FrameReader, Located};
 use crate::map::BlockRef;
 use crate::names;
+use crate::parallel;
+use crate::store::BlobStore;
 
 /// One ranged read fetches at most so much.
 const RANGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -62,7 +64,7 @@ impl Fetcher {
     ) -> Result<u64, Error> {
         wanted.sort_unstable_by_key(|(place, block)| (block.address, block.index, *place));
         let object = &mut self.sealed[..object_bytes];
-        frames.access().store.read(&names::segment(&frames.server(), &segment), 0, object)?;
+        read_whole(&*frames.access().store, &names::segment(&frames.server(), &segment), object)?;
         let _turn = self.turns.as_deref().map(Turns::take);
         let opened = frames.open_whole(&segment, object)?;
         for need in needs(wanted, |address| frames.locate_in(&segment, &opened, address))? {
@@ -114,6 +116,22 @@ impl Fetcher {
         }
         Ok(fetched)
     }
+}
+
+/// Reads an object, a large one in two halves at once: a connection has room for some megabytes on a long way, and what is
+/// longer takes a round trip more.
+fn read_whole(store: &dyn BlobStore, name: &str, object: &mut [u8]) -> Result<(), Error> {
+    if object.len() <= RANGE_BYTES_MAX {
+        return store.read(name, 0, object);
+    }
+    let (front, back) = object.split_at_mut(object.len() / 2);
+    let half = front.len() as u64;
+    let (one, other) = parallel::both(
+        store.parallel(),
+        || store.read(name, 0, front),
+        || store.read(name, half, back),
+    );
+    one.and(other)
 }
 
 /// The frames of a sorted list of blocks, each once.

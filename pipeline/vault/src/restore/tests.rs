@@ -68,7 +68,7 @@ fn a_near_vault_is_read_a_few_frames_at_a_time() {
     disk.load(0, &noise);
     let scratch = Scratch::new();
     let clock = Arc::new(SimClock::at(hal::time::UnixMillis(1_767_225_600_000)));
-    let folder = DirectoryStore::new(&scratch.path().join("vault"), clock);
+    let folder = DirectoryStore::new(scratch.path().join("vault"), clock);
     let store = Arc::new(CountingStore::tracing(Arc::new(folder)));
     store.prepare().expect("a folder");
     let access = access(store.clone(), 8);

@@ -9,7 +9,7 @@ use std::thread;
 use hal::disk::Disk as _;
 use hal::time::{Clock, Entropy};
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
-use pipeline_wire::message::{DiskHello, FromAgent};
+use pipeline_wire::message::FromAgent;
 
 use crate::content::BlockReader;
 use crate::devices::{self, Leaf};
@@ -246,7 +246,7 @@ fn introduce(exchange: &Exchange, disks: &[Disk]) -> Result<(), String> {
     exchange.begin(Introduction {
         run,
         binding: binding::of_machine(Path::new("/"), identities),
-        disks: disks.iter().map(hello).collect(),
+        disks: disks.iter().map(Disk::hello).collect(),
     });
     Ok(())
 }
@@ -278,15 +278,6 @@ fn open(
         }
     }
     found
-}
-
-fn hello(disk: &Disk) -> DiskHello {
-    DiskHello {
-        name: disk.label.clone(),
-        identity: disk.leaf.identity.clone(),
-        bytes: disk.leaf.bytes,
-        sector_bytes: disk.leaf.sector_bytes,
-    }
 }
 
 /// Freezes what is mounted when it is told to. There is one, whatever disks there are, since its dead-man stays.

@@ -1,6 +1,7 @@
 //! A protected disk as the loop sees it: what of it is still to be sent, and why.
 
 use hal::time::Moment;
+use pipeline_wire::message::DiskHello;
 
 use crate::blocks::BlockSet;
 use crate::compare::{Compare, Reason};
@@ -93,6 +94,16 @@ impl Disk {
     #[must_use]
     pub fn is_in(&self) -> bool {
         !self.left_out && self.gone.is_none()
+    }
+
+    /// As the agent introduces it.
+    pub fn hello(&self) -> DiskHello {
+        DiskHello {
+            name: self.label.clone(),
+            identity: self.leaf.identity.clone(),
+            bytes: self.leaf.bytes,
+            sector_bytes: self.leaf.sector_bytes,
+        }
     }
 
     /// Begins a run through all of it. What was wanted before is found again.

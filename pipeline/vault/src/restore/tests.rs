@@ -33,6 +33,21 @@ fn scattered(leaves: u64, random: &mut Random) -> SimDisk {
     disk
 }
 
+/// Makes a point of the disk and brings it back; what that asked of the store, a line a call.
+fn asked_of(store: &CountingStore, access: &Access, disk: &SimDisk, bytes: u64) -> Vec<String> {
+    point(access, disk, &writer::Options::default()).expect("a point");
+    let view = read_chain(access, SERVER).expect("a chain");
+    let state = &view.find("latest").expect("a point").record.point().expect("a point").disks[0];
+    let frames = FrameReader::new(access, SERVER, &view.upkeep, 16 << 20).expect("a reader");
+    let target = SimDisk::new(bytes);
+    let hand = target.another().expect("a handle");
+    store.take_trace();
+    let options = Options { compare: false, workers: 1, ..Options::default() };
+    restore_disk(&frames, state, hand, "target", &options, &Silent).expect("a restore");
+    assert_same(disk, &target, bytes);
+    store.take_trace()
+}
+
 #[test]
 fn a_small_point_comes_back_with_one_read_for_each_of_its_objects() {
     let bytes = 300 * BLOCK + 512;
@@ -40,17 +55,7 @@ fn a_small_point_comes_back_with_one_read_for_each_of_its_objects() {
     scribble(&disk, bytes, &mut Random::new(7), 40);
     let store = Arc::new(CountingStore::tracing(Arc::new(MemoryStore::new())));
     let access = access(store.clone(), 7);
-    point(&access, &disk, &writer::Options::default()).expect("a point");
-    let view = read_chain(&access, SERVER).expect("a chain");
-    let state = &view.find("latest").expect("a point").record.point().expect("a point").disks[0];
-    let frames = FrameReader::new(&access, SERVER, &view.upkeep, 16 << 20).expect("a reader");
-    let target = SimDisk::new(bytes);
-    let hand = target.another().expect("a handle");
-    store.take_trace();
-    let options = Options { compare: false, workers: 1, ..Options::default() };
-    restore_disk(&frames, state, hand, "target", &options, &Silent).expect("a restore");
-    assert_same(&disk, &target, bytes);
-    let trace = store.take_trace();
+    let trace = asked_of(&store, &access, &disk, bytes);
     let reads: Vec<&String> = trace.iter().filter(|line| line.starts_with("read")).collect();
     let objects: HashSet<&str> = reads.iter().filter_map(|line| line.split(' ').nth(1)).collect();
     assert!(!objects.is_empty(), "{trace:#?}");
@@ -72,17 +77,7 @@ fn a_near_vault_is_read_a_few_frames_at_a_time() {
     let store = Arc::new(CountingStore::tracing(Arc::new(folder)));
     store.prepare().expect("a folder");
     let access = access(store.clone(), 8);
-    point(&access, &disk, &writer::Options::default()).expect("a point");
-    let view = read_chain(&access, SERVER).expect("a chain");
-    let state = &view.find("latest").expect("a point").record.point().expect("a point").disks[0];
-    let frames = FrameReader::new(&access, SERVER, &view.upkeep, 16 << 20).expect("a reader");
-    let target = SimDisk::new(bytes);
-    let hand = target.another().expect("a handle");
-    store.take_trace();
-    let options = Options { compare: false, workers: 1, ..Options::default() };
-    restore_disk(&frames, state, hand, "target", &options, &Silent).expect("a restore");
-    assert_same(&disk, &target, bytes);
-    let trace = store.take_trace();
+    let trace = asked_of(&store, &access, &disk, bytes);
     let length = |line: &String| line.split('+').nth(1)?.split(' ').next()?.parse::<usize>().ok();
     let lengths: Vec<usize> = trace.iter().filter_map(length).collect();
     // What does not compress fills its frames: each is more than is read at a time, and so read alone.

@@ -1,10 +1,9 @@
 //! A server in memory: each block is a stamp, written to by chance whenever nothing is frozen.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use hal::disk::{Completion, DiskError, Geometry, Rejected, Request};
 use hal::time::UnixMillis;
-use pipeline_wire::message::{Binding, DiskHello};
+use pipeline_wire::message::Binding;
 
 use super::*;
 use crate::blocks::BlockSet;
@@ -15,6 +14,11 @@ use crate::freeze::{Freezer, Thawed};
 use crate::replicate::maker::{DiskMaker, Order, Piece};
 use crate::session::exchange::Introduction;
 use crate::tracker::Audit;
+
+/// Its disks, as the agent reads them.
+mod restless;
+
+use restless::Restless;
 
 /// What is wrong with it on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,8 +317,7 @@ impl Server {
                 untracked: None,
             };
             let label = leaf.name.clone();
-            let disk =
-                || Restless { machine: Arc::clone(&self.machine), place, waiting: VecDeque::new() };
+            let disk = || Restless::new(Arc::clone(&self.machine), place);
             let content = Box::new(BlockReader::new(disk()));
             sources.push((leaf.clone(), disk()));
             let whole = machine.marked_whole[place] || machine.fault == Fault::WholeForEver;
@@ -326,7 +329,7 @@ impl Server {
         exchange.begin(Introduction {
             run: [run, run].concat().try_into().unwrap(),
             binding: Binding::default(),
-            disks: disks.iter().map(hello).collect(),
+            disks: disks.iter().map(Disk::hello).collect(),
         });
         let shared = || Arc::clone(&self.machine);
         let clock = Arc::new(SimClock(shared()));
@@ -400,97 +403,6 @@ impl Server {
         machine.write(20);
         drop(machine);
         self.start()
-    }
-}
-
-/// A disk that is written to between any two blocks that are read.
-struct Restless {
-    machine: Shared,
-    place: usize,
-    waiting: VecDeque<Request<Vec<u8>>>,
-}
-
-impl Restless {
-    fn perform(&self, request: &mut Request<Vec<u8>>) -> Result<(), DiskError> {
-        let mut machine = self.machine.lock().unwrap();
-        let buffer = request.buffer.as_mut().unwrap();
-        let first = request.offset / BLOCK_BYTES as u64;
-        let blocks = usize::try_from(request.length).unwrap().div_ceil(BLOCK_BYTES);
-        if machine.frozen && machine.fault == Fault::Breaks {
-            return Err(DiskError::new(hal::disk::ErrorKind::Refused, "the test breaks it"));
-        }
-        if machine.refuses && self.place == 1 {
-            return Err(DiskError::new(hal::disk::ErrorKind::Refused, "the test has it so"));
-        }
-        let end = first + u64::try_from(blocks).unwrap();
-        if self.place == 0 && (first..end).any(|block| machine.bad.contains(block)) {
-            return Err(DiskError::new(hal::disk::ErrorKind::Medium, "the test has it so"));
-        }
-        for (block, bytes) in (first..).zip(buffer.chunks_mut(BLOCK_BYTES)).take(blocks) {
-            machine.write(1);
-            let stamp = machine.blocks[self.place][usize::try_from(block).unwrap()];
-            bytes.fill(0);
-            bytes[..8].copy_from_slice(&stamp.to_le_bytes());
-            machine.write(1);
-            if machine.fault == Fault::ClearsLate {
-                machine.marks[self.place].remove(block);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl hal::disk::Disk for Restless {
-    type Buffer = Vec<u8>;
-
-    fn geometry(&mut self) -> Result<Geometry, DiskError> {
-        let blocks = self.machine.lock().unwrap().blocks[self.place].len();
-        Ok(Geometry {
-            bytes: (blocks * BLOCK_BYTES) as u64,
-            logical_sector_bytes: 512,
-            physical_sector_bytes: 4096,
-            request_align_bytes: 512,
-            discard_bytes: 0,
-            read_only: false,
-        })
-    }
-
-    fn buffer(&mut self, length: usize) -> Result<Vec<u8>, DiskError> {
-        Ok(vec![0; length])
-    }
-
-    fn depth(&self) -> usize {
-        4
-    }
-
-    fn submit(&mut self, request: Request<Vec<u8>>) -> Result<(), Rejected<Vec<u8>>> {
-        self.waiting.push_back(request);
-        Ok(())
-    }
-
-    fn complete(&mut self) -> Result<Option<Completion<Vec<u8>>>, DiskError> {
-        let most = self.waiting.len() as u64;
-        let at = usize::try_from(self.machine.lock().unwrap().random.below(most)).unwrap();
-        let Some(mut request) = self.waiting.remove(at) else { return Ok(None) };
-        let result = self.perform(&mut request);
-        Ok(Some(Completion { token: request.token, buffer: request.buffer, result }))
-    }
-
-    fn data_after(&mut self, offset: u64) -> Result<Option<(u64, u64)>, DiskError> {
-        Ok(Some((offset, u64::MAX)))
-    }
-
-    fn another(&self) -> Result<Self, DiskError> {
-        Ok(Self { machine: Arc::clone(&self.machine), place: self.place, waiting: VecDeque::new() })
-    }
-}
-
-fn hello(disk: &Disk) -> DiskHello {
-    DiskHello {
-        name: disk.label.clone(),
-        identity: disk.leaf.identity.clone(),
-        bytes: disk.leaf.bytes,
-        sector_bytes: disk.leaf.sector_bytes,
     }
 }
 

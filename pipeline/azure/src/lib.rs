@@ -3,6 +3,8 @@
 
 /// Where a vault is: account, container, prefix, endpoint.
 pub mod address;
+/// Azure's control plane: calls, answers, operations that take long.
+pub mod arm;
 /// Azure's clouds as data.
 pub mod cloud;
 /// The checksum that Azure keeps with a body.

@@ -14,7 +14,7 @@ const TABLE: [(&str, &[&str]); 15] = [
     ("pipeline-agent", &["hal", "hal-linux", "pipeline", "pipeline-wire"]),
     // An offline capture through an appliance is the agent's own client, over disks that stand still: firmware names it.
     ("firmware", &["*", "hal-sim", "image", "qemu", "tests"]),
-    ("firmware-recovery", &["pipeline-vault", "pipeline-azure", "hal"]),
+    ("firmware-recovery", &["pipeline", "pipeline-vault", "pipeline-azure", "hal"]),
     ("firmware-web", &[]),
     ("image", &["image-layout"]),
     ("image-layout", &[]),

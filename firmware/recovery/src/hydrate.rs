@@ -1,0 +1,6 @@
+//! Makes disks of recovery points: whatever takes blocks is a `hal::disk::Disk`, so that the vault's restore is the one engine.
+
+/// What can be read at any byte: a point's disk, or what a test has in memory.
+pub mod content;
+/// Changes on top of a point's disk, which stays as it is.
+pub mod overlay;

@@ -4,3 +4,9 @@
 pub mod content;
 /// Changes on top of a point's disk, which stays as it is.
 pub mod overlay;
+/// A page blob as a disk.
+pub mod page_disk;
+/// What a page blob can do.
+pub mod pages;
+/// The last sector of a fixed VHD, which says that it is one and whose.
+pub mod vhd;

@@ -39,6 +39,12 @@ impl Owner {
         Self(mixed)
     }
 
+    /// The same disk with something on top of the point.
+    #[must_use]
+    pub fn dressed(self) -> Self {
+        Self(self.0.map(|byte| byte ^ 0xD5))
+    }
+
     /// Whose the sector says it is; `None` where it is no last sector of a fixed VHD.
     #[must_use]
     pub fn read(sector: &[u8; FOOTER_BYTES]) -> Option<Self> {

@@ -1,13 +1,13 @@
-//! What a blob holds already: roughly, by the mebibyte, for all of it; exactly, by its pages, for the part that is worked at.
+//! What a blob holds already: by the block for all of it, by its pages for the part that is worked at.
 
 use std::collections::BTreeMap;
 
-/// What one bit stands for. A disk of 32 TiB has 4 MiB of bits.
-const CHUNK_BYTES: u64 = 1024 * 1024;
+/// What one bit stands for: a block, which a restore writes once. A TiB has 2 MiB of bits.
+const CHUNK_BYTES: u64 = 65_536;
 /// Windows that are kept; a restore writes one after the other.
 const WINDOWS_MAX: usize = 4;
 
-/// Mebibytes in which something may be.
+/// Blocks in which something may be.
 #[derive(Debug)]
 pub(super) struct Held(Vec<u64>);
 
@@ -99,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_kept_by_the_mebibyte() {
-        let mut held = Held::new(200 << 20, false);
-        held.mark((70 << 20) + 5, 1 << 20);
-        for (mebibyte, there) in [(69, false), (70, true), (71, true), (72, false)] {
-            assert_eq!(held.any(mebibyte << 20, 1), there, "{mebibyte}");
+    fn marks_are_kept_by_the_block() {
+        let mut held = Held::new(200 << 16, false);
+        held.mark((70 << 16) + 5, 1 << 16);
+        for (block, there) in [(69, false), (70, true), (71, true), (72, false)] {
+            assert_eq!(held.any(block << 16, 1), there, "{block}");
         }
         assert!(Held::new(1, true).any(0, 1));
     }

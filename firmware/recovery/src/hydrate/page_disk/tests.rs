@@ -14,7 +14,8 @@ use crate::hydrate::pages::{Renewing, Trouble};
 pub(crate) struct MemoryPages {
     pub(crate) bytes: u64,
     held: Mutex<BTreeMap<u64, [u8; 512]>>,
-    pub(crate) zero_pages_put: AtomicU64,
+    /// Puts of zeros at an edge, or of a block's length of them.
+    pub(crate) needless: AtomicU64,
     pub(crate) puts: AtomicU64,
     /// Puts from this one on fail; 0 for none.
     pub(crate) fail_from: AtomicU64,
@@ -70,10 +71,13 @@ impl Pages for MemoryPages {
         if fail_from > 0 && number >= fail_from {
             return Err(Trouble::Failed(Error::device("page blob", "the network is gone")));
         }
+        let zeros = |part: &[u8]| part.iter().all(|byte| *byte == 0);
+        let mut pages = bytes.chunks(512);
+        let edge = pages.next().is_some_and(zeros) || pages.next_back().is_some_and(zeros);
+        let needless = edge || bytes.windows(65_536).step_by(512).any(zeros);
+        self.needless.fetch_add(u64::from(needless), Ordering::SeqCst);
         let mut held = self.held.lock().unwrap();
         for (page, part) in (offset / 512..).zip(bytes.chunks(512)) {
-            let zeros = u64::from(part.iter().all(|byte| *byte == 0));
-            self.zero_pages_put.fetch_add(zeros, Ordering::SeqCst);
             held.insert(page, part.try_into().unwrap());
         }
         Ok(())
@@ -156,7 +160,7 @@ fn what_an_earlier_run_wrote_is_not_sent_again_and_what_goes_on_top_is() {
     assert_eq!(sent.kept_bytes, once.put_bytes);
     assert_eq!(sent.put_bytes, (1 << 20) + 70_000 / 512 * 512);
     assert_eq!(pages.content()[..4 << 20], content);
-    assert_eq!(pages.zero_pages_put.load(Ordering::SeqCst), 0, "no page of zeros was sent");
+    assert_eq!(pages.needless.load(Ordering::SeqCst), 0, "no zeros were sent");
     let mut on_top = second.exact();
     run(&mut on_top, Operation::Write, 65_536, &[0; 131_072]).unwrap();
     run(&mut on_top, Operation::Write, 0, &[5; 512]).unwrap();

@@ -11,6 +11,8 @@ pub mod plan;
 pub mod profile;
 // /// Whether a server could be recovered now.
 // pub mod ready;
+/// Disks made of points.
+pub mod hydrate;
 /// What an order needs of Azure.
 pub mod region;
 // /// Pages to print, and the same as values.

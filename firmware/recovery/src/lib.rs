@@ -13,6 +13,8 @@ pub mod profile;
 // pub mod ready;
 /// Disks made of points.
 pub mod hydrate;
+/// Whether a server's disks boot on a platform, and what makes them.
+pub mod guest;
 /// What an order needs of Azure.
 pub mod region;
 // /// Pages to print, and the same as values.

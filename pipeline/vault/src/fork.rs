@@ -14,6 +14,11 @@ use crate::error::{Error, Retry};
 use crate::points::{ChainView, read_chain};
 use crate::record::Body;
 
+/// What an original wrote since it was failed over, kept as a server of its own.
+pub mod branch;
+/// A disk of a point, behind the trait that writers read.
+mod point_disk;
+
 /// Longest name of an order, in bytes.
 pub const ORDER_BYTES_MAX: usize = 64;
 /// How often a record that found its slot taken is tried again.

@@ -72,9 +72,10 @@ impl<D: Disk> Tasks<D> {
         let access = &means.access;
         let [checkpoint, point] = course.bases();
         let disks = open_disks(access, jobs, run.since, point, checkpoint)?;
-        let id = match checkpoint.and_then(|link| link.record.manifest()) {
-            Some(manifest) => manifest.id,
-            None => PointId(access.random_id()?),
+        let id = match (run.id, checkpoint.and_then(|link| link.record.manifest())) {
+            (Some(id), _) => id,
+            (None, Some(manifest)) => manifest.id,
+            (None, None) => PointId(access.random_id()?),
         };
         let started = run.started.unwrap_or_else(|| access.clock.now().0);
         Ok(Self { disks, id, started, began: access.clock.monotonic_nanos() })

@@ -206,6 +206,12 @@ impl Writer {
         self.means.known.all()
     }
 
+    /// Whose chain it writes.
+    #[must_use]
+    pub fn server(&self) -> ServerId {
+        self.means.server
+    }
+
     /// Whether a run failed, so that this writer must be opened anew.
     #[must_use]
     pub fn has_failed(&self) -> bool {

@@ -11,6 +11,8 @@ pub mod document;
 pub mod error;
 /// What somebody knows of a chain from elsewhere, held against the chain.
 pub mod expect;
+/// Who is who after a failover: the fork in a server's chain, and the branch beside it.
+pub mod fork;
 /// Frames by their logical address: relocations, tables, seals, codecs.
 pub mod frames;
 /// What a day's or an hour's slots hold, so that points are found by few calls.

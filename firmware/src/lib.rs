@@ -29,6 +29,8 @@ pub mod net;
 pub mod program;
 /// How far a long verb is.
 pub mod progress;
+/// Recovery into Azure: drills, failovers, plans.
+pub mod recovery;
 /// What the program says at its end.
 pub mod report;
 /// What the appliance does for others over the network.

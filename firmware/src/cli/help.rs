@@ -1,5 +1,8 @@
 //! The long texts of `--help`: examples, and what the short lines cannot say.
 
+/// Those of recovery into Azure.
+pub(super) mod recovery;
+
 /// Below the list of verbs.
 pub(super) const OVERVIEW: &str = "\
 Start:

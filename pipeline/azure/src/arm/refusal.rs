@@ -106,7 +106,7 @@ impl Said {
             why,
             words: words(&self, why),
             act: act.to_owned(),
-            retry_after: self.retry_after,
+            retry_after: self.retry_after.or_else(|| kept_for(&self.code)),
             code: self.code,
         }
     }
@@ -123,6 +123,11 @@ fn policy(error: &Value) -> Option<String> {
         text("policyDefinitionDisplayName").or(assignment).or_else(|| text("policyDefinitionName"))
     });
     info.map(one_line)
+}
+
+/// How long Azure holds on to something without saying so in a header.
+fn kept_for(code: &str) -> Option<Duration> {
+    (code == "NicReservedForAnotherVm").then_some(Duration::from_secs(180))
 }
 
 /// What a program can do about it.
@@ -164,7 +169,14 @@ fn why(said: &Said) -> Why {
         | "InvalidAuthenticationToken"
         | "AuthenticationFailed"
         | "Forbidden" => Why::Denied,
-        "ScopeLocked" | "ResourceGroupBeingDeleted" | "OperationPreempted" => Why::Conflict,
+        "ScopeLocked"
+        | "ResourceGroupBeingDeleted"
+        | "OperationPreempted"
+        | "NicInUse"
+        | "NicReservedForAnotherVm"
+        | "InUseSubnetCannotBeDeleted"
+        | "InUseNetworkSecurityGroupCannotBeDeleted"
+        | "PublicIPAddressCannotBeDeleted" => Why::Conflict,
         "RetryableErrorDueToAnotherOperation"
         | "RetryableError"
         | "AnotherOperationInProgress"
@@ -281,6 +293,13 @@ fn fixed(code: &str) -> Option<&'static str> {
             "a lock on the resource or its group forbids it; remove the lock under «Locks» in the portal"
         }
         "ResourceGroupBeingDeleted" => "the resource group is being deleted; wait, or use another",
+        "NicInUse"
+        | "InUseSubnetCannotBeDeleted"
+        | "InUseNetworkSecurityGroupCannotBeDeleted"
+        | "PublicIPAddressCannotBeDeleted" => "something still uses it; delete that first",
+        "NicReservedForAnotherVm" => {
+            "Azure keeps the interface for some minutes for the machine that had it; wait, then try again"
+        }
         "OperationPreempted" => {
             "another change of the same resource took its place; look at it and try again"
         }

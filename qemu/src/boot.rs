@@ -1,4 +1,4 @@
-//! What a machine starts with: a kernel handed over by QEMU, or UEFI with and without Secure Boot.
+//! What a machine starts with: a kernel handed over by QEMU, BIOS, or UEFI with and without Secure Boot.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ const OVMF: &str = "/usr/share/OVMF";
 pub enum Boot {
     /// A kernel, without firmware that the guest could see.
     Kernel(Kernel),
+    /// BIOS, which starts what is in the first sector of a disk.
+    Bios,
     /// UEFI, which finds something on a disk.
     Uefi(Uefi),
 }

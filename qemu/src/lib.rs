@@ -21,6 +21,8 @@ pub mod machine;
 pub mod network;
 /// Network cards of every model.
 pub mod nic;
+/// A stand-in for a region of Azure.
+pub mod region;
 /// A machine that runs.
 pub mod running;
 /// A TPM by swtpm.
@@ -43,6 +45,6 @@ pub use disk::{Broken, Bus, Disk, Format, Pace, Sectors};
 pub use error::Error;
 pub use machine::{Machine, PATIENT, Watchdog, available};
 pub use network::{Cable, Network, Port, Tap};
-pub use nic::{Gateway, Mac, Model, Nic};
+pub use nic::{Gateway, Mac, Model, Nic, Subnet};
 pub use running::{Ended, Running};
 pub use tpm::Tpm;

@@ -96,6 +96,11 @@ impl Machine {
         Self::new(Boot::Uefi(Uefi::default()))
     }
 
+    /// A machine with BIOS.
+    pub fn bios() -> Self {
+        Self::new(Boot::Bios)
+    }
+
     /// With so much memory.
     #[must_use]
     pub fn memory_mib(self, memory_mib: u32) -> Self {
@@ -249,6 +254,8 @@ impl Machine {
                 }
                 line.two("-append", kernel.command_line.clone());
             }
+            // QEMU's own firmware where it is told of none.
+            Boot::Bios => (),
             Boot::Uefi(uefi) => {
                 let (code, variables) = uefi.files(folder)?;
                 line.two("-drive", flash(0, &code, true)?);

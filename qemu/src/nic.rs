@@ -1,11 +1,13 @@
 //! Network cards of every model, as values.
 
 use core::fmt;
+use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::network::Port;
+use crate::region::address::Prefix;
 
 /// A model of card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +81,24 @@ pub struct Gateway {
     pub forwards: Vec<(u16, u16)>,
     /// Whether the guest may reach anything but the gateway.
     pub closed: bool,
+    /// Its subnet; QEMU's own where none is named.
+    pub subnet: Option<Subnet>,
+}
+
+/// Addresses behind a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// What the guest is given by DHCP.
+    pub guest: Ipv4Addr,
+    /// The range, as `base/bits`.
+    pub range: Prefix,
+}
+
+impl Gateway {
+    /// One that gives the guest this address of a range.
+    pub fn giving(guest: Ipv4Addr, range: Prefix) -> Self {
+        Self { subnet: Some(Subnet { guest, range }), ..Self::default() }
+    }
 }
 
 /// A card.
@@ -163,12 +183,19 @@ impl Nic {
             Cable::Gateway(gateway) => {
                 let forward = |(host, guest): &(u16, u16)| json!({ "str": format!("tcp:127.0.0.1:{host}-:{guest}") });
                 let forwards: Vec<Value> = gateway.forwards.iter().map(forward).collect();
-                json!({
+                let mut backend = json!({
                     "type": "user",
                     "id": id,
                     "restrict": gateway.closed,
                     "hostfwd": forwards,
-                })
+                });
+                if let (Some(subnet), Some(backend)) = (gateway.subnet, backend.as_object_mut()) {
+                    backend.insert("net".to_owned(), json!(subnet.range.to_string()));
+                    backend.insert("host".to_owned(), json!(subnet.range.gateway().to_string()));
+                    backend.insert("dns".to_owned(), json!(subnet.range.resolver().to_string()));
+                    backend.insert("dhcpstart".to_owned(), json!(subnet.guest.to_string()));
+                }
+                backend
             }
         }
     }

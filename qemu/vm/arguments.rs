@@ -131,7 +131,8 @@ impl CommandLine {
             machine = machine.tpm(Tpm { state: state.clone() });
         }
         if !self.no_network {
-            let gateway = Gateway { forwards: self.forward.clone(), closed: false };
+            let gateway =
+                Gateway { forwards: self.forward.clone(), closed: false, ..Gateway::default() };
             machine = machine.nic(Nic::new().gateway(gateway));
         }
         Ok(if self.reboots { machine.reboots() } else { machine })

@@ -83,7 +83,11 @@ fn agents_replicate_through_the_image_across_a_power_cut() {
     let settings = vault_table(&place, "disk:backups/site", "");
     let stick = medium(folder, &format!("role = \"appliance\"\n{settings}"));
     let (page, agents) = (free_port().expect("a port"), free_port().expect("a port"));
-    let gateway = || Gateway { forwards: vec![(page, 443), (agents, 9443)], closed: true };
+    let gateway = || Gateway {
+        forwards: vec![(page, 443), (agents, 9443)],
+        closed: true,
+        ..Gateway::default()
+    };
     let dressed = |machine: Machine| {
         let spool = Disk::new(&blank).on(Bus::VirtioScsi).serial("spool-1");
         let machine = machine.disk(Disk::new(&stick)).disk(Disk::new(&vault)).disk(spool);

@@ -19,7 +19,7 @@ fn a_server_with_everything_is_ready() {
     let scratch = Scratch::new("boot").unwrap();
     let port = free_port().unwrap();
     let disk = |name: &str| empty(&scratch.path().join(name), 64 << 20);
-    let gateway = || Gateway { forwards: vec![(port, 443)], closed: true };
+    let gateway = || Gateway { forwards: vec![(port, 443)], closed: true, ..Gateway::default() };
     let running = start("lifeboat.exercise=rings", |machine| {
         machine
             .processors(2)

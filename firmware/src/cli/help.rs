@@ -338,5 +338,9 @@ pub(super) const SERVER_NAME: &str = "\
 Examples:
   lifeboat server revoke web1 --vault dir:/srv/vault --key-file vault.key
   lifeboat server accept web1 --vault dir:/srv/vault --key-file vault.key
+  lifeboat server accept web1 --after-failover --vault dir:/srv/vault --key-file vault.key
+
+While a failover of a server stands, its original adds nothing to its points: what it writes is kept beside, as NAME~ORDER,
+which every verb takes as a server. --after-failover ends that.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";

@@ -25,9 +25,9 @@ pub enum ServerVerb {
     /// Let nobody come in as this server any more
     #[command(after_long_help = SERVER_NAME)]
     Revoke(ServerName),
-    /// Accept the next machine that shows up as this server: it moved to other hardware
+    /// Accept the next machine that shows up as this server: it moved to other hardware. Or, after a failover, the original
     #[command(after_long_help = SERVER_NAME)]
-    Accept(ServerName),
+    Accept(ServerAccept),
 }
 
 /// `server list`
@@ -74,7 +74,23 @@ pub struct ServerToken {
     pub json: bool,
 }
 
-/// `server revoke`, `server accept`
+/// `server accept`
+#[derive(Debug, Args)]
+pub struct ServerAccept {
+    /// The server
+    #[arg(value_name = "NAME", value_parser = server_name)]
+    pub name: String,
+
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// The server was failed over, and the original is the server again: its points are taken from now on
+    #[arg(long)]
+    pub after_failover: bool,
+}
+
+/// `server revoke`
 #[derive(Debug, Args)]
 pub struct ServerName {
     /// The server

@@ -1,0 +1,133 @@
+//! A stand-in for a region of Azure, with Azurite as its storage: started for a test, and ended with it.
+
+use qemu::region::faults::Rule;
+use qemu::region::{Account, Application, Server, Settings};
+use serde_json::Value;
+
+use crate::azurite::{ACCOUNT, Azurite, KEY, Scratch};
+
+/// The subscription that tests speak of; the region takes any.
+pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
+/// The tenant of its application.
+pub const TENANT: &str = "11111111-1111-1111-1111-111111111111";
+/// The application that it gives tokens to.
+pub const CLIENT: &str = "22222222-2222-2222-2222-222222222222";
+/// That application's secret.
+pub const CLIENT_SECRET: &str = "correct horse/battery+staple=";
+/// Where it is.
+pub const LOCATION: &str = "westeurope";
+
+/// Whether machines run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machines {
+    /// They are only said to, and their consoles say what a table tells.
+    Told,
+    /// In QEMU.
+    Real,
+}
+
+/// The region. Dropped, it is gone with its machines and its storage.
+#[derive(Debug)]
+pub struct StandIn {
+    // Ended in this order: machines, then what they read, then where it lies.
+    server: Server,
+    azurite: Option<Azurite>,
+    _folder: Scratch,
+}
+
+impl StandIn {
+    /// One with Azurite behind it.
+    pub fn start(machines: Machines) -> Result<Self, String> {
+        Self::with(machines, Settings::default())
+    }
+
+    /// One with Azurite behind it and further settings: times, seed, what consoles say.
+    pub fn with(machines: Machines, settings: Settings) -> Result<Self, String> {
+        let azurite = Azurite::start()?;
+        Self::over(Some(azurite), machines, settings)
+    }
+
+    /// One without storage: disks are only said to exist, and nothing can be uploaded.
+    pub fn bare(settings: Settings) -> Result<Self, String> {
+        Self::over(None, Machines::Told, settings)
+    }
+
+    fn over(
+        azurite: Option<Azurite>,
+        machines: Machines,
+        settings: Settings,
+    ) -> Result<Self, String> {
+        let folder = Scratch::new("region")?;
+        let storage = azurite.as_ref().map(|azurite| Account {
+            name: ACCOUNT.to_owned(),
+            key: KEY.to_owned(),
+            endpoint: azurite.endpoint(),
+        });
+        let application = Application {
+            tenant: TENANT.to_owned(),
+            client: CLIENT.to_owned(),
+            secret: CLIENT_SECRET.to_owned(),
+        };
+        let settings = Settings {
+            storage,
+            machines: machines == Machines::Real,
+            applications: vec![application],
+            ..settings
+        };
+        let server = Server::start(([127, 0, 0, 1], 0).into(), settings, folder.path())?;
+        Ok(Self { server, azurite, _folder: folder })
+    }
+
+    /// Its URL: control plane, login and metadata service in one, without a slash at the end.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// The storage, where there is one: vaults can lie in it too.
+    pub fn azurite(&self) -> Option<&Azurite> {
+        self.azurite.as_ref()
+    }
+
+    /// The server itself, for what has no function here.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What goes wrong from now on.
+    pub fn set_faults(&self, rules: Vec<Rule>) {
+        self.server.region().set_faults(rules);
+    }
+
+    /// How much of something may be used, by Azure's name of it: `cores`, `standardDSv5Family`, `PremiumDiskCount`.
+    pub fn set_limit(&self, name: &str, limit: u64) {
+        self.server.region().set_limit(name, limit);
+    }
+
+    /// Everything that exists: `id`, `type`, `tags`, `state`, `detail` (a disk's or a machine's own state) and `billed`.
+    pub fn resources(&self) -> Vec<Value> {
+        match self.server.region().resources() {
+            Value::Array(all) => all,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Identifiers of what costs while it is there.
+    pub fn billed(&self) -> Vec<String> {
+        let all = self.resources();
+        let billed = all.iter().filter(|one| one["billed"] == true);
+        billed.filter_map(|one| one["id"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Requests to the control plane so far, in the form that `validate_arm.py` reads, with `status` and `answer` besides.
+    pub fn requests(&self) -> Vec<Value> {
+        match self.server.region().requests() {
+            Value::Array(all) => all,
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a machine has said on its serial line, by its identifier; where machines really run.
+    pub fn console(&self, machine: &str) -> String {
+        String::from_utf8_lossy(&self.server.console(machine)).into_owned()
+    }
+}

@@ -209,7 +209,7 @@ fn everything(client: &ControlPlane) {
     make_disks(client);
     make_network(client);
     make_machines(client);
-    assert_eq!(sweep(client), 13);
+    assert_eq!(sweep(client), 12);
 }
 
 #[test]

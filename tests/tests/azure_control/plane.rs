@@ -91,7 +91,8 @@ impl State {
         if !self.resources.contains_key(key) {
             return answer(204, &[], b"");
         }
-        self.resources.retain(|has, _| !has.starts_with(key));
+        let inside = format!("{key}/");
+        self.resources.retain(|has, _| has != key && !has.starts_with(&inside));
         let number = self.operations.len();
         self.operations.push((0, Value::Null));
         let place = format!("{base}/subscriptions/s/operations/{number}?monitor=true");

@@ -12,6 +12,7 @@ use pipeline_vault::Error;
 use pipeline_vault::error::Blame;
 use serde_json::Value;
 
+use super::id::{GroupId, ResourceId};
 use super::refusal::Said;
 use super::{Answer, Call, Follows, Operation, Progress, Refused, ResultAt, Why, follow};
 use crate::address::Origin;
@@ -35,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const ANSWER_BYTES_MAX: u64 = 24 * 1024 * 1024;
 /// Most pages of one list.
 const PAGES_MAX: u32 = 500;
-/// What was made a moment ago may not be found at once: Azure's copies follow. So often, and after so long, it is asked.
+/// What was made a moment ago may not be found at once: so often it is asked for, with so long a pause between.
 const LATE_LOOKS: u32 = 5;
 const LATE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -140,7 +141,7 @@ impl ControlPlane {
         let heard = match self.ask(&ask) {
             Ok(heard) => heard,
             // What is to go away and is not there has gone away.
-            Err(refused) if call.method == Method::Delete && refused.why == Why::Missing => {
+            Err(refused) if call.method == Method::Delete && is_gone(&refused) => {
                 return Ok(Answer::Done(Value::Null));
             }
             Err(refused) => return Err(refused),
@@ -416,11 +417,17 @@ fn target_of(call: &Call) -> String {
 fn act_of(operation: &Operation) -> String {
     let path = operation.result.as_ref().map(|result| result.path.as_str());
     let path = path.or(Some(operation.address.as_str())).filter(|path| path.starts_with('/'));
-    let path = path.map(|path| path.split('?').next().unwrap_or_default());
-    match path.and_then(|path| super::id::ResourceId::parse(path).ok()) {
-        Some(id) => format!("what Azure does with {}", id.shown()),
-        None => "what Azure does behind its answer".to_owned(),
+    let path = path.map(|path| path.split('?').next().unwrap_or_default()).unwrap_or_default();
+    match (ResourceId::parse(path), GroupId::try_from(path.to_owned())) {
+        (Ok(id), _) => format!("what Azure does with {}", id.shown()),
+        (_, Ok(group)) => format!("what Azure does with resource group «{}»", group.name()),
+        _ => "what Azure does behind its answer".to_owned(),
     }
+}
+
+/// Whether what was to be deleted is not there. A subscription that this identity does not see is another matter.
+fn is_gone(refused: &Refused) -> bool {
+    refused.why == Why::Missing && refused.code != "SubscriptionNotFound"
 }
 
 /// As much of a body as there is room for.

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use pipeline_azure::Secret;
+use pipeline_azure::arm::client::ControlPlane;
 use pipeline_azure::arm::{Answer, Call, Operation, Progress, Refused};
 
 /// A place where servers are brought back: Azure, or what stands in for it in a test.
@@ -20,4 +21,22 @@ pub trait Region: Send + Sync {
 
     /// Waits, so that simulated time is possible.
     fn pause(&self, time: Duration);
+}
+
+impl Region for ControlPlane {
+    fn call(&self, call: &Call) -> Result<Answer, Refused> {
+        ControlPlane::call(self, call)
+    }
+
+    fn look(&self, operation: &Operation) -> Result<Progress, Refused> {
+        ControlPlane::look(self, operation)
+    }
+
+    fn read(&self, address: &Secret, bytes_max: u64) -> Result<Vec<u8>, Refused> {
+        ControlPlane::read(self, address, bytes_max)
+    }
+
+    fn pause(&self, time: Duration) {
+        ControlPlane::pause(self, time);
+    }
 }

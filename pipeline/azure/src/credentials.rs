@@ -14,6 +14,7 @@ pub mod token;
 use pipeline_vault::Error;
 
 use crate::address::{AzureAddress, Origin};
+use crate::cloud::Cloud;
 use crate::sas::SasToken;
 use crate::secret::Secret;
 use crate::sign::SharedKey;
@@ -85,8 +86,14 @@ impl Credentials {
         if let Some(text) = set("AZURE_STORAGE_CONNECTION_STRING") {
             return ConnectionString::parse(&Secret::new(text))?.open(address);
         }
-        let identity = identity_from(address, &set)?;
+        let identity = identity_from(address.cloud(), &set)?;
         Ok((Self::Entra(TokenSource::new(identity)), address.clone()))
+    }
+
+    /// The Entra identity that is set, for another of Azure's services than storage.
+    pub(crate) fn identity(cloud: Cloud, lookup: Lookup<'_>) -> Result<TokenSource, Error> {
+        let set = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        identity_from(cloud, &set).map(TokenSource::new)
     }
 
     /// Which kind they are.
@@ -129,10 +136,7 @@ impl Credentials {
     }
 }
 
-fn identity_from(
-    address: &AzureAddress,
-    set: &dyn Fn(&str) -> Option<String>,
-) -> Result<Identity, Error> {
+fn identity_from(cloud: Cloud, set: &dyn Fn(&str) -> Option<String>) -> Result<Identity, Error> {
     let (tenant, client) = (set("AZURE_TENANT_ID"), set("AZURE_CLIENT_ID"));
     let certificate = set("AZURE_CLIENT_CERTIFICATE_PATH");
     let secret = set("AZURE_CLIENT_SECRET");
@@ -150,7 +154,7 @@ fn identity_from(
     };
     let tenant = needed("AZURE_TENANT_ID", tenant)?;
     let client = needed("AZURE_CLIENT_ID", client)?;
-    let authority = authority(address, set("AZURE_AUTHORITY_HOST"))?;
+    let authority = authority(cloud, set("AZURE_AUTHORITY_HOST"))?;
     if let Some(path) = certificate {
         let certificate = ClientCertificate::from_file(path.as_ref())?;
         return Ok(Identity::Certificate { tenant, client, certificate, authority });
@@ -160,8 +164,8 @@ fn identity_from(
 }
 
 /// The host that tokens are asked of: the cloud's, or what `AZURE_AUTHORITY_HOST` says.
-fn authority(address: &AzureAddress, host: Option<String>) -> Result<Origin, Error> {
-    let host = host.unwrap_or_else(|| address.cloud().login.to_owned());
+fn authority(cloud: Cloud, host: Option<String>) -> Result<Origin, Error> {
+    let host = host.unwrap_or_else(|| cloud.login.to_owned());
     let url = if host.contains("://") { host } else { format!("https://{host}") };
     let (origin, path) = Origin::parse(&url)?;
     if !path.is_empty() || (!origin.https && !origin.is_loopback()) {

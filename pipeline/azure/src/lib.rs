@@ -19,6 +19,8 @@ pub mod encode;
 mod explain;
 /// How many requests are in flight at once.
 pub mod governor;
+/// Page blobs: the disks that are uploaded into, and warm seeds.
+pub mod pages;
 /// Requests as pure values.
 pub mod request;
 /// Answers as pure values.
@@ -41,6 +43,8 @@ mod test_vectors;
 mod test_world;
 /// The one HTTP client.
 pub mod transport;
+/// The footer of a fixed VHD.
+pub mod vhd;
 /// One request's life: signed, sent, judged, tried again.
 mod wire;
 

@@ -8,6 +8,8 @@ pub mod blob;
 pub mod container;
 /// Leases: taking, keeping, giving back.
 pub mod lease;
+/// Page blobs: created, written, cleared, looked at.
+pub mod page;
 
 use std::borrow::Cow;
 

@@ -4,6 +4,8 @@
 pub mod batch;
 /// Pages of a listing.
 pub mod listing;
+/// Which parts of a page blob were written.
+pub mod pages;
 
 use pipeline_vault::store::{ObjectFacts, Tier};
 use quick_xml::Reader;

@@ -2,6 +2,8 @@
 
 /// Making tokens from an account's key or a delegation key.
 pub mod make;
+/// Whole URLs with a signature in them, as Azure gives them out.
+pub mod url;
 
 use core::fmt;
 

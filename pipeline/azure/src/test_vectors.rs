@@ -1,10 +1,12 @@
 //! Vectors of third parties, which are not committed: read from beside the project where they are at hand.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The file of that name under `../shared/azure/vectors`; says loudly when a test does not run for want of it.
+/// The file of that name under `../shared/azure/vectors`, or where `LIFEBOAT_AZURE_VECTORS` says; says loudly when a test
+/// does not run for want of it.
 pub(crate) fn shared(name: &str) -> Option<serde_json::Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/azure/vectors");
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/azure/vectors");
+    let folder = std::env::var_os("LIFEBOAT_AZURE_VECTORS").map_or(beside, PathBuf::from);
     let Ok(text) = std::fs::read_to_string(folder.join(name)) else {
         eprintln!("SKIPPED: {name} is not at hand in {}", folder.display());
         return None;

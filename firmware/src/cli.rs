@@ -14,6 +14,7 @@ use crate::cli::help::{
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
+use crate::nbd::layered::Place;
 use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
@@ -101,7 +102,7 @@ pub enum Verb {
     /// Remove points by a retention policy, and what only they used
     #[command(after_long_help = PRUNE)]
     Prune(Prune),
-    /// Serve a disk of a point as a read-only NBD export, at once
+    /// Serve a disk of a point as an NBD export, at once
     #[command(after_long_help = SERVE)]
     ServeNbd(ServeNbd),
     /// Serve the machine's page over HTTPS and watch a vault
@@ -494,6 +495,11 @@ pub struct ServeNbd {
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10809")]
     pub listen: Address,
+
+    /// Let clients write, and keep what they write in memory (1 GiB at most) or in a new file, until the end; the point
+    /// stays as it is
+    #[arg(long, value_name = "memory|FILE")]
+    pub overlay: Option<Place>,
 }
 
 /// `serve`

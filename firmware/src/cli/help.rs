@@ -216,9 +216,12 @@ Examples:
   then, elsewhere:   qemu-img info nbd://127.0.0.1:10809/sda
                      nbdcopy nbd://127.0.0.1:10809/sda sda.img
                      modprobe nbd; nbd-client 127.0.0.1 -N sda /dev/nbd0; mount -o ro /dev/nbd0p1 /mnt
+  lifeboat serve-nbd --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda --overlay memory
+  then a machine that starts from it:   qemu-system-x86_64 ... -drive file=nbd://127.0.0.1:10809/sda,format=raw
 
 Runs until it is stopped. Only this machine can connect unless --listen says otherwise; whoever can connect reads the
-disk in the clear. Writes are refused.
+disk in the clear. Writes are refused, or with --overlay kept beside the point until the end: in memory, or in a
+new file, which is gone with the program. The point stays as it is either way.
 
 Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 wrong command line.";
 

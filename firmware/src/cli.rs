@@ -21,7 +21,7 @@ pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
 pub use crate::cli::send::Send;
 pub use crate::cli::server::{
-    ServerAccept, ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb,
+    ServerAccept, ServerDrain, ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb,
 };
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};

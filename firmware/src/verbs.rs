@@ -120,6 +120,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Server(ServerVerb::Policy(policy)) => server::policy(&policy, &context),
         Verb::Server(ServerVerb::Revoke(name)) => server::revoke(&name, &context),
         Verb::Server(ServerVerb::Accept(name)) => server::accept(&name, &context),
+        Verb::Server(ServerVerb::Drain(drain)) => server::drain::run(&drain, &context),
         Verb::Spool(SpoolVerb::Show(show)) => spool::show(&show),
         Verb::Spool(SpoolVerb::Format(format)) => spool::format(&format),
         Verb::Verify(verify) => verify::run(&verify, &context),

@@ -26,7 +26,7 @@ pub use crate::cli::recovery::{
 };
 pub use crate::cli::send::Send;
 pub use crate::cli::server::{
-    ServerAccept, ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb,
+    ServerAccept, ServerDrain, ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb,
 };
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};

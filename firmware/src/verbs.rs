@@ -130,6 +130,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Server(ServerVerb::Policy(policy)) => server::policy(&policy, &context),
         Verb::Server(ServerVerb::Revoke(name)) => server::revoke(&name, &context),
         Verb::Server(ServerVerb::Accept(name)) => server::accept(&name, &context),
+        Verb::Server(ServerVerb::Drain(drain)) => server::drain::run(&drain, &context),
         Verb::Spool(SpoolVerb::Show(show)) => spool::show(&show),
         Verb::Spool(SpoolVerb::Format(format)) => spool::format(&format),
         Verb::Drill(drill) => recovery::order::drill(&drill, &context),

@@ -327,6 +327,18 @@ What a running serve of this machine measures (ages, backlog, churn) is shown to
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
 
+/// `server drain`
+pub(super) const SERVER_DRAIN: &str = "\
+Examples:
+  lifeboat server drain web1 --vault dir:/srv/vault --key-file vault.key
+  lifeboat server drain web1 --abort --vault dir:/srv/vault --key-file vault.key
+
+The appliance that its agent talks to (lifeboat serve) has it run its hooks with stop, make a point, make every file
+system read-only, make another, and prove by the kernel's counters that nothing was written behind it. Whatever fails
+undoes all of it. A drained server stays as it is until --abort, or until it is started again.
+
+Exit codes: 0 drained, or called off; 1 failed; 2 wrong command line.";
+
 /// `server token`
 pub(super) const SERVER_TOKEN: &str = "\
 Examples:

@@ -2,11 +2,15 @@
 
 /// Hooks of plans.
 pub mod acts;
+/// What a planned failover asks of the server itself.
+mod drained;
+/// What is on a point's disks.
+mod guest;
 /// What an order needs of this program.
 pub mod hands;
 /// Azure's control plane.
 pub mod region;
-/// What is read of a point before it is trusted.
+/// Every byte of a point, read before it is trusted.
 mod source;
 /// The vault's documents.
 pub mod vault;

@@ -215,6 +215,9 @@ pub struct DiskPlan {
     pub starts: bool,
     /// Its type in Azure.
     pub kind: String,
+    /// Blocks that differ from the point, or may have differed in an earlier try: what a repair changed.
+    #[serde(default)]
+    pub on_top: Vec<u64>,
     /// Its content is in it.
     pub filled: bool,
     /// Bytes that were written to it.

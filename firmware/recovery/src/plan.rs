@@ -193,6 +193,9 @@ pub struct Run {
     pub began_millis: u64,
     /// The point of every server: `latest`, `latest-app`.
     pub point: String,
+    /// Whether obstacles that are found on a server's disks are passed over.
+    #[serde(default)]
+    pub despite_obstacles: bool,
     /// How it stands.
     pub state: RunState,
     /// Where it is.
@@ -328,3 +331,6 @@ impl Member {
         profile
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,10 @@ Environment:
   AZURE_TENANT_ID, AZURE_CLIENT_ID with AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH
                                an Entra application; without any of these, the managed identity of the
                                machine (AZURE_CLIENT_ID picks one of several)
+  LIFEBOAT_AZURE_CLOUD         the cloud of recoveries: public, usgov or china (the vault's, or public)
+  LIFEBOAT_AZURE_MANAGEMENT, LIFEBOAT_AZURE_TOKEN
+                               another control plane than the cloud's; a token for it instead of the identity above
+  LIFEBOAT_PLATFORM            stand-in, where recoveries boot on virtio instead of Hyper-V
   HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
                                a proxy, with user:password@ where it wants them
   LIFEBOAT_CA_FILE             certificate authorities of your own, as PEM, beside the built-in ones

@@ -40,7 +40,7 @@ pub struct OrderOptions {
     pub take_over: bool,
 
     /// Say what would be made and how long it would take; make and keep nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     pub dry_run: bool,
 
     /// Write the report as a page to print to this file
@@ -199,6 +199,10 @@ pub struct PlanRun {
     /// The point of every server: latest, or latest-app
     #[arg(long, value_name = "latest|latest-app", default_value = "latest")]
     pub point: String,
+
+    /// Go on although something on a server's disks would keep it from starting in Azure
+    #[arg(long)]
+    pub despite_obstacles: bool,
 
     /// Say what would be made and how long it would take; make and keep nothing
     #[arg(long)]

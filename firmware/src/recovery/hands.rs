@@ -3,15 +3,15 @@
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::AtomicBool;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use firmware_recovery::hydrate::fill::{How, Source, fill};
+use firmware_recovery::hydrate::content::ReadAt;
+use firmware_recovery::hydrate::fill::{How, OnTop, Source, fill};
 use firmware_recovery::hydrate::pages::Pages;
-use firmware_recovery::order::hands::{
-    DiskFacts, Filled, Hands, SourceAct, Survey, Unfilled, no_source,
-};
+use firmware_recovery::order::hands::{DiskFacts, Filled, Hands, SourceAct, Survey, Unfilled};
 use firmware_recovery::order::{Holder, Order, PointFacts};
 use firmware_recovery::profile::Signal;
 use pipeline_azure::Secret;
@@ -25,10 +25,13 @@ use pipeline_vault::pins::{Pin, pin_of_view};
 use pipeline_vault::points::ChainView;
 use pipeline_vault::record::{Consistency, Manifest};
 
+use super::drained;
+use super::guest::{self, Layered};
 use super::region::SignedDisk;
 use super::source;
 use super::vault::Shared;
 use super::who;
+use crate::cli::Opening;
 use crate::progress::Counters;
 use crate::session::Machine;
 
@@ -42,10 +45,13 @@ const ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// This program's hands.
 pub struct Program {
     vault: Shared,
+    opening: Opening,
     machine: Machine,
     stop: Arc<AtomicBool>,
     counters: Arc<Counters>,
     pins: Mutex<Vec<Pin>>,
+    /// The disks of orders as they shall be in Azure, by order and point.
+    prepared: Mutex<BTreeMap<String, Vec<Arc<Layered>>>>,
 }
 
 impl Program {
@@ -53,11 +59,13 @@ impl Program {
     #[must_use]
     pub fn new(
         vault: Shared,
+        opening: Opening,
         machine: Machine,
         stop: Arc<AtomicBool>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { vault, machine, stop, counters, pins: Mutex::default() }
+        let (pins, prepared) = (Mutex::default(), Mutex::default());
+        Self { vault, opening, machine, stop, counters, pins, prepared }
     }
 
     fn chain(&self, order: &Order) -> Result<ChainView, Error> {
@@ -75,6 +83,23 @@ impl Program {
         }
         self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pinned.pin);
         Ok(())
+    }
+
+    /// The order's disks as they shall be in Azure; repaired once by each process.
+    fn prepared(&self, order: &Order) -> Result<Vec<Arc<Layered>>, Error> {
+        let point = order.point.as_ref().map(|point| point.id.clone()).unwrap_or_default();
+        let key = format!("{} {point}", order.id);
+        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let view = self.chain(order)?;
+        let link = view.find(&point)?;
+        let access = self.vault.session().access();
+        let disks = guest::layered(source::readers(&access, &view, link)?);
+        guest::prepare(&disks, &guest::platform(&self.machine), order)?;
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(prepared.entry(key).or_insert(disks).clone())
     }
 
     fn page_options(&self) -> Result<PageOptions, Error> {
@@ -106,7 +131,12 @@ impl Program {
             ..How::new(format!("disk {} of {}", disk.name, order.server_name))
         };
         let source = Source { frames: &frames, disk, point: manifest.id, time: manifest.started };
-        match fill(&source, None, &pages, &how, &*self.counters) {
+        let prepared = self.prepared(order)?;
+        let on_top = prepared.get(place).zip(plan).map(|(content, plan)| OnTop {
+            content: &**content as &dyn ReadAt,
+            blocks: &plan.on_top,
+        });
+        match fill(&source, on_top, &pages, &how, &*self.counters) {
             Ok(hydrated) => {
                 Ok(Filled { written_bytes: hydrated.sent.put_bytes + hydrated.sent.kept_bytes })
             }
@@ -162,7 +192,7 @@ impl Hands for Program {
                 source::read_all(reader)?;
             }
         }
-        let starts = source::starts(readers)?;
+        let judged = guest::judge(&guest::layered(readers), &guest::platform(&self.machine));
         let facts = manifest.disks.iter().map(|disk| DiskFacts {
             name: disk.name.clone(),
             bytes: disk.bytes,
@@ -181,12 +211,16 @@ impl Hands for Program {
                 consistency: consistency.to_owned(),
             },
             disks: facts.collect(),
-            starts_from: starts.disk,
-            generation: starts.generation,
-            system: starts.system,
-            obstacles: Vec::new(),
-            repairs: Vec::new(),
+            starts_from: judged.starts_from,
+            generation: judged.generation,
+            system: judged.system,
+            obstacles: judged.obstacles,
+            repairs: judged.repairs,
         })
+    }
+
+    fn prepare(&self, order: &Order) -> Result<Vec<Vec<u64>>, Error> {
+        Ok(self.prepared(order)?.iter().map(|disk| disk.changed()).collect())
     }
 
     fn fill(&self, order: &Order, disk: usize, to: &Secret) -> Result<Filled, Unfilled> {
@@ -219,8 +253,8 @@ impl Hands for Program {
         fork::end(&access, order.server, &order.id.to_string(), End::Cancelled).map(drop)
     }
 
-    fn source(&self, order: &Order, _: SourceAct) -> Result<(), Error> {
-        Err(no_source(order))
+    fn source(&self, order: &Order, act: SourceAct) -> Result<Option<String>, Error> {
+        drained::ask(&self.opening, &self.machine, &self.stop, order, act)
     }
 
     fn holder(&self) -> Holder {

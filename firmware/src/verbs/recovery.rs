@@ -47,8 +47,13 @@ impl Opened {
         let vault = Shared::new(session);
         let stop = Arc::clone(&context.stop);
         let counters = Arc::new(Counters::default());
-        let hands =
-            Program::new(vault.clone(), context.machine.clone(), Arc::clone(&stop), counters);
+        let hands = Program::new(
+            vault.clone(),
+            opening.clone(),
+            context.machine.clone(),
+            Arc::clone(&stop),
+            counters,
+        );
         let teller = Teller::new(context, json);
         Ok(Self { vault, vault_id, azure, hands, stop, teller })
     }

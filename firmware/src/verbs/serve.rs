@@ -22,7 +22,7 @@ use crate::serve::listen::{Branch, Door, Teller};
 use crate::serve::replication::{Replication, Seen};
 use crate::serve::watch::{Sight, Watched, look};
 use crate::session::Machine;
-use crate::verbs::{Context, host_name};
+use crate::verbs::{Context, host_name, recovery};
 
 /// How often the vault is looked at.
 const PACE: Duration = Duration::from_secs(5 * 60);
@@ -58,6 +58,8 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
     let served = std::thread::scope(|scope| {
         let seen = &*watched;
         scope.spawn(move || watch(serve, &context.machine, seen, &ended));
+        let judged = &agents_ended;
+        scope.spawn(move || recovery::ready::daily(&serve.opening, context, judged));
         if let Some(replication) = &replication {
             let (machine, agents, ended) = (&context.machine, &agents, &agents_ended);
             scope.spawn(move || replication.keep_running(machine, agents, &tell_agents, ended));

@@ -2,7 +2,9 @@
 
 use hal_sim::SimDisk;
 use hal_sim::random::Random;
+use pipeline::ids::OrderId;
 use pipeline_vault::chain::open_record;
+use pipeline_vault::document::{self, Name, Replaced};
 use pipeline_vault::frames::FrameReader;
 use pipeline_vault::info;
 use pipeline_vault::names;
@@ -13,6 +15,7 @@ use pipeline_vault::restore;
 use pipeline_vault::roster;
 use pipeline_vault::sealed::ObjectKind;
 use pipeline_vault::secondary::newest_complete_point;
+use pipeline_vault::store::BlobStore as _;
 use pipeline_vault::verify::{self, Depth, Options};
 use pipeline_vault::writer::Silent;
 
@@ -97,6 +100,30 @@ fn pins_and_indexes_of_a_hostile_writer_end_in_an_answer_or_an_error() {
             bed.mend();
         });
     }
+}
+
+#[test]
+fn a_damaged_document_is_told_and_the_version_before_stands_in() {
+    let bed = Bed::new();
+    let mut vault = bed.vault.open_in(bed.store.clone()).expect("its own key");
+    let name = Name::Order(OrderId([7; 16]));
+    for version in 0..2 {
+        let text = format!("version {}", version + 1);
+        let replaced = document::replace(&mut vault, name, version, text.as_bytes());
+        assert_eq!(replaced, Ok(Replaced::Done(version + 1)));
+    }
+    let names: Vec<String> =
+        bed.store.names().into_iter().filter(|name| name.starts_with("order/")).collect();
+    let bodies = bed.bodies(&names);
+    mutate("damaged documents", 5_000, &bodies, |bytes, _| {
+        bed.store.overwrite(&names[0], bytes);
+        let found = document::read(&mut vault, name).expect("an answer").expect("a document");
+        let whole = bytes == bodies[0];
+        let expected: &[u8] = if whole { b"version 2" } else { b"version 1" };
+        assert_eq!((&found.bytes[..], found.version), (expected, 2));
+        assert_eq!(found.trouble.is_none(), whole);
+    });
+    assert!(bed.store.read_all(&names[1], 1 << 20).is_ok(), "nothing was deleted");
 }
 
 #[test]

@@ -27,7 +27,8 @@ const DISK_BYTES_MAX: u64 = 32_767 * GIB;
 impl Work<'_> {
     /// Looks at the point and asks Azure; nothing is made.
     pub(crate) fn check(&mut self) -> Result<(), Stop> {
-        let survey = self.world.hands.survey(self.order())?;
+        let (hands, order) = (self.world.hands, self.order().clone());
+        let survey = self.signing(move || hands.survey(&order))??;
         let mut problems = self.take_up(&survey);
         self.check_sizes(&mut problems)?;
         self.check_places(&mut problems)?;
@@ -66,6 +67,7 @@ impl Work<'_> {
             bytes: disk.bytes,
             starts: Some(place) == starts,
             kind: profile.disk_type(&disk.name, Some(place) == starts).to_owned(),
+            on_top: Vec::new(),
             filled: false,
             filled_bytes: 0,
             closed: false,

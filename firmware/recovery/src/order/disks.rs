@@ -1,9 +1,5 @@
 //! The content of an order's disks: made to be uploaded into, filled, closed.
 
-use core::time::Duration;
-use std::sync::mpsc;
-use std::thread;
-
 use pipeline_azure::arm::disk::{self, DiskState};
 use pipeline_azure::arm::{Answer, Refused, Why};
 use pipeline_vault::Error;
@@ -15,9 +11,6 @@ use super::run::{Stop, Work};
 
 /// How often a signature that counts no more is asked for anew while one disk is filled.
 const GRANTS_MAX: u32 = 50;
-/// How often somebody who fills gives a sign of life.
-const SIGN: Duration = Duration::from_secs(10);
-
 impl Work<'_> {
     /// A disk to upload into for each disk of the point.
     pub(crate) fn make_disks(&mut self) -> Result<(), Stop> {
@@ -42,8 +35,25 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// What will go on top of the point is written down before it does: a later try may change other blocks, and must
+    /// put back what this one changed.
+    fn prepare(&mut self) -> Result<(), Stop> {
+        if self.order().disks.iter().all(|disk| disk.filled) {
+            return Ok(());
+        }
+        let (hands, order) = (self.world.hands, self.order().clone());
+        let prepared = self.signing(move || hands.prepare(&order))??;
+        for (disk, blocks) in self.order_mut().disks.iter_mut().zip(prepared) {
+            disk.on_top.extend(blocks);
+            disk.on_top.sort_unstable();
+            disk.on_top.dedup();
+        }
+        self.save()
+    }
+
     /// The point into the disks.
     pub(crate) fn fill_disks(&mut self) -> Result<(), Stop> {
+        self.prepare()?;
         for place in 0..self.order().disks.len() {
             if self.order().disks.get(place).is_some_and(|disk| !disk.filled) {
                 self.make_disk(place)?;
@@ -74,7 +84,8 @@ impl Work<'_> {
                     retry_after: None,
                 })
             })?;
-            match self.fill_signing(place, &signature)? {
+            let (hands, order) = (self.world.hands, self.order().clone());
+            match self.signing(move || hands.fill(&order, place, &signature))? {
                 Ok(filled) => return Ok(filled),
                 Err(Unfilled::Expired) => self.tell(format!(
                     "the signature of {thing} counts no more: another one is asked for"
@@ -86,40 +97,6 @@ impl Work<'_> {
         Err(Stop::Failed(Error::refused(thing.to_string(), what).remedy(
             "look at the clocks of this machine and at policies that keep disks from being uploaded into",
         )))
-    }
-
-    /// Fills a disk while signs of life are given.
-    fn fill_signing(
-        &mut self,
-        place: usize,
-        signature: &pipeline_azure::Secret,
-    ) -> Result<Result<Filled, Unfilled>, Stop> {
-        let order = self.order().clone();
-        let hands = self.world.hands;
-        thread::scope(|scope| {
-            let (done, ended) = mpsc::channel();
-            scope.spawn(move || {
-                // The other side waits until this thread is over, whatever it sends.
-                let _ = done.send(hands.fill(&order, place, signature));
-            });
-            let mut signed = Ok(());
-            loop {
-                match ended.recv_timeout(SIGN) {
-                    Ok(result) => return signed.map(|()| result),
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        if signed.is_ok() {
-                            signed = self.sign();
-                        }
-                    }
-                    Err(mpsc::RecvTimeoutError::Disconnected) => {
-                        return Err(Stop::Failed(Error::device(
-                            "the disk's content",
-                            "was not brought over: the thread that did it is gone",
-                        )));
-                    }
-                }
-            }
-        })
     }
 
     /// Gives the signature back: from then on it is a disk that can be attached.

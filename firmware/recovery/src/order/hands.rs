@@ -82,7 +82,11 @@ pub trait Hands: Send + Sync {
     /// Errors: there is none, or it is not whole.
     fn survey(&self, order: &Order) -> Result<Survey, Error>;
 
-    /// Brings the content of one disk, by its place in the order, to where the signature leads. What is there
+    /// Makes ready what goes on top of the point so that it starts in Azure and does not take itself for the original: the
+    /// blocks of each disk, in their order, that will differ from the point. Asked again, it may name others.
+    fn prepare(&self, order: &Order) -> Result<Vec<Vec<u64>>, Error>;
+
+    /// Brings the content of one disk, with what goes on top of it, by its place in the order, to where the signature leads. What is there
     /// already is not sent again.
     fn fill(&self, order: &Order, disk: usize, to: &Secret) -> Result<Filled, Unfilled>;
 
@@ -95,10 +99,10 @@ pub trait Hands: Send + Sync {
     /// Takes that back: the failover was cancelled.
     fn unfork(&self, order: &Order) -> Result<(), Error>;
 
-    /// Asks something of the server itself.
+    /// Asks something of the server itself; its last point's identity is the answer to that act.
     ///
     /// Errors: nobody can ask it, or it did not do it.
-    fn source(&self, order: &Order, act: SourceAct) -> Result<(), Error>;
+    fn source(&self, order: &Order, act: SourceAct) -> Result<Option<String>, Error>;
 
     /// Who this is; `until_millis` does not matter.
     fn holder(&self) -> Holder;
@@ -121,7 +125,7 @@ pub trait Hands: Send + Sync {
 pub fn no_source(order: &Order) -> Error {
     Error::refused(
         format!("server {}", order.server_name),
-        "cannot be asked to stop from here: only the appliance that its agent is connected to can",
+        "cannot be asked to stop: no agent of it is enrolled",
     )
     .retry(Retry::Never)
     .remedy("stop it by hand, let its last point reach the vault, and order a failover without --planned")

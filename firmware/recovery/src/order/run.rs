@@ -2,6 +2,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use std::sync::mpsc;
+use std::thread;
 
 use pipeline_azure::arm::{Refused, Why};
 use pipeline_vault::document::{Name, Replaced};
@@ -14,6 +16,8 @@ use crate::documents::{self, Documents};
 use crate::region::Region;
 use crate::target;
 
+/// How often it is looked whether a sign of life is due while something long is done.
+const LOOK: Duration = Duration::from_secs(10);
 /// A sign of life is given after so long.
 const SIGN_MILLIS: u64 = HOLD_MILLIS / 4;
 
@@ -185,8 +189,35 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Asks the server itself; the last point is the one to recover.
     pub(crate) fn ask_source(&mut self, act: SourceAct) -> Result<(), Stop> {
-        self.world.hands.source(&self.order, act).map_err(Stop::Failed)
+        let (hands, order) = (self.world.hands, self.order.clone());
+        let Some(point) = self.signing(move || hands.source(&order, act))?? else {
+            return Ok(());
+        };
+        self.order.wanted_point.clone_from(&point);
+        self.tell(format!("its last point is {point}"))
+    }
+
+    /// Does something long on a thread of its own, while signs of life are given.
+    pub(crate) fn signing<T: Send>(&mut self, act: impl FnOnce() -> T + Send) -> Result<T, Stop> {
+        thread::scope(|scope| {
+            let (done, ended) = mpsc::channel();
+            // The other side waits until this thread is over, whatever it sends.
+            scope.spawn(move || drop(done.send(act())));
+            let mut signed = Ok(());
+            loop {
+                match ended.recv_timeout(LOOK) {
+                    Ok(result) => return signed.map(|()| result),
+                    Err(mpsc::RecvTimeoutError::Timeout) if signed.is_ok() => signed = self.sign(),
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => {
+                        let what = "was not done: the thread that did it is gone";
+                        return Err(Stop::Failed(Error::device("this step", what)));
+                    }
+                }
+            }
+        })
     }
 
     /// All steps are done.
@@ -246,7 +277,7 @@ impl<'a> Work<'a> {
     }
 
     /// Lets others go on at once.
-    fn let_go(&mut self) -> Result<(), Error> {
+    pub(crate) fn let_go(&mut self) -> Result<(), Error> {
         self.order.holder = None;
         match self.write() {
             // Whoever has it now says so himself.
@@ -337,7 +368,9 @@ impl<'a> Work<'a> {
         let step = self.step_began.map(|(step, _)| format!(", step {}", step.name()));
         error.what = format!("{}: {}", error.object, error.what);
         error.object = format!("{}{}", self.shown(), step.unwrap_or_default());
-        error.remedy = if error.remedy.is_empty() || error.remedy == remedy {
+        error.remedy = if remedy.is_empty() {
+            error.remedy
+        } else if error.remedy.is_empty() || error.remedy == remedy {
             remedy
         } else {
             format!("{}; then {remedy}", error.remedy)
@@ -350,6 +383,9 @@ impl<'a> Work<'a> {
     }
 
     fn ways_on(&self) -> String {
+        if self.keeps_nothing {
+            return String::new();
+        }
         let (verb, id) = (self.order.kind.verb(), self.order.id);
         if self.order.state == State::Cancelling {
             return format!("lifeboat cleanup --order {id} goes on with taking it back");

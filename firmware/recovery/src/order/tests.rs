@@ -123,6 +123,8 @@ fn a_planned_failover_asks_the_source_first_and_a_cancelled_one_lets_it_go_on() 
     let process = site.process(1);
     let order = process.order(7, &wanted(Kind::Planned)).expect("a failover");
     assert_eq!(site.deeds()[..3], ["Stop", "LastPoint", "PowerDown"]);
+    let last = order.point.as_ref().map(|point| point.id.clone());
+    assert_eq!(last, Some("33".repeat(16)), "the source's last point, whatever came since");
     let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
     work.cancel().expect("nothing holds it");
     assert_eq!(site.deeds()[4..], ["unfork", "Return"]);

@@ -150,6 +150,12 @@ impl Work<'_> {
 
     /// Keeps a failover: it is the server from now on.
     pub fn commit(&mut self) -> Result<(), Error> {
+        let ended = self.keep();
+        let kept = self.let_go();
+        ended.and(kept)
+    }
+
+    fn keep(&mut self) -> Result<(), Error> {
         let order = self.order();
         match order.state {
             State::Committed => Ok(()),

@@ -1,7 +1,7 @@
 //! Carries a plan out, group after group, its place kept in the vault before and after everything it does.
 
 use core::time::Duration;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use pipeline::ids::{OrderId, ServerId};
@@ -16,6 +16,8 @@ use crate::order::orders::{self, Wanted};
 use crate::order::run::{Stop, Work, World, from_refused};
 use crate::order::{Kind, Order, Shared, State, Thing};
 
+/// How often a sign of life is given while servers are recovered.
+const SIGN: Duration = Duration::from_secs(20);
 /// Servers of a group that are recovered at once.
 const TOGETHER_MAX: usize = 4;
 
@@ -82,6 +84,8 @@ pub struct Begin {
     pub point: String,
     /// By whom.
     pub by: String,
+    /// Whether obstacles that are found on a server's disks are passed over.
+    pub despite_obstacles: bool,
 }
 
 impl<'a> PlanWork<'a> {
@@ -141,6 +145,7 @@ impl<'a> PlanWork<'a> {
             by: begin.by.clone(),
             began_millis: self.world.hands.wall_millis(),
             point: begin.point.clone(),
+            despite_obstacles: begin.despite_obstacles,
             state: RunState::Open,
             place: super::Place::default(),
             answered: false,
@@ -341,22 +346,33 @@ impl<'a> PlanWork<'a> {
         let (wall, began) = (self.world.hands.wall_millis(), self.world.hands.moment_millis());
         let world = self.world;
         let waiting = Mutex::new(names.into_iter());
-        let ended = Mutex::new(Vec::new());
+        let mut ended = Vec::new();
         thread::scope(|scope| {
+            let (done, told) = mpsc::channel();
             for _ in 0..TOGETHER_MAX.min(group.servers.len()) {
-                scope.spawn(|| {
+                let (done, waiting) = (done.clone(), &waiting);
+                scope.spawn(move || {
                     loop {
                         let next = waiting.lock().map(|mut names| names.next());
                         let Ok(Some((member, name))) = next else { return };
-                        let result = bring_up(world, name);
-                        if let Ok(mut ended) = ended.lock() {
-                            ended.push((member.name, result));
-                        }
+                        // Whoever listens waits for all of them.
+                        let _ = done.send((member.name, bring_up(world, name)));
                     }
                 });
             }
+            drop(done);
+            loop {
+                match told.recv_timeout(SIGN) {
+                    Ok(one) => ended.push(one),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        if let Err(error) = self.save() {
+                            log::warn!("{error}");
+                        }
+                    }
+                }
+            }
         });
-        let mut ended = ended.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         ended.sort_by(|one, other| one.0.cmp(&other.0));
         let mut first = None;
         for (server, result) in ended {
@@ -401,7 +417,7 @@ impl<'a> PlanWork<'a> {
             by: self.run().by.clone(),
             at_millis: self.world.hands.wall_millis(),
             reads_first: true,
-            despite_obstacles: false,
+            despite_obstacles: self.run().despite_obstacles,
             keeps: self.run().drill,
             shared,
         };

@@ -71,6 +71,10 @@ pub(in crate::verbs) fn commit(asked: &Commit, context: &Context) -> Ending {
 
 /// The order that is meant: the one named, or the server's open one.
 fn find(opened: &Opened, asked: &OrderOptions, kind: Kind) -> Result<Option<Name>, Error> {
+    if asked.dry_run {
+        // What is open stays as it is; it is told what a new order would be.
+        return Ok(None);
+    }
     if let Some(text) = &asked.resume {
         return orders::find(&opened.vault, text).map(Some);
     }

@@ -32,6 +32,7 @@ pub(in crate::verbs) fn run(verb: &PlanVerb, context: &Context) -> Ending {
                 drill: asked.drill,
                 point: asked.point.clone(),
                 by: person(&context.machine.settings),
+                despite_obstacles: asked.despite_obstacles,
             };
             carry_on(&asked.name, Some(&begin), context)
         }
@@ -214,7 +215,7 @@ fn dry_run(asked: &PlanRun, context: &Context) -> Ending {
             by: person(&context.machine.settings),
             at_millis: context.machine.clock.now().0,
             reads_first: true,
-            despite_obstacles: false,
+            despite_obstacles: asked.despite_obstacles,
             keeps: false,
             shared: None,
         };

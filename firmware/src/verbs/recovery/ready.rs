@@ -1,21 +1,38 @@
 //! `ready`: whether each server could be recovered now.
 
+use core::time::Duration;
+
 use firmware_recovery::order::Kind;
 use firmware_recovery::order::orders::Wanted;
 use firmware_recovery::ready::{Readiness, judge};
+use pipeline::ids::ServerId;
 use pipeline_vault::Error;
+use pipeline_vault::document::{self, Class, Name};
 use serde::Serialize;
+use smol::channel::Receiver;
+use smol::{Timer, future};
 
 use super::Opened;
-use crate::cli::Ready;
+use crate::cli::{Opening, Ready};
 use crate::recovery::person;
 use crate::report::{Ending, Failure, Outcome, Span, Utc, print, print_json};
+use crate::session::Session;
 use crate::verbs::Context;
+
+/// How often `serve` judges.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The answer as JSON.
 #[derive(Serialize)]
 struct Answer {
     servers: Vec<Readiness>,
+}
+
+/// What of a point is looked at.
+#[derive(Clone, Copy)]
+struct Depth {
+    azure: bool,
+    deep: bool,
 }
 
 pub(in crate::verbs) fn run(asked: &Ready, context: &Context) -> Ending {
@@ -24,21 +41,10 @@ pub(in crate::verbs) fn run(asked: &Ready, context: &Context) -> Ending {
         Some(name) => vec![(name.clone(), opened.vault.session().server(name)?)],
         None => opened.vault.session().servers(),
     };
+    let depth = Depth { azure: asked.azure, deep: asked.deep };
     let mut judged = Vec::new();
     for (server_name, server) in servers {
-        let wanted = Wanted {
-            server,
-            server_name,
-            kind: Kind::Failover,
-            point: "latest".to_owned(),
-            by: person(&context.machine.settings),
-            at_millis: context.machine.clock.now().0,
-            reads_first: asked.deep,
-            despite_obstacles: false,
-            keeps: false,
-            shared: None,
-        };
-        judged.push(judge(opened.world(&|_| {}), &wanted, &opened.vault_id, asked.azure)?);
+        judged.push(judge_one(&opened, server_name, server, depth, context)?);
     }
     let bad: Vec<String> =
         judged.iter().filter(|one| !one.ready).map(|one| one.server.clone()).collect();
@@ -55,6 +61,71 @@ pub(in crate::verbs) fn run(asked: &Ready, context: &Context) -> Ending {
     Err(Failure::Failed(error.remedy("the list says what to do")))
 }
 
+fn judge_one(
+    opened: &Opened,
+    server_name: String,
+    server: ServerId,
+    depth: Depth,
+    context: &Context,
+) -> Result<Readiness, Error> {
+    let wanted = Wanted {
+        server,
+        server_name,
+        kind: Kind::Failover,
+        point: "latest".to_owned(),
+        by: person(&context.machine.settings),
+        at_millis: context.machine.clock.now().0,
+        reads_first: depth.deep,
+        despite_obstacles: false,
+        keeps: false,
+        shared: None,
+    };
+    judge(opened.world(&|_| {}), &wanted, &opened.vault_id, depth.azure)
+}
+
+/// Judges every server that has a target profile once a day, and says in the log what is in the way.
+pub(in crate::verbs) fn daily(opening: &Opening, context: &Context, ended: &Receiver<()>) {
+    while !ended.is_closed() {
+        if let Err(error) = one_day(opening, context) {
+            log::warn!("readiness: {error}");
+        }
+        smol::block_on(future::or(
+            async {
+                // Either answer means that the program ends.
+                let _ = ended.recv().await;
+            },
+            async {
+                Timer::after(DAY).await;
+            },
+        ));
+    }
+}
+
+fn one_day(opening: &Opening, context: &Context) -> Result<(), Error> {
+    let mut session = Session::open(opening, &context.machine)?;
+    let profiles = document::list(&session.vault()?.access(), Class::Profiles)?;
+    if profiles.is_empty() {
+        return Ok(());
+    }
+    let servers = session.servers();
+    drop(session);
+    let opened = Opened::open(opening, context, true)?;
+    for (name, server) in servers {
+        if !profiles.contains(&Name::Profile(server)) {
+            continue;
+        }
+        let depth = Depth { azure: false, deep: false };
+        let ready = judge_one(&opened, name, server, depth, context)?;
+        for problem in &ready.problems {
+            log::warn!("readiness of {}: {problem}", ready.server);
+        }
+        if ready.ready {
+            log::info!("readiness of {}: ready", ready.server);
+        }
+    }
+    Ok(())
+}
+
 fn words(one: &Readiness) -> String {
     let mut text = format!("{}: {}\n", one.server, if one.ready { "ready" } else { "not ready" });
     if let (Some(id), Some(at)) = (&one.point, one.point_millis) {
@@ -64,12 +135,12 @@ fn words(one: &Readiness) -> String {
         text += &format!("  {starts}\n");
     }
     if let Some(drill) = &one.last_drill {
-        let rto = Span(core::time::Duration::from_millis(drill.rto_millis));
+        let rto = Span(Duration::from_millis(drill.rto_millis));
         let how = if drill.up { format!("up in {rto}") } else { "did not come up".to_owned() };
         text += &format!("  last drill {}: {how}\n", Utc(drill.at_millis));
     }
     if let Some(about) = one.about_millis {
-        let about = Span(core::time::Duration::from_millis(about));
+        let about = Span(Duration::from_millis(about));
         text += &format!("  a failover would take about {about}\n");
     }
     for (word, list) in

@@ -1,0 +1,351 @@
+//! Drill, failover, commit, cancel and plans by the real program against the region stand-in: killed at every step, with faults on,
+//! with bad input; and nothing that costs is left behind.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
+
+use core::time::Duration;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use pipeline_azure::arm::id::{GroupId, Kind, SubnetId};
+use pipeline_azure::arm::tags::Tags;
+use pipeline_azure::arm::{Answer, Call, Progress, group, network};
+use qemu::region::Settings;
+use qemu::region::faults::{Fault, Rule};
+use serde_json::{Value, json};
+use tests::azurite::Scratch;
+use tests::cli::{Ran, image, run};
+use tests::program::{Place, lifeboat};
+use tests::region::{LOCATION, Machines, SUBSCRIPTION, StandIn};
+
+const BYTES: usize = 24 << 20;
+/// No step of a small disk takes longer, even where several builds share the machine.
+const STEP: Duration = Duration::from_secs(240);
+
+struct Bed {
+    region: StandIn,
+    place: Place,
+    scratch: Scratch,
+}
+
+impl Bed {
+    /// A vault with these servers, each with a target profile, and a region with the group and network that they go to.
+    fn new(label: &str, servers: &[&str]) -> Self {
+        let consoles =
+            vec![("quiet".to_owned(), "booting".to_owned()), (String::new(), "login:".to_owned())];
+        let settings = Settings { operation_ms: 20, consoles, ..Settings::default() };
+        let region =
+            StandIn::with(Machines::Told, settings).unwrap_or_else(|error| panic!("{error}"));
+        let scratch = Scratch::new(label).unwrap();
+        let vault = format!("dir:{}", scratch.path().join("vault").display());
+        let place = Place::create(vault, scratch.path(), &region.environment());
+        let bed = Self { region, place, scratch };
+        bed.make_network("10.1.0.0/24");
+        for (seed, server) in (1..).zip(servers) {
+            let disk = image(&bed.path(&format!("{server}.img")), BYTES, seed);
+            let mut command = bed.place.verb("protect");
+            command.args(["--server", server, "--json"]).arg(format!("sda={}", disk.display()));
+            run(&mut command).succeeds();
+            bed.profile(server, "");
+        }
+        bed
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    fn make_network(&self, range: &str) {
+        let recovered = GroupId::new(SUBSCRIPTION, "recovered").unwrap();
+        let tags = Tags::new();
+        self.done(&group::create(&recovered, LOCATION, &tags).unwrap());
+        let rules = recovered.resource(Kind::SecurityGroup, "rules").unwrap();
+        self.done(&network::create_closed(&rules, LOCATION, &tags).unwrap());
+        let net = recovered.resource(Kind::Network, "net").unwrap();
+        let subnet = SubnetId::new(&net, "default").unwrap();
+        self.done(&network::create(&subnet, LOCATION, range, &rules, &tags).unwrap());
+    }
+
+    fn done(&self, call: &Call) {
+        let plane = self.region.control_plane();
+        let Answer::Begun(operation) = plane.call(call).unwrap() else { return };
+        while let Progress::Running(_) = plane.look(&operation).unwrap() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn profile(&self, server: &str, more: &str) -> Ran {
+        let text = format!(
+            "subscription = \"{SUBSCRIPTION}\"\nlocation = \"{LOCATION}\"\ngroup = \"recovered\"\nnetwork = \"net\"\n\
+             subnet = \"default\"\nsizes = [\"Standard_D2s_v5\", \"Standard_D4s_v5\"]\n\
+             signals = [{{ console = \"login:\" }}]\nsignal_within_s = 20\n{more}\n"
+        );
+        let file = self.path("profile.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut command = self.verbs(&["target", "set"]);
+        run(command.args(["--server", server, "--file"]).arg(&file)).succeeds()
+    }
+
+    /// A command of several verbs, with vault and key.
+    fn verbs(&self, verbs: &[&str]) -> Command {
+        let mut command = self.place.bare();
+        command.args(verbs).args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
+        command
+    }
+
+    /// An order of a disk on which nothing starts.
+    fn order(&self, verb: &str, server: &str, more: &[&str]) -> Ran {
+        let mut command = self.verbs(&[verb]);
+        command.args(["--server", server, "--despite-obstacles", "--json"]).args(more);
+        run(&mut command)
+    }
+
+    /// What costs, beside what was there before any order.
+    fn billed(&self) -> Vec<String> {
+        self.region.billed()
+    }
+
+    /// Whatever carries an order's tag.
+    fn tagged(&self) -> Vec<Value> {
+        let all = self.region.resources().into_iter();
+        all.filter(|one| one["tags"]["lifeboat-order"].is_string()).collect()
+    }
+}
+
+#[test]
+fn a_drill_proves_that_a_point_comes_up_and_leaves_nothing_that_costs() {
+    let bed = Bed::new("drill", &["web1", "quiet1"]);
+    let estimate = bed.order("drill", "web1", &["--dry-run"]).succeeds().json();
+    assert!(estimate["makes"].as_array().unwrap().len() >= 5, "{estimate}");
+    assert!(bed.tagged().is_empty(), "nothing was made");
+    let page = bed.path("web1.html");
+    let drill = bed.order("drill", "web1", &["--report", page.to_str().unwrap()]).succeeds().json();
+    assert_eq!((&drill["state"], &drill["up"]), (&json!("drilled"), &json!(true)));
+    assert!(drill["filled_bytes"].as_u64().unwrap() > 1 << 20, "{drill}");
+    assert!(drill["evidence"]["console"].as_str().unwrap().contains("login:"));
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("The server came up") && !page.contains("<script"));
+    assert!(bed.billed().is_empty() && bed.tagged().is_empty());
+    let puts = bed.region.requests();
+    assert!(
+        puts.iter().any(|one| one.to_string().contains("networkSecurityGroups/lifeboat-drill"))
+    );
+    // One that does not come up is no success, and leaves as little.
+    let line = bed.order("drill", "quiet1", &[]).fails(1, &["quiet1", "login:", "booting"]);
+    assert!(line.contains("did not come within 20 s"), "{line}");
+    assert!(bed.billed().is_empty() && bed.tagged().is_empty());
+    let ready = run(bed.verbs(&["ready"]).args(["--json", "--server", "web1"])).json();
+    assert_eq!(ready["servers"][0]["last_drill"]["up"], true, "{ready}");
+}
+
+#[test]
+fn a_failover_is_changed_cancelled_and_committed() {
+    let bed = Bed::new("failover", &["web1"]);
+    let first = bed.order("failover", "web1", &[]).succeeds().json();
+    assert_eq!(first["state"], "up");
+    assert!(first["evidence"]["address"].as_str().unwrap().starts_with("10.1.0."));
+    let things = bed.tagged().len();
+    assert_eq!(things, 3, "a disk, an interface, a machine");
+    // A second operator, and a second word of the first.
+    let again = bed.order("failover", "web1", &[]).succeeds().json();
+    assert_eq!(again["order"], first["order"], "it is the same order");
+    bed.order("failover", "web1", &["--planned", "--dry-run"]);
+    let other = bed.order("failover", "web1", &["--point", "latest"]).succeeds().json();
+    assert_eq!((&other["order"], &other["state"]), (&first["order"], &json!("up")));
+    assert_eq!(bed.tagged().len(), things, "nothing twice");
+    let cancelled = bed.order("failover", "web1", &["--cancel"]).succeeds().json();
+    assert_eq!(cancelled["state"], "cancelled");
+    assert!(bed.billed().is_empty() && bed.tagged().is_empty());
+    run(bed.verbs(&["commit"]).args(["--server", "web1"])).fails(1, &["no failover to commit"]);
+    bed.order("failover", "web1", &[]).succeeds();
+    let committed =
+        run(bed.verbs(&["commit"]).args(["--server", "web1", "--json"])).succeeds().json();
+    assert_eq!(committed["state"], "committed");
+    let found = run(bed.verbs(&["cleanup"]).args(["--orphans", "--json"])).succeeds().json();
+    assert_eq!(found["removed"], json!([]), "what was kept is no orphan");
+    assert_eq!(bed.tagged().len(), things);
+    let points = run(bed.verbs(&["points"]).arg("--json")).succeeds().json();
+    assert_eq!(points["points"].as_array().unwrap().len(), 1, "all points stay");
+}
+
+/// Starts an order, kills it when it has said that it is in a step, and tells which it was in.
+fn killed_in(bed: &Bed, verb: &str, step: &str) -> Option<String> {
+    let mut command = Command::new(lifeboat());
+    command.env("LIFEBOAT_STATE", &bed.place.state).envs(bed.place.environment.iter().cloned());
+    command.args([verb, "--progress-json", "--vault", &bed.place.vault, "--key-file"]);
+    command.arg(&bed.place.key).args(["--server", "web1", "--despite-obstacles"]);
+    let mut child =
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut seen = None;
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let Ok(told) = serde_json::from_str::<Value>(&line.unwrap()) else { continue };
+        if told["step"] == step {
+            seen = Some(told["standing"].to_string());
+            break;
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    seen
+}
+
+#[test]
+fn killed_at_any_step_an_order_goes_on_and_nothing_is_left_over() {
+    let bed = Bed::new("killed", &["web1"]);
+    let steps = ["check", "disks", "hydrate", "network", "fork", "machine", "signal", "evidence"];
+    eprintln!("step        killed while   then");
+    for step in steps {
+        let seen = killed_in(&bed, "failover", step);
+        let began = Instant::now();
+        let done = bed.order("failover", "web1", &[]).succeeds().json();
+        assert!(began.elapsed() < STEP);
+        assert_eq!((&done["state"], &done["up"]), (&json!("up"), &json!(true)), "{step}");
+        assert_eq!(bed.tagged().len(), 3, "{step}: nothing twice");
+        bed.order("failover", "web1", &["--cancel"]).succeeds();
+        assert!(bed.billed().is_empty() && bed.tagged().is_empty(), "{step}");
+        eprintln!("{step:<12}{:<15}up, cancelled, nothing left", seen.unwrap_or_default());
+    }
+    for step in ["group", "hydrate", "machine", "cleanup"] {
+        let seen = killed_in(&bed, "drill", step);
+        let done = bed.order("drill", "web1", &[]).succeeds().json();
+        assert_eq!((&done["state"], &done["up"]), (&json!("drilled"), &json!(true)), "{step}");
+        assert!(bed.billed().is_empty() && bed.tagged().is_empty(), "{step}");
+        eprintln!("drill {step:<12}{:<9}drilled, nothing left", seen.unwrap_or_default());
+    }
+}
+
+#[test]
+fn with_faults_on_there_is_no_wrong_success_and_no_orphan() {
+    let bed = Bed::new("faults", &["web1"]);
+    let some =
+        |per_mille: u32, fault: Fault| Rule { per_mille, ..Rule::new("", "", u32::MAX, fault) };
+    bed.region.set_faults(vec![
+        some(60, Fault::throttled(0)),
+        some(40, Fault::unavailable()),
+        some(40, Fault::LoseReply),
+        Rule::new("PUT", "virtualMachines", 1, Fault::no_room()),
+        Rule::new("PUT", "/disks/", 1, Fault::no_room()),
+    ]);
+    let mut done = None;
+    for _ in 0..8 {
+        let ran = bed.order("failover", "web1", &[]);
+        if ran.code == 0 {
+            done = Some(ran.json());
+            break;
+        }
+        assert!(ran.errors.contains("step "), "{}", ran.errors);
+    }
+    let done = done.expect("it gets there");
+    assert_eq!((&done["state"], &done["up"]), (&json!("up"), &json!(true)));
+    assert_eq!(done["evidence"]["size"], "Standard_D4s_v5", "the first one had no room");
+    assert_eq!(bed.tagged().len(), 3);
+    let gone = (0..8).any(|_| bed.order("failover", "web1", &["--cancel"]).code == 0);
+    bed.region.set_faults(Vec::new());
+    assert!(gone && bed.billed().is_empty() && bed.tagged().is_empty());
+}
+
+#[test]
+fn what_cannot_be_is_told_with_its_step_and_leaves_nothing() {
+    let bed = Bed::new("refused", &["web1"]);
+    let nothing = |words: &[&str]| {
+        bed.order("failover", "web1", &[]).fails(1, words);
+        assert!(bed.tagged().is_empty(), "{words:?}");
+        let cleanup = run(bed.verbs(&["cleanup"]).arg("--json")).succeeds().json();
+        for open in cleanup["orders"].as_array().unwrap() {
+            let order = open["order"].as_str().unwrap();
+            run(bed.verbs(&["cleanup"]).args(["--order", order])).succeeds();
+        }
+    };
+    bed.profile("web1", "zone = \"9\"");
+    nothing(&["step check", "zone 9"]);
+    bed.profile("web1", "address = { given = \"10.9.9.9\" }");
+    nothing(&["step check", "10.9.9.9"]);
+    bed.profile("web1", "network_group = \"elsewhere\"");
+    nothing(&["step check", "subnet default"]);
+    bed.profile("web1", "");
+    bed.region.set_limit("cores", 1);
+    nothing(&["step check", "Standard_D2s_v5"]);
+    bed.region.set_limit("cores", 100);
+    // A right that is missing in the middle.
+    bed.region.set_faults(vec![Rule::deny("Microsoft.Network/networkInterfaces/write")]);
+    let ran = bed.order("failover", "web1", &[]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.errors.contains("networkInterfaces/write") || ran.errors.contains("step network"),
+        "{}",
+        ran.errors
+    );
+    bed.region.set_faults(Vec::new());
+    let cancelled = bed.order("failover", "web1", &["--cancel"]);
+    assert_eq!(cancelled.code, 0, "{}", cancelled.errors);
+    assert!(bed.billed().is_empty() && bed.tagged().is_empty());
+    // A planned failover wants an appliance that the agent is connected to.
+    bed.order("failover", "web1", &["--planned"]).fails(1, &["step stop", "by hand"]);
+    bed.order("failover", "web1", &["--cancel"]);
+    // A damaged point.
+    let segments = bed.scratch.path().join("vault").join("seg");
+    let damaged =
+        files(&segments).into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::remove_file(&damaged).unwrap();
+    std::fs::write(&damaged, bytes).unwrap();
+    let ran = bed.order("drill", "web1", &[]);
+    assert_eq!(ran.code, 1, "{}", ran.output);
+    assert!(ran.errors.contains("step check"), "{}", ran.errors);
+    assert!(bed.tagged().is_empty());
+}
+
+fn files(folder: &std::path::Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn a_plan_of_three_servers_in_two_groups_waits_asks_hooks_and_takes_itself_back() {
+    let bed = Bed::new("plan", &["db1", "app1", "web1"]);
+    let told = bed.path("told");
+    let text = format!(
+        "name = \"shop\"\n[[group]]\nname = \"data\"\nbefore = [{{ manual = \"call the help desk\" }}]\n\
+         after = [{{ wait = 1 }}]\n[[group.server]]\nname = \"db1\"\nsizes = [\"Standard_D4s_v5\"]\n\
+         [[group]]\nname = \"front\"\nafter = [{{ command = {{ run = [\"/bin/sh\", \"-c\", \
+         \"echo $LIFEBOAT_PLAN $LIFEBOAT_KIND > {}\"] }} }}]\n[[group.server]]\nname = \"app1\"\n[[group.server]]\nname = \"web1\"\n",
+        told.display()
+    );
+    let file = bed.path("shop.toml");
+    std::fs::write(&file, &text).unwrap();
+    let create =
+        |file: &std::path::Path| run(bed.verbs(&["plan", "create"]).arg("--file").arg(file));
+    create(&file).succeeds();
+    let bad = bed.path("bad.toml");
+    std::fs::write(&bad, text.replace("app1", "nobody")).unwrap();
+    create(&bad).fails(1, &["nobody", "not in the vault"]);
+    let go = |verb: &str, more: &[&str]| {
+        run(bed.verbs(&["plan", verb]).args(["shop", "--json"]).args(more))
+    };
+    let waits = go("run", &["--drill", "--despite-obstacles"]).succeeds().json();
+    assert_eq!(waits["state"], "waits", "{waits}");
+    assert!(waits["waits_for"].as_str().unwrap().contains("call the help desk"));
+    assert!(bed.tagged().is_empty());
+    let done = go("continue", &[]).succeeds().json();
+    assert_eq!((&done["state"], done["orders"].as_array().unwrap().len()), (&json!("done"), 3));
+    assert!(done["orders"].as_array().unwrap().iter().all(|order| order["up"] == true), "{done}");
+    assert_eq!(done["orders"][0]["evidence"]["size"], "Standard_D4s_v5");
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), "shop drill\n");
+    assert!(bed.billed().is_empty() && bed.tagged().is_empty());
+    let page = bed.path("shop.html");
+    go("report", &["--html", page.to_str().unwrap()]).succeeds();
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(["db1", "app1", "web1"].iter().all(|server| page.contains(server)));
+    // The same without leave to pass over what is in the way: a drill that says so, and takes itself back.
+    go("run", &["--drill"]).succeeds();
+    go("continue", &[]).fails(1, &["plan shop"]);
+    assert!(bed.billed().is_empty() && bed.tagged().is_empty());
+}

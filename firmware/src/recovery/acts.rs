@@ -98,7 +98,8 @@ impl Acts for Hooks {
             return Ok(());
         }
         let words = words.and_then(|words| words.join().ok()).unwrap_or_default();
-        let code = code.map_or("by a signal".to_owned(), |code| format!("with code {code}"));
+        let code =
+            code.map_or_else(|| "by a signal".to_owned(), |code| format!("with code {code}"));
         Err(Error::refused(about, format!("ended {code}: {}", printable(words.trim())))
             .remedy(remedy))
     }

@@ -11,10 +11,10 @@ pub mod plan;
 pub mod profile;
 // /// Whether a server could be recovered now.
 // pub mod ready;
-/// Disks made of points.
-pub mod hydrate;
 /// Whether a server's disks boot on a platform, and what makes them.
 pub mod guest;
+/// Disks made of points.
+pub mod hydrate;
 /// What an order needs of Azure.
 pub mod region;
 // /// Pages to print, and the same as values.

@@ -141,7 +141,11 @@ impl FatTree {
             self.view.read_at(place, &mut entries)?;
             let is_long = |at: usize| entries[at] == 0x41 && entries[at + 11] == LONG;
             let is_named = |at: usize, name: &[u8]| entries[at..].starts_with(name);
-            if is_long(0) && is_named(ENTRY, b".          ") && is_long(2 * ENTRY) && is_named(3 * ENTRY, b"..         ") {
+            if is_long(0)
+                && is_named(ENTRY, b".          ")
+                && is_long(2 * ENTRY)
+                && is_named(3 * ENTRY, b"..         ")
+            {
                 entries.copy_within(ENTRY..2 * ENTRY, 0);
                 entries.copy_within(3 * ENTRY..4 * ENTRY, ENTRY);
                 entries[2 * ENTRY..].fill(0);

@@ -14,14 +14,19 @@ use crate::cli::help::{
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
+use crate::nbd::layered::Place;
 use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
+pub use crate::cli::recovery::{
+    AddressChoice, Cleanup, Commit, Drill, Failover, OrderOptions, PlanCreate, PlanName,
+    PlanReport, PlanRun, PlanShow, PlanVerb, Ready, TargetSet, TargetShow, TargetVerb,
+};
 pub use crate::cli::send::Send;
 pub use crate::cli::server::{
-    ServerAccept, ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb,
+    ServerAccept, ServerDrain, ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb,
 };
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
@@ -32,6 +37,8 @@ mod help;
 mod net;
 /// `push`
 mod push;
+/// `drill`, `failover`, `commit`, `cleanup`, `plan`, `ready`, `target`
+mod recovery;
 /// `send`
 mod send;
 /// The verbs of `server`.
@@ -95,7 +102,7 @@ pub enum Verb {
     /// Remove points by a retention policy, and what only they used
     #[command(after_long_help = PRUNE)]
     Prune(Prune),
-    /// Serve a disk of a point as a read-only NBD export, at once
+    /// Serve a disk of a point as an NBD export, at once
     #[command(after_long_help = SERVE)]
     ServeNbd(ServeNbd),
     /// Serve the machine's page over HTTPS and watch a vault
@@ -110,6 +117,22 @@ pub enum Verb {
     /// The servers that agents protect: list them, and say how
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Server(ServerVerb),
+    /// Bring a server up in Azure where nothing reaches it, prove that it starts, and take it all back
+    Drill(Drill),
+    /// Bring a server up in Azure in the place of one that is lost
+    Failover(Failover),
+    /// Keep a failover
+    Commit(Commit),
+    /// List open orders and what is in Azure of them; take it away
+    Cleanup(Cleanup),
+    /// Recover several servers by a plan
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Plan(PlanVerb),
+    /// Whether each server could be recovered now
+    Ready(Ready),
+    /// Where a server is recovered to
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Target(TargetVerb),
     /// Look at the disk that holds what the vault does not have yet, or make one
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Spool(SpoolVerb),
@@ -472,6 +495,11 @@ pub struct ServeNbd {
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10809")]
     pub listen: Address,
+
+    /// Let clients write, and keep what they write in memory (1 GiB at most) or in a new file, until the end; the point
+    /// stays as it is
+    #[arg(long, value_name = "memory|FILE")]
+    pub overlay: Option<Place>,
 }
 
 /// `serve`

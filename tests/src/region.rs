@@ -1,5 +1,7 @@
 //! A stand-in for a region of Azure, with Azurite as its storage: started for a test, and ended with it.
 
+use pipeline_azure::arm::client::ControlPlane;
+use pipeline_azure::cloud::COMMERCIAL;
 use qemu::region::faults::Rule;
 use qemu::region::{Account, Application, Server, Settings};
 use serde_json::Value;
@@ -81,6 +83,32 @@ impl StandIn {
     /// Its URL: control plane, login and metadata service in one, without a slash at the end.
     pub fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// What a program is told in its environment to recover into this region, with its identity.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let url = self.url();
+        let variables = [
+            ("LIFEBOAT_AZURE_MANAGEMENT", url.as_str()),
+            ("AZURE_AUTHORITY_HOST", url.as_str()),
+            ("AZURE_TENANT_ID", TENANT),
+            ("AZURE_CLIENT_ID", CLIENT),
+            ("AZURE_CLIENT_SECRET", CLIENT_SECRET),
+        ];
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    }
+
+    /// The client of its control plane, as the program opens it.
+    ///
+    /// # Panics
+    /// Where the environment of this region is not what the client takes.
+    pub fn control_plane(&self) -> ControlPlane {
+        let variables = self.environment();
+        let lookup = |name: &str| {
+            variables.iter().find(|(has, _)| has == name).map(|(_, value)| value.clone())
+        };
+        let opened = ControlPlane::from_lookup(COMMERCIAL, &lookup);
+        opened.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The storage, where there is one: vaults can lie in it too.

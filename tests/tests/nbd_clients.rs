@@ -152,6 +152,66 @@ fn writers_are_refused() {
     same(&copy, &bed.path("sda"));
 }
 
+/// qemu-io's answer to one command.
+fn qemu_io(server: &Server, command: &str) -> String {
+    let output = Command::new("qemu-io").args(["-f", "raw", "-c", command, &server.uri]).output();
+    let output = checked(output.unwrap(), command);
+    assert!(!output.contains("failed") && !output.contains("error"), "{command}: {output}");
+    output
+}
+
+#[test]
+fn with_an_overlay_writers_write_and_the_point_stays_as_it_is() {
+    for place in ["memory", "overlay"] {
+        let bed = Bed::new("nbdoverlay");
+        let kept = bed.path(place);
+        let overlay = if place == "memory" { place } else { kept.to_str().unwrap() };
+        let server = bed.serve(&["--listen", "127.0.0.1:0", "--overlay", overlay]);
+        assert!(!kept.exists(), "its name is gone at once");
+        let info = checked(Command::new("nbdinfo").arg(&server.uri).output().unwrap(), "nbdinfo");
+        for fact in ["is_read_only: false", "can_trim: true", "can_zero: true", "can_fua: true"] {
+            assert!(info.contains(fact), "{fact}: {info}");
+        }
+        for command in [
+            "write -P 0x5A 12345 70000",
+            "write -z 1M 300k",
+            "discard 3M 64k",
+            "write -f -P 7 12582912 512",
+            "flush",
+        ] {
+            qemu_io(&server, command);
+        }
+        let mut expected = fs::read(bed.path("sda")).unwrap();
+        expected[12_345..82_345].fill(0x5A);
+        expected[1 << 20..(1 << 20) + (300 << 10)].fill(0);
+        expected[3 << 20..(3 << 20) + 65_536].fill(0);
+        expected[12_582_912..].fill(7);
+        fs::write(bed.path("expected"), &expected).unwrap();
+        let copy = bed.path("copy");
+        checked(Command::new("nbdcopy").arg(&server.uri).arg(&copy).output().unwrap(), "nbdcopy");
+        same(&copy, &bed.path("expected"));
+        // A whole disk written over by somebody else's program.
+        let mut over = Command::new("nbdcopy");
+        checked(over.arg(bed.path("sda.first")).arg(&server.uri).output().unwrap(), "nbdcopy");
+        checked(Command::new("nbdcopy").arg(&server.uri).arg(&copy).output().unwrap(), "nbdcopy");
+        same(&copy, &bed.path("sda.first"));
+        assert_eq!(server.stop(), 0);
+        let again = bed.serve(&["--listen", "127.0.0.1:0"]);
+        checked(Command::new("nbdcopy").arg(&again.uri).arg(&copy).output().unwrap(), "nbdcopy");
+        same(&copy, &bed.path("sda"));
+    }
+}
+
+#[test]
+fn an_overlay_takes_no_file_that_is_there() {
+    let bed = Bed::new("nbdthere");
+    let mut serve = bed.place.verb("serve-nbd");
+    serve.args(["--server", "web1", "--disk", "sda", "--listen", "127.0.0.1:0", "--overlay"]);
+    let before = fs::read(bed.path("sda")).unwrap();
+    run(serve.arg(bed.path("sda"))).fails(1, &["cannot be an overlay", "not there yet"]);
+    assert!(fs::read(bed.path("sda")).unwrap() == before);
+}
+
 #[test]
 fn clients_that_speak_no_nbd_disturb_nobody() {
     let bed = Bed::new("nbdrude");

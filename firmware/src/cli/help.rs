@@ -1,5 +1,8 @@
 //! The long texts of `--help`: examples, and what the short lines cannot say.
 
+/// Those of recovery into Azure.
+pub(super) mod recovery;
+
 /// Below the list of verbs.
 pub(super) const OVERVIEW: &str = "\
 Start:
@@ -213,9 +216,12 @@ Examples:
   then, elsewhere:   qemu-img info nbd://127.0.0.1:10809/sda
                      nbdcopy nbd://127.0.0.1:10809/sda sda.img
                      modprobe nbd; nbd-client 127.0.0.1 -N sda /dev/nbd0; mount -o ro /dev/nbd0p1 /mnt
+  lifeboat serve-nbd --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda --overlay memory
+  then a machine that starts from it:   qemu-system-x86_64 ... -drive file=nbd://127.0.0.1:10809/sda,format=raw
 
 Runs until it is stopped. Only this machine can connect unless --listen says otherwise; whoever can connect reads the
-disk in the clear. Writes are refused.
+disk in the clear. Writes are refused, or with --overlay kept beside the point until the end: in memory, or in a
+new file, which is gone with the program. The point stays as it is either way.
 
 Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 wrong command line.";
 
@@ -320,6 +326,18 @@ Examples:
 What a running serve of this machine measures (ages, backlog, churn) is shown too; it is found in the state folder.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
+/// `server drain`
+pub(super) const SERVER_DRAIN: &str = "\
+Examples:
+  lifeboat server drain web1 --vault dir:/srv/vault --key-file vault.key
+  lifeboat server drain web1 --abort --vault dir:/srv/vault --key-file vault.key
+
+The appliance that its agent talks to (lifeboat serve) has it run its hooks with stop, make a point, make every file
+system read-only, make another, and prove by the kernel's counters that nothing was written behind it. Whatever fails
+undoes all of it. A drained server stays as it is until --abort, or until it is started again.
+
+Exit codes: 0 drained, or called off; 1 failed; 2 wrong command line.";
 
 /// `server token`
 pub(super) const SERVER_TOKEN: &str = "\

@@ -32,6 +32,7 @@ use super::keeper::{self, Keeper};
 use super::listen::{Door, Means};
 use super::measures::Told;
 use super::pace::PacedStore;
+use super::roll::DrainOrder;
 use super::roll::kept::KeptRoll;
 use super::spooled_disk::Shelf;
 use crate::spool::SpoolError;
@@ -333,7 +334,19 @@ impl Caretaker<'_> {
                 }
                 // Whoever read it again, the door or an enrolment: what was seen last holds for everybody.
                 self.instruct();
+                self.keep_answers();
                 self.forks.look_again();
+            }
+        }
+    }
+
+    /// What agents answered to drains goes onto the roll; then they are told so.
+    fn keep_answers(&self) {
+        for (server, drain) in self.hub.draining() {
+            let Some(answer) = drain.answer.filter(|_| !drain.is_noted) else { continue };
+            match self.roll.change(&mut |roll| Ok(roll.answer(server, &drain.order, &answer))) {
+                Ok(_) => self.hub.note_drained(server, &drain.order),
+                Err(error) => log::warn!("the answer to drain {}: {error}", drain.order),
             }
         }
     }
@@ -345,6 +358,8 @@ impl Caretaker<'_> {
         for listed in &roll.servers {
             self.paces.of(listed.server).set(&listed.pace);
             self.hub.instruct(listed.server, &listed.policy, listed.group.as_ref());
+            let drain = roll.drain_of(listed.server).and_then(DrainOrder::standing);
+            self.hub.order_drain(listed.server, drain.as_ref());
             if listed.revoked {
                 self.hub.end(
                     listed.server,

@@ -15,12 +15,16 @@ pub const FIXED_NEWSTYLE: u32 = 1;
 /// Flags of the greeting and of the client's answer: no 124 zeros after the oldest form of agreement.
 pub const NO_ZEROES: u32 = 2;
 
-/// Export flags: flags are present, read only, flush is understood, several connections see the same content.
-const EXPORT_FLAGS: u16 = 1 | 1 << 1 | 1 << 2 | 1 << 8;
+/// Export flags: flags are present, flush is understood, several connections see the same content.
+const EXPORT_FLAGS: u16 = 1 | 1 << 2 | 1 << 8;
+/// Export flag: read only.
+const EXPORT_FLAG_READ_ONLY: u16 = 1 << 1;
+/// Export flags of one that can be written to: "force unit access", trim and write zeros are understood.
+const EXPORT_FLAGS_WRITE: u16 = 1 << 3 | 1 << 5 | 1 << 6;
 /// Export flag with structured replies: "do not fragment" is understood.
 const EXPORT_FLAG_DF: u16 = 1 << 7;
 
-/// Longest read: the protocol's customary limit.
+/// Longest read, and longest write: the protocol's customary limit.
 pub const READ_BYTES_MAX: u32 = 32 * 1024 * 1024;
 /// Longest option; names are at most 4096 bytes by the protocol.
 pub const OPTION_BYTES_MAX: u32 = 16 * 1024;
@@ -49,6 +53,8 @@ pub enum Errno {
     Io = 5,
     /// A request that makes no sense.
     Invalid = 22,
+    /// There is no room for what is written.
+    NoSpace = 28,
 }
 
 /// Kinds of answers to options.
@@ -116,8 +122,10 @@ pub enum Command {
     Disconnect,
     /// Make durable what was written.
     Flush,
-    /// Forget a range, or write zeros to it.
-    Change,
+    /// Forget a range.
+    Trim,
+    /// Write zeros to a range.
+    WriteZeros,
     /// What is known of a range?
     BlockStatus,
     /// Anything else.
@@ -143,6 +151,10 @@ pub struct Request {
 pub const REQUEST_ONE: u16 = 1 << 3;
 /// Request flags that mean nothing bad on a read: "force unit access", "do not fragment".
 pub const REQUEST_READ_FLAGS: u16 = 1 | 1 << 2;
+/// Request flag: durable before it is answered.
+pub const REQUEST_DURABLE: u16 = 1;
+/// Request flags of what changes a range: "force unit access", and "no hole", which is as good as any zeros.
+pub const REQUEST_WRITE_FLAGS: u16 = REQUEST_DURABLE | 1 << 1;
 
 /// The server's first 18 bytes.
 #[must_use]
@@ -222,8 +234,10 @@ pub fn server_entry(name: &str, description: &str) -> Vec<u8> {
 
 /// Size and flags of the export, as the oldest form of agreement and `info_export` have them.
 #[must_use]
-pub fn export_facts(bytes: u64, structured: bool) -> [u8; 10] {
-    let flags = EXPORT_FLAGS | if structured { EXPORT_FLAG_DF } else { 0 };
+pub fn export_facts(bytes: u64, structured: bool, writable: bool) -> [u8; 10] {
+    let flags = EXPORT_FLAGS
+        | if structured { EXPORT_FLAG_DF } else { 0 }
+        | if writable { EXPORT_FLAGS_WRITE } else { EXPORT_FLAG_READ_ONLY };
     let mut facts = [0; 10];
     facts[..8].copy_from_slice(&bytes.to_be_bytes());
     facts[8..].copy_from_slice(&flags.to_be_bytes());
@@ -260,7 +274,8 @@ pub fn parse_request(bytes: &[u8; REQUEST_BYTES]) -> Result<Request, Violation> 
         1 => Command::Write,
         2 => Command::Disconnect,
         3 => Command::Flush,
-        4 | 6 => Command::Change,
+        4 => Command::Trim,
+        6 => Command::WriteZeros,
         7 => Command::BlockStatus,
         _ => Command::Unknown,
     };

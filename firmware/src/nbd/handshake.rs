@@ -160,11 +160,16 @@ impl Talk<'_> {
         if !self.export.answers_to(name) {
             return Next { bytes: Vec::new(), then: Then::End };
         }
-        let mut bytes = export_facts(self.export.source.bytes(), self.structured).to_vec();
+        let mut bytes = self.export_facts().to_vec();
         if !no_zeroes {
             bytes.extend([0; 124]);
         }
         Next { bytes, then: Then::Start(self.terms(name)) }
+    }
+
+    fn export_facts(&self) -> [u8; 10] {
+        let source = &self.export.source;
+        export_facts(source.bytes(), self.structured, source.sink().is_some())
     }
 
     /// The facts of an export and whether there is one.
@@ -176,7 +181,7 @@ impl Talk<'_> {
         let mut add = |kind: u16, content: &[u8]| {
             bytes.extend(option_reply(number, Answer::Info, &info(kind, content)));
         };
-        add(0, &export_facts(self.export.source.bytes(), self.structured));
+        add(0, &self.export_facts());
         if kinds.contains(&1) {
             add(1, self.export.name.as_bytes());
         }

@@ -1,4 +1,4 @@
-//! What is served: bytes that can be read anywhere, from any thread.
+//! What is served: bytes that can be read anywhere, from any thread, and written to where that is meant.
 
 use pipeline_vault::Error;
 
@@ -15,6 +15,23 @@ pub trait BlockSource: Send + Sync {
         let _ = offset;
         Ok(Extent { bytes, zero: false })
     }
+
+    /// Where what clients write goes; `None` for what stays as it is.
+    fn sink(&self) -> Option<&dyn BlockSink> {
+        None
+    }
+}
+
+/// Takes what clients write. Calls block and come from many threads; the server asks for nothing past the end.
+pub trait BlockSink: Send + Sync {
+    /// Writes all of `from` at `offset`.
+    fn write_at(&self, offset: u64, from: &[u8]) -> Result<(), Error>;
+
+    /// A range reads as zeros afterwards.
+    fn zero_at(&self, offset: u64, bytes: u64) -> Result<(), Error>;
+
+    /// What was written before is durable afterwards, as far as the sink keeps anything.
+    fn flush(&self) -> Result<(), Error>;
 }
 
 /// A run of bytes of one kind.

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 
+use firmware_recovery::hydrate::overlay::{Overlay, Scratch};
 use pipeline_vault::Error;
 
 use crate::nbd::listen::{Address, Listener};
@@ -51,6 +52,10 @@ impl BlockSource for Pattern {
 fn start() -> (SocketAddr, Arc<AtomicUsize>) {
     let reading = Arc::new(AtomicUsize::new(0));
     let source = Box::new(Pattern { reading: Arc::clone(&reading) });
+    (start_with(source), reading)
+}
+
+fn start_with(source: Box<dyn BlockSource>) -> SocketAddr {
     let export = Export { name: "sda".into(), description: "a test".into(), source };
     let (say, hear) = mpsc::channel();
     std::thread::spawn(move || {
@@ -62,7 +67,7 @@ fn start() -> (SocketAddr, Arc<AtomicUsize>) {
         });
     });
     match hear.recv().unwrap() {
-        Address::Tcp(address) => (address, reading),
+        Address::Tcp(address) => address,
         Address::Unix(_) => unreachable!("it was told to use TCP"),
     }
 }
@@ -225,6 +230,42 @@ fn every_write_is_refused_and_the_connection_lives_on() {
     client.request(0, 0, 4, 0, 4);
     assert_eq!(client.simple(), (0, 4));
     assert_eq!(client.take(4), expected(0, 4));
+}
+
+#[test]
+fn what_is_written_is_read_back_by_every_client_and_the_limits_are_told() {
+    let scratch = Scratch::Memory { bytes_max: 4 * 65_536 };
+    let address = start_with(Box::new(Overlay::new(vec![9; 1 << 20], scratch)));
+    let (mut writer, mut reader) = (Client::greet(address), Client::greet(address));
+    writer.go(false);
+    reader.go(false);
+    writer.request(1, 1, 1, 65_530, 12);
+    writer.give(b"hello, disk!");
+    assert_eq!(writer.simple(), (0, 1));
+    writer.request(0, 6, 2, 200_000, 4);
+    assert_eq!(writer.simple(), (0, 2));
+    writer.request(2, 4, 3, 5 << 16, 65_536);
+    assert_eq!(writer.simple(), (0, 3));
+    writer.request(0, 3, 4, 0, 0);
+    assert_eq!(writer.simple(), (0, 4));
+    for (offset, bytes) in
+        [(65_528, &b"\x09\x09hello, disk!\x09\x09"[..]), (199_999, b"\x09\0\0\0\0\x09")]
+    {
+        reader.request(0, 0, 5, offset, u32::try_from(bytes.len()).unwrap());
+        assert_eq!(reader.simple(), (0, 5));
+        assert_eq!(reader.take(bytes.len()), bytes);
+    }
+    reader.request(0, 0, 6, (5 << 16) - 1, 2);
+    assert_eq!(reader.simple(), (0, 6));
+    assert_eq!(reader.take(2), b"\x09\0");
+    writer.request(0, 1, 7, (1 << 20) - 2, 4);
+    writer.give(b"over");
+    assert_eq!(writer.simple(), (22, 7), "past the end, and its payload was read past");
+    writer.request(0, 1, 8, 6 << 16, 2 << 16);
+    writer.give(&[1; 2 << 16]);
+    assert_eq!(writer.simple(), (28, 8), "the overlay is full");
+    writer.request(0, 1, 9, 0, u32::MAX);
+    assert!(writer.is_dropped());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Requests and replies once an export is agreed on.
 //!
-//! One task reads requests; each is answered by a task of its own, in whatever order they finish. Reads run on
-//! threads, since the vault blocks. Both the number of requests and the memory that they hold are bounded.
+//! One task reads requests; each is answered by a task of its own, in whatever order they finish. Reads and writes run
+//! on threads, since the vault blocks. Both the number of requests and the memory that they hold are bounded.
 
 use core::time::Duration;
 use std::io;
@@ -13,13 +13,16 @@ use smol::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use smol::lock::{Mutex, Semaphore};
 use smol::prelude::*;
 
+use pipeline_vault::{Blame, Error};
+
 use crate::nbd::budget::Budget;
 use crate::nbd::codec::{
-    Chunk, Command, DATA_HEADER_BYTES, Errno, READ_BYTES_MAX, REQUEST_BYTES, REQUEST_ONE,
-    REQUEST_READ_FLAGS, Request, chunk, parse_request, simple_reply,
+    Chunk, Command, DATA_HEADER_BYTES, Errno, READ_BYTES_MAX, REQUEST_BYTES, REQUEST_DURABLE,
+    REQUEST_ONE, REQUEST_READ_FLAGS, REQUEST_WRITE_FLAGS, Request, chunk, parse_request,
+    simple_reply,
 };
 use crate::nbd::handshake::Terms;
-use crate::nbd::source::Export;
+use crate::nbd::source::{BlockSink, Export};
 
 /// Requests of one client that are answered at once.
 const REQUESTS_MAX: usize = 16;
@@ -73,14 +76,22 @@ pub async fn serve<S: Stream>(
         let Some(request) = next_request(&mut reader).await? else { break };
         match request.command {
             Command::Disconnect => break,
-            Command::Write => skip_payload(&mut reader, request.length).await?,
+            Command::Write if client.sink().is_none() => {
+                skip_payload(&mut reader, request.length).await?;
+            }
             _ => (),
         }
         let slot = slots.acquire_arc().await;
         let share = client.budget.take(memory(&request)).await;
+        let payload = match request.command {
+            Command::Write if client.sink().is_some() => {
+                take_payload(&mut reader, request.length).await?
+            }
+            _ => Vec::new(),
+        };
         let (client, stream) = (Arc::clone(&client), stream.clone());
         let task = async move {
-            let reply = client.answer(request).await;
+            let reply = client.answer(request, payload).await;
             if let Err(error) = client.send(&reply).await {
                 log::debug!("NBD client: {error}");
                 stream.end();
@@ -128,6 +139,19 @@ async fn skip_payload<R: AsyncRead + Unpin>(reader: &mut R, length: u32) -> io::
     Ok(())
 }
 
+/// Reads what a write brings along; its memory was asked for.
+async fn take_payload<R: AsyncRead + Unpin>(reader: &mut R, length: u32) -> io::Result<Vec<u8>> {
+    if length > READ_BYTES_MAX {
+        let words = "the client sent a write of more than 32 MiB";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+    }
+    let mut payload = vec![0; usize::try_from(length).expect("at most 32 MiB")];
+    for piece in payload.chunks_mut(PIECE_BYTES) {
+        within(STALL, reader.read_exact(piece)).await?;
+    }
+    Ok(payload)
+}
+
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     future::or(work, async {
         Timer::after(limit).await;
@@ -139,28 +163,56 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
 /// What a request needs while it is answered.
 fn memory(request: &Request) -> u32 {
     match request.command {
-        Command::Read if request.length <= READ_BYTES_MAX => request.length,
+        Command::Read | Command::Write if request.length <= READ_BYTES_MAX => request.length,
         _ => 0,
     }
 }
 
 impl<S: Stream> Client<S> {
-    async fn answer(self: &Arc<Self>, request: Request) -> Vec<u8> {
-        match request.command {
-            Command::Read | Command::BlockStatus => {
-                let client = Arc::clone(self);
-                smol::unblock(move || match request.command {
-                    Command::Read => client.read(&request),
-                    _ => client.block_status(&request),
-                })
-                .await
+    fn sink(&self) -> Option<&dyn BlockSink> {
+        self.export.source.sink()
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request, payload: Vec<u8>) -> Vec<u8> {
+        let client = Arc::clone(self);
+        smol::unblock(move || match (request.command, client.sink()) {
+            (Command::Read, _) => client.read(&request),
+            (Command::BlockStatus, _) => client.block_status(&request),
+            (Command::Flush, None) => client.success(&request),
+            (Command::Flush, Some(sink)) => client.done(&request, sink.flush()),
+            (Command::Write | Command::Trim | Command::WriteZeros, Some(sink)) => {
+                client.change(&request, sink, &payload)
             }
-            Command::Flush => self.success(&request),
-            Command::Write | Command::Change => {
-                self.failure(&request, Errno::Permission, "a recovery point cannot be written to")
+            (Command::Write | Command::Trim | Command::WriteZeros, None) => {
+                client.failure(&request, Errno::Permission, "a recovery point cannot be written to")
             }
-            Command::Disconnect | Command::Unknown => {
-                self.failure(&request, Errno::Invalid, "the command is unknown")
+            (Command::Disconnect | Command::Unknown, _) => {
+                client.failure(&request, Errno::Invalid, "the command is unknown")
+            }
+        })
+        .await
+    }
+
+    fn change(&self, request: &Request, sink: &dyn BlockSink, payload: &[u8]) -> Vec<u8> {
+        if let Some(words) = self.problem(request, REQUEST_WRITE_FLAGS, u32::MAX) {
+            return self.failure(request, Errno::Invalid, words);
+        }
+        let changed = match request.command {
+            Command::Write => sink.write_at(request.offset, payload),
+            _ => sink.zero_at(request.offset, u64::from(request.length)),
+        };
+        let durable = request.flags & REQUEST_DURABLE != 0;
+        self.done(request, changed.and_then(|()| if durable { sink.flush() } else { Ok(()) }))
+    }
+
+    fn done(&self, request: &Request, result: Result<(), Error>) -> Vec<u8> {
+        match result {
+            Ok(()) => self.success(request),
+            Err(error) => {
+                log::warn!("NBD {:?} at {}: {error}", request.command, request.offset);
+                let full = error.blame == Blame::Exhausted;
+                let errno = if full { Errno::NoSpace } else { Errno::Io };
+                self.failure(request, errno, &error.to_string())
             }
         }
     }
@@ -250,7 +302,7 @@ impl<S: Stream> Client<S> {
         mut offset: u64,
         mut left: u32,
         most: usize,
-    ) -> Result<Vec<(u32, bool)>, pipeline_vault::Error> {
+    ) -> Result<Vec<(u32, bool)>, Error> {
         let mut extents: Vec<(u32, bool)> = Vec::new();
         while left > 0 {
             let extent = self.export.source.extent(offset, u64::from(left))?;

@@ -1,4 +1,4 @@
-//! `serve-nbd`: a disk of a point as a read-only NBD export.
+//! `serve-nbd`: a disk of a point as an NBD export, which can be written to where what is written has a place.
 
 use pipeline_vault::Error;
 use pipeline_vault::frames::FrameReader;
@@ -37,11 +37,17 @@ pub(super) fn run(serve_nbd: ServeNbd, stopped: &Receiver<()>, context: &Context
     let frames = FrameReader::new(&access, found.server, &found.upkeep, PAGE_CACHE_BYTES)?;
     let (id, time) = (found.point().id, Utc(found.point().started));
     let description = format!("{} of {} at {time}", chosen.disk, chosen.server);
+    let reader = PointReader::new(frames, disk, CACHE_BYTES);
     let export = Export {
         name: chosen.disk.clone(),
         description: description.clone(),
-        source: Box::new(PointReader::new(frames, disk, CACHE_BYTES)),
+        source: match &serve_nbd.overlay {
+            Some(place) => Box::new(place.over(reader)?),
+            None => Box::new(reader),
+        },
     };
+    let writable = export.source.sink().is_some();
+    let rights = if writable { "writable, the point stays as it is" } else { "read-only" };
     let address = serve_nbd.listen;
     if !address.is_local() {
         log::warn!("{address}: whoever can connect reads the disk in the clear");
@@ -49,7 +55,7 @@ pub(super) fn run(serve_nbd: ServeNbd, stopped: &Receiver<()>, context: &Context
     smol::block_on(async {
         let (listener, bound) = Listener::bind(&address).await?;
         print(&format!(
-            "Serving {description} (point {id}), read-only: {}\nStop it with Ctrl-C.\n",
+            "Serving {description} (point {id}), {rights}: {}\nStop it with Ctrl-C.\n",
             bound.uri(&chosen.disk)
         ))?;
         // The pin and the socket's file go when this ends.

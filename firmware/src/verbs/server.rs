@@ -21,6 +21,9 @@ use crate::serve::identity::{Identity, default_folder};
 use crate::session::Session;
 use crate::verbs::{Context, host_name};
 
+/// `server drain`.
+pub(super) mod drain;
+
 /// A server as JSON.
 #[derive(Serialize)]
 struct Shown<'a> {

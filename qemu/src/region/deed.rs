@@ -77,10 +77,10 @@ pub enum Deed {
         /// By cutting the power at once.
         cut: bool,
     },
-    /// Forgets a machine.
+    /// Forgets machines.
     Forget {
-        /// Its key.
-        machine: String,
+        /// Their keys.
+        machines: Vec<String>,
     },
 }
 

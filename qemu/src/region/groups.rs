@@ -105,9 +105,14 @@ impl Region {
                         resource.state = Provisioning::Deleting;
                     }
                 }
+                let is_machine = |key: &&String| {
+                    self.resources.get(*key).is_some_and(|resource| resource.machine().is_some())
+                };
+                let machines: Vec<String> = keys.iter().filter(is_machine).cloned().collect();
+                let deed = Some(Deed::Forget { machines });
                 let effect = Effect::GroupRemoved(keys);
                 let beginning =
-                    Beginning { key, effect, deed: None, follow: Follow::Location, provider: "" };
+                    Beginning { key, effect, deed, follow: Follow::Location, provider: "" };
                 Ok(self.begin(request, beginning, 202, now_ms))
             }
             _ => Err(nowhere(request)),
@@ -276,7 +281,7 @@ impl Region {
         let (mut keys, mut deed) = (vec![key.clone()], None);
         if let Some(machine) = resource.machine() {
             keys.extend(machine.takes_along.iter().cloned());
-            deed = Some(Deed::Forget { machine: key.clone() });
+            deed = Some(Deed::Forget { machines: vec![key.clone()] });
         }
         let follow = match id.kind {
             Kind::Disk | Kind::Snapshot => Follow::Location,
@@ -343,7 +348,7 @@ impl Region {
         match &resource.facts {
             Facts::Machine(machine) => {
                 self.let_go(key, machine);
-                self.ask(Deed::Forget { machine: key.to_owned() });
+                self.ask(Deed::Forget { machines: vec![key.to_owned()] });
             }
             Facts::Disk(disk) => self.ask(Deed::RemoveDisk { blob: disk.blob.clone() }),
             _ => (),

@@ -69,10 +69,12 @@ impl Hands {
                 }
                 Ok(Outcome::Done)
             }
-            Deed::Forget { machine } => {
-                let slot = self.lock().remove(machine);
-                if let Some(slot) = slot {
-                    slot.forget();
+            Deed::Forget { machines } => {
+                for machine in machines {
+                    let slot = self.lock().remove(machine);
+                    if let Some(slot) = slot {
+                        slot.forget();
+                    }
                 }
                 Ok(Outcome::Done)
             }

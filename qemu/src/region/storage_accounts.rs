@@ -34,7 +34,7 @@ impl Region {
     pub(crate) fn list_keys(&self) -> Response {
         let key = self.settings.storage.as_ref().map_or("bm9uZQ==", |account| account.key.as_str());
         let keys = ["key1", "key2"]
-            .map(|name| json!({ "keyName": name, "value": key, "permissions": "FULL" }));
+            .map(|name| json!({ "keyName": name, "value": key, "permissions": "Full" }));
         Response::json(200, &json!({ "keys": keys }))
     }
 

@@ -6,6 +6,9 @@ use std::io::{self, Error, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use crate::hydrate::content::ReadAt;
+use crate::hydrate::overlay::Overlay;
+
 /// A disk, or a part of one.
 pub trait View: Send + Sync {
     /// Size in bytes.
@@ -20,6 +23,20 @@ pub trait View: Send + Sync {
     /// What was written before is kept afterwards.
     fn flush(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl<B: ReadAt> View for Overlay<B> {
+    fn bytes(&self) -> u64 {
+        Self::bytes(self)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        Self::read_at(self, offset, into).map_err(Error::other)
+    }
+
+    fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
+        Self::write_at(self, offset, from).map_err(Error::other)
     }
 }
 
@@ -154,6 +171,9 @@ impl Cursor {
 impl Read for Cursor {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let length = self.room(into.len());
+        if length == 0 {
+            return Ok(0);
+        }
         self.view.read_at(self.at, &mut into[..length])?;
         self.at += length as u64;
         Ok(length)
@@ -163,6 +183,9 @@ impl Read for Cursor {
 impl Write for Cursor {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         let length = self.room(from.len());
+        if length == 0 {
+            return Ok(0);
+        }
         self.view.write_at(self.at, &from[..length])?;
         self.at += length as u64;
         Ok(length)

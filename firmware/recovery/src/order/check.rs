@@ -315,16 +315,10 @@ fn disk_problem(disk: &DiskPlan, sector_bytes: u32, generation: Generation) -> O
     if disk.bytes > DISK_BYTES_MAX {
         return Some(format!("disk {name} is larger than any of Azure's: 32767 GiB at most"));
     }
-    let large_sectors = disk.kind.starts_with("PremiumV2") || disk.kind.starts_with("Ultra");
-    match sector_bytes {
-        512 => None,
-        _ if disk.starts => Some(format!(
-            "disk {name} has sectors of {sector_bytes} bytes, and Azure starts from 512 only: \
-             move the system onto a disk with 512"
-        )),
-        4096 if large_sectors => None,
-        _ => Some(format!(
-            "disk {name} has sectors of {sector_bytes} bytes: give it the type PremiumV2_LRS in disk_types"
-        )),
-    }
+    (sector_bytes != 512).then(|| {
+        format!(
+            "disk {name} has sectors of {sector_bytes} bytes, and a disk that is uploaded to Azure has 512: \
+             nothing would find its partitions; copy its files to a disk with 512"
+        )
+    })
 }

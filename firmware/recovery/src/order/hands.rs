@@ -56,6 +56,12 @@ pub enum Unfilled {
     Failed(Error),
 }
 
+impl From<Error> for Unfilled {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// What is asked of the server itself in a planned failover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceAct {

@@ -15,6 +15,8 @@ pub struct Draining {
     pub power_off: bool,
     /// What its agent answered; nothing yet. Words say why it could not be done.
     pub answer: Option<Result<Drained, String>>,
+    /// The answer is kept where it survives.
+    pub is_noted: bool,
 }
 
 impl Hub {
@@ -70,28 +72,22 @@ impl Hub {
     }
 
     /// A drain is ordered, or called off where there is none. Its agent is told what changed.
-    pub fn order_drain(&self, server: ServerId, wanted: Option<(&str, bool)>) {
+    pub fn order_drain(&self, server: ServerId, wanted: Option<&Draining>) {
         let mut state = self.lock();
         let Some(member) = state.members.get_mut(&server) else { return };
         let before = member.drain.as_ref().map(|drain| drain.order.clone());
         match (before, wanted) {
-            (Some(before), Some((order, _))) if before == order => return,
+            (Some(before), Some(wanted)) if before == wanted.order => return,
             (None, None) => return,
             (before, wanted) => {
-                member.drain = wanted.map(|(order, power_off)| Draining {
-                    order: order.to_owned(),
-                    power_off,
-                    answer: None,
-                });
-                if member.speaks >= VERSION_FORK {
+                member.drain = wanted.cloned();
+                if member.knows_drains() {
                     let abort = before.filter(|_| wanted.is_none());
                     abort.into_iter().for_each(|order| {
                         member.session.owe(FromAppliance::Abort { order });
                     });
-                    member.owe_drain();
-                } else if wanted.is_some() {
-                    member.answer(Err("its agent is too old to be drained: update it".to_owned()));
                 }
+                member.owe_drain();
             }
         }
         member.wake();
@@ -117,8 +113,11 @@ impl Hub {
     /// The answer to a drain is kept where it survives: its agent is told.
     pub fn note_drained(&self, server: ServerId, order: &str) {
         let mut state = self.lock();
-        if let Some(member) = state.members.get_mut(&server) {
-            member.session.owe(FromAppliance::DrainNoted { order: order.to_owned() });
+        let Some(member) = state.members.get_mut(&server) else { return };
+        let drain = member.drain.as_mut().filter(|drain| drain.order == order);
+        if let Some(drain) = drain.filter(|drain| !drain.is_noted) {
+            drain.is_noted = true;
+            member.owe_drain();
             member.wake();
         }
     }
@@ -127,15 +126,32 @@ impl Hub {
 impl Member {
     /// What stands behind each welcome.
     pub(super) fn owe_standing(&mut self) {
-        if let Some(demotion) = self.demotion.clone() {
+        if let Some(demotion) = self.demotion.clone().filter(|_| self.knows_drains()) {
             self.session.owe(FromAppliance::Demoted(demotion));
         }
         self.owe_drain();
     }
 
+    fn knows_drains(&self) -> bool {
+        self.speaks >= VERSION_FORK
+    }
+
     fn owe_drain(&mut self) {
-        if let Some(Draining { order, power_off, answer: None }) = self.drain.clone() {
-            self.session.owe(FromAppliance::Drain { order, power_off });
+        if !self.knows_drains() {
+            let is_open = self.drain.as_ref().is_some_and(|drain| drain.answer.is_none());
+            // Where nobody is connected, the next one may know.
+            if is_open && !self.lines.is_empty() {
+                self.answer(Err("its agent is too old to be drained: update it".to_owned()));
+            }
+            return;
+        }
+        let Some(Draining { order, power_off, answer, is_noted }) = self.drain.clone() else {
+            return;
+        };
+        match answer {
+            None => self.session.owe(FromAppliance::Drain { order, power_off }),
+            Some(Ok(_)) if is_noted => self.session.owe(FromAppliance::DrainNoted { order }),
+            Some(_) => {}
         }
     }
 

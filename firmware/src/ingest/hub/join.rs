@@ -107,9 +107,7 @@ impl Hub {
         member.lines.insert(number, Line { connection: hello.connection, wake, ended: None });
         member.session.grant(credit);
         member.session.joined();
-        if speaks >= VERSION_FORK {
-            member.owe_standing();
-        }
+        member.owe_standing();
         let standing = member.session.standing();
         Ok(Joined {
             life,

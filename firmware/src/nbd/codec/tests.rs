@@ -69,12 +69,14 @@ fn replies_have_the_bytes_of_the_specification() {
 
 #[test]
 fn an_export_is_read_only_and_open_to_many() {
-    let facts = export_facts(1 << 40, false);
+    let facts = export_facts(1 << 40, false, false);
     assert_eq!(u64::from_be_bytes(facts[..8].try_into().unwrap()), 1 << 40);
     let flags = u16::from_be_bytes([facts[8], facts[9]]);
     assert_eq!(flags, 0b1_0000_0111);
-    let structured = export_facts(1, true);
+    let structured = export_facts(1, true, false);
     assert_eq!(u16::from_be_bytes([structured[8], structured[9]]), 0b1_1000_0111);
+    let writable = export_facts(1, false, true);
+    assert_eq!(u16::from_be_bytes([writable[8], writable[9]]), 0b1_0110_1101);
 }
 
 #[test]

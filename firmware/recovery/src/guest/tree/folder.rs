@@ -31,7 +31,9 @@ impl FolderTree {
     fn at(&self, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
         let path = if path.is_empty() { "." } else { path };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // What is only looked up is not opened, and may not be told how.
+        let how = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
+        let flags = flags | how | OFlags::CLOEXEC;
         // A rename elsewhere may come between; here nobody renames, and it is asked for again only a few times.
         let mut last = Errno::AGAIN;
         for _ in 0..8 {

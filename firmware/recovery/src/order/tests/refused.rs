@@ -45,7 +45,7 @@ fn what_would_stop_it_is_told_before_anything_is_made() {
             survey.disks[0].bytes = 3 << 40;
         }),
         ("sectors of 4096", |site| site.survey.lock().unwrap().disks[0].sector_bytes = 4096),
-        ("PremiumV2_LRS", |site| site.survey.lock().unwrap().disks[1].sector_bytes = 4096),
+        ("sdb has sectors", |site| site.survey.lock().unwrap().disks[1].sector_bytes = 4096),
         ("no boot loader", |site| {
             site.survey.lock().unwrap().obstacles.push("there is no boot loader".to_owned());
         }),

@@ -39,6 +39,9 @@ const MIB: u64 = 1 << 20;
 /// The length of every disk here.
 const DISK_BYTES: u64 = 64 * MIB;
 
+/// Most looks at one operation: what takes longer hangs.
+const LOOKS_MAX: u32 = 1000;
+
 /// A region whose machines are only said to run, with storage behind its disks.
 fn region() -> StandIn {
     let consoles = vec![("web".to_owned(), "console log of a machine".to_owned())];
@@ -61,7 +64,7 @@ fn client(region: &StandIn) -> ControlPlane {
 /// Sends a call and follows what it begins, through its stored form, as an appliance that was restarted does.
 fn finish(client: &ControlPlane, call: &Call) -> Result<Value, Refused> {
     let mut answer = client.call(call)?;
-    for _ in 0..50 {
+    for _ in 0..LOOKS_MAX {
         let operation = match answer {
             Answer::Done(value) => return Ok(value),
             Answer::Begun(operation) => operation,
@@ -70,7 +73,7 @@ fn finish(client: &ControlPlane, call: &Call) -> Result<Value, Refused> {
         let operation = serde_json::from_str(&stored).expect("and read again");
         match client.look(&operation)? {
             Progress::Done(value) => return Ok(value),
-            Progress::Running(wait) => client.pause(wait.min(Duration::from_millis(50))),
+            Progress::Running(wait) => client.pause(wait.min(Duration::from_millis(100))),
         }
         answer = Answer::Begun(operation);
     }
@@ -171,7 +174,9 @@ fn make_disks(client: &ControlPlane, seed: &str) {
         account: format!("{}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}", place()),
     };
     let windows = Some((System::Windows, Generation::V1));
-    done(client, disk::create(&named(Kind::Disk, "imported"), &new_disk(imported, windows)));
+    // What is in no zone can only belong to a machine in none.
+    let imported = NewDisk { zone: None, ..new_disk(imported, windows) };
+    done(client, disk::create(&named(Kind::Disk, "imported"), &imported));
 }
 
 /// A network that reaches nothing, a public address, interfaces with an address kept and one given.
@@ -187,7 +192,7 @@ fn make_network(client: &ControlPlane) {
     assert!(Availability::of(&free).free);
     let public = named(Kind::PublicAddress, "public");
     done(client, interface::create_public(&public, HERE, Some("1"), &tags()));
-    for (name, address) in [("kept", Some(address)), ("given", None)] {
+    for (name, address) in [("kept", Some(address)), ("given", None), ("other", None)] {
         let new = NewInterface {
             location: HERE.to_owned(),
             subnet: subnet.clone(),
@@ -231,6 +236,7 @@ fn make_machines(client: &ControlPlane) {
     (new.system, new.trusted_launch) = ((System::Windows, Generation::V1), false);
     (new.zone, new.licence) = (None, Some("Windows_Server".to_owned()));
     (new.os_disk, new.data_disks) = (named(Kind::Disk, "imported"), Vec::new());
+    new.interfaces = vec![named(Kind::Interface, "other")];
     done(client, machine::create(&named(Kind::Machine, "old"), &new));
 }
 
@@ -252,8 +258,7 @@ fn everything(region: &StandIn) {
     make_disks(&client, &seed);
     make_network(&client);
     make_machines(&client);
-    assert_eq!(region.resources().len(), 12, "{:?}", region.resources());
-    assert_eq!(sweep(&client), 12);
+    assert_eq!(sweep(&client), 13);
     assert!(region.resources().is_empty(), "{:?}", region.resources());
 }
 
@@ -263,7 +268,12 @@ fn every_request_is_one_that_microsofts_specifications_allow() {
     everything(&region);
     let sent = region.requests();
     assert!(sent.iter().all(|sent| sent["auth"] == "Bearer"));
-    specification::check(&sent);
+    // Where an operation is looked at is for the region to say: it is in no specification.
+    let own = |sent: &Value| {
+        let path = sent["path"].as_str().unwrap_or_default().to_lowercase();
+        !["/operations/", "/operationresults/"].iter().any(|part| path.contains(part))
+    };
+    specification::check(&sent.into_iter().filter(own).collect::<Vec<_>>());
 }
 
 #[test]

@@ -121,7 +121,7 @@ const TABLE: &[Known] = &[
             "PublicIPAddressCannotBeDeleted",
         ],
         Why::Conflict,
-        "something still uses it; delete that first",
+        "something else uses it; delete that first, or use another",
     ),
     row(
         &["NicReservedForAnotherVm"],

@@ -34,6 +34,9 @@ use follow::Seen;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Largest answer that is read, all pages of a list together: the sizes of a region take some megabytes.
 const ANSWER_BYTES_MAX: u64 = 24 * 1024 * 1024;
+/// What there is to set where no identity is.
+const SET_AN_IDENTITY: &str = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH: keys and signatures of \
+     an account open its storage only";
 /// Most pages of one list.
 const PAGES_MAX: u32 = 500;
 /// What was made a moment ago may not be found at once: so often it is asked for, with so long a pause between.
@@ -365,7 +368,10 @@ impl ControlPlane {
                     policy: self.retry,
                     scope: self.scope,
                 };
-                source.bearer(&world).map_err(|error| unfit(act, &error))
+                source.bearer(&world).map_err(|error| {
+                    let guessed = source.is_only_guess();
+                    unfit(act, &if guessed { error.remedy(SET_AN_IDENTITY) } else { error })
+                })
             }
         }
     }

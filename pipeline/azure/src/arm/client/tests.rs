@@ -277,6 +277,19 @@ fn a_token_is_asked_for_the_management_plane_kept_and_renewed_once_when_refused(
 }
 
 #[test]
+fn without_an_identity_it_says_that_a_storage_key_will_not_do() {
+    let nobody = || Err(Failure::new(Broken::Connect, "169.254.169.254 does not answer"));
+    let script = Script::new(vec![nobody(), nobody()]);
+    let set = |name: &str| (name == "AZURE_STORAGE_KEY").then(|| "a2V5".to_owned());
+    let bearer = Bearer::Identity(Credentials::identity(COMMERCIAL, &set).unwrap());
+    let (world, policy) = (Arc::new(Held::with_dice(0)), RetryPolicy::default());
+    let plane = ControlPlane::open_over(COMMERCIAL, None, bearer, policy, script, world).unwrap();
+    let refused = plane.call(&group::look(named(Kind::Disk).group())).unwrap_err();
+    assert!(refused.words.contains("open its storage only"), "{refused}");
+    assert!(!refused.words.contains("AZURE_STORAGE_KEY"), "{refused}");
+}
+
+#[test]
 fn the_environment_names_another_control_plane_and_a_token() {
     let set = |name: &str| match name {
         "LIFEBOAT_AZURE_MANAGEMENT" => Some("http://127.0.0.1:1".to_owned()),

@@ -77,7 +77,7 @@ const TABLE: &[Known] = &[
         "Azure keeps the first four addresses and the last of each subnet for itself; choose another",
     ),
     row(
-        &["PrivateIPAddressNotInSubnet"],
+        &["PrivateIPAddressNotInSubnet", "PrivateIPAddressNotInAnySubnet"],
         Why::Address,
         "the address is not of this subnet; map it, or choose the subnet that has it",
     ),
@@ -121,7 +121,7 @@ const TABLE: &[Known] = &[
             "PublicIPAddressCannotBeDeleted",
         ],
         Why::Conflict,
-        "something still uses it; delete that first",
+        "something else uses it; delete that first, or use another",
     ),
     row(
         &["NicReservedForAnotherVm"],
@@ -147,6 +147,21 @@ const TABLE: &[Known] = &[
         &["DiskSizeNotSupported", "InvalidDiskSize"],
         Why::Invalid,
         "Azure does not take a disk of this size",
+    ),
+    row(
+        &["NetworkInterfaceCountExceeded"],
+        Why::NoRoom,
+        "this size takes fewer network interfaces; choose another size",
+    ),
+    row(
+        &["InvalidVhd"],
+        Why::Invalid,
+        "what was uploaded is no fixed VHD of that length: upload it again",
+    ),
+    row(
+        &["PublicIPAddressInUse"],
+        Why::Conflict,
+        "something else has that public address; free it or make another",
     ),
     row(
         &["ResourceGroupNotFound"],

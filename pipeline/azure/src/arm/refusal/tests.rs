@@ -112,7 +112,7 @@ const CASES: &[Case] = &[
         Why::Conflict,
         &["belongs to a machine"],
     ),
-    (400, "NicInUse", "Nic x is used by machine y.", Why::Conflict, &["still uses it"]),
+    (400, "NicInUse", "Nic x is used by machine y.", Why::Conflict, &["something else uses it"]),
     (
         409,
         "PropertyChangeNotAllowed",

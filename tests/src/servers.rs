@@ -118,7 +118,8 @@ impl Server {
         if self == Self::SataOnly { 608 } else { 448 }
     }
 
-    fn root_at_mib(self) -> u64 {
+    /// Where its root begins on the disk.
+    pub fn root_at_mib(self) -> u64 {
         if self.has_uefi() { 1 + ESP_MIB } else { 1 }
     }
 

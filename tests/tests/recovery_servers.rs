@@ -50,8 +50,12 @@ fn a_server_with_bios_starts_on_virtio() {
 }
 
 #[test]
-fn a_server_that_drives_sata_alone_starts_on_sata_and_on_nothing_else() {
+fn a_server_that_drives_sata_alone_starts_on_sata() {
     tells_what_it_holds(Server::SataOnly, Bus::Ahci);
+}
+
+#[test]
+fn a_server_that_drives_sata_alone_does_not_start_on_virtio() {
     let folder = Scratch::new("server").unwrap();
     let running = started(Server::SataOnly, "lost", Bus::VirtioBlk, &folder);
     let gave_up = running.console().prompt("(initramfs)", GIVES_UP);

@@ -20,8 +20,14 @@ use crate::vault_uri::VaultUri;
 
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
+pub use crate::cli::recovery::{
+    AddressChoice, Cleanup, Commit, Drill, Failover, OrderOptions, PlanCreate, PlanName,
+    PlanReport, PlanRun, PlanShow, PlanVerb, Ready, TargetSet, TargetShow, TargetVerb,
+};
 pub use crate::cli::send::Send;
-pub use crate::cli::server::{ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb};
+pub use crate::cli::server::{
+    ServerAccept, ServerDrain, ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb,
+};
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
@@ -31,6 +37,8 @@ mod help;
 mod net;
 /// `push`
 mod push;
+/// `drill`, `failover`, `commit`, `cleanup`, `plan`, `ready`, `target`
+mod recovery;
 /// `send`
 mod send;
 /// The verbs of `server`.
@@ -109,6 +117,22 @@ pub enum Verb {
     /// The servers that agents protect: list them, and say how
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Server(ServerVerb),
+    /// Bring a server up in Azure where nothing reaches it, prove that it starts, and take it all back
+    Drill(Drill),
+    /// Bring a server up in Azure in the place of one that is lost
+    Failover(Failover),
+    /// Keep a failover
+    Commit(Commit),
+    /// List open orders and what is in Azure of them; take it away
+    Cleanup(Cleanup),
+    /// Recover several servers by a plan
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Plan(PlanVerb),
+    /// Whether each server could be recovered now
+    Ready(Ready),
+    /// Where a server is recovered to
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Target(TargetVerb),
     /// Look at the disk that holds what the vault does not have yet, or make one
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Spool(SpoolVerb),

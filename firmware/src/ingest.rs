@@ -17,6 +17,8 @@ pub mod compare;
 pub mod drain;
 /// Runs of blocks and what is said of them.
 pub mod extents;
+/// Servers that were failed over.
+pub mod forks;
 /// Cuts of several servers at one instant.
 pub mod group;
 /// What everybody shares.

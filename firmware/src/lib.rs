@@ -15,6 +15,8 @@ pub mod disk_contents;
 pub mod disk_facts;
 /// Servers enrolled, and the agent given to them.
 pub mod enrol;
+/// The disks of a server at a point: judged and repaired.
+pub mod guest_disks;
 /// What agents send, into the spool and out of it into the vault.
 pub mod ingest;
 /// Ctrl-C and its relatives.
@@ -29,6 +31,8 @@ pub mod net;
 pub mod program;
 /// How far a long verb is.
 pub mod progress;
+/// Recovery into Azure: drills, failovers, plans.
+pub mod recovery;
 /// What the program says at its end.
 pub mod report;
 /// What the appliance does for others over the network.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use hal_linux::confine::give_up_rings;
 
-use crate::cli::{CommandLine, NetVerb, ServerVerb, SpoolVerb, VaultVerb, Verb};
+use crate::cli::{
+    CommandLine, NetVerb, PlanVerb, ServerVerb, SpoolVerb, TargetVerb, VaultVerb, Verb,
+};
 use crate::interrupt::{self, Meaning};
 use crate::progress::{Counters, Mode, Painter};
 use crate::report::{Ending, printable};
@@ -31,6 +33,8 @@ mod protect;
 mod prune;
 /// `push`
 mod push;
+/// `drill`, `failover`, `commit`, `cleanup`, `plan`, `ready`, `target`
+mod recovery;
 /// `vault rekey`
 mod rekey;
 /// `restore`
@@ -71,7 +75,7 @@ impl Context {
 }
 
 /// What this machine calls itself, for whoever finds its traces in a vault.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     printable(&rustix::system::uname().nodename().to_string_lossy())
 }
 
@@ -96,7 +100,13 @@ pub fn run(line: CommandLine) -> Ending {
     };
     let (stop, stopped) = smol::channel::bounded(1);
     interrupt::watch(match &line.verb {
-        Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) => {
+        Verb::Protect(_)
+        | Verb::Send(_)
+        | Verb::Restore(_)
+        | Verb::Drill(_)
+        | Verb::Failover(_)
+        | Verb::Cleanup(_)
+        | Verb::Plan(PlanVerb::Run(_) | PlanVerb::Continue(_)) => {
             Meaning::Ask(Arc::clone(&context.stop))
         }
         Verb::Serve(_) | Verb::ServeNbd(_) | Verb::Net(NetVerb::Keep(_)) => Meaning::Tell(stop),
@@ -120,8 +130,17 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Server(ServerVerb::Policy(policy)) => server::policy(&policy, &context),
         Verb::Server(ServerVerb::Revoke(name)) => server::revoke(&name, &context),
         Verb::Server(ServerVerb::Accept(name)) => server::accept(&name, &context),
+        Verb::Server(ServerVerb::Drain(drain)) => server::drain::run(&drain, &context),
         Verb::Spool(SpoolVerb::Show(show)) => spool::show(&show),
         Verb::Spool(SpoolVerb::Format(format)) => spool::format(&format),
+        Verb::Drill(drill) => recovery::order::drill(&drill, &context),
+        Verb::Failover(failover) => recovery::order::failover(&failover, &context),
+        Verb::Commit(commit) => recovery::order::commit(&commit, &context),
+        Verb::Cleanup(cleanup) => recovery::cleanup::run(&cleanup, &context),
+        Verb::Plan(plan) => recovery::plan::run(&plan, &context),
+        Verb::Ready(ready) => recovery::ready::run(&ready, &context),
+        Verb::Target(TargetVerb::Show(show)) => recovery::target::show(&show, &context),
+        Verb::Target(TargetVerb::Set(set)) => recovery::target::set(&set, &context),
         Verb::Verify(verify) => verify::run(&verify, &context),
         Verb::Prune(prune) => prune::run(&prune, &context),
         Verb::Vault(VaultVerb::Info(info)) => info::run(info, &context),

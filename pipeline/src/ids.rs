@@ -62,6 +62,14 @@ identifier!(
     WriterId, 16
 );
 identifier!(
+    /// One recovery order; random.
+    OrderId, 16
+);
+identifier!(
+    /// One recovery plan; random.
+    PlanId, 16
+);
+identifier!(
     /// BLAKE3-256 of bytes that anybody may see.
     Digest, 32
 );

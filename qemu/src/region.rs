@@ -357,7 +357,7 @@ impl Region {
             Kind::PublicAddress => self.describe_public_address(resource, &mut shown),
             Kind::StorageAccount => self.describe_storage_account(&mut shown),
             Kind::SecurityGroup => networks::describe_security_group(&mut shown),
-            Kind::Subnet => (),
+            Kind::Subnet => self.describe_subnet(resource, &mut shown),
         }
         shown
     }

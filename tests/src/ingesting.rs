@@ -77,6 +77,11 @@ impl Appliance {
         self.serving.verb(words)
     }
 
+    /// What serves, and its vault.
+    pub fn serving(&self) -> &Serving {
+        &self.serving
+    }
+
     /// A token for one server.
     pub fn token(&self) -> String {
         self.serving.token(&[])

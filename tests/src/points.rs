@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hal_linux::{SystemClock, SystemEntropy};
+use pipeline_vault::access::Access;
 use pipeline_vault::keys::key_file::KeyFile;
 use pipeline_vault::points::read_chain;
 use pipeline_vault::store::directory::DirectoryStore;
@@ -14,6 +15,19 @@ use pipeline_vault::vault::Vault;
 use crate::program::{Place, checked};
 use crate::scripted_agent::{FIRST_INSTANT, ScriptedAgent};
 
+/// A vault in a folder, opened with its key.
+///
+/// # Panics
+/// Where it does not open.
+#[must_use]
+pub fn access(place: &Place) -> Access {
+    let key = KeyFile::read(&place.key).and_then(|file| file.open(None)).expect("a key");
+    let folder = place.vault.strip_prefix("dir:").expect("a vault in a folder");
+    let store = DirectoryStore::new(folder, Arc::new(SystemClock));
+    let vault = Vault::open(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemEntropy), &key);
+    vault.expect("a vault").access()
+}
+
 /// Restores every point of a vault in a folder into `scratch`, and holds it against the agent's model. At least so many there
 /// must be, and none twice; of which epochs they are.
 ///
@@ -21,11 +35,7 @@ use crate::scripted_agent::{FIRST_INSTANT, ScriptedAgent};
 /// Where a point is not the disk as it was.
 #[track_caller]
 pub fn check(place: &Place, agent: &ScriptedAgent, scratch: &Path, least: usize) -> Vec<u64> {
-    let key = KeyFile::read(&place.key).and_then(|file| file.open(None)).expect("a key");
-    let folder = place.vault.strip_prefix("dir:").expect("a vault in a folder");
-    let store = DirectoryStore::new(folder, Arc::new(SystemClock));
-    let vault = Vault::open(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemEntropy), &key);
-    let access = vault.expect("a vault").access();
+    let access = access(place);
     let chain = read_chain(&access, agent.enrolment.server).expect("a chain");
     let mut seen: BTreeMap<u64, String> = BTreeMap::new();
     for point in chain.points().filter_map(|link| link.record.point()) {

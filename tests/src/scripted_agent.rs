@@ -9,13 +9,14 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use hal_sim::random::Random;
+use pipeline::ids::PointId;
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_agent::enrol::{Facts, enrol};
 use pipeline_agent::state::Enrolment;
 use pipeline_wire::authority::Credentials;
 use pipeline_wire::connection::{Broken, Connection};
 use pipeline_wire::message::{
-    Binding, Blocks, Content, Cut, DiskHello, FromAgent, FromAppliance, Hello,
+    Binding, Blocks, Content, Cut, Demotion, DiskHello, FromAgent, FromAppliance, Hello,
     Instant as Cleanness, Refused, VERSION, VERSION_MIN, Welcome,
 };
 use pipeline_wire::runs::{Run, runs_of};
@@ -58,6 +59,16 @@ pub struct ScriptedAgent {
     pub result: Option<(u64, bool)>,
     /// What it was told first, the last time.
     pub welcome: Option<Welcome>,
+    /// The newest version of the protocol that it speaks.
+    pub version: u16,
+    /// What it was told of a failover since it was welcomed last.
+    pub demotion: Option<Demotion>,
+    /// That everything is to be compared, and the cut that answers that.
+    pub compares: Option<u64>,
+    /// What it was told of drains, since the beginning.
+    pub drains: Vec<FromAppliance>,
+    /// Points in the vault, by epoch.
+    pub points: BTreeMap<u64, PointId>,
     sequence: u64,
     epoch: u64,
     credit: u64,
@@ -112,6 +123,11 @@ impl ScriptedAgent {
             all_frozen: None,
             result: None,
             welcome: None,
+            version: VERSION,
+            demotion: None,
+            compares: None,
+            drains: Vec::new(),
+            points: BTreeMap::new(),
             sequence: 0,
             epoch: 0,
             credit: 0,
@@ -154,7 +170,7 @@ impl ScriptedAgent {
         let disks = if connection == 0 { vec![self.hello_disk()] } else { Vec::new() };
         let hello = Hello {
             version_min: VERSION_MIN,
-            version_max: VERSION,
+            version_max: self.version,
             agent: "scripted".to_owned(),
             host: "scripted".to_owned(),
             kernel: "none".to_owned(),
@@ -192,6 +208,7 @@ impl ScriptedAgent {
         self.note_vaulted(welcome.vaulted_epoch);
         self.epoch = self.epoch.max(welcome.spooled_epoch);
         self.welcome = Some(welcome);
+        self.demotion = None;
         Ok(())
     }
 
@@ -223,6 +240,28 @@ impl ScriptedAgent {
         self.resend = false;
         let all: BTreeSet<u64> = self.changed.values().flatten().copied().collect();
         self.send_blocks(&all.into_iter().collect::<Vec<_>>());
+    }
+
+    /// What `Compare` asks for: asks about every block, and sends what is wanted with the cut that answers; its epoch.
+    pub fn compare_all(&mut self, token: u64) -> Result<u64, Away> {
+        let key = &self.welcome.as_ref().expect("a welcome").fingerprint_key;
+        let maker = pipeline::fingerprint::Fingerprinter::new(key);
+        let blocks = self.disk.chunks(BLOCK_BYTES).map(|block| {
+            let mut whole = block.to_vec();
+            whole.resize(BLOCK_BYTES, 0);
+            if whole.iter().all(|byte| *byte == 0) { [0; 16] } else { maker.of(&whole).0 }
+        });
+        let prints: Vec<[u8; 16]> = blocks.collect();
+        let mut wanted = Vec::new();
+        for (leaf, prints) in (0..).zip(prints.chunks(256)) {
+            let bits = self.ask(leaf * 256, prints)?;
+            wanted.extend((leaf * 256..).zip(bits).filter(|(_, bit)| *bit).map(|(block, _)| block));
+        }
+        (self.compares, self.resend) = (None, false);
+        let changed = self.changed.values().flatten().copied();
+        let all: BTreeSet<u64> = changed.chain(wanted).collect();
+        self.send_blocks(&all.into_iter().collect::<Vec<_>>());
+        Ok(self.cut_with(Some((token, true))))
     }
 
     /// Whether everything that was said is spooled.
@@ -354,7 +393,15 @@ impl ScriptedAgent {
     fn note(&mut self, said: FromAppliance) -> Result<(), Away> {
         match said {
             FromAppliance::Spooled { sequence } => self.note_spooled(sequence),
-            FromAppliance::Vaulted { epoch, .. } => self.note_vaulted(epoch),
+            FromAppliance::Vaulted { epoch, point } => {
+                self.points.insert(epoch, point);
+                self.note_vaulted(epoch);
+            }
+            FromAppliance::Demoted(demotion) => self.demotion = Some(demotion),
+            FromAppliance::Compare { token, .. } => self.compares = Some(token),
+            drain @ (FromAppliance::Drain { .. }
+            | FromAppliance::DrainNoted { .. }
+            | FromAppliance::Abort { .. }) => self.drains.push(drain),
             FromAppliance::Credit { bytes } => self.credit += bytes,
             FromAppliance::Resend { .. } => self.resend = true,
             FromAppliance::Prepare { token, .. } => self.asked = Some(token),

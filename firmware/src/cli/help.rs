@@ -1,5 +1,8 @@
 //! The long texts of `--help`: examples, and what the short lines cannot say.
 
+/// Those of recovery into Azure.
+pub(super) mod recovery;
+
 /// Below the list of verbs.
 pub(super) const OVERVIEW: &str = "\
 Start:
@@ -324,6 +327,18 @@ What a running serve of this machine measures (ages, backlog, churn) is shown to
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
 
+/// `server drain`
+pub(super) const SERVER_DRAIN: &str = "\
+Examples:
+  lifeboat server drain web1 --vault dir:/srv/vault --key-file vault.key
+  lifeboat server drain web1 --abort --vault dir:/srv/vault --key-file vault.key
+
+The appliance that its agent talks to (lifeboat serve) has it run its hooks with stop, make a point, make every file
+system read-only, make another, and prove by the kernel's counters that nothing was written behind it. Whatever fails
+undoes all of it. A drained server stays as it is until --abort, or until it is started again.
+
+Exit codes: 0 drained, or called off; 1 failed; 2 wrong command line.";
+
 /// `server token`
 pub(super) const SERVER_TOKEN: &str = "\
 Examples:
@@ -341,5 +356,9 @@ pub(super) const SERVER_NAME: &str = "\
 Examples:
   lifeboat server revoke web1 --vault dir:/srv/vault --key-file vault.key
   lifeboat server accept web1 --vault dir:/srv/vault --key-file vault.key
+  lifeboat server accept web1 --after-failover --vault dir:/srv/vault --key-file vault.key
+
+While a failover of a server stands, its original adds nothing to its points: what it writes is kept beside, as NAME~ORDER,
+which every verb takes as a server. --after-failover ends that.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";

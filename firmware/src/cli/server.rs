@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::cli::Opening;
-use crate::cli::help::{SERVER_LIST, SERVER_NAME, SERVER_POLICY, SERVER_TOKEN};
+use crate::cli::help::{SERVER_DRAIN, SERVER_LIST, SERVER_NAME, SERVER_POLICY, SERVER_TOKEN};
 use crate::cli::values::{interval, keep, length_of_time, server_name};
 
 /// Verbs about servers that agents protect.
@@ -25,9 +25,44 @@ pub enum ServerVerb {
     /// Let nobody come in as this server any more
     #[command(after_long_help = SERVER_NAME)]
     Revoke(ServerName),
-    /// Accept the next machine that shows up as this server: it moved to other hardware
+    /// Accept the next machine that shows up as this server: it moved to other hardware. Or, after a failover, the original
     #[command(after_long_help = SERVER_NAME)]
-    Accept(ServerName),
+    Accept(ServerAccept),
+    /// Stop a server for a planned failover: applications, then every write; its last point is its disks
+    #[command(after_long_help = SERVER_DRAIN)]
+    Drain(ServerDrain),
+}
+
+/// `server drain`
+#[derive(Debug, Args)]
+pub struct ServerDrain {
+    /// The server
+    #[arg(value_name = "NAME", value_parser = server_name)]
+    pub name: String,
+
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// The order that it is drained for
+    #[arg(long, value_name = "ORDER", default_value = "drain")]
+    pub order: String,
+
+    /// Switch the machine off once it is drained
+    #[arg(long)]
+    pub power_off: bool,
+
+    /// Call it off: applications start, and the server goes on as before
+    #[arg(long, conflicts_with = "power_off")]
+    pub abort: bool,
+
+    /// How long its answer is waited for
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = length_of_time)]
+    pub wait: Duration,
+
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `server list`
@@ -74,7 +109,23 @@ pub struct ServerToken {
     pub json: bool,
 }
 
-/// `server revoke`, `server accept`
+/// `server accept`
+#[derive(Debug, Args)]
+pub struct ServerAccept {
+    /// The server
+    #[arg(value_name = "NAME", value_parser = server_name)]
+    pub name: String,
+
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// The server was failed over, and the original is the server again: its points are taken from now on
+    #[arg(long)]
+    pub after_failover: bool,
+}
+
+/// `server revoke`
 #[derive(Debug, Args)]
 pub struct ServerName {
     /// The server

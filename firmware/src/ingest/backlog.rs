@@ -14,7 +14,7 @@ use pipeline_wire::message::{Blocks, Content};
 
 use super::extents::Extents;
 use super::journal::{Entry, KeptCut, Life, SentDisk, Standing, Verdict};
-use super::ledger::answers;
+use super::ledger::{answers, outlives_runs};
 use super::spooled_disk::Place;
 use crate::spool::Mark;
 
@@ -193,7 +193,8 @@ impl Backlog {
             Entry::Begin(life, disks) => {
                 let line = self.line(life, Vec::new());
                 line.become_run(at, life, disks);
-                (line.sequence, line.lost, line.settled) = (0, None, None);
+                (line.sequence, line.settled) = (0, None);
+                line.lost = outlives_runs(line.lost);
             }
             Entry::Blocks(life, blocks) => match self.of(life) {
                 Some(line) => line.take(at, &blocks),

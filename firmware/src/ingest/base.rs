@@ -5,7 +5,7 @@ use pipeline::ids::{PointId, ServerId};
 use pipeline_vault::Error;
 use pipeline_vault::access::Access;
 use pipeline_vault::chain::{Chain, Link};
-use pipeline_vault::error::{Blame, Retry};
+use pipeline_vault::error::Blame;
 use pipeline_vault::points::read_chain;
 use pipeline_vault::record::Body;
 
@@ -14,6 +14,9 @@ const FOREIGN_POINT: &str =
     "somebody else made a point of it: what the spool has is not what came after that";
 const FOREIGN_CHECKPOINT: &str =
     "somebody else began a point of it: what the spool has is not what came after that";
+
+/// A failover ended, or the point was pruned behind newer ones of somebody else.
+const GONE: &str = "the point that its agent goes on from is not in its chain: everything is compared with the newest";
 
 /// What a server goes on from.
 #[derive(Clone)]
@@ -29,7 +32,7 @@ pub struct Base {
 impl Base {
     /// As it is now in a chain, for a server of which this point is known. `host` is how this appliance calls itself.
     ///
-    /// Errors: the vault; that the point is gone, and others made newer ones.
+    /// Errors: the vault.
     pub fn of(chain: &Chain, known: Option<PointId>, host: &str) -> Result<Self, Error> {
         let newest = chain.newest_point()?;
         let foreign = if id_of(newest.as_ref()) == known {
@@ -41,14 +44,23 @@ impl Base {
         } else {
             Some(FOREIGN_POINT)
         };
-        let point = known.map(|known| find(chain.access(), chain.server(), known)).transpose()?;
-        Ok(Self { point, checkpoint: None, foreign })
+        let Some(known) = known else { return Ok(Self { point: None, checkpoint: None, foreign }) };
+        match find(chain.access(), chain.server(), known)? {
+            Some(point) => Ok(Self { point: Some(point), checkpoint: None, foreign }),
+            None => Ok(Self { point: newest, checkpoint: None, foreign: Some(GONE) }),
+        }
     }
 
     /// Where a run begins of whose server nothing is known: the newest point, whoever made it.
     pub fn first(chain: &Chain, host: &str) -> Result<Self, Error> {
         let newest = id_of(chain.newest_point()?.as_ref());
         Self::of(chain, newest, host)
+    }
+
+    /// Whether the point that is known is not there: nobody knows what changed since this one.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.foreign == Some(GONE)
     }
 
     /// The point's identity.
@@ -62,15 +74,9 @@ fn id_of(link: Option<&Link>) -> Option<PointId> {
     Some(link?.record.point()?.id)
 }
 
-fn find(access: &Access, server: ServerId, known: PointId) -> Result<Link, Error> {
+fn find(access: &Access, server: ServerId, known: PointId) -> Result<Option<Link>, Error> {
     let view = read_chain(access, server)?;
-    let found = view.points().find(|link| id_of(Some(link)) == Some(known)).cloned();
-    found.ok_or_else(|| {
-        let what = "the point that its agent goes on from was removed, and somebody else made newer ones";
-        Error::refused(format!("server {server}"), what)
-            .retry(Retry::Never)
-            .remedy("revoke this server, and enrol it as a new one; only one appliance may protect a server")
-    })
+    Ok(view.points().find(|link| id_of(Some(link)) == Some(known)).cloned())
 }
 
 /// Whether a checkpoint is this appliance's, or there is none.

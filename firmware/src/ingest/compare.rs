@@ -40,6 +40,8 @@ pub struct Compare {
     access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>,
     /// How this appliance calls itself in the vault.
     host: String,
+    /// The chain that has what a server's agent was told is in the vault.
+    chains: Box<dyn Fn(ServerId) -> Result<ServerId, Error> + Send + Sync>,
     seen: Mutex<BTreeMap<ServerId, Arc<Seen>>>,
 }
 
@@ -47,7 +49,16 @@ impl Compare {
     /// From the vault as it is used for each server.
     #[must_use]
     pub fn new(access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>, host: String) -> Self {
-        Self { access, host, seen: Mutex::default() }
+        Self { access, host, chains: Box::new(Ok), seen: Mutex::default() }
+    }
+
+    /// Agents are answered from the chains that this says.
+    #[must_use]
+    pub fn with_chains(
+        self,
+        chains: impl Fn(ServerId) -> Result<ServerId, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self { chains: Box::new(chains), ..self }
     }
 
     /// For each disk whether the vault has content of it, and the point that this is of.
@@ -109,8 +120,8 @@ impl Compare {
             return Ok(Arc::clone(seen));
         }
         let access = (self.access)(server);
-        let chain = Chain::open(&access, server)?;
-        let frames = FrameReader::new(&access, server, &chain.upkeep()?, CACHE_BYTES)?;
+        let chain = Chain::open(&access, (self.chains)(server)?)?;
+        let frames = FrameReader::new(&access, chain.server(), &chain.upkeep()?, CACHE_BYTES)?;
         let zeros = frames.fingerprinter().of(&[0; BLOCK_BYTES]);
         // What the drain puts pieces on is what agents are answered from.
         let base = if hub.knows(server) {

@@ -23,7 +23,7 @@ use super::backlog::{Backlog, Job};
 use super::base::Base;
 use super::hub::{Hub, Release};
 use super::journal;
-use super::ledger::LOSS;
+use super::ledger;
 use super::spooled_disk::{Shelf, SpooledDisk};
 use crate::spool::{Mark, Read};
 
@@ -62,8 +62,13 @@ pub struct Drain {
     access: Box<dyn Fn(ServerId) -> Access + Send + Sync>,
     /// Whether a server goes to the vault no faster than somebody said.
     is_paced: Box<dyn Fn(ServerId) -> bool + Send + Sync>,
+    /// The chain that what goes on from a point goes into.
+    chains: Box<Chains>,
     options: Options,
 }
+
+/// Gives the chain of the vault into which goes what a server sends that goes on from a point.
+type Chains = dyn Fn(ServerId, Option<PointId>) -> Result<ServerId, Error> + Send + Sync;
 
 /// A writer between two pieces, and how often in a row a piece failed.
 #[derive(Default)]
@@ -83,6 +88,10 @@ enum Trouble {
     Lost(String),
     /// Another writer took the chain over: what comes now is no longer what came after the newest point of this one.
     Fenced(Error),
+    /// The server was failed over meanwhile: it goes into another chain, as it is.
+    Forked(Error),
+    /// What its agent was told to be in the vault is not: this is the newest point there.
+    Gone(Option<PointId>),
     /// The end has come.
     End,
 }
@@ -111,6 +120,7 @@ impl Drain {
         Ok(Self {
             hub,
             is_paced: Box::new(|_| false),
+            chains: Box::new(|server, _| Ok(server)),
             shelf: Arc::new(shelf),
             backlog: Mutex::new(backlog),
             writers: Mutex::default(),
@@ -128,6 +138,15 @@ impl Drain {
         Self { is_paced: Box::new(is_paced), ..self }
     }
 
+    /// Pieces go into the chains that this says.
+    #[must_use]
+    pub fn with_chains(
+        self,
+        chains: impl Fn(ServerId, Option<PointId>) -> Result<ServerId, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self { chains: Box::new(chains), ..self }
+    }
+
     /// A name that was not given to anything yet, and that no agent guesses.
     pub fn token(&self) -> u64 {
         let mut bytes = [0; 8];
@@ -139,7 +158,7 @@ impl Drain {
 
     /// The name of a loss: no group's cut answers to it.
     fn loss(&self) -> u64 {
-        self.token() | LOSS
+        ledger::loss(self.token())
     }
 
     /// Bytes that wait for the vault, by server.
@@ -330,6 +349,11 @@ impl Drain {
                 // Not at once: whoever took over may be at work still, and two that take over from each other do no work.
                 self.start_over(server, &error.to_string(), PAUSE_MILLIS_MAX);
             }
+            Err(Trouble::Forked(error)) => {
+                log::info!("server {server}: {error}");
+                self.backlog().failed(server, self.now());
+            }
+            Err(Trouble::Gone(newest)) => self.compare_all(server, newest),
             Err(Trouble::End) => {}
         }
     }
@@ -345,6 +369,25 @@ impl Drain {
             backlog.needed_from()
         };
         if self.release(needed, Vec::new(), vec![(server, token)]).is_ok() {
+            self.hub.lost(&[(server, token)], words);
+        }
+    }
+
+    /// What an agent was told to be in the vault is not in its chain: it compares everything with this point.
+    fn compare_all(&self, server: ServerId, newest: Option<PointId>) {
+        let token = ledger::whole_loss(self.token());
+        let words = "what it was told to be in the vault is not in its chain now";
+        log::warn!("server {server}: {words}: everything of it is compared");
+        let needed = {
+            let mut backlog = self.backlog();
+            backlog.drop_server(server, token);
+            backlog.failed(server, self.now());
+            backlog.needed_from()
+        };
+        let epoch = self.hub.vaulted_epoch(server);
+        let vaulted = newest.map(|point| (server, epoch, point));
+        if self.release(needed, vaulted.into_iter().collect(), vec![(server, token)]).is_ok() {
+            newest.into_iter().for_each(|point| self.hub.rebase(server, point));
             self.hub.lost(&[(server, token)], words);
         }
     }
@@ -391,14 +434,20 @@ impl Drain {
     fn writer(&self, job: &Job) -> Result<(Box<Writer>, Option<PointId>), Trouble> {
         let server = job.life.server;
         let kept = self.writers().get_mut(&server).and_then(|open| open.writer.take());
-        if let Some(writer) = kept.filter(|writer| !writer.has_failed()) {
+        let kept = kept.filter(|writer| !writer.has_failed());
+        let known = self.hub.base_point(server);
+        let chain = match &kept {
+            // A fork is met in the slot of the next record; its end nobody meets who writes beside.
+            Some(writer) if writer.server() == server => server,
+            _ => (self.chains)(server, known)?,
+        };
+        if let Some(writer) = kept.filter(|writer| writer.server() == chain) {
             return Ok((writer, None));
         }
         let access = (self.access)(server);
-        let mut writer = Box::new(Writer::open(&access, server, self.options.clone())?);
-        let chain = Chain::open(&access, server)?;
+        let mut writer = Box::new(Writer::open(&access, chain, self.options.clone())?);
+        let chain = Chain::open(&access, chain)?;
         let newest = chain.newest_point()?;
-        let known = self.hub.base_point(server);
         if let Some(manifest) = newest.as_ref().and_then(|link| link.record.point()) {
             // The end came after this very point was published, and before that was noted.
             let same = job.cut.as_ref().is_some_and(|kept| {
@@ -412,10 +461,11 @@ impl Drain {
         }
         let base = Base::of(&chain, known, &self.options.host)?;
         let Some(words) = base.foreign else { return Ok((writer, None)) };
+        let gone = base.is_gone().then(|| base.point_id());
         // What is sent again is what changed since the point that the agent knows of, whatever others put behind it.
         writer.go_on_from(base.point);
         self.writers().entry(server).or_default().writer = Some(writer);
-        Err(Trouble::Lost(words.to_owned()))
+        Err(gone.map_or_else(|| Trouble::Lost(words.to_owned()), Trouble::Gone))
     }
 
     fn put(&self, job: &Job) -> Result<Option<PointId>, Trouble> {
@@ -465,10 +515,18 @@ impl Drain {
                 Err(Trouble::Lost("records of the spool are damaged".to_owned()))
             }
             Err(error) if error.blame == Blame::Refused && error.retry == Retry::Never => {
-                Err(Trouble::Fenced(error))
+                let is_forked = self.is_forked(job.life.server, writer);
+                Err(if is_forked { Trouble::Forked(error) } else { Trouble::Fenced(error) })
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether a server was failed over while a writer of its own chain was at work.
+    fn is_forked(&self, server: ServerId, writer: &Writer) -> bool {
+        let chain = Chain::open(&(self.access)(server), server);
+        writer.server() == server
+            && chain.is_ok_and(|chain| chain.fork().is_ok_and(|fork| fork.is_some()))
     }
 
     fn note(&self, job: &Job, outcome: &Outcome) {

@@ -11,7 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use hal::time::{Clock, Moment};
 use pipeline::ids::{PointId, ServerId};
 use pipeline_wire::frame::PAYLOAD_BYTES_MAX;
-use pipeline_wire::message::{Blocks, Cut, FromAppliance, Hello, Refused, Status, Why};
+use pipeline_wire::message::{
+    Blocks, Cut, Demotion, FromAppliance, Hello, Refused, Status, VERSION_MIN, Why,
+};
 use pipeline_wire::policy::Policy;
 use smol::channel::{Receiver, Sender, bounded};
 
@@ -24,11 +26,14 @@ use crate::spool::{Mark, Usage};
 
 /// From sessions into the queue.
 mod admit;
+/// Servers that were failed over, or are about to be.
+mod failover;
 /// Who joined, and with what.
 mod join;
 /// What is told of servers.
 mod tell;
 
+pub use failover::{Draining, demoted};
 pub use join::Joined;
 use join::{NO_WAY, later};
 
@@ -71,6 +76,12 @@ struct Member {
     pieces: u64,
     /// Nothing is taken of it before this moment.
     kept_out_until: Moment,
+    /// The version that its agent speaks.
+    speaks: u16,
+    /// It was failed over, and this is what its agent is told.
+    demotion: Option<Demotion>,
+    /// What was ordered for a planned failover, and what came of it.
+    drain: Option<Draining>,
 }
 
 impl Member {
@@ -575,6 +586,9 @@ fn member_of(standing: Standing) -> Member {
         group: None,
         pieces: 0,
         kept_out_until: Moment::default(),
+        speaks: VERSION_MIN,
+        demotion: None,
+        drain: None,
     }
 }
 

@@ -19,8 +19,9 @@ impl Ledger {
             Entry::Begin(life, disks) => {
                 let old = self.standings.get(&life.server);
                 let (epoch, vaulted) = old.map_or((0, None), |old| (old.epoch, old.vaulted));
+                let lost = outlives_runs(old.and_then(|old| old.lost));
                 let standing = Standing::begin(*life, disks.clone());
-                self.standings.insert(life.server, Standing { epoch, vaulted, ..standing });
+                self.standings.insert(life.server, Standing { epoch, vaulted, lost, ..standing });
             }
             Entry::Blocks(life, blocks) => {
                 if let Some(standing) = self.of(life) {
@@ -79,6 +80,34 @@ impl Ledger {
 
 /// Set in the tokens of losses, and in no group's: no cut of a group answers a loss.
 pub const LOSS: u64 = 1 << 63;
+
+/// Set in the tokens of losses after which everything is compared: what the vault was said to have, it does not.
+pub const COMPARE: u64 = 1 << 62;
+
+/// The token of a loss, made of a number that was not given to anything.
+#[must_use]
+pub fn loss(token: u64) -> u64 {
+    (token & !COMPARE) | LOSS
+}
+
+/// The token of one after which everything is compared.
+#[must_use]
+pub fn whole_loss(token: u64) -> u64 {
+    token | LOSS | COMPARE
+}
+
+/// Whether everything is to be compared after a loss.
+#[must_use]
+pub fn is_whole(token: u64) -> bool {
+    token & (LOSS | COMPARE) == LOSS | COMPARE
+}
+
+/// What stays of a loss when another run begins. A run names by itself what changed since the newest point that it was
+/// told of; it does not know that this is not there.
+#[must_use]
+pub fn outlives_runs(lost: Option<u64>) -> Option<u64> {
+    lost.filter(|token| is_whole(*token))
+}
 
 /// Whether a cut is the one that was asked for under this token.
 #[must_use]

@@ -13,7 +13,9 @@ use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_wire::certificate::Peer;
 use pipeline_wire::frame::{self, HEAD_BYTES, Head};
-use pipeline_wire::message::{FromAgent, FromAppliance, Hello, Refused, Said as _, Welcome, Why};
+use pipeline_wire::message::{
+    Demotion, FromAgent, FromAppliance, Hello, Refused, Said as _, VERSION_FORK, Welcome, Why,
+};
 use pipeline_wire::{tls, version};
 use rustls::ServerConfig;
 use smol::Executor;
@@ -24,7 +26,8 @@ use smol::lock::Semaphore;
 use smol::net::{TcpListener, TcpStream};
 
 use super::compare::Compare;
-use super::hub::{Hub, Joined, makes_no_sense};
+use super::forks::Forks;
+use super::hub::{Hub, Joined, demoted, makes_no_sense};
 use super::journal::Life;
 use crate::report::cannot_listen;
 
@@ -43,6 +46,8 @@ const CROWDED_PAUSE: Duration = Duration::from_millis(5);
 const SETTLE_MILLIS: u64 = 30_000;
 /// Something is said at least this often, so that silence means something.
 const SAID_AT_LEAST: Duration = Duration::from_secs(10);
+/// Why nothing can be said for now.
+const CANNOT_READ: &str = "the appliance cannot read its vault now";
 /// Answers to questions that wait to be said.
 const ANSWERS_MAX: usize = 64;
 
@@ -81,6 +86,8 @@ pub struct Means {
     pub doorman: Arc<dyn Doorman>,
     /// What the vault has.
     pub compare: Arc<Compare>,
+    /// Which servers were failed over.
+    pub forks: Arc<Forks>,
 }
 
 /// The door for agents.
@@ -206,15 +213,17 @@ fn welcome(
         return Err(refuse(Why::Nonsense, words, "enrol this server anew"));
     }
     let admitted = means.doorman.admit(peer, hello)?;
+    let demotion = demotion(means, peer.server, version)?;
     let (known, base) = if means.hub.goes_on(hello) || hello.connection != 0 {
         (Vec::new(), None)
     } else {
         means.compare.known(&means.hub, peer.server, &hello.disks).map_err(|error| {
             log::warn!("agent of server {}: {error}", peer.server);
-            refuse(Why::Later, "the appliance cannot read its vault now", "it is tried again")
+            refuse(Why::Later, CANNOT_READ, "it is tried again")
         })?
     };
     let joined = means.hub.join(hello, &known, base)?;
+    demotion.into_iter().for_each(|demotion| means.hub.demote(peer.server, &demotion));
     means.hub.instruct(peer.server, &admitted.policy, admitted.group.as_ref());
     let welcome = Welcome {
         version,
@@ -228,6 +237,22 @@ fn welcome(
         credit_bytes: joined.credit,
     };
     Ok((joined, welcome))
+}
+
+/// What an agent is told whose server was failed over; a server whose failover ended goes on as before.
+///
+/// Errors: the vault cannot be asked, or the agent does not know the word.
+fn demotion(means: &Means, server: ServerId, version: u16) -> Result<Option<Demotion>, Refused> {
+    let fork = means.forks.look(server).map_err(|error| {
+        log::warn!("agent of server {server}: {error}");
+        refuse(Why::Later, CANNOT_READ, "it is tried again")
+    })?;
+    let Some(fork) = fork else {
+        means.hub.promote(server);
+        return Ok(None);
+    };
+    let demotion = means.forks.demotion(server, &fork);
+    if version < VERSION_FORK { Err(demoted(&demotion)) } else { Ok(Some(demotion)) }
 }
 
 /// Hears and says until either ends.
@@ -295,6 +320,15 @@ async fn hear_all(
                     }
                     Err(words) => log::warn!("agent of server {}: {words}", life.server),
                 }
+                Ok(())
+            }
+            FromAgent::Drained(drained) => {
+                let order = drained.order.clone();
+                means.hub.drained(life, &order, Ok(drained));
+                Ok(())
+            }
+            FromAgent::NotDrained { order, words } => {
+                means.hub.drained(life, &order, Err(crate::report::printable(&words)));
                 Ok(())
             }
             FromAgent::Goodbye { words } => {

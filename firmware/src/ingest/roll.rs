@@ -17,12 +17,18 @@ use super::calendar::Pace;
 use crate::enrol::tokens::{Redeemed, Tokens};
 use crate::enrol::{Attempt, Grant};
 
+pub use drains::DrainOrder;
+
+/// Servers that are drained for a planned failover.
+pub mod drains;
 /// The roll in the vault, as a running appliance and the verbs use it.
 pub mod kept;
 /// Servers that come with a token.
 pub mod registrar;
 
 const VERSION: u16 = 1;
+/// With drains behind it: a program that knows nothing of them must not undo one by writing its own.
+const VERSION_DRAINS: u16 = 2;
 /// Certificates that are remembered of one server.
 const KEYS_MAX: usize = 8;
 
@@ -38,6 +44,9 @@ pub struct Roll {
     pub tokens: Tokens,
     /// How much may be sent to the vault by all servers together.
     pub pace: Pace,
+    /// Servers that are drained. Stand behind everything else, and only where there are any.
+    #[serde(skip)]
+    pub drains: Vec<DrainOrder>,
 }
 
 /// A server on the roll.
@@ -79,28 +88,44 @@ impl Roll {
             servers: Vec::new(),
             tokens: Tokens::default(),
             pace: Pace::default(),
+            drains: Vec::new(),
         })
     }
 
     /// The bytes of it.
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let bytes = postcard::to_allocvec(self);
-        bytes.map(Zeroizing::new).map_err(|error| Error::misuse("roll", error.to_string()))
+        let failed = |error: postcard::Error| Error::misuse("roll", error.to_string());
+        if self.drains.is_empty() {
+            return postcard::to_allocvec(self).map(Zeroizing::new).map_err(failed);
+        }
+        let later = (VERSION_DRAINS, &self.authority, &self.servers, &self.tokens, &self.pace);
+        let bytes = postcard::to_allocvec(&(later, &self.drains));
+        bytes.map(Zeroizing::new).map_err(failed)
     }
 
     /// Takes any bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let version = postcard::take_from_bytes::<u16>(bytes).map(|(version, _)| version);
         if let Ok(later) = version
-            && later != VERSION
+            && !(VERSION..=VERSION_DRAINS).contains(&later)
         {
             let what = format!("is of version {later}, which a later Lifeboat wrote");
             return Err(
                 Error::refused("the vault's roll of servers", what).remedy("update this one")
             );
         }
-        match postcard::take_from_bytes(bytes) {
-            Ok((roll, [])) => Ok(roll),
+        let parsed =
+            postcard::take_from_bytes::<Self>(bytes).ok().and_then(|(mut roll, behind)| {
+                let (drains, rest) = match roll.version {
+                    VERSION_DRAINS => postcard::take_from_bytes(behind).ok()?,
+                    _ => (Vec::new(), behind),
+                };
+                // In memory it has no version: what it holds says which one it is written as.
+                (roll.version, roll.drains) = (VERSION, drains);
+                rest.is_empty().then_some(roll)
+            });
+        match parsed {
+            Some(roll) => Ok(roll),
             _ => Err(Error::corrupt("the vault's roll of servers", "cannot be read")
                 .remedy("bring its object back from a copy of the vault")),
         }
@@ -216,7 +241,7 @@ mod tests {
         let bytes = roll.to_bytes().unwrap();
         assert_eq!(Roll::parse(&bytes), Ok(roll));
         let mut later = bytes.to_vec();
-        later[0] = 2;
+        later[0] = 3;
         assert!(Roll::parse(&later).unwrap_err().to_string().contains("later Lifeboat"));
         for seed in 0..5000 {
             let mut random = Random::new(seed);

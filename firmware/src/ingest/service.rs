@@ -12,6 +12,7 @@ use hal_linux::confine::give_up_rings;
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_vault::access::Access;
+use pipeline_vault::fork::branch;
 use pipeline_vault::retain::Policy;
 use pipeline_vault::upkeep;
 use pipeline_vault::writer::Options;
@@ -25,11 +26,13 @@ use super::budget::Budget;
 use super::calendar::Throttle;
 use super::compare::Compare;
 use super::drain::{Drain, WORKERS};
+use super::forks::Forks;
 use super::hub::Hub;
 use super::keeper::{self, Keeper};
 use super::listen::{Door, Means};
 use super::measures::Told;
 use super::pace::PacedStore;
+use super::roll::DrainOrder;
 use super::roll::kept::KeptRoll;
 use super::spooled_disk::Shelf;
 use crate::spool::SpoolError;
@@ -52,6 +55,7 @@ pub struct Ingest {
     roll: Arc<KeptRoll>,
     access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>,
     paces: Arc<Paces>,
+    forks: Arc<Forks>,
     found: usize,
     host: String,
 }
@@ -91,6 +95,27 @@ fn options(host: String, budget: &Budget) -> Options {
     }
 }
 
+/// Which servers were failed over, of this roll.
+fn forks(
+    hub: &Arc<Hub>,
+    access: &Arc<dyn Fn(ServerId) -> Access + Send + Sync>,
+    roll: &Arc<KeptRoll>,
+    options: Options,
+) -> Arc<Forks> {
+    let (keys, names) = (Arc::clone(roll), Arc::clone(roll));
+    let enrol = move |server: ServerId, order: &str| {
+        let mut session = keys.session();
+        branch::enrol(session.vault()?, server, order)?;
+        session.note_ring();
+        Ok(())
+    };
+    let name = move |server: ServerId| {
+        let roll = names.roll();
+        roll.server(server).map_or_else(|| server.to_string(), |listed| listed.name.clone())
+    };
+    Arc::new(Forks::new(Arc::clone(hub), Arc::clone(access), enrol, name, options))
+}
+
 impl Ingest {
     /// Reads what is in the spool, and is ready to go on from there.
     pub fn prepare(
@@ -118,6 +143,8 @@ impl Ingest {
         });
         let options = options(host.clone(), budget);
         let used = Arc::clone(&access);
+        let forks = forks(&hub, &access, &roll, options.clone());
+        let places = Arc::clone(&forks);
         let drain = Drain::new(
             Arc::clone(&hub),
             shelf,
@@ -127,6 +154,7 @@ impl Ingest {
             options,
         )?;
         let (limits, time) = (Arc::clone(&paces), Arc::clone(&clock));
+        let drain = drain.with_chains(move |server, known| places.writes(server, known));
         let drain = drain.with_paces(move |server| limits.of(server).is_limited(time.now()));
         if found.lost > 0 {
             log::error!("{} records of the spool are damaged", found.lost);
@@ -135,7 +163,7 @@ impl Ingest {
         let (keeper, drain) =
             (Keeper::new(records, found.ledger.clone(), found.end), Arc::new(drain));
         let found = found.ledger.standings().count();
-        Ok(Self { hub, keeper, drain, roll, access, paces, found, host })
+        Ok(Self { hub, keeper, drain, roll, access, paces, forks, found, host })
     }
 
     /// How many servers were found in the spool.
@@ -164,17 +192,20 @@ impl Ingest {
         let gate = Arc::clone(&self.roll);
         let tls = tls::appliance(&credentials, &authority, gate)
             .map_err(|error| Error::device("replication", error.to_string()))?;
+        let compare = Compare::new(Arc::clone(&self.access), self.host.clone());
+        let places = Arc::clone(&self.forks);
         let means = Arc::new(Means {
             hub: Arc::clone(&self.hub),
             doorman: Arc::clone(&self.roll) as _,
-            compare: Arc::new(Compare::new(Arc::clone(&self.access), self.host.clone())),
+            compare: Arc::new(compare.with_chains(move |server| places.reads(server))),
+            forks: Arc::clone(&self.forks),
         });
         let door = smol::block_on(Door::open(address, tls, means))?;
         let bound =
             door.address().map_err(|error| Error::device("replication", error.to_string()))?;
-        let Self { hub, keeper, drain, roll, paces, .. } = self;
+        let Self { hub, keeper, drain, roll, paces, forks, .. } = self;
         let (hub, drain, roll) = (&hub, &drain, &roll);
-        let caretaker = Caretaker { hub, drain, roll, paces: &paces };
+        let caretaker = Caretaker { hub, drain, roll, paces: &paces, forks: &forks };
         caretaker.instruct();
         thread::scope(|scope| {
             let kept = scope.spawn(move || {
@@ -285,6 +316,7 @@ struct Caretaker<'a> {
     drain: &'a Arc<Drain>,
     roll: &'a Arc<KeptRoll>,
     paces: &'a Arc<Paces>,
+    forks: &'a Arc<Forks>,
 }
 
 impl Caretaker<'_> {
@@ -302,6 +334,19 @@ impl Caretaker<'_> {
                 }
                 // Whoever read it again, the door or an enrolment: what was seen last holds for everybody.
                 self.instruct();
+                self.keep_answers();
+                self.forks.look_again();
+            }
+        }
+    }
+
+    /// What agents answered to drains goes onto the roll; then they are told so.
+    fn keep_answers(&self) {
+        for (server, drain) in self.hub.draining() {
+            let Some(answer) = drain.answer.filter(|_| !drain.is_noted) else { continue };
+            match self.roll.change(&mut |roll| Ok(roll.answer(server, &drain.order, &answer))) {
+                Ok(_) => self.hub.note_drained(server, &drain.order),
+                Err(error) => log::warn!("the answer to drain {}: {error}", drain.order),
             }
         }
     }
@@ -313,6 +358,8 @@ impl Caretaker<'_> {
         for listed in &roll.servers {
             self.paces.of(listed.server).set(&listed.pace);
             self.hub.instruct(listed.server, &listed.policy, listed.group.as_ref());
+            let drain = roll.drain_of(listed.server).and_then(DrainOrder::standing);
+            self.hub.order_drain(listed.server, drain.as_ref());
             if listed.revoked {
                 self.hub.end(
                     listed.server,

@@ -15,7 +15,7 @@ use pipeline_wire::runs::checked_blocks;
 
 use super::extents::Extents;
 use super::journal::{Entry, KeptCut, Standing, Verdict};
-use super::ledger::answers;
+use super::ledger::{answers, is_whole};
 
 /// Blocks in a leaf of a map, by which it is remembered what the vault does not have yet.
 const LEAF_BLOCKS: u64 = 256;
@@ -340,6 +340,12 @@ impl Session {
         }
     }
 
+    /// What the agent is to go on from is another point than it was told of.
+    pub fn rebase(&mut self, point: PointId) {
+        let epoch = self.standing.vaulted.map_or(0, |(epoch, _)| epoch);
+        self.standing.vaulted = Some((epoch, point));
+    }
+
     /// The vault has the point of an epoch, which may be of an earlier run.
     pub fn point(&mut self, epoch: u64, point: PointId) {
         self.standing.vaulted = Some((epoch, point));
@@ -366,6 +372,9 @@ impl Session {
     /// surely made behind that.
     pub fn lost(&mut self, token: u64, words: &str) {
         self.standing.lost = Some(token);
+        if is_whole(token) {
+            self.owe(FromAppliance::Compare { token, words: words.to_owned() });
+        }
         self.owe(FromAppliance::Resend { words: words.to_owned() });
         self.owe(FromAppliance::Prepare { token, patience_millis: LOST_PATIENCE_MILLIS });
     }
@@ -393,6 +402,9 @@ impl Session {
                 | FromAppliance::Policy(_)
                 | FromAppliance::Resend { .. }
                 | FromAppliance::CutNow { .. }
+                | FromAppliance::Compare { .. }
+                | FromAppliance::Demoted(_)
+                | FromAppliance::Drain { .. }
         ) {
             self.owed.retain(|owed| core::mem::discriminant(owed) != kind);
         }

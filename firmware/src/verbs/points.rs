@@ -2,6 +2,7 @@
 
 use pipeline_vault::Error;
 use pipeline_vault::chain::Link;
+use pipeline_vault::fork::{self, Fork};
 use pipeline_vault::record::{Consistency, Manifest};
 use serde::Serialize;
 
@@ -38,10 +39,21 @@ struct Disk {
     unread_blocks: u64,
 }
 
+/// A server that was failed over, as JSON.
+#[derive(Serialize)]
+struct Failover {
+    server: String,
+    order: String,
+    point: String,
+    time: String,
+    time_millis: u64,
+}
+
 /// The answer as JSON.
 #[derive(Serialize)]
 struct Answer {
     points: Vec<Point>,
+    failovers: Vec<Failover>,
     problems: Vec<String>,
 }
 
@@ -51,12 +63,13 @@ pub(super) fn run(points: &cli::Points, context: &Context) -> Ending {
         Some(name) => vec![(name.clone(), session.server(name)?)],
         None => session.servers(),
     };
-    let mut found = Vec::new();
+    let (mut found, mut failovers) = (Vec::new(), Vec::new());
     let mut problems: Vec<Error> = Vec::new();
     for (name, id) in servers {
         match session.chain_leniently(id) {
             Ok((view, problem)) => {
                 found.extend(view.points().filter_map(|link| point(&name, link)));
+                failovers.extend(fork::standing(&view).map(|fork| failover(&name, &fork)));
                 problems.extend(problem);
             }
             Err(error) => problems.push(error),
@@ -65,9 +78,10 @@ pub(super) fn run(points: &cli::Points, context: &Context) -> Ending {
     found.sort_by_key(|point| point.time_millis);
     if points.json {
         let problems = problems.iter().map(ToString::to_string).collect();
-        print_json(&Answer { points: found, problems })?;
+        print_json(&Answer { points: found, failovers, problems })?;
     } else {
         print(&list(&found))?;
+        print(&failovers.iter().map(line).collect::<String>())?;
     }
     // Several servers may have trouble; the first line says the first, the others are warned of.
     problems.iter().skip(1).for_each(|problem| log::warn!("{problem}"));
@@ -75,6 +89,27 @@ pub(super) fn run(points: &cli::Points, context: &Context) -> Ending {
         Some(problem) => Err(Failure::Failed(problem)),
         None => Ok(Outcome::Done),
     }
+}
+
+fn failover(server: &str, fork: &Fork) -> Failover {
+    Failover {
+        server: server.to_owned(),
+        order: fork.order.clone(),
+        point: fork.point.to_string(),
+        time: Utc(fork.time).to_string(),
+        time_millis: fork.time,
+    }
+}
+
+/// A failover that stands, for a person.
+fn line(failover: &Failover) -> String {
+    format!(
+        "{} was failed over to {} by order {} at {}: it gets no points until that has ended\n",
+        printable(&failover.server),
+        failover.point,
+        failover.order,
+        failover.time
+    )
 }
 
 fn point(server: &str, link: &Link) -> Option<Point> {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline_vault::Error;
+use pipeline_vault::fork::{self, End, branch};
 use pipeline_wire::policy::Policy;
 use serde::Serialize;
 
-use crate::cli::{Opening, ServerList, ServerName, ServerPolicy, ServerToken};
+use crate::cli::{Opening, ServerAccept, ServerList, ServerName, ServerPolicy, ServerToken};
 use crate::enrol::Grant;
 use crate::enrol::issue::{Issued, Wanted, issue};
 use crate::ingest::calendar::Pace;
@@ -19,6 +20,9 @@ use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
 use crate::session::Session;
 use crate::verbs::{Context, host_name};
+
+/// `server drain`.
+pub(super) mod drain;
 
 /// A server as JSON.
 #[derive(Serialize)]
@@ -212,12 +216,39 @@ pub(super) fn revoke(asked: &ServerName, context: &Context) -> Ending {
     Ok(Outcome::Done)
 }
 
-pub(super) fn accept(asked: &ServerName, context: &Context) -> Ending {
+pub(super) fn accept(asked: &ServerAccept, context: &Context) -> Ending {
+    if asked.after_failover {
+        return accept_after_failover(asked, context);
+    }
     let kept = open(&asked.opening, context)?;
     kept.change(&mut |roll| {
         roll.named(&asked.name)?.accepts = true;
         Ok(())
     })?;
     print(&format!("The next machine that shows up as {} is accepted as it.\n", asked.name))?;
+    Ok(Outcome::Done)
+}
+
+/// The original is the server again: what it sends goes into its own chain from now on, and its branch stays.
+fn accept_after_failover(asked: &ServerAccept, context: &Context) -> Ending {
+    let mut session = Session::open(&asked.opening, &context.machine)?;
+    let server = session.server(&asked.name)?;
+    let view = session.chain(server)?;
+    let standing = fork::standing(&view).ok_or_else(|| {
+        Error::misuse(format!("server {}", asked.name), "was not failed over, or that has ended")
+            .remedy("without --after-failover it accepts another machine")
+    })?;
+    fork::end(&session.access(), server, &standing.order, End::Accepted)?;
+    // What this machine has just made is what a later rollback is measured by.
+    session.chain(server)?;
+    let beside = branch::name(&asked.name, &standing.order);
+    let beside = match session.server(&beside) {
+        Ok(_) => format!(" What it wrote meanwhile stays as {beside}."),
+        Err(_) => String::new(),
+    };
+    print(&format!(
+        "The failover of {} by order {} has ended: its agent compares everything, and goes on.{beside}\n",
+        asked.name, standing.order
+    ))?;
     Ok(Outcome::Done)
 }

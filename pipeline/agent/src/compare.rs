@@ -28,6 +28,8 @@ pub enum Reason {
     First,
     /// What changed since it was sent the last time is not known.
     Lost,
+    /// The vault has another state of it than was said.
+    Moved,
     /// A write may have been missed.
     Doubt,
     /// It is time to see that nothing was missed.
@@ -45,6 +47,7 @@ impl Reason {
         match self {
             Self::First => "is copied for the first time",
             Self::Lost => "is compared, since what changed before the agent began is not known",
+            Self::Moved => "is compared, since the vault has another state of it than was said",
             Self::Doubt => "is compared, since a write may have been missed",
             Self::Verify => "is compared, as it is from time to time",
             Self::Untracked => "is compared, since its changes cannot be tracked",

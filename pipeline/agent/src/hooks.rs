@@ -1,5 +1,6 @@
 //! What applications want run around a freeze: executables in a folder, `freeze` before it in the order of their names,
-//! `thaw` after it in the opposite order, whatever came of it.
+//! `thaw` after it in the opposite order, whatever came of it. A server that is drained for a failover has them run with
+//! `stop`, and with `start` where that is called off.
 //!
 //! A hook that fails, hangs or says too much costs the point its name, application-consistent, and nothing else. None runs
 //! while anything is frozen.
@@ -46,6 +47,20 @@ impl HookFolder {
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_path_buf(), begun: Vec::new(), environment: Vec::new() }
+    }
+
+    /// Runs all with a word, and then nothing else; `start` in the opposite order. What went wrong.
+    pub fn all(&self, word: &str) -> Vec<String> {
+        let mut troubles = Vec::new();
+        if let Err(why) = may_hold_hooks(&self.folder) {
+            return vec![format!("hooks were not run: {why}")];
+        }
+        let mut hooks = self.list(&mut troubles);
+        if word == "start" {
+            hooks.reverse();
+        }
+        troubles.extend(hooks.iter().filter_map(|hook| self.told(hook, word).err()));
+        troubles
     }
 
     /// Puts a path into the environment of hooks.

@@ -23,6 +23,8 @@ pub mod enrol;
 pub mod freeze;
 /// What applications want run around a freeze.
 pub mod hooks;
+/// A copy of a server knows that it is one.
+pub mod lineage;
 /// Logging for the journal.
 pub mod logging;
 /// How little this program takes from the server that it runs on.
@@ -45,6 +47,8 @@ pub mod report;
 pub mod service;
 /// Sessions with an appliance.
 pub mod session;
+/// A server that stands still for good.
+pub mod standstill;
 /// What is remembered across restarts.
 pub mod state;
 /// One point of disks that nobody writes to.

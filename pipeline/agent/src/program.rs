@@ -14,6 +14,7 @@ use async_signal::{Signal, Signals};
 use smol::prelude::*;
 
 use crate::freeze::dead_man;
+use crate::lineage::{self, Mark};
 use crate::reboot::{self, bounded, install};
 use crate::report::{Report, SOCKET};
 use crate::state::{FOLDER, State};
@@ -28,6 +29,7 @@ const HELP: &str = "lifeboat-agent: keeps a copy of this server's disks on a Lif
   lifeboat-agent check [--json]    whether this server can be protected, and what to do where not
   lifeboat-agent measure --days N  tracks changes only, and says what protection would need and cost
   lifeboat-agent install           has this system call the agent when it starts and ends, so that a restart costs little
+  lifeboat-agent adopt TOKEN       on a copy that runs in its original's place: protects it as a server of its own
   lifeboat-agent remove            forgets everything: nothing is left in the kernel or on the disk
 
   --state FOLDER                   where it remembers who it is, unless /var/lib/lifeboat-agent
@@ -118,6 +120,10 @@ pub fn run() -> ExitCode {
         ("enrol", _) => {
             misuse("enrol needs a token, which «lifeboat server token» makes, and nothing else")
         }
+        ("adopt", [token]) => end(adopted(&state, token)),
+        ("adopt", _) => {
+            misuse("adopt needs a token, which «lifeboat server token» makes, and nothing else")
+        }
         (_, [word, ..]) => misuse(&format!("«{word}» is too much")),
         ("run", _) => end(stop_flag().and_then(|stop| service::run(&state, &stop))),
         ("status", _) => end(status(arguments.json)),
@@ -204,6 +210,31 @@ fn stop_flag() -> Result<Arc<AtomicBool>, String> {
 }
 
 fn enrolled(state: &State, token: &str) -> Done {
+    match Mark::find(Path::new(lineage::MARK)) {
+        Some(mark) => Err(mark.words()),
+        None => enrol_as(state, token),
+    }
+}
+
+/// A copy that was failed over becomes a server of its own: nothing of its original's identity stays.
+fn adopted(state: &State, token: &str) -> Done {
+    let path = Path::new(lineage::MARK);
+    let mark = Mark::find(path).ok_or_else(|| {
+        "this machine is no copy of a server: lifeboat-agent enrol TOKEN".to_owned()
+    })?;
+    mark.may_be_adopted()?;
+    // A token that was asked with stays: where the answer got lost, the same key gets it again.
+    let asking = state.asking();
+    state.forget()?;
+    tracker::remove(Path::new(tracker::PINS))?;
+    asking.iter().try_for_each(|asking| state.ask(asking))?;
+    // Until the mark is gone it is silent: whatever stops this on the way only needs it to be said again.
+    enrol_as(state, token)?;
+    lineage::adopted(path)?;
+    say("this copy is a server of its own from now on: systemctl restart lifeboat-agent\n")
+}
+
+fn enrol_as(state: &State, token: &str) -> Done {
     let leaves = devices::leaves();
     let uname = rustix::system::uname();
     let identities = leaves.iter().map(|leaf| leaf.identity.as_str());
@@ -314,7 +345,7 @@ mod tests {
 
     #[test]
     fn every_verb_is_in_the_help() {
-        for verb in ["enrol", "run", "status", "check", "measure", "install", "remove"] {
+        for verb in ["enrol", "adopt", "run", "status", "check", "measure", "install", "remove"] {
             assert!(HELP.contains(&format!("lifeboat-agent {verb}")), "{verb}");
         }
     }

@@ -18,11 +18,14 @@ use crate::compare::{Compare, Leaf as Fingerprints, Reason};
 use crate::pace::Pace;
 use crate::report::{Board, DiskReport, PointReport, Report};
 use crate::session::exchange::Exchange;
+use crate::standstill::Standstill;
 use crate::swap;
 use crate::tracker::Tracker;
 
 /// A protected disk as the loop sees it.
 pub mod disk;
+/// Failovers: demoted, compared, drained.
+mod failover;
 /// What the appliance said.
 mod hear;
 /// Makes instants, whatever the disks are.
@@ -35,6 +38,7 @@ pub mod send;
 mod verify;
 
 use disk::Disk;
+use failover::Failover;
 use maker::Maker;
 use point::Pursuit;
 use send::{Set, batch_bytes, send_batch};
@@ -78,6 +82,8 @@ pub struct Means {
     pub clock: Arc<dyn Clock>,
     /// What outlives the agent.
     pub memory: Box<dyn Memory>,
+    /// What a drain does to the server.
+    pub standstill: Box<dyn Standstill>,
     /// Where the report is put up.
     pub board: Board,
 }
@@ -113,6 +119,7 @@ pub struct Replicator {
     not_before: Moment,
     pursuit: Option<Pursuit>,
     asked: point::Asked,
+    failover: Failover,
     compare_pace: Pace,
     told_at: Moment,
     retried_at: Moment,
@@ -144,6 +151,7 @@ impl Replicator {
             not_before: now,
             pursuit: None,
             asked: point::Asked::default(),
+            failover: Failover::default(),
             compare_pace: Pace::default(),
             told_at: Moment(0),
             retried_at: now,
@@ -175,6 +183,7 @@ impl Replicator {
         if !self.means.exchange.is_welcomed() || !self.begun {
             return REST;
         }
+        self.drain_on();
         if let Some(wait) = self.pursue() {
             // A point comes before what compares want; while it waits for room, nothing else would find any.
             return wait;
@@ -469,6 +478,7 @@ impl Replicator {
     /// How it fares.
     pub fn report(&mut self) -> Report {
         let mut troubles = self.troubles.clone();
+        troubles.extend(self.failover.trouble());
         for disk in &self.disks {
             troubles.extend(disk.doubt());
             if !disk.unread.is_empty() {
@@ -505,6 +515,9 @@ impl Replicator {
         }
         if !self.means.exchange.is_welcomed() {
             return "changes are noted until an appliance is reached".to_owned();
+        }
+        if let Some(words) = self.failover.doing() {
+            return words;
         }
         if self.pursuit.is_some() {
             return "a point is made".to_owned();

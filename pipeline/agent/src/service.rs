@@ -24,19 +24,24 @@ use crate::report::{Board, SOCKET};
 use crate::session::exchange::{Exchange, Introduction};
 use crate::session::renewal::Renewal;
 use crate::session::{self, Party};
+use crate::standstill::ThisMachine;
 use crate::state::{Enrolment, State};
-use crate::{binding, check, tracker};
+use crate::{binding, check, lineage, tracker};
 
 /// Hooks around application-consistent points.
 const HOOKS: &str = "/etc/lifeboat/hooks.d";
 /// What is about to be frozen, in memory: beyond a restart of the machine nothing is.
 const FROZEN: &str = "/run/lifeboat-agent.frozen";
+/// What a drain made read-only, in memory: beyond a restart of the machine nothing is.
+const DRAINED: &str = "/run/lifeboat-agent.drained";
 /// How long a point waits for an appliance that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What there is before there are disks.
 mod nobody;
 /// Which disks take part.
 mod roster;
+/// A copy of a server, which says nothing.
+mod silent;
 /// Who looks on, in tests.
 mod witness;
 
@@ -55,6 +60,10 @@ const MISTAKE: i32 = 70;
 ///
 /// Errors: why it cannot, with what to do.
 pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
+    silent::keep(Path::new(lineage::MARK), Path::new(SOCKET), stop)?;
+    if stop.load(Ordering::SeqCst) {
+        return Ok(());
+    }
     let enrolment = state.enrolment()?.ok_or_else(|| {
         "this server is not enrolled; make a token (lifeboat server token, where serve runs), then: lifeboat-agent enrol TOKEN"
             .to_owned()
@@ -101,6 +110,7 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
         patience: PATIENCE,
         clock: Arc::new(SystemClock),
         memory: Box::new(Remembered::read(state)),
+        standstill: Box::new(ThisMachine::new(Path::new(HOOKS), Path::new(DRAINED))),
         board,
     };
     let witness = Arc::new(Mutex::new(Witness::of_test()));

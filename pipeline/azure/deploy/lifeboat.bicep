@@ -11,8 +11,8 @@
 //
 // The recovery machine, once `cargo image` has made lifeboat.vhd; the last line is the recovery kit's:
 //
-//   az disk create --resource-group lifeboat --name lifeboat --location westeurope --os-type Linux --hyper-v-generation V2 \
-//       --sku StandardSSD_LRS --upload-type Upload --upload-size-bytes $(stat --format %s lifeboat.vhd)
+//   az disk create --resource-group lifeboat --name lifeboat --location westeurope --os-type Linux \
+//       --hyper-v-generation V2 --sku StandardSSD_LRS --upload-type Upload --upload-size-bytes $(stat --format %s lifeboat.vhd)
 //   azcopy copy lifeboat.vhd "$(az disk grant-access --resource-group lifeboat --name lifeboat --access-level Write \
 //       --duration-in-seconds 86400 --query accessSAS --output tsv)" --blob-type PageBlob
 //   az disk revoke-access --resource-group lifeboat --name lifeboat

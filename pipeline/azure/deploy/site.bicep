@@ -84,7 +84,8 @@ resource writes 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 // Azure's own role «Storage Blob Data Contributor».
-var contributorRoleId = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'ba92f5b4-2d11-453d-a403-e96b0029c9fe')
+var contributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+var contributorRoleId = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', contributor)
 
 resource keepsSeeds 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: seeds

@@ -1,5 +1,5 @@
-//! Azure's control plane, as pure values: a call goes out, an answer comes back, and what takes long is an operation that
-//! can be stored. Source: azure-resource-manager-rpc v1.0, async-api-reference.
+//! Azure's control plane, as pure values: a call goes out, an answer comes back, and what takes long is an operation
+//! that can be stored. Source: azure-resource-manager-rpc v1.0, async-api-reference.
 
 /// What the calls need leave for.
 pub mod action;

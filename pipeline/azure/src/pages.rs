@@ -1,8 +1,8 @@
 //! Page blobs: the disks that are uploaded into, by the signature that Azure gives out for each, and warm seeds in a
 //! container of one's own.
 //!
-//! A disk's place answers to little: it is there already, and takes properties, page ranges, reads and page writes only.
-//! Nothing here is conditional or leased. Every request may be sent twice, so a lost reply is answered by sending it
+//! A disk's place answers to little: it is there already, and takes looks, page ranges, reads and page writes only.
+//! Nothing sent to it is conditional or leased. Every request may be sent twice, so a lost reply is answered by sending it
 //! again. Calls come from many threads; how many go at once is for the governor to say.
 
 /// What the bytes of a disk are written as: pieces of at most 4 MiB, and zeros that need not be sent.

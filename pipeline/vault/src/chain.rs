@@ -12,6 +12,7 @@ use pipeline::seal::digest;
 
 use crate::access::Access;
 use crate::error::{Error, Retry};
+use crate::fork::Fork;
 use crate::names;
 use crate::record::{Body, Record, Trail, Upkeep};
 use crate::sealed::{self, ObjectKind};
@@ -152,10 +153,21 @@ impl Chain {
         let Some(slot) = self.trail().epoch else { return Ok(0) };
         match &self.read(slot)?.record.body {
             Body::EpochOpen(open) => Ok(open.epoch),
+            Body::Fork(fork) => Ok(fork.epoch),
+            Body::ForkEnded(ended) => Ok(ended.epoch),
             _ => Err(Error::corrupt(
                 names::chain_slot(&self.server, slot),
                 "is no epoch record although a later record says so",
             )),
+        }
+    }
+
+    /// The failover that stands in this chain, if one does.
+    pub fn fork(&self) -> Result<Option<Fork>, Error> {
+        let Some(slot) = self.trail().epoch else { return Ok(None) };
+        match &self.read(slot)?.record.body {
+            Body::Fork(fork) => Ok(Some(fork.clone())),
+            _ => Ok(None),
         }
     }
 

@@ -43,7 +43,7 @@ pub enum Holds {
     Point(Summary),
     /// A checkpoint.
     Checkpoint(Summary),
-    /// A writer took the chain over.
+    /// A writer took the chain over, or a failover did, or one ended.
     EpochOpen,
     /// A step of upkeep.
     Upkeep,
@@ -79,7 +79,7 @@ impl Entry {
             holds: match &record.body {
                 Body::Point(manifest) => Holds::Point(Summary::of(manifest)),
                 Body::Checkpoint(manifest) => Holds::Checkpoint(Summary::of(manifest)),
-                Body::EpochOpen(_) => Holds::EpochOpen,
+                Body::EpochOpen(_) | Body::Fork(_) | Body::ForkEnded(_) => Holds::EpochOpen,
                 Body::Upkeep(_) => Holds::Upkeep,
             },
         }

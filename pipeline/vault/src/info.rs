@@ -186,6 +186,7 @@ fn class_of(name: &str) -> &'static str {
         "pin" => "pin",
         "vault" => "vault",
         "catalogue" => "catalogue",
+        "order" | "plan" | "profile" => "document",
         _ => "other",
     }
 }

@@ -3,14 +3,16 @@
 
 /// What every operation is handed: store, keys, clocks, randomness.
 pub mod access;
-/// What appliances know of a site, sealed: one document, replaced whole.
-pub mod catalogue;
 /// One chain of records per server: slots created once, linked by hash.
 pub mod chain;
+/// What appliances and operators keep in a vault, sealed: documents, each replaced whole.
+pub mod document;
 /// What can go wrong, sorted by whose fault it is and whether trying again helps.
 pub mod error;
 /// What somebody knows of a chain from elsewhere, held against the chain.
 pub mod expect;
+/// Who is who after a failover: the fork in a server's chain, and the branch beside it.
+pub mod fork;
 /// Frames by their logical address: relocations, tables, seals, codecs.
 pub mod frames;
 /// What a day's or an hour's slots hold, so that points are found by few calls.

@@ -47,13 +47,19 @@ pub fn segment_of(server: &ServerId, name: &str) -> Option<SegmentId> {
     (segment(server, &id) == name).then_some(id)
 }
 
-/// One version of the catalogue.
-pub fn catalogue(version: u64) -> String {
-    format!("{CATALOGUE_PREFIX}{:016x}", u64::MAX - version)
+/// One version of a document, by what all its versions' names begin with.
+pub fn document(prefix: &str, version: u64) -> String {
+    format!("{prefix}{:016x}", u64::MAX - version)
 }
 
 /// All versions of the catalogue.
 pub const CATALOGUE_PREFIX: &str = "catalogue/";
+/// All recovery orders.
+pub const ORDER_PREFIX: &str = "order/";
+/// All recovery plans.
+pub const PLAN_PREFIX: &str = "plan/";
+/// All target profiles, by their servers.
+pub const PROFILE_PREFIX: &str = "profile/";
 
 /// A reader's pin on a server.
 pub fn pin(server: &ServerId, id: &str) -> String {

@@ -139,6 +139,38 @@ impl PointReader {
         Ok(())
     }
 
+    /// Whether the source could not read some block of a range.
+    pub fn is_unread(&self, offset: u64, bytes: u64) -> Result<bool, Error> {
+        let end = offset.saturating_add(bytes).min(self.disk.bytes);
+        let block = BLOCK_BYTES as u64;
+        let (first, end) = (offset / block, end.div_ceil(block));
+        for leaf in first / LEAF_BLOCKS..end.div_ceil(LEAF_BLOCKS) {
+            let entries = tree::load_leaf(&self.frames, &self.disk.root, leaf)?;
+            let blocks = leaf * LEAF_BLOCKS..(leaf + 1) * LEAF_BLOCKS;
+            let mut all = blocks.zip(&entries.entries);
+            if all.any(|(at, entry)| (first..end).contains(&at) && *entry == Entry::Unread) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The first range at or after `offset` of which not all is known to be zeros, at most one leaf of it.
+    pub fn data_after(&self, offset: u64) -> Result<Option<(u64, u64)>, Error> {
+        let mut at = offset;
+        while at < self.disk.bytes {
+            let leaf = at / LEAF_BYTES;
+            let end = (leaf + 1).saturating_mul(LEAF_BYTES).min(self.disk.bytes);
+            let entries = tree::load_leaf(&self.frames, &self.disk.root, leaf)?;
+            let blank = |entry: &Entry| matches!(entry, Entry::Zero | Entry::Discarded);
+            if !entries.entries.iter().all(blank) {
+                return Ok(Some((at, end)));
+            }
+            at = end;
+        }
+        Ok(None)
+    }
+
     /// Whether this read goes on where another one ended.
     fn note(&self, offset: u64, end: u64) -> bool {
         let mut state = lock(&self.state);

@@ -4,6 +4,7 @@
 use pipeline::ids::{Digest, DiskId, PointId, SegmentId, ServerId, WriterId};
 use serde::{Deserialize, Serialize};
 
+use crate::fork::{Fork, ForkEnded};
 use crate::map::Root;
 
 /// What a source told of the instant.
@@ -43,7 +44,7 @@ pub struct Trail {
     pub checkpoint: Option<u64>,
     /// The newest upkeep record.
     pub upkeep: Option<u64>,
-    /// The newest epoch-open.
+    /// The newest epoch-open, fork or end of a fork.
     pub epoch: Option<u64>,
 }
 
@@ -59,6 +60,10 @@ pub enum Body {
     Checkpoint(Manifest),
     /// Pruning, condemning, moving, collecting: the state of upkeep as a whole after this step.
     Upkeep(Upkeep),
+    /// The server was failed over: until this is ended nobody publishes points, and every writer before it is fenced.
+    Fork(Fork),
+    /// The failover before it stands no more: writers may take the chain over again.
+    ForkEnded(ForkEnded),
 }
 
 /// A writer takes a chain over.
@@ -291,7 +296,10 @@ impl Record {
     pub fn trail_after(&self) -> Trail {
         let mut trail = self.trail;
         match &self.body {
-            Body::EpochOpen(_) => trail.epoch = Some(self.slot),
+            // All three take the chain from whoever had it.
+            Body::EpochOpen(_) | Body::Fork(_) | Body::ForkEnded(_) => {
+                trail.epoch = Some(self.slot)
+            }
             Body::Point(_) => {
                 trail.point = Some(self.slot);
                 trail.checkpoint = None;

@@ -53,6 +53,8 @@ pub enum Reason {
     Last,
     /// It is younger than the length for which everything is kept.
     All,
+    /// It was failed over to, and that failover stands.
+    Fork,
     /// It is the newest of a calendar period.
     Period(Period),
 }
@@ -219,6 +221,7 @@ impl fmt::Display for Reason {
             Self::Newest => "newest",
             Self::Last => "last",
             Self::All => "all",
+            Self::Fork => "failover",
             Self::Period(period) => period.rule(),
         })
     }

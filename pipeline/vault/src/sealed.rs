@@ -98,6 +98,8 @@ pub enum ObjectKind {
     RecoveryKey = 6,
     /// What appliances know of a site.
     Catalogue = 7,
+    /// A recovery order, a recovery plan, a target profile.
+    Document = 8,
 }
 
 impl fmt::Display for ObjectKind {
@@ -110,6 +112,7 @@ impl fmt::Display for ObjectKind {
             Self::Ticket => "recovery ticket",
             Self::RecoveryKey => "recovery key",
             Self::Catalogue => "catalogue",
+            Self::Document => "document",
         })
     }
 }

@@ -304,6 +304,21 @@ impl Vault {
         self.server(name).cloned()
     }
 
+    /// Puts a server with an identity of its own into the ring, or finds it there.
+    ///
+    /// Errors: its name is another's.
+    pub(crate) fn adopt(&mut self, server: &ServerKeys) -> Result<ServerKeys, Error> {
+        self.change(None, &mut |ring| match ring.named(&server.name) {
+            Some(known) if known.id == server.id => Ok(None),
+            Some(_) => {
+                let what = "is the name of another server than it should be";
+                Err(Error::refused(format!("server {}", server.name), what))
+            }
+            None => ring.with_server(server.clone()).map(Some),
+        })?;
+        self.server(&server.name).cloned()
+    }
+
     /// New keys for the servers named, or for all where none is; and, where one is given, a new recovery key.
     ///
     /// What is stored stays readable. A new recovery key must be kept safe before this is called, and the old one
@@ -441,7 +456,7 @@ impl Vault {
         Rings { store: &*self.store, vault: self.id, entropy: &*self.entropy }
     }
 
-    fn new_key(&self) -> Result<SecretKey, Error> {
+    pub(crate) fn new_key(&self) -> Result<SecretKey, Error> {
         random_key(&*self.entropy)
     }
 

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use pipeline::ids::ServerId;
 
 use crate::access::Access;
-use crate::catalogue;
+use crate::document;
 use crate::error::{Blame, Error};
 use crate::frames::FrameReader;
 use crate::record::KnownHead;
@@ -96,8 +96,8 @@ pub fn run(
     let began = access.clock.monotonic_nanos();
     let mut vault = VaultInventory::list(access, servers)?;
     let mut report = Report::new(access, options, &vault);
-    for version in core::mem::take(&mut vault.catalogue) {
-        match catalogue::open(access, version) {
+    for (name, version) in core::mem::take(&mut vault.documents) {
+        match document::open(access, name, version) {
             Ok(_) => {}
             // Replaced and deleted while this ran.
             Err(error) if error.is_missing() => {}

@@ -9,10 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::policy::Policy;
 use crate::runs::Run;
 
+/// Who is who after a failover, and how one is planned.
+pub mod failover;
+
+pub use failover::{Demotion, Drained};
+
 /// The newest version of the protocol that this crate speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The oldest.
 pub const VERSION_MIN: u16 = 1;
+/// The version since which an agent is told that its server was failed over, and may be drained.
+pub const VERSION_FORK: u16 = 2;
 /// Blocks of data in one message: one payload.
 pub const BLOCKS_MAX: usize = 16;
 /// Fingerprints in one question: a leaf of a map.
@@ -62,6 +69,15 @@ pub enum FromAgent {
     Renew {
         /// The request.
         request: Vec<u8>,
+    },
+    /// The answer to `Drain`: everything is in the vault, and nothing is written any more. Since version 2.
+    Drained(Drained),
+    /// The other answer to `Drain`: it could not be done, and the server goes on as before. Since version 2.
+    NotDrained {
+        /// The order.
+        order: String,
+        /// Why, in words.
+        words: String,
     },
 }
 
@@ -151,6 +167,34 @@ pub enum FromAppliance {
     Renewed {
         /// The certificate, DER.
         certificate: Vec<u8>,
+    },
+    /// The server was failed over: what this agent sends is kept as a branch beside it. Said behind `Welcome` for as
+    /// long as that is so, and when it becomes so. Since version 2.
+    Demoted(Demotion),
+    /// What the vault has of this server is not what it was called to have: everything is compared before the next cut
+    /// holds. Said again with the same token until a cut answers it. Since version 2.
+    Compare {
+        /// The cut of the `Prepare` behind it.
+        token: u64,
+        /// Why, in words.
+        words: String,
+    },
+    /// Stop the applications, make the last point, keep everything from being written, and say so. Since version 2.
+    Drain {
+        /// The order.
+        order: String,
+        /// Whether the machine is to be switched off once `DrainNoted` is heard.
+        power_off: bool,
+    },
+    /// `Drained` was heard and is kept. Since version 2.
+    DrainNoted {
+        /// The order.
+        order: String,
+    },
+    /// A drain is called off: go on as before. Since version 2.
+    Abort {
+        /// The order.
+        order: String,
     },
 }
 

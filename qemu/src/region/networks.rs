@@ -287,6 +287,21 @@ impl Region {
         set(properties(shown), "subnets", json!(subnets));
     }
 
+    /// A subnet names what is in it: who asks counts the addresses that are left.
+    pub(crate) fn describe_subnet(&self, resource: &Resource, shown: &mut Value) {
+        let key = resource.id.key();
+        let interfaces =
+            self.resources.values().filter_map(|other| Some((other, other.interface()?)));
+        let inside = interfaces.flat_map(|(other, interface)| {
+            let own = interface.addresses.iter().filter(|(_, subnet)| *subnet == key);
+            own.map(|(address, _)| format!("{}/ipConfigurations/{address}", other.id.whole))
+        });
+        let inside: Vec<Value> = inside.map(|id| json!({ "id": id })).collect();
+        if !inside.is_empty() {
+            set(properties(shown), "ipConfigurations", json!(inside));
+        }
+    }
+
     pub(crate) fn describe_public_address(&self, resource: &Resource, shown: &mut Value) {
         if let Facts::Public(address) = &resource.facts {
             set(properties(shown), "ipAddress", json!(address.to_string()));

@@ -69,10 +69,10 @@ pub(crate) fn check(sent: &[Value]) {
     assert!(found >= 10, "it passed requests that are wrong: {printed}");
 }
 
-/// The same request with its properties of another kind.
+/// The same request with a number where a region's name belongs.
 fn spoil(mut request: Value) -> Value {
-    if let Some(properties) = request.pointer_mut("/body/properties") {
-        *properties = Value::from("spoilt");
+    if let Some(location) = request.pointer_mut("/body/location") {
+        *location = Value::from(7);
     }
     request
 }

@@ -201,6 +201,29 @@ pub fn lay_on<D: Disk>(disk: &mut D, on_top: &OnTop<'_>, name: &str) -> Result<u
     Ok(blocks)
 }
 
+/// Makes a file or a device, on which the disk was brought, a whole VHD: zeros behind the disk, and the last sector.
+pub fn close<D: Disk>(target: &mut D, source: &Source<'_>, name: &str) -> Result<(), Error> {
+    let about = |error: hal::disk::DiskError| Error::from(error).on(name);
+    let has = target.geometry().map_err(about)?.bytes;
+    let (from, end) = (source.disk.bytes, padded(source.disk.bytes));
+    if has != whole(source.disk.bytes) {
+        let what = format!("has {has} bytes, and the VHD has {}", whole(source.disk.bytes));
+        return Err(Error::misuse(name, what).remedy("name a new file"));
+    }
+    let mut buffer = target.buffer(FOOTER_BYTES).map_err(about)?;
+    buffer.as_mut()[..FOOTER_BYTES].copy_from_slice(&footer(end, source.owner(), source.time)?);
+    let mut run = |operation, offset, length: u64, buffer| {
+        let length = u32::try_from(length).expect("at most 20 MiB");
+        let done = target.run(Request { token: 0, operation, offset, length, buffer });
+        done.and_then(|done| done.result).map_err(about)
+    };
+    if from < end {
+        run(Operation::Zero, from, end - from, None)?;
+    }
+    run(Operation::Write, end, FOOTER_BYTES as u64, Some(buffer))?;
+    run(Operation::Flush, 0, 0, None)
+}
+
 /// The blocks of either list, in order.
 #[must_use]
 pub fn either(one: &[u64], other: &[u64]) -> Vec<u64> {

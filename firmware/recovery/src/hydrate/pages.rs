@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use pipeline_azure::Secret;
+use pipeline_azure::pages::{PageBlob, PageError, SECTOR_BYTES, WRITE_BYTES_MAX};
 use pipeline_vault::Error;
 
 /// The unit of a page blob.
-pub const PAGE_BYTES: u64 = 512;
+pub const PAGE_BYTES: u64 = SECTOR_BYTES;
 /// Longest Put Page.
-pub const PUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const PUT_BYTES_MAX: usize = WRITE_BYTES_MAX;
 
 /// Why a request to a page blob failed.
 #[derive(Clone, Debug)]
@@ -42,6 +44,51 @@ pub trait Pages: Send + Sync {
 
     /// Ranges of pages that hold something between two bytes, as (start, end), in order.
     fn ranges(&self, from: u64, to: u64) -> Result<Vec<(u64, u64)>, Trouble>;
+}
+
+impl From<PageError> for Trouble {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Expired(error) => Self::Expired(error),
+            PageError::Other(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl Pages for PageBlob {
+    fn bytes(&self) -> Result<u64, Trouble> {
+        Ok(Self::bytes(self)?)
+    }
+
+    fn put(&self, offset: u64, bytes: &[u8]) -> Result<(), Trouble> {
+        Ok(self.write(offset, bytes)?)
+    }
+
+    fn clear(&self, offset: u64, bytes: u64) -> Result<(), Trouble> {
+        Ok(Self::clear(self, offset, bytes)?)
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), Trouble> {
+        Ok(Self::read(self, offset, into)?)
+    }
+
+    fn ranges(&self, from: u64, to: u64) -> Result<Vec<(u64, u64)>, Trouble> {
+        let ranges = Self::ranges(self, from, to.saturating_sub(from))?;
+        Ok(ranges.iter().map(|range| (range.offset, range.offset + range.bytes)).collect())
+    }
+}
+
+/// A page blob by its address, for as long as somebody gives another whenever one has ended.
+pub fn signed(
+    blob: Arc<PageBlob>,
+    ask: impl Fn() -> Result<Secret, Error> + Send + Sync + 'static,
+) -> Arc<dyn Pages> {
+    let again = Arc::clone(&blob);
+    let renew = move |_| {
+        again.renew(&ask()?)?;
+        Ok(Arc::clone(&again) as Arc<dyn Pages>)
+    };
+    Arc::new(Renewing::new(blob, Box::new(renew)))
 }
 
 /// Gives the blob at a fresh address; told which number of address this is, from 1.

@@ -17,6 +17,8 @@ use bench::{BLOCK, BLOCKS, HOST, Life, Server, Site};
 
 /// What histories are made of.
 mod bench;
+/// Servers that were failed over.
+mod forks;
 
 #[test]
 fn what_was_acknowledged_survives_every_power_cut_and_every_point_is_the_disk() {
@@ -175,12 +177,7 @@ fn an_agent_that_compares_is_answered_from_what_its_pieces_go_on_from() {
     let access = site.vault.access();
     let content = server.disk.clone();
     server.base = Some(make_point(&access, &server, &content));
-    let hub = Hub::new(
-        &crate::ingest::ledger::Ledger::default(),
-        Mark::default(),
-        true,
-        Arc::new(SystemClock),
-    );
+    let hub = Hub::new(&ledger::Ledger::default(), Mark::default(), true, Arc::new(SystemClock));
     server.connect(&hub);
     hub.vaulted(server.life(), 0, None);
     let fingerprinter = pipeline::fingerprint::Fingerprinter::new(
@@ -332,7 +329,7 @@ fn a_server_that_has_no_way_into_the_vault_makes_room_only_where_others_go_on() 
     let (spool, _) = Spool::open(site.disk.reopen(), &site.owner, &SimEntropy::new(1)).unwrap();
     let records: Box<dyn Records> = Box::new(spool);
     let shelf = Shelf::new(records.reader().unwrap());
-    let ledger = crate::ingest::ledger::Ledger::default();
+    let ledger = ledger::Ledger::default();
     let hub = Arc::new(Hub::new(&ledger, Mark::default(), true, Arc::new(SystemClock)));
     let (access, backlog) = (site.vault.access(), Backlog::default());
     let drain = Drain::new(

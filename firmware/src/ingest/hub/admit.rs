@@ -8,7 +8,7 @@ use pipeline_wire::message::FromAppliance;
 use super::{Mark, Member, Release, State, makes_no_sense};
 use crate::ingest::group::Effect;
 use crate::ingest::journal::{Entry, KeptCut, Life, Verdict};
-use crate::ingest::ledger::LOSS;
+use crate::ingest::ledger::loss;
 use crate::ingest::session::{Next, Nonsense};
 
 impl State {
@@ -53,7 +53,7 @@ impl State {
         let mut stuck = Vec::new();
         for (server, member) in &mut self.members {
             let here = !member.lines.is_empty();
-            if here && let Some(token) = member.session.is_stuck(&|| token() | LOSS) {
+            if here && let Some(token) = member.session.is_stuck(&|| loss(token())) {
                 stuck.push((*server, token));
                 member.wake();
             }

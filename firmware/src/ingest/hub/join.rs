@@ -3,12 +3,14 @@
 use core::time::Duration;
 
 use pipeline::limits::DISK_BLOCKS_MAX;
+use pipeline_wire::message::{VERSION, VERSION_FORK};
 
 use super::{
     BTreeMap, CREDIT_LEAST, CREDIT_ONE, Entry, FromAppliance, Hello, Hub, Life, Line, Member,
     PointId, Receiver, Refused, SURE_OF_FOUR, SentDisk, ServerId, Standing, State, Why, bounded,
     member_of,
 };
+use crate::ingest::ledger::{is_whole, outlives_runs};
 
 /// Disks of one server.
 const DISKS_MAX: usize = 256;
@@ -71,6 +73,12 @@ impl Hub {
         if state.members.get(&life.server).is_some_and(|member| member.kept_out_until > now) {
             return Err(later(NO_WAY));
         }
+        let speaks = hello.version_max.min(VERSION);
+        let lost =
+            state.members.get(&life.server).and_then(|member| member.session.standing().lost);
+        if speaks < VERSION_FORK && lost.is_some_and(is_whole) {
+            return Err(too_old());
+        }
         if state.of(&life).is_none() {
             state.begin(life, hello, known, base)?;
             self.to_keep.notify_all();
@@ -89,6 +97,7 @@ impl Hub {
         }
         let Some(member) = state.of(&life) else { return Err(later("it was just taken over")) };
         member.replace(hello.connection);
+        member.speaks = speaks;
         if member.lines.len() >= LINES_MAX {
             return Err(later("this session has as many connections as it may"));
         }
@@ -98,6 +107,7 @@ impl Hub {
         member.lines.insert(number, Line { connection: hello.connection, wake, ended: None });
         member.session.grant(credit);
         member.session.joined();
+        member.owe_standing();
         let standing = member.session.standing();
         Ok(Joined {
             life,
@@ -170,6 +180,7 @@ impl State {
             });
             let old = member.session.standing();
             (standing.epoch, standing.vaulted) = (old.epoch, old.vaulted);
+            standing.lost = outlives_runs(old.lost);
             let mut displaced = core::mem::take(&mut member.displaced);
             displaced.push_back(old.life.run);
             while displaced.len() > DISPLACED_MAX {
@@ -184,6 +195,7 @@ impl State {
             (member.policy, member.group) = (before.policy, before.group);
             (member.pieces, member.kept_out_until) = (before.pieces, before.kept_out_until);
             member.measures = before.measures;
+            (member.demotion, member.drain) = (before.demotion, before.drain);
         } else {
             standing.vaulted = base.map(|point| (0, point));
             if base.is_some() {
@@ -278,6 +290,16 @@ fn checked(hello: &Hello, known: &[bool]) -> Result<Vec<SentDisk>, Refused> {
 #[must_use]
 pub(in crate::ingest) fn later(words: &str) -> Refused {
     Refused { why: Why::Later, words: words.to_owned(), remedy: "it is tried again".to_owned() }
+}
+
+/// An agent that cannot be told that everything is to be compared.
+fn too_old() -> Refused {
+    Refused {
+        why: Why::Version,
+        words: "a failover of this server has ended, and this agent is too old to go on behind it"
+            .to_owned(),
+        remedy: "update the agent: run the line that «lifeboat server token» prints".to_owned(),
+    }
 }
 
 fn nonsense(words: &str, remedy: &str) -> Refused {

@@ -1,7 +1,7 @@
 //! Connections: who takes over from whom, who speaks, what groups do.
 
 use hal_linux::SystemClock;
-use pipeline_wire::message::{Binding, Content, DiskHello, Instant};
+use pipeline_wire::message::{Binding, Content, DiskHello, Drained, Instant};
 use pipeline_wire::runs::Run;
 
 use super::*;
@@ -225,4 +225,98 @@ fn no_two_groups_and_no_loss_have_one_token() {
     };
     let tokens: Vec<u64> = joined.iter().filter_map(asked).collect();
     assert_eq!(tokens, [10, 10, 11, 11, 12, 12], "as many as groups, and none of a loss");
+}
+
+#[test]
+fn a_failover_is_told_to_whoever_knows_the_word_and_ends_the_others() {
+    let hub = hub();
+    let demotion = |order: &str| Demotion {
+        order: order.to_owned(),
+        point: PointId([6; 16]),
+        branch: format!("web~{order}"),
+    };
+    let newer = Hello { version_max: 2, ..hello(1, 1, 0) };
+    let line = hub.join(&newer, &[true], None).unwrap().line;
+    let old = hub.join(&hello(2, 1, 0), &[true], None).unwrap().line;
+    hub.demote(newer.server, &demotion("o-1"));
+    hub.demote(ServerId([2; 16]), &demotion("o-1"));
+    let (said, ended) = hub.owed(newer.server, line);
+    assert!(said.contains(&FromAppliance::Demoted(demotion("o-1"))) && ended.is_none());
+    let (said, ended) = hub.owed(ServerId([2; 16]), old);
+    assert!(said.is_empty() && ended.is_some_and(|ended| ended.why == Why::Demoted));
+    // Said once, and behind the next welcome again.
+    hub.demote(newer.server, &demotion("o-1"));
+    assert!(hub.owed(newer.server, line).0.is_empty());
+    let again = hub.join(&newer, &[true], None).unwrap().line;
+    assert!(hub.owed(newer.server, again).0.contains(&FromAppliance::Demoted(demotion("o-1"))));
+    assert_eq!(hub.demoted(), [newer.server, ServerId([2; 16])]);
+    hub.promote(newer.server);
+    assert!(hub.owed(newer.server, again).1.is_some_and(|ended| ended.why == Why::Later));
+    let back = hub.join(&newer, &[true], None).unwrap().line;
+    assert!(!hub.owed(newer.server, back).0.contains(&FromAppliance::Demoted(demotion("o-1"))));
+}
+
+#[test]
+fn an_agent_that_cannot_compare_when_it_is_told_to_is_updated_first() {
+    let hub = hub();
+    hub.join(&hello(1, 1, 0), &[true], None).unwrap();
+    let token = crate::ingest::ledger::whole_loss(5);
+    hub.lost(&[(ServerId([1; 16]), token)], "a failover ended");
+    for run in [1, 2] {
+        let refused = hub.join(&hello(1, run, 0), &[true], None);
+        assert_eq!(why(refused), Some(Why::Version), "run {run}");
+    }
+    let newer = Hello { version_max: 2, ..hello(1, 3, 0) };
+    let line = hub.join(&newer, &[true], None).unwrap().line;
+    let said = hub.owed(newer.server, line).0;
+    let at = |wanted: fn(&FromAppliance) -> bool| said.iter().position(wanted);
+    let compare = at(|said| matches!(said, FromAppliance::Compare { .. }));
+    let prepare = at(|said| matches!(said, FromAppliance::Prepare { .. }));
+    assert!(compare.is_some() && compare < prepare, "of any run: {said:?}");
+}
+
+#[test]
+fn a_drain_is_said_until_it_is_answered_and_noted_once_that_is_kept() {
+    let hub = hub();
+    let newer = Hello { version_max: 2, ..hello(1, 1, 0) };
+    let order = || "f-1".to_owned();
+    let drain = Draining { order: order(), power_off: true, answer: None, is_noted: false };
+    let said = |line| hub.owed(newer.server, line).0;
+    let wants = FromAppliance::Drain { order: order(), power_off: true };
+    let noted = FromAppliance::DrainNoted { order: order() };
+    let line = hub.join(&newer, &[true], None).unwrap().line;
+    hub.order_drain(newer.server, Some(&drain));
+    hub.order_drain(newer.server, Some(&drain));
+    assert_eq!(said(line).iter().filter(|said| **said == wants).count(), 1);
+    let line = hub.join(&newer, &[true], None).unwrap();
+    assert!(said(line.line).contains(&wants));
+    let proof = Drained {
+        order: order(),
+        epoch: 1,
+        point: PointId([1; 16]),
+        written_at_cut: 1,
+        written_after: 1,
+        changed_blocks: 0,
+        read_only: true,
+        remarks: Vec::new(),
+    };
+    hub.drained(line.life, "f-0", Ok(proof.clone()));
+    assert_eq!(hub.draining()[0].1.answer, None, "that is another order");
+    hub.drained(line.life, "f-1", Ok(proof.clone()));
+    assert!(!said(line.line).contains(&noted), "it is not kept yet");
+    hub.note_drained(newer.server, "f-1");
+    assert!(said(line.line).contains(&noted));
+    let again = hub.join(&newer, &[true], None).unwrap().line;
+    let heard = said(again);
+    assert!(heard.contains(&noted) && !heard.contains(&wants), "{heard:?}");
+    hub.order_drain(newer.server, None);
+    assert!(said(again).contains(&FromAppliance::Abort { order: order() }));
+    // An agent that does not know the word answers by being too old, and one that is away does not.
+    hub.order_drain(ServerId([2; 16]), Some(&drain));
+    let old = hub.join(&hello(2, 1, 0), &[true], None).unwrap();
+    hub.leave(ServerId([2; 16]), old.line);
+    hub.order_drain(ServerId([2; 16]), Some(&drain));
+    assert_eq!(hub.draining()[0].1.answer, None);
+    hub.join(&hello(2, 1, 0), &[true], None).unwrap();
+    assert!(matches!(&hub.draining()[0].1.answer, Some(Err(words)) if words.contains("too old")));
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hal::time::Clock;
 use pipeline_vault::access::Access;
-use pipeline_vault::catalogue::{self, Replaced};
+use pipeline_vault::document::{self, Name, Replaced};
 use pipeline_vault::{Error, Retry};
 use pipeline_wire::authority::{Authority, Credentials};
 use pipeline_wire::binding::judge;
@@ -41,7 +41,7 @@ impl KeptRoll {
         let vault = session.vault()?;
         let mut tries = 0;
         let (version, roll) = loop {
-            match catalogue::read(vault)? {
+            match document::read(vault, Name::Catalogue)? {
                 Some(found) => {
                     if let Some(trouble) = &found.trouble {
                         log::warn!("{trouble}; the one before it is used");
@@ -51,7 +51,7 @@ impl KeptRoll {
                 None => {
                     let roll = Roll::new()?;
                     if let Replaced::Done(version) =
-                        catalogue::replace(vault, 0, &roll.to_bytes()?)?
+                        document::replace(vault, Name::Catalogue, 0, &roll.to_bytes()?)?
                     {
                         break (version, roll);
                     }
@@ -100,7 +100,7 @@ impl KeptRoll {
     /// Reads it again.
     pub fn refresh(&self) -> Result<(), Error> {
         let mut session = self.session();
-        let Some(found) = catalogue::read(session.vault()?)? else {
+        let Some(found) = document::read(session.vault()?, Name::Catalogue)? else {
             return Err(Error::corrupt("the vault's roll of servers", "is gone"));
         };
         self.note(found.version, Roll::parse(&found.bytes)?);
@@ -120,7 +120,7 @@ impl KeptRoll {
         let mut session = self.session();
         let vault = session.vault()?;
         for _ in 0..TRIES {
-            let Some(found) = catalogue::read(vault)? else {
+            let Some(found) = document::read(vault, Name::Catalogue)? else {
                 return Err(Error::corrupt("the vault's roll of servers", "is gone"));
             };
             let before = Roll::parse(&found.bytes)?;
@@ -130,7 +130,7 @@ impl KeptRoll {
                 self.note(found.version, roll);
                 return Ok(done);
             }
-            match catalogue::replace(vault, found.version, &roll.to_bytes()?)? {
+            match document::replace(vault, Name::Catalogue, found.version, &roll.to_bytes()?)? {
                 Replaced::Done(version) => {
                     self.note(version, roll);
                     return Ok(done);

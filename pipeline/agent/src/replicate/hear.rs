@@ -36,6 +36,7 @@ impl Replicator {
         let known = welcome.spooled_epoch.max(welcome.vaulted_epoch);
         self.epoch = self.epoch.max(known);
         self.session_lost();
+        self.promoted();
         self.vaulted(welcome.vaulted_epoch);
         self.set_policy(welcome.policy.clone());
         if !self.begun {
@@ -101,7 +102,10 @@ impl Replicator {
     fn said(&mut self, said: FromAppliance) {
         match said {
             FromAppliance::Policy(policy) => self.set_policy(policy),
-            FromAppliance::Vaulted { epoch, .. } => self.vaulted(epoch),
+            FromAppliance::Vaulted { epoch, point } => {
+                self.failover.vaulted = Some((epoch, point));
+                self.vaulted(epoch);
+            }
             FromAppliance::Wanted { question, bits } => self.wanted(question, &bits),
             FromAppliance::Resend { words } => self.resend(&words),
             FromAppliance::Prepare { token, patience_millis } => {
@@ -110,6 +114,11 @@ impl Replicator {
                     self.asked.groups.push_back(group);
                 }
             }
+            FromAppliance::Demoted(demotion) => self.demoted(demotion),
+            FromAppliance::Compare { token, words } => self.compare_all(token, &words),
+            FromAppliance::Drain { order, power_off } => self.drain(order, power_off),
+            FromAppliance::DrainNoted { order } => self.drain_noted(&order),
+            FromAppliance::Abort { order } => self.abort(&order),
             FromAppliance::CutNow { application } => {
                 self.asked.now = true;
                 self.asked.application |= application;

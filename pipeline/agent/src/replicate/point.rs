@@ -110,7 +110,12 @@ impl Replicator {
         if now < self.not_before {
             return false;
         }
-        let wanted = self.asked.now || !self.asked.groups.is_empty() || now >= self.due;
+        let asked = self.asked.now || !self.asked.groups.is_empty();
+        let wanted = match (self.failover.is_drained(), self.failover.is_draining()) {
+            (true, _) => false,
+            (false, true) => asked,
+            (false, false) => asked || now >= self.due,
+        };
         let paused = self.policy.paused && !self.asked.now && self.asked.groups.is_empty();
         if !wanted || paused {
             return false;
@@ -122,6 +127,11 @@ impl Replicator {
             return false;
         }
         let tracked = self.means.tracker.is_some();
+        // What was called vaulted is not there: a disk that is not compared yet would be one of another time.
+        let partly = |disk: &Disk| disk.is_in() && disk.leaf.untracked.is_none() && !disk.whole;
+        if tracked && self.failover.is_comparing() && self.disks.iter().any(partly) {
+            return false;
+        }
         let mut possible = false;
         for disk in self.disks.iter_mut().filter(|disk| disk.is_in()) {
             if tracked && disk.leaf.untracked.is_none() {

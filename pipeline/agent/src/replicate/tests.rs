@@ -9,6 +9,8 @@ use super::*;
 
 /// The appliance: journal, points, vault.
 pub(crate) mod appliance;
+/// Failovers: demoted, accepted again, drained.
+mod failover;
 /// Disks that are written to while they are read, their tracker and their freezer.
 mod server;
 

@@ -1,4 +1,4 @@
-//! What the calls need leave for, by Azure's own names. A call can name nothing else, and the role is made of this list.
+//! What the calls need leave for, by Azure's own names. Calls can name nothing else; the role is made of this list.
 
 use core::fmt;
 

@@ -12,6 +12,7 @@ use pipeline_vault::Error;
 use pipeline_vault::error::Blame;
 use serde_json::Value;
 
+use super::id::{GroupId, ResourceId};
 use super::refusal::Said;
 use super::{Answer, Call, Follows, Operation, Progress, Refused, ResultAt, Why, follow};
 use crate::address::Origin;
@@ -33,9 +34,12 @@ use follow::Seen;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Largest answer that is read, all pages of a list together: the sizes of a region take some megabytes.
 const ANSWER_BYTES_MAX: u64 = 24 * 1024 * 1024;
+/// What there is to set where no identity is.
+const SET_AN_IDENTITY: &str = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH: keys and signatures of \
+     an account open its storage only";
 /// Most pages of one list.
 const PAGES_MAX: u32 = 500;
-/// What was made a moment ago may not be found at once: Azure's copies follow. So often, and after so long, it is asked.
+/// What was made a moment ago may not be found at once: so often it is asked for, with so long a pause between.
 const LATE_LOOKS: u32 = 5;
 const LATE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -140,7 +144,7 @@ impl ControlPlane {
         let heard = match self.ask(&ask) {
             Ok(heard) => heard,
             // What is to go away and is not there has gone away.
-            Err(refused) if call.method == Method::Delete && refused.why == Why::Missing => {
+            Err(refused) if call.method == Method::Delete && is_gone(&refused) => {
                 return Ok(Answer::Done(Value::Null));
             }
             Err(refused) => return Err(refused),
@@ -364,7 +368,10 @@ impl ControlPlane {
                     policy: self.retry,
                     scope: self.scope,
                 };
-                source.bearer(&world).map_err(|error| unfit(act, &error))
+                source.bearer(&world).map_err(|error| {
+                    let guessed = source.is_only_guess();
+                    unfit(act, &if guessed { error.remedy(SET_AN_IDENTITY) } else { error })
+                })
             }
         }
     }
@@ -416,11 +423,17 @@ fn target_of(call: &Call) -> String {
 fn act_of(operation: &Operation) -> String {
     let path = operation.result.as_ref().map(|result| result.path.as_str());
     let path = path.or(Some(operation.address.as_str())).filter(|path| path.starts_with('/'));
-    let path = path.map(|path| path.split('?').next().unwrap_or_default());
-    match path.and_then(|path| super::id::ResourceId::parse(path).ok()) {
-        Some(id) => format!("what Azure does with {}", id.shown()),
-        None => "what Azure does behind its answer".to_owned(),
+    let path = path.map(|path| path.split('?').next().unwrap_or_default()).unwrap_or_default();
+    match (ResourceId::parse(path), GroupId::try_from(path.to_owned())) {
+        (Ok(id), _) => format!("what Azure does with {}", id.shown()),
+        (_, Ok(group)) => format!("what Azure does with resource group «{}»", group.name()),
+        _ => "what Azure does behind its answer".to_owned(),
     }
+}
+
+/// Whether what was to be deleted is not there. A subscription that this identity does not see is another matter.
+fn is_gone(refused: &Refused) -> bool {
+    refused.why == Why::Missing && refused.code != "SubscriptionNotFound"
 }
 
 /// As much of a body as there is room for.

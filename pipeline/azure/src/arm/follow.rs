@@ -11,6 +11,8 @@ use crate::response::Head;
 
 /// How long to wait where Azure does not say, in seconds.
 const WAIT_S: u32 = 5;
+/// The shortest wait between two looks, whatever Azure says.
+const WAIT_MIN: Duration = Duration::from_millis(50);
 /// The longest wait that is believed, in seconds.
 const WAIT_S_MAX: u32 = 300;
 /// Longest address that is followed: Azure asks clients to take 4 KiB.
@@ -79,7 +81,7 @@ pub(super) fn begun(
 pub(super) fn seen(operation: &Operation, head: &Head, body: Value) -> Result<Seen, String> {
     let wait = || {
         let seconds = wait_of(head).unwrap_or_else(|| operation.retry_after_s.min(WAIT_S_MAX));
-        Seen::Running(Duration::from_secs(u64::from(seconds)))
+        Seen::Running(Duration::from_secs(u64::from(seconds)).max(WAIT_MIN))
     };
     match operation.follows {
         Follows::Status => {

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::Call;
 use super::action::Action;
 use super::disk::{Generation, System};
-use super::group::items;
 use super::id::{Kind, ResourceId, check_location, check_zone};
 use super::tags::Tags;
 use crate::request::Method;
@@ -285,11 +284,6 @@ pub fn complaints(view: &Value) -> Vec<String> {
         format!("{}: {}", text("code"), super::refusal::one_line(text(words)))
     })
     .collect()
-}
-
-/// The names of the machines that a list names.
-pub fn names(answer: &Value) -> Vec<String> {
-    items(answer).filter_map(|item| Some(item.get("name")?.as_str()?.to_owned())).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Refusals in words for a person: what is wrong and what to change.
 
+/// Azure's codes, and what each of them means here.
+mod codes;
 /// Numbers and names that Azure hides in its sentences.
 mod sentence;
 
@@ -9,6 +11,7 @@ use serde_json::Value;
 
 use super::{Refused, Why};
 use crate::response::Head;
+use codes::known;
 use sentence::{between, missing_cores, quoted_after};
 
 /// Codes that say nothing, where the details say more.
@@ -106,7 +109,7 @@ impl Said {
             why,
             words: words(&self, why),
             act: act.to_owned(),
-            retry_after: self.retry_after,
+            retry_after: self.retry_after.or_else(|| kept_for(&self.code)),
             code: self.code,
         }
     }
@@ -125,69 +128,21 @@ fn policy(error: &Value) -> Option<String> {
     info.map(one_line)
 }
 
+/// How long Azure holds on to something without saying so in a header.
+fn kept_for(code: &str) -> Option<Duration> {
+    (code == "NicReservedForAnotherVm").then_some(Duration::from_secs(180))
+}
+
 /// What a program can do about it.
 fn why(said: &Said) -> Why {
     if !said.from_azure {
         return if said.status >= 500 { Why::Later } else { Why::Way };
     }
-    let message = said.message.as_str();
-    match said.code.as_str() {
-        "OperationNotAllowed" if message.to_lowercase().contains("quota") => Why::Quota,
-        "QuotaExceeded"
-        | "ResourceQuotaExceeded"
-        | "ResourceCountExceedsLimitDueToTemplate"
-        | "PublicIPCountLimitReached"
-        | "MaxStorageAccountsCountPerSubscriptionExceeded"
-        | "SubscriptionQuotaExceeded" => Why::Quota,
-        "SkuNotAvailable"
-        | "AllocationFailed"
-        | "ZonalAllocationFailed"
-        | "OverconstrainedAllocationRequest"
-        | "OverconstrainedZonalAllocationRequest"
-        | "NotAvailableForSubscription"
-        | "InvalidAvailabilityZone"
-        | "AvailabilityZoneNotSupported" => Why::NoRoom,
-        "RequestDisallowedByPolicy"
-        | "RequestDisallowedByAzure"
-        | "ReadOnlyDisabledSubscription" => Why::Policy,
-        "PrivateIPAddressInUse"
-        | "SubnetIsFull"
-        | "PrivateIPAddressInReservedRange"
-        | "PrivateIPAddressNotInSubnet"
-        | "PrivateIPAddressIsAllocated" => Why::Address,
-        "AuthorizationFailed"
-        | "LinkedAuthorizationFailed"
-        | "LinkedInvalidPropertyId"
-        | "RoleAssignmentNotFound"
-        | "InvalidAuthenticationTokenTenant"
-        | "ExpiredAuthenticationToken"
-        | "InvalidAuthenticationToken"
-        | "AuthenticationFailed"
-        | "Forbidden" => Why::Denied,
-        "ScopeLocked" | "ResourceGroupBeingDeleted" | "OperationPreempted" => Why::Conflict,
-        "RetryableErrorDueToAnotherOperation"
-        | "RetryableError"
-        | "AnotherOperationInProgress"
-        | "ConflictingConcurrentWriteNotAllowed"
-        | "ReferencedResourceNotProvisioned"
-        | "TooManyRequests"
-        | "SubscriptionRequestsThrottled"
-        | "InternalServerError"
-        | "InternalExecutionError"
-        | "InternalOperationError"
-        | "InternalNetworkError"
-        | "NetworkingInternalOperationError"
-        | "OperationTimedOut"
-        | "ServerTimeout"
-        | "GatewayTimeout"
-        | "VMStartTimedOut"
-        | "ServiceUnavailable" => Why::Later,
-        "ResourceNotFound"
-        | "ResourceGroupNotFound"
-        | "NotFound"
-        | "SubscriptionNotFound"
-        | "ParentResourceNotFound" => Why::Missing,
-        _ => by_status(said.status),
+    let quota = said.message.to_lowercase().contains("quota");
+    match known(&said.code) {
+        _ if quota && said.code == "OperationNotAllowed" => Why::Quota,
+        Some(known) => known.why,
+        None => by_status(said.status),
     }
 }
 
@@ -204,12 +159,12 @@ fn by_status(status: u16) -> Why {
 fn words(said: &Said, why: Why) -> String {
     let message = said.message.as_str();
     let named = named(said);
-    let known = match said.code.as_str() {
+    let ours = match said.code.as_str() {
         "RequestDisallowedByPolicy" => Some(by_policy(said)),
         "AuthorizationFailed" | "LinkedAuthorizationFailed" => Some(by_role(message)),
-        code => fixed(code).map(str::to_owned),
+        code => known(code).map(|known| known.words.to_owned()).filter(|words| !words.is_empty()),
     };
-    let known = known.or_else(|| match why {
+    let ours = ours.or_else(|| match why {
         Why::Quota => Some(missing_cores(message).unwrap_or_else(|| {
             "a quota of the subscription is used up; ask for more under «Quotas» in Azure's portal".to_owned()
         })),
@@ -225,10 +180,9 @@ fn words(said: &Said, why: Why) -> String {
         _ => None,
     });
     let theirs = one_line(message);
-    match known {
-        // Azure's own words behind ours, unless they are too long to help.
-        Some(known) if theirs.is_empty() || said.code.is_empty() => known,
-        Some(known) => format!("{known} [{named}: {theirs}]"),
+    match ours {
+        Some(ours) if theirs.is_empty() || said.code.is_empty() => ours,
+        Some(ours) => format!("{ours} [{named}: {theirs}]"),
         None => {
             let theirs =
                 if theirs.is_empty() { "Azure gives no reason".to_owned() } else { theirs };
@@ -240,75 +194,6 @@ fn words(said: &Said, why: Why) -> String {
             format!("{theirs} ({named}){id}")
         }
     }
-}
-
-/// What is wrong and what to change, for codes that need no names from the message.
-fn fixed(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "SkuNotAvailable" | "NotAvailableForSubscription" => {
-            "this size is not offered there to this subscription; choose another size, zone or region"
-        }
-        "AllocationFailed" | "OverconstrainedAllocationRequest" => {
-            "Azure has no room for this size in the region just now; choose another size, or try again later"
-        }
-        "ZonalAllocationFailed" | "OverconstrainedZonalAllocationRequest" => {
-            "Azure has no room for this size in this zone just now; choose another zone or size"
-        }
-        "InvalidAvailabilityZone" | "AvailabilityZoneNotSupported" => {
-            "the region does not have that zone for this; choose another, or none"
-        }
-        "PrivateIPAddressInUse" | "PrivateIPAddressIsAllocated" => {
-            "the address is taken by something else in the network; free it, map another one, or let Azure choose"
-        }
-        "SubnetIsFull" => "the subnet has no address left; enlarge it or choose another",
-        "PrivateIPAddressInReservedRange" => {
-            "Azure keeps the first four addresses and the last of each subnet for itself; choose another"
-        }
-        "PrivateIPAddressNotInSubnet" => {
-            "the address is not of this subnet; map it, or choose the subnet that has it"
-        }
-        "ResourceGroupNotFound" => {
-            "the resource group does not exist; create it, or correct the target profile"
-        }
-        "ResourceNotFound" | "NotFound" | "ParentResourceNotFound" => "it does not exist",
-        "SubscriptionNotFound" => {
-            "the subscription does not exist or this identity sees nothing of it; check its id and the tenant"
-        }
-        "ReadOnlyDisabledSubscription" => {
-            "the subscription is disabled and can only be read; enable it in Azure's portal"
-        }
-        "ScopeLocked" => {
-            "a lock on the resource or its group forbids it; remove the lock under «Locks» in the portal"
-        }
-        "ResourceGroupBeingDeleted" => "the resource group is being deleted; wait, or use another",
-        "OperationPreempted" => {
-            "another change of the same resource took its place; look at it and try again"
-        }
-        "InvalidAuthenticationTokenTenant" => {
-            "the identity is of another tenant than the subscription; check AZURE_TENANT_ID"
-        }
-        "ExpiredAuthenticationToken" => {
-            "the token has expired; if it was given by hand, get a new one; else check this machine's clock"
-        }
-        "InvalidAuthenticationToken" | "AuthenticationFailed" => {
-            "Azure does not take the token; check the identity and the cloud"
-        }
-        "MissingSubscriptionRegistration" => {
-            "a provider is not registered in the subscription: az provider register --namespace Microsoft.Compute \
-             (and Microsoft.Network)"
-        }
-        "InvalidResourceLocation" => {
-            "the name is taken by something in another region; choose another name or delete that"
-        }
-        "PropertyChangeNotAllowed" => {
-            "something else has this name and cannot become what is asked for; choose another name or delete that"
-        }
-        "LocationNotAvailableForResourceType" => {
-            "the region does not offer this; choose another region"
-        }
-        "DiskSizeNotSupported" | "InvalidDiskSize" => "Azure does not take a disk of this size",
-        _ => return None,
-    })
 }
 
 /// Which policy forbids it.

@@ -17,8 +17,8 @@ pub fn actions() -> Vec<&'static str> {
     names
 }
 
-/// The role as `az role definition create --role-definition` takes it, to be given in these scopes: ids of subscriptions
-/// or resource groups.
+/// The role as `az role definition create --role-definition` takes it, to be given in these scopes: ids of
+/// subscriptions or resource groups.
 pub fn definition(scopes: &[String]) -> Value {
     json!({
         "Name": NAME,

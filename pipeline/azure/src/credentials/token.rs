@@ -196,6 +196,11 @@ impl TokenSource {
         }
     }
 
+    /// Whether nobody named this identity: it is the machine's own, for want of another.
+    pub(crate) fn is_only_guess(&self) -> bool {
+        matches!(self.shared.identity, Identity::Managed { only_guess: true, .. })
+    }
+
     /// Whether a token is here.
     pub(crate) fn has_token(&self) -> bool {
         self.lock().is_some()

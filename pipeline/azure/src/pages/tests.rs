@@ -8,7 +8,8 @@ use crate::test_world::{Script, Step, World, answers};
 use crate::transport::failure::Failure;
 
 /// Ends at 2026-11-22T12:50:00Z, some minutes after the test world's clock.
-const URL: &str = "https://md-impexp-1.z1.blob.storage.azure.net/x/abcd?sv=2018-03-28&se=2026-11-22T12%3A50%3A00Z&sig=secret";
+const URL: &str = "https://md-impexp-1.z1.blob.storage.azure.net/x/abcd?\
+                   sv=2018-03-28&se=2026-11-22T12%3A50%3A00Z&sig=secret";
 
 fn blob(steps: Vec<Step>) -> (Arc<Script>, Arc<World>, PageBlob) {
     let (script, world) = (Script::new(steps), Arc::new(World::with_dice(0)));

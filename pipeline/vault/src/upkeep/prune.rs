@@ -5,7 +5,7 @@ use super::session::{Session, Stop};
 use super::{Plan, Planned, Report};
 use crate::error::Error;
 use crate::record::{Action, RemovedPoint, Upkeep};
-use crate::retain::Dated;
+use crate::retain::{Dated, Reason};
 
 /// Clocks that differ by more than this are not believed without a confirmation, milliseconds.
 const JUMP: u64 = 3_600_000;
@@ -20,7 +20,14 @@ impl Session<'_> {
             .points()
             .map(|(entry, _)| Dated { time: entry.time(), slot: entry.slot })
             .collect();
-        let fates = self.policy.keep(&dated, now);
+        let mut fates = self.policy.keep(&dated, now);
+        let fork = self.chain.fork()?.map(|fork| fork.slot);
+        for (point, fate) in dated.iter().zip(&mut fates) {
+            if fork == Some(point.slot) {
+                fate.reasons.push(Reason::Fork);
+                fate.until = u64::MAX;
+            }
+        }
         let points: Vec<Planned> = self
             .roster
             .points()

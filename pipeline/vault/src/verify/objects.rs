@@ -6,7 +6,7 @@ use pipeline::ids::{SegmentId, ServerId};
 
 use super::findings::Findings;
 use crate::access::Access;
-use crate::catalogue;
+use crate::document;
 use crate::error::Error;
 use crate::keys::ring;
 use crate::names;
@@ -22,8 +22,8 @@ pub(crate) struct VaultInventory {
     /// Objects that Lifeboat does not write, the first of them, and how many in all.
     pub(crate) unknown: Vec<String>,
     pub(crate) unknown_count: u64,
-    /// Versions of the catalogue.
-    pub(crate) catalogue: Vec<u64>,
+    /// Documents and their versions.
+    pub(crate) documents: Vec<(document::Name, u64)>,
     /// Objects of servers that were not asked for.
     pub(crate) foreign_count: u64,
     /// All objects, whatever they are.
@@ -60,7 +60,7 @@ impl VaultInventory {
             servers: servers.iter().map(|server| (*server, Inventory::new(*server))).collect(),
             unknown: Vec::new(),
             unknown_count: 0,
-            catalogue: Vec::new(),
+            documents: Vec::new(),
             foreign_count: 0,
             objects: 0,
             bytes: 0,
@@ -87,9 +87,9 @@ impl VaultInventory {
                     true
                 }
             },
-            None => match catalogue::version_of(&facts.name) {
-                Some(version) => {
-                    self.catalogue.push(version);
+            None => match document::version_of(&facts.name) {
+                Some(document) => {
+                    self.documents.push(document);
                     true
                 }
                 None => facts.name == "vault" || ring::version_of(&facts.name).is_some(),

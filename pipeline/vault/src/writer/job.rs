@@ -98,6 +98,8 @@ pub struct Run {
     pub since: Since,
     /// What it ends with.
     pub publish: Publish,
+    /// The point's identity where it is a copy of a point of another chain; `None` makes a new one.
+    pub id: Option<PointId>,
     /// With `Since::Newest`: blocks that could not be read before are read too, whether or not a range names them.
     pub retry_unread: bool,
     /// What the manifest says of the instant.
@@ -118,6 +120,7 @@ impl From<&Options> for Run {
         Self {
             since: Since::Point,
             publish: Publish::Point,
+            id: None,
             retry_unread: true,
             consistency: options.consistency,
             told: Told::default(),

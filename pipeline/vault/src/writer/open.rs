@@ -17,6 +17,7 @@ use super::salvage;
 use crate::access::Access;
 use crate::chain::{Chain, Link, Published};
 use crate::error::{Error, Retry};
+use crate::fork;
 use crate::frames::FrameReader;
 use crate::map::{Entry, leaves_of, tree};
 use crate::record::{Body, DiskState, EpochOpen, Record, SegmentRef};
@@ -205,6 +206,12 @@ impl Writer {
         self.means.known.all()
     }
 
+    /// Whose chain it writes.
+    #[must_use]
+    pub fn server(&self) -> ServerId {
+        self.means.server
+    }
+
     /// Whether a run failed, so that this writer must be opened anew.
     #[must_use]
     pub fn has_failed(&self) -> bool {
@@ -240,6 +247,9 @@ impl Course {
         let trail = self.chain.trail();
         let ours = |link: &Option<Link>| link.as_ref().map(|link| link.record.slot);
         if trail.epoch != self.epoch {
+            if let Some(fork) = self.chain.fork()? {
+                return Err(fork::stands(means.server, &fork));
+            }
             let host = match trail.epoch.map(|slot| self.chain.read(slot)).transpose()? {
                 Some(Link { record, .. }) => match &record.body {
                     Body::EpochOpen(open) => open.host.clone(),
@@ -274,7 +284,7 @@ impl Course {
                 (self.point, self.checkpoint, self.base) = (Some(link), None, Base::Newest);
             }
             Body::Checkpoint(_) => (self.checkpoint, self.base) = (Some(link), Base::Newest),
-            Body::EpochOpen(_) | Body::Upkeep(_) => {}
+            Body::EpochOpen(_) | Body::Fork(_) | Body::ForkEnded(_) | Body::Upkeep(_) => {}
         }
     }
 
@@ -305,6 +315,10 @@ fn again(failed: &Error) -> Error {
 /// Takes the chain over: from this record on every other writer is fenced.
 fn open_epoch(chain: &mut Chain, host: &str) -> Result<(), Error> {
     for _ in 0..PUBLISH_TRIES {
+        // Whoever finds the slot taken by a fork meanwhile looks here again.
+        if let Some(fork) = chain.fork()? {
+            return Err(fork::stands(chain.server(), &fork));
+        }
         let epoch = chain.newest_epoch()? + 1;
         chain.set_writer_epoch(epoch);
         let open = EpochOpen { epoch, host: host.to_owned() };

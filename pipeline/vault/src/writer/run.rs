@@ -17,6 +17,7 @@ use super::upload::Uploader;
 use crate::access::Access;
 use crate::chain::Published;
 use crate::error::{Error, Retry};
+use crate::fork;
 use crate::record::{Body, DiskState, Manifest, Upkeep, Work};
 
 /// Runs of at most so many blocks use one lane, so that a small point is one segment and one record.
@@ -71,9 +72,10 @@ impl<D: Disk> Tasks<D> {
         let access = &means.access;
         let [checkpoint, point] = course.bases();
         let disks = open_disks(access, jobs, run.since, point, checkpoint)?;
-        let id = match checkpoint.and_then(|link| link.record.manifest()) {
-            Some(manifest) => manifest.id,
-            None => PointId(access.random_id()?),
+        let id = match (run.id, checkpoint.and_then(|link| link.record.manifest())) {
+            (Some(id), _) => id,
+            (None, Some(manifest)) => manifest.id,
+            (None, None) => PointId(access.random_id()?),
         };
         let started = run.started.unwrap_or_else(|| access.clock.now().0);
         Ok(Self { disks, id, started, began: access.clock.monotonic_nanos() })
@@ -279,6 +281,10 @@ impl<'run> Running<'run> {
                 Published::Moved(record) => match &record.body {
                     Body::Upkeep(upkeep) => self.respect(upkeep)?,
                     Body::EpochOpen(open) => return Err(fenced(&self.course.chain, &open.host)),
+                    Body::Fork(fork) => return Err(fork::stands(self.means.server, fork)),
+                    Body::ForkEnded(_) => {
+                        return Err(fenced(&self.course.chain, "a failover that has ended since"));
+                    }
                     Body::Point(_) | Body::Checkpoint(_) => {
                         return Err(fenced(&self.course.chain, "a copy of this very run"));
                     }

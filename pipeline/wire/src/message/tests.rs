@@ -79,6 +79,24 @@ fn blocks(content: Content) -> FromAgent {
     FromAgent::Blocks(Blocks { sequence: 1, disk: 0, content, runs })
 }
 
+fn drained() -> Drained {
+    Drained {
+        order: "f-1".to_owned(),
+        epoch: 9,
+        point: PointId([0x66; 16]),
+        written_at_cut: 300,
+        written_after: 300,
+        changed_blocks: 0,
+        read_only: true,
+        remarks: vec!["x".to_owned()],
+    }
+}
+
+fn demotion() -> Demotion {
+    let branch = "web1~f-1".to_owned();
+    Demotion { order: "f-1".to_owned(), point: PointId([0x66; 16]), branch }
+}
+
 fn from_agent() -> Vec<FromAgent> {
     vec![
         FromAgent::Hello(Box::new(hello())),
@@ -94,6 +112,8 @@ fn from_agent() -> Vec<FromAgent> {
         FromAgent::Status(status()),
         FromAgent::Goodbye { words: "bye".to_owned() },
         FromAgent::Renew { request: vec![1, 2, 3] },
+        FromAgent::Drained(drained()),
+        FromAgent::NotDrained { order: "f-1".to_owned(), words: "no".to_owned() },
     ]
 }
 
@@ -121,7 +141,15 @@ fn from_appliance() -> Vec<FromAppliance> {
         Why::Later,
         Why::Nonsense,
     ];
+    let order = || "f-1".to_owned();
     said.extend(why.map(|why| FromAppliance::Refused(Refused { why, ..refused() })));
+    said.extend([
+        FromAppliance::Demoted(demotion()),
+        FromAppliance::Compare { token: 7, words: "ended".to_owned() },
+        FromAppliance::Drain { order: order(), power_off: true },
+        FromAppliance::DrainNoted { order: order() },
+        FromAppliance::Abort { order: order() },
+    ]);
     said
 }
 
@@ -179,6 +207,18 @@ const GOLDEN: &str = include_str!("golden.txt");
 fn the_bytes_of_every_message_are_what_they_were() {
     // So that a message that was added can be copied from the test's output.
     assert_eq!(all(), GOLDEN, "{}", all());
+}
+
+#[test]
+fn only_a_server_that_wrote_nothing_more_is_proven_to_be_drained() {
+    assert!(drained().is_proof());
+    for not in [
+        Drained { written_after: 301, ..drained() },
+        Drained { changed_blocks: 1, ..drained() },
+        Drained { read_only: false, ..drained() },
+    ] {
+        assert!(!not.is_proof(), "{not:?}");
+    }
 }
 
 #[test]

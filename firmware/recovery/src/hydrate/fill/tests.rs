@@ -91,6 +91,24 @@ fn what_a_repair_changed_goes_on_top_and_what_it_changed_before_goes_away() {
 }
 
 #[test]
+fn a_file_becomes_the_same_vhd_whatever_was_behind_its_disk() {
+    let mut bed = Bed::new(5);
+    bed.point(60);
+    let (frames, stops) = (bed.frames(), bed.stops());
+    let source = stops[0].source(&frames);
+    let blob = blob();
+    fill(&source, None, &as_pages(&blob), &how(), &Silent).unwrap();
+    let file = hal_sim::SimDisk::new(blob.bytes);
+    file.load(BYTES, &vec![7; usize::try_from(blob.bytes - BYTES).unwrap()]);
+    let hand = file.another().unwrap();
+    restore::restore_disk(&frames, source.disk, hand, "file", &how().options(), &Silent).unwrap();
+    close(&mut file.another().unwrap(), &source, "file").unwrap();
+    assert!(file.content(0, blob.content().len()) == blob.content());
+    let short = hal_sim::SimDisk::new(blob.bytes - 512);
+    assert!(close(&mut short.another().unwrap(), &source, "short").is_err());
+}
+
+#[test]
 fn nothing_is_written_where_something_else_is_or_the_length_is_wrong_or_a_segment_is_missing() {
     let mut bed = Bed::new(4);
     bed.point(60);

@@ -12,10 +12,13 @@ use pipeline_vault::reader::PointReader;
 use pipeline_vault::store::guard::{Change, GuardedStore};
 use pipeline_vault::store::memory::MemoryStore;
 use pipeline_vault::vault::Vault;
-use pipeline_wire::message::{Binding, Blocks, Content, Cut, DiskHello, FromAppliance, Hello};
+use pipeline_wire::message::{
+    Binding, Blocks, Content, Cut, Demotion, DiskHello, FromAppliance, Hello, VERSION,
+};
 use pipeline_wire::runs::runs_of;
 
 use super::super::*;
+use crate::ingest::forks::Forks;
 use crate::ingest::keeper::{self, Keeper};
 use crate::spool::layout::DISK_BYTES_MIN;
 use crate::spool::records::Records;
@@ -67,6 +70,7 @@ impl Site {
 /// One start of the appliance.
 pub(super) struct Life {
     pub(super) hub: Arc<Hub>,
+    pub(super) forks: Arc<Forks>,
     pub(super) threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -87,8 +91,20 @@ impl Life {
             checkpoint_segments: 1,
             ..Options::default()
         };
+        let used = access.clone();
+        let forks = Forks::new(
+            Arc::clone(&hub),
+            Arc::new(move |_| used.clone()),
+            // The ring of this life has it: the test saw to that.
+            |_, _| Ok(()),
+            |_| "web".to_owned(),
+            options.clone(),
+        );
+        let forks = Arc::new(forks);
         let used = move |_| access.clone();
         let drain = Drain::new(Arc::clone(&hub), shelf, backlog, true, used, options).unwrap();
+        let places = Arc::clone(&forks);
+        let drain = drain.with_chains(move |server, known| places.writes(server, known));
         if found.lost > 0 {
             drain.lose_all(found.ledger.standings().map(|standing| standing.life.server));
         }
@@ -105,7 +121,7 @@ impl Life {
                 drained.stop();
             }),
         ];
-        Self { hub, threads }
+        Self { hub, forks, threads }
     }
 
     pub(super) fn end(self) {
@@ -134,6 +150,8 @@ pub(super) struct Server {
     pub(super) ticks: u64,
     /// The newest point that there was before anything was known of it here.
     pub(super) base: Option<PointId>,
+    /// What it was told of a failover.
+    pub(super) demotion: Option<Demotion>,
 }
 
 #[derive(Clone)]
@@ -161,6 +179,7 @@ impl Server {
             hurt: false,
             ticks: 0,
             base: None,
+            demotion: None,
         }
     }
 
@@ -177,7 +196,7 @@ impl Server {
         };
         let hello = Hello {
             version_min: 1,
-            version_max: 1,
+            version_max: VERSION,
             agent: String::new(),
             host: String::new(),
             kernel: String::new(),
@@ -187,6 +206,7 @@ impl Server {
             connection: 0,
             disks: vec![disk],
         };
+        self.demotion = None;
         let joined = hub.join(&hello, &[self.base.is_some()], self.base).unwrap();
         assert!(
             self.hurt || joined.spooled >= self.spooled,
@@ -282,6 +302,11 @@ impl Server {
                 }
                 FromAppliance::Resend { .. } => self.resend = true,
                 FromAppliance::Prepare { token, .. } => self.token = Some(token),
+                FromAppliance::Demoted(demotion) => self.demotion = Some(demotion),
+                // As if nothing were the same: what it may find by asking, it finds.
+                FromAppliance::Compare { .. } => {
+                    self.changed.entry(self.epoch + 1).or_default().extend(0..BLOCKS);
+                }
                 _ => {}
             }
         }

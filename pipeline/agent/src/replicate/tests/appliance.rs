@@ -6,7 +6,9 @@ use pipeline::fingerprint::Fingerprinter;
 use pipeline::ids::PointId;
 use pipeline::seal::SecretKey;
 use pipeline_wire::frame::{HEAD_BYTES, message};
-use pipeline_wire::message::{Blocks, Content as Kind, Cut, FromAgent, FromAppliance, Welcome};
+use pipeline_wire::message::{
+    Blocks, Content as Kind, Cut, Demotion, Drained, FromAgent, FromAppliance, Welcome,
+};
 use pipeline_wire::runs::Run;
 
 use super::*;
@@ -55,6 +57,14 @@ pub(crate) struct Appliance {
     /// A loss that no cut answered yet.
     lost: Option<u64>,
     tokens: u64,
+    /// A server that was failed over: its own chain, while the vault is its branch.
+    chain: Option<Vec<Vec<u64>>>,
+    /// What the vault has of the server is not what it was told: that is said.
+    pub(crate) compares: bool,
+    whole_loss: bool,
+    /// A drain that is ordered, and what was answered.
+    pub(crate) drain: Option<String>,
+    pub(crate) answer: Option<Result<Drained, String>>,
 }
 
 impl Appliance {
@@ -79,6 +89,11 @@ impl Appliance {
             questions: VecDeque::new(),
             lost: None,
             tokens: 0,
+            chain: None,
+            compares: true,
+            whole_loss: false,
+            drain: None,
+            answer: None,
         }
     }
 
@@ -91,7 +106,8 @@ impl Appliance {
             self.run = introduction.run;
             self.disks = introduction.disks.into_iter().map(|disk| disk.name).collect();
             self.sequence = 0;
-            self.lost = None;
+            // A run names what changed since what it was told of; that this is not there it cannot know.
+            self.lost = self.lost.filter(|_| self.whole_loss);
         }
         let welcome = Welcome {
             version: 1,
@@ -113,6 +129,41 @@ impl Appliance {
         if let Some(token) = self.lost {
             self.say_lost(exchange, token);
         }
+        if self.chain.is_some() {
+            let (order, branch) = ("f-1".to_owned(), "web1~f-1".to_owned());
+            let demotion = Demotion { order, point: PointId([0; 16]), branch };
+            exchange.hear(FromAppliance::Demoted(demotion)).unwrap();
+        }
+        self.say_drain(exchange);
+    }
+
+    /// A drain is ordered, and said until it is answered.
+    pub(crate) fn say_drain(&self, exchange: &Exchange) {
+        if let Some(order) = self.drain.clone().filter(|_| self.answer.is_none())
+            && self.connected.is_some()
+        {
+            exchange.hear(FromAppliance::Drain { order, power_off: true }).unwrap();
+        }
+    }
+
+    /// The server is failed over: what it sends goes into its branch from now on.
+    pub(crate) fn fail_over(&mut self) {
+        self.chain = Some(self.vault.clone());
+    }
+
+    /// The failover ends: the vault has what it had then, and what was spooled is the branch's.
+    pub(crate) fn end_failover(&mut self, exchange: &Exchange) {
+        self.cut_network(exchange);
+        self.vault = self.chain.take().unwrap();
+        self.now = self.vault.clone();
+        self.spool.clear();
+        self.tokens += 1;
+        (self.lost, self.whole_loss) = (Some(self.tokens), true);
+    }
+
+    /// What the vault has of the disks.
+    pub(crate) fn vault(&self) -> &[Vec<u64>] {
+        &self.vault
     }
 
     /// Another policy from now on.
@@ -157,6 +208,8 @@ impl Appliance {
                 FromAgent::Frozen { token } => {
                     exchange.hear(FromAppliance::AllFrozen { token }).unwrap();
                 }
+                FromAgent::Drained(drained) => self.answer = Some(Ok(drained)),
+                FromAgent::NotDrained { words, .. } => self.answer = Some(Err(words)),
                 _ => {}
             }
         }
@@ -208,7 +261,7 @@ impl Appliance {
                 assert!(cut.epoch > self.epoch, "epoch {} after {}", cut.epoch, self.epoch);
                 self.epoch = cut.epoch;
                 if cut.group.is_some_and(|(token, _)| self.lost == Some(token)) {
-                    self.lost = None;
+                    (self.lost, self.whole_loss) = (None, false);
                 }
                 if self.lost.is_some() {
                     // No point: what it closed goes on into the next one.
@@ -244,7 +297,7 @@ impl Appliance {
 
     /// Everything that the vault does not have is gone.
     pub(crate) fn lose_spool(&mut self, exchange: &Exchange) {
-        if self.spool.is_empty() {
+        if self.spool.is_empty() || self.whole_loss {
             return;
         }
         self.spool.clear();
@@ -257,6 +310,10 @@ impl Appliance {
     }
 
     fn say_lost(&self, exchange: &Exchange, token: u64) {
+        if self.whole_loss && self.compares {
+            let words = "the failover ended".to_owned();
+            exchange.hear(FromAppliance::Compare { token, words }).unwrap();
+        }
         exchange.hear(FromAppliance::Resend { words: "the test lost it".to_owned() }).unwrap();
         exchange.hear(FromAppliance::Prepare { token, patience_millis: 0 }).unwrap();
         // There are no others to wait for.

@@ -13,6 +13,7 @@ use crate::devices::Leaf;
 use crate::freeze::{Freezer, Thawed};
 use crate::replicate::maker::{DiskMaker, Order, Piece};
 use crate::session::exchange::Introduction;
+use crate::standstill::Standstill;
 use crate::tracker::Audit;
 
 /// Its disks, as the agent reads them.
@@ -74,6 +75,11 @@ struct Machine {
     omitted: Vec<String>,
     /// Nobody writes.
     resting: bool,
+    /// Somebody does all the same, past read-only file systems.
+    stubborn: bool,
+    /// Applications are stopped, and the machine is off.
+    stopped: bool,
+    off: bool,
     refuses: bool,
     /// Of each disk, writes that were not marked: all, those that an audit found, and those that were obeyed.
     misses: Vec<[u64; 3]>,
@@ -99,6 +105,11 @@ struct Machine {
 impl Machine {
     fn write(&mut self, most: u64) {
         if self.resting && !self.frozen {
+            if self.stubborn {
+                self.blocks[1][3] = self.random.number();
+                self.marks[1].insert(3);
+                self.written += 1;
+            }
             return;
         }
         if self.frozen {
@@ -120,6 +131,7 @@ impl Machine {
             let block = self.random.below(if few { 12 } else { size });
             let stamp = if self.random.below(5) == 0 { 0 } else { self.random.number() };
             self.blocks[disk][usize::try_from(block).unwrap()] = stamp;
+            self.written += 1;
             let misses = matches!(self.fault, Fault::Misses | Fault::MissesOnce);
             if misses && self.random.below(300) == 0 {
                 self.misses[disk][0] += 1;
@@ -172,6 +184,9 @@ impl Server {
             compared: BTreeMap::new(),
             omitted: Vec::new(),
             resting: false,
+            stubborn: false,
+            stopped: false,
+            off: false,
             refuses: false,
             misses: vec![[0; 3]; sizes.len()],
             frozen: false,
@@ -224,6 +239,22 @@ impl Server {
     /// Somebody writes a block past the file systems from now on, again and again while they are frozen.
     pub(super) fn write_raw(&self) {
         self.machine.lock().unwrap().raw_one = true;
+    }
+
+    /// Somebody writes although every file system is read-only.
+    pub(super) fn write_past_all(&self) {
+        self.machine.lock().unwrap().stubborn = true;
+    }
+
+    /// Whether applications are stopped, nothing is written, and the machine is off.
+    pub(super) fn standing(&self) -> [bool; 3] {
+        let machine = self.machine.lock().unwrap();
+        [machine.stopped, machine.resting, machine.off]
+    }
+
+    /// The disks as they are now.
+    pub(super) fn now(&self) -> Vec<Vec<u64>> {
+        self.machine.lock().unwrap().blocks.clone()
     }
 
     /// Nobody writes any more but past the file systems.
@@ -342,6 +373,7 @@ impl Server {
             patience: Duration::ZERO,
             clock,
             memory: Box::new(SimMemory(shared())),
+            standstill: Box::new(SimStandstill(shared())),
             board: Board::default(),
         };
         Replicator::new(means, disks, "web1".to_owned(), String::new())
@@ -560,6 +592,38 @@ impl Maker for SimMaker {
         let told = core::mem::replace(&mut machine.swap_told, true);
         let blank = || vec![(machine.swap.clone(), Vec::new()), (BlockSet::new(40), Vec::new())];
         (!told).then(blank)
+    }
+}
+
+struct SimStandstill(Shared);
+
+impl Standstill for SimStandstill {
+    fn stop(&mut self) -> Vec<String> {
+        self.0.lock().unwrap().stopped = true;
+        vec!["hook 10-app stop failed".to_owned()]
+    }
+
+    fn read_only(&mut self) -> Result<(), String> {
+        let machine = &mut *self.0.lock().unwrap();
+        // What was on its way is written first.
+        machine.write(9);
+        machine.resting = true;
+        Ok(())
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.0.lock().unwrap().resting
+    }
+
+    fn go_on(&mut self) -> Vec<String> {
+        let machine = &mut *self.0.lock().unwrap();
+        (machine.resting, machine.stopped) = (false, false);
+        Vec::new()
+    }
+
+    fn power_off(&mut self) -> Result<(), String> {
+        self.0.lock().unwrap().off = true;
+        Ok(())
     }
 }
 

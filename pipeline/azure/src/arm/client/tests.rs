@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::id::{GroupId, Kind, ResourceId};
+use super::super::id::Kind;
 use super::super::{disk, group, machine};
 use super::*;
 use crate::cloud::COMMERCIAL;
@@ -102,6 +102,8 @@ fn what_is_gone_is_deleted() {
         let call = group::remove(&named(Kind::Disk));
         assert_eq!(plane.call(&call), Ok(Answer::Done(Value::Null)));
     }
+    let (_, _, unseen) = plane(vec![says(404, &[], &error("SubscriptionNotFound"))]);
+    assert_eq!(unseen.call(&group::remove(&named(Kind::Disk))).unwrap_err().why, Why::Missing);
     let (_, _, plane) = plane(vec![says(404, &[], &error("ResourceNotFound"))]);
     assert_eq!(plane.call(&group::look_at(&named(Kind::Disk))).unwrap_err().why, Why::Missing);
 }
@@ -230,4 +232,72 @@ fn what_a_signature_shows_is_read_without_the_token() {
     let sent = &script.sent()[1];
     assert_eq!(sent.target, "/a/log?sig=b");
     assert_eq!(sent.header("authorization"), None);
+}
+
+/// A client that asks for tokens with a secret.
+fn identified(steps: Vec<Step>) -> (Arc<Script>, ControlPlane) {
+    let script = Script::new(steps);
+    let set = |name: &str| match name {
+        "AZURE_TENANT_ID" | "AZURE_CLIENT_ID" | "AZURE_CLIENT_SECRET" => Some(name.to_lowercase()),
+        _ => None,
+    };
+    let bearer = Bearer::Identity(Credentials::identity(COMMERCIAL, &set).unwrap());
+    let (world, policy) = (Arc::new(Held::with_dice(0)), RetryPolicy::default());
+    let transport = Arc::clone(&script) as Arc<dyn Transport>;
+    let plane = ControlPlane::open_over(COMMERCIAL, None, bearer, policy, transport, world);
+    (script, plane.unwrap())
+}
+
+#[test]
+fn a_token_is_asked_for_the_management_plane_kept_and_renewed_once_when_refused() {
+    let token = |text: &str| says(200, &[], &json!({"access_token": text, "expires_in": 3600}));
+    let stale = || says(401, &[], &error("ExpiredAuthenticationToken"));
+    let (script, plane) = identified(vec![
+        token("first"),
+        says(200, &[], &json!({})),
+        stale(),
+        token("second"),
+        says(200, &[], &json!({})),
+        stale(),
+        token("third"),
+        stale(),
+    ]);
+    let call = group::look(named(Kind::Disk).group());
+    assert!(plane.call(&call).is_ok() && plane.call(&call).is_ok());
+    assert_eq!(plane.call(&call).unwrap_err().why, Why::Denied, "a second refusal counts");
+    let sent = script.sent();
+    assert_eq!(sent[0].origin, "https://login.microsoftonline.com");
+    let form = String::from_utf8(sent[0].body.clone()).unwrap();
+    assert!(form.contains("scope=https%3A%2F%2Fmanagement.azure.com%2F.default"), "{form}");
+    let carried: Vec<_> = sent.iter().filter_map(|sent| sent.header("authorization")).collect();
+    assert_eq!(
+        carried,
+        ["Bearer first", "Bearer first", "Bearer second", "Bearer second", "Bearer third"]
+    );
+}
+
+#[test]
+fn without_an_identity_it_says_that_a_storage_key_will_not_do() {
+    let nobody = || Err(Failure::new(Broken::Connect, "169.254.169.254 does not answer"));
+    let script = Script::new(vec![nobody(), nobody()]);
+    let set = |name: &str| (name == "AZURE_STORAGE_KEY").then(|| "a2V5".to_owned());
+    let bearer = Bearer::Identity(Credentials::identity(COMMERCIAL, &set).unwrap());
+    let (world, policy) = (Arc::new(Held::with_dice(0)), RetryPolicy::default());
+    let plane = ControlPlane::open_over(COMMERCIAL, None, bearer, policy, script, world).unwrap();
+    let refused = plane.call(&group::look(named(Kind::Disk).group())).unwrap_err();
+    assert!(refused.words.contains("open its storage only"), "{refused}");
+    assert!(!refused.words.contains("AZURE_STORAGE_KEY"), "{refused}");
+}
+
+#[test]
+fn the_environment_names_another_control_plane_and_a_token() {
+    let set = |name: &str| match name {
+        "LIFEBOAT_AZURE_MANAGEMENT" => Some("http://127.0.0.1:1".to_owned()),
+        "LIFEBOAT_AZURE_TOKEN" => Some(" given ".to_owned()),
+        _ => None,
+    };
+    let plane = ControlPlane::from_lookup(COMMERCIAL, &set).unwrap();
+    assert_eq!(plane.origin.to_string(), "http://127.0.0.1:1");
+    assert!(matches!(&plane.bearer, Bearer::Given(token) if token.expose() == "given"));
+    assert!(!format!("{plane:?}").contains("given"));
 }

@@ -117,6 +117,8 @@ fn a_location_runs_while_it_answers_202_and_says_how_long_to_wait() {
     let place = operation(Follows::Location, None);
     let waiting = seen(&place, &head(202, &[("retry-after", "100000")]), Value::Null).unwrap();
     assert_eq!(waiting, Seen::Running(Duration::from_secs(300)));
+    let at_once = seen(&place, &head(202, &[("retry-after", "0")]), Value::Null).unwrap();
+    assert_eq!(at_once, Seen::Running(WAIT_MIN), "nobody asks without a pause");
     let done = seen(&place, &head(200, &[]), json!({"a": 1})).unwrap();
     assert_eq!(done, Seen::Done(json!({"a": 1})));
     let made =

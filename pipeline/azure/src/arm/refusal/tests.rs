@@ -56,8 +56,8 @@ const CASES: &[Case] = &[
     (
         403,
         "LinkedAuthorizationFailed",
-        "The client 'a' with object id 'b' has permission to perform action 'Microsoft.Network/networkInterfaces/write' \
-         on scope '/s/nic'; however, it does not have permission to perform action(s) \
+        "The client 'a' with object id 'b' has permission to perform action \
+         'Microsoft.Network/networkInterfaces/write' on scope '/s/nic'; however, it does not have permission to perform action(s) \
          'Microsoft.Network/virtualNetworks/subnets/join/action' on the linked scope(s) '/s/subnets/default'.",
         Why::Denied,
         &["«Microsoft.Network/virtualNetworks/subnets/join/action»", "on /s/subnets/default;"],
@@ -112,6 +112,7 @@ const CASES: &[Case] = &[
         Why::Conflict,
         &["belongs to a machine"],
     ),
+    (400, "NicInUse", "Nic x is used by machine y.", Why::Conflict, &["something else uses it"]),
     (
         409,
         "PropertyChangeNotAllowed",
@@ -156,7 +157,8 @@ fn a_policy_is_named_wherever_azure_puts_its_name() {
     let info = json!({"policyDefinitionDisplayName": "Only Europe", "policyAssignmentName": "x1"});
     let typed = json!({"type": "PolicyViolation", "info": info});
     let code = "RequestDisallowedByPolicy";
-    let message = r#"Resource 'a' was disallowed by policy. Policy identifiers: '[{"policyAssignment":{"name":"No big disks","id":"/p"}}]'."#;
+    let message = "Resource 'a' was disallowed by policy. Policy identifiers: \
+                   '[{\"policyAssignment\":{\"name\":\"No big disks\",\"id\":\"/p\"}}]'.";
     for (error, name) in [
         (json!({"code": code, "message": "No.", "additionalInfo": [typed]}), "Only Europe"),
         (json!({"code": code, "message": message}), "No big disks"),

@@ -1,0 +1,145 @@
+//! The content of an order's disks: made to be uploaded into, filled, closed.
+
+use core::time::Duration;
+use std::sync::mpsc;
+use std::thread;
+
+use pipeline_azure::arm::disk::{self, DiskState};
+use pipeline_azure::arm::{Answer, Refused, Why};
+use pipeline_vault::Error;
+
+use super::Doing;
+use super::calls::{self, Thing};
+use super::hands::{Filled, Unfilled};
+use super::run::{Stop, Work};
+
+/// How often a signature that counts no more is asked for anew while one disk is filled.
+const GRANTS_MAX: u32 = 50;
+/// How often somebody who fills gives a sign of life.
+const SIGN: Duration = Duration::from_secs(10);
+
+impl Work<'_> {
+    /// A disk to upload into for each disk of the point.
+    pub(crate) fn make_disks(&mut self) -> Result<(), Stop> {
+        for place in 0..self.order().disks.len() {
+            self.make_disk(place)?;
+        }
+        Ok(())
+    }
+
+    fn make_disk(&mut self, place: usize) -> Result<(), Stop> {
+        let Some(plan) = self.order().disks.get(place).cloned() else { return Ok(()) };
+        let thing = Thing::Resource(self.order().disk(place)?);
+        let call = self.order().create_disk(place, &plan)?;
+        let found = self.make(&thing, &call)?;
+        let writable =
+            matches!(DiskState::of(&found), DiskState::ReadyToUpload | DiskState::ActiveUpload);
+        if !writable && !plan.filled {
+            // Somebody gave its signature back before it was full: only a new one can be written to.
+            self.remove(&thing)?;
+            self.make(&thing, &call)?;
+        }
+        Ok(())
+    }
+
+    /// The point into the disks.
+    pub(crate) fn fill_disks(&mut self) -> Result<(), Stop> {
+        for place in 0..self.order().disks.len() {
+            if self.order().disks.get(place).is_some_and(|disk| !disk.filled) {
+                self.make_disk(place)?;
+                let filled = self.fill_disk(place)?;
+                if let Some(disk) = self.order_mut().disks.get_mut(place) {
+                    disk.filled = true;
+                    disk.filled_bytes = disk.filled_bytes.max(filled.written_bytes);
+                }
+                self.save()?;
+            }
+            self.close_disk(place)?;
+        }
+        Ok(())
+    }
+
+    fn fill_disk(&mut self, place: usize) -> Result<Filled, Stop> {
+        let id = self.order().disk(place)?;
+        let thing = Thing::Resource(id.clone());
+        for _ in 0..GRANTS_MAX {
+            let answer = self.call(&calls::grant(&id)?)?;
+            let granted = self.settle(&thing, Doing::Granting, answer)?;
+            let signature = disk::signature(&granted).ok_or_else(|| {
+                Stop::Refused(Refused {
+                    why: Why::Invalid,
+                    code: String::new(),
+                    act: format!("asking for access to {thing}"),
+                    words: "Azure granted it and sent no signature along".to_owned(),
+                    retry_after: None,
+                })
+            })?;
+            match self.fill_signing(place, &signature)? {
+                Ok(filled) => return Ok(filled),
+                Err(Unfilled::Expired) => self.tell(format!(
+                    "the signature of {thing} counts no more: another one is asked for"
+                ))?,
+                Err(Unfilled::Failed(error)) => return Err(Stop::Failed(error)),
+            }
+        }
+        let what = format!("was refused {GRANTS_MAX} times with signatures that were just given");
+        Err(Stop::Failed(Error::refused(thing.to_string(), what).remedy(
+            "look at the clocks of this machine and at policies that keep disks from being uploaded into",
+        )))
+    }
+
+    /// Fills a disk while signs of life are given.
+    fn fill_signing(
+        &mut self,
+        place: usize,
+        signature: &pipeline_azure::Secret,
+    ) -> Result<Result<Filled, Unfilled>, Stop> {
+        let order = self.order().clone();
+        let hands = self.world.hands;
+        thread::scope(|scope| {
+            let (done, ended) = mpsc::channel();
+            scope.spawn(move || {
+                // The other side waits until this thread is over, whatever it sends.
+                let _ = done.send(hands.fill(&order, place, signature));
+            });
+            let mut signed = Ok(());
+            loop {
+                match ended.recv_timeout(SIGN) {
+                    Ok(result) => return signed.map(|()| result),
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        if signed.is_ok() {
+                            signed = self.sign();
+                        }
+                    }
+                    Err(mpsc::RecvTimeoutError::Disconnected) => {
+                        return Err(Stop::Failed(Error::device(
+                            "the disk's content",
+                            "was not brought over: the thread that did it is gone",
+                        )));
+                    }
+                }
+            }
+        })
+    }
+
+    /// Gives the signature back: from then on it is a disk that can be attached.
+    fn close_disk(&mut self, place: usize) -> Result<(), Stop> {
+        if self.order().disks.get(place).is_none_or(|disk| disk.closed) {
+            return Ok(());
+        }
+        let id = self.order().disk(place)?;
+        let thing = Thing::Resource(id.clone());
+        let state = match self.call(&calls::get(&thing))? {
+            Answer::Done(value) => DiskState::of(&value),
+            Answer::Begun(_) => DiskState::Other(String::new()),
+        };
+        if matches!(state, DiskState::ReadyToUpload | DiskState::ActiveUpload) {
+            let answer = self.call(&disk::end_access(&id)?)?;
+            self.settle(&thing, Doing::Granting, answer)?;
+        }
+        if let Some(disk) = self.order_mut().disks.get_mut(place) {
+            disk.closed = true;
+        }
+        self.save()
+    }
+}

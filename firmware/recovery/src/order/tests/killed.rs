@@ -1,0 +1,105 @@
+//! The order is killed before and after every call of Azure's and of the vault's; a fresh process goes on to the same end, with
+//! nothing twice and nothing left over.
+
+use super::*;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Drill,
+    Failover,
+    Cancel,
+    Change,
+}
+
+/// The whole way as an operator goes it, from wherever it stands.
+fn go(process: &Process<'_>, way: Way) -> Result<Order, pipeline_vault::Error> {
+    let kind = if way == Way::Drill { Kind::Drill } else { Kind::Failover };
+    let name = process.give(7, &wanted(kind))?;
+    let mut work = Work::take(process.world(), name, false)?;
+    match way {
+        Way::Drill | Way::Failover => work.carry_on()?,
+        Way::Cancel => {
+            if !matches!(work.order().state, State::Cancelling | State::Cancelled) {
+                work.carry_on()?;
+            }
+            work.cancel()?;
+        }
+        Way::Change => {
+            work.carry_on()?;
+            if work.order().round == 0 {
+                work.change_point("latest")?;
+            }
+        }
+    }
+    Ok(work.order().clone())
+}
+
+fn calls_of(way: Way) -> (u64, u64) {
+    let site = Site::new();
+    let process = site.process(1);
+    let before = process.store.calls();
+    go(&process, way).expect("a way without trouble");
+    (site.region.calls(), process.store.calls() - before)
+}
+
+const WAYS: [Way; 4] = [Way::Drill, Way::Failover, Way::Cancel, Way::Change];
+
+#[test]
+fn killed_at_any_call_of_azures_an_order_goes_on_to_the_same_end() {
+    for way in WAYS {
+        let (calls, _) = calls_of(way);
+        assert!(calls > 40, "{way:?}: {calls} calls");
+        let mut steps = std::collections::BTreeSet::new();
+        for at in 1..=calls {
+            for does_last in [false, true] {
+                let site = Site::new();
+                site.region.cut(Some(at), does_last);
+                let first = site.process(1);
+                let Err(killed) = go(&first, way) else {
+                    // Evidence that cannot be had is no reason to fail what runs.
+                    assert!(at + 5 > calls, "{way:?} cut at {at} did not notice");
+                    continue;
+                };
+                let name = Name::Order(OrderId([7; 16]));
+                steps.extend(first.read(name).next_step());
+                drop(first);
+                site.region.cut(None, false);
+                let next = site.process(2);
+                let order = go(&next, way).unwrap_or_else(|error| {
+                    panic!("{way:?} cut at {at} ({does_last}, {killed}): {error}")
+                });
+                is_sound(&site, &next, &order);
+                let deeds = site.deeds();
+                let forks = deeds.iter().filter(|deed| deed.starts_with("fork")).count();
+                assert!(forks <= 3, "{way:?} cut at {at}: {deeds:?}");
+            }
+        }
+        let expected = if way == Way::Drill { 7 } else { 6 };
+        assert!(steps.len() >= expected, "{way:?} was killed in {steps:?} only");
+    }
+}
+
+#[test]
+fn killed_at_any_call_of_the_vaults_an_order_goes_on_to_the_same_end() {
+    for way in WAYS {
+        let (_, calls) = calls_of(way);
+        assert!(calls > 100, "{way:?}: {calls} calls");
+        for at in 1..=calls {
+            for does_last in [false, true] {
+                let site = Site::new();
+                let first = site.process(1);
+                first.dies_in(at, does_last);
+                if go(&first, way).is_ok() {
+                    // Looks of an earlier version that nobody waits for may be what is cut off.
+                    continue;
+                }
+                drop(first);
+                let next = site.process(2);
+                let order = go(&next, way).unwrap_or_else(|error| {
+                    panic!("{way:?} killed at {at} ({does_last}): {error}")
+                });
+                is_sound(&site, &next, &order);
+            }
+        }
+    }
+}

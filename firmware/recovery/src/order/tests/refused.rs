@@ -1,0 +1,259 @@
+//! Refusals, late failures and lost answers: told with step and remedy, gone on with or taken back, and nothing is left over.
+
+use super::*;
+use pipeline_azure::arm::disk::Generation;
+
+fn fails(site: &Site, kind: Kind) -> (String, Order) {
+    let process = site.process(1);
+    let name = process.give(7, &wanted(kind)).expect("an order");
+    let error = process.go_on(name).expect_err("it cannot go on").to_string();
+    (error, process.read(name))
+}
+
+fn nothing_was_made(site: &Site, error: &str, piece: &str) {
+    assert!(error.contains(piece) && error.contains("step check"), "{error}");
+    assert!(site.region.things().is_empty() && site.region.log().is_empty(), "{error}");
+}
+
+#[test]
+fn what_would_stop_it_is_told_before_anything_is_made() {
+    type Change = fn(&Site);
+    let cases: [(&str, Change); 11] = [
+        ("full", |site| {
+            let path = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/recovered/providers/Microsoft.Network/virtualNetworks/net";
+            let subnet = json!({"name": "default", "properties": {"addressPrefix": "10.0.0.0/30"}});
+            site.region.put(path, json!({"properties": {"subnets": [subnet]}}));
+        }),
+        ("taken", |site| {
+            set(site, |profile| {
+                profile.address = crate::profile::Address::Given([10, 0, 0, 99].into())
+            });
+        }),
+        ("not offered in zone 3", |site| set(site, |profile| profile.zone = Some("3".to_owned()))),
+        ("none of its sizes", |site| {
+            set(site, |profile| profile.sizes = vec!["Standard_X".to_owned()])
+        }),
+        ("is not there", |site| set(site, |profile| profile.subnet = "other".to_owned())),
+        ("resource group other", |site| set(site, |profile| profile.group = "other".to_owned())),
+        ("give the profile another name", |site| {
+            let path = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/recovered/providers/Microsoft.Compute/virtualMachines/web1";
+            site.region.put(path, json!({"properties": {"provisioningState": "Succeeded"}}));
+        }),
+        ("starts from 2048 GiB", |site| {
+            let mut survey = site.survey.lock().unwrap();
+            survey.generation = Generation::V1;
+            survey.disks[0].bytes = 3 << 40;
+        }),
+        ("sectors of 4096", |site| site.survey.lock().unwrap().disks[0].sector_bytes = 4096),
+        ("sdb has sectors", |site| site.survey.lock().unwrap().disks[1].sector_bytes = 4096),
+        ("no boot loader", |site| {
+            site.survey.lock().unwrap().obstacles.push("there is no boot loader".to_owned());
+        }),
+    ];
+    for (piece, change) in cases {
+        let site = Site::new();
+        change(&site);
+        let (error, _) = fails(&site, Kind::Failover);
+        nothing_was_made(&site, &error, piece);
+    }
+}
+
+fn set(site: &Site, change: impl FnOnce(&mut Profile)) {
+    let mut profile = profile();
+    change(&mut profile);
+    target::set_profile(&site.process(9).documents, SERVER, "web1", &profile).expect("sound");
+}
+
+#[test]
+fn a_damaged_point_is_refused_before_anything_is_made() {
+    let site = Site::new();
+    let process = site.process(1);
+    let wanted = orders::Wanted { point: "damaged".to_owned(), ..wanted(Kind::Failover) };
+    let error = process.order(7, &wanted).expect_err("damaged").to_string();
+    nothing_was_made(&site, &error, "segment 7");
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_told_before_and_after() {
+    let site = Site::new();
+    site.region.trouble(trouble("/usages", Why::Denied));
+    let (error, _) = fails(&site, Kind::Failover);
+    assert!(error.contains("step check"), "{error}");
+    // Used up since the check: the next size is tried, then it stands.
+    let site = Site::new();
+    site.region.trouble(Trouble { times: 2, ..trouble("PUT /subscriptions/00000000-0000-0000-0000-000000000001/resourcegroups/recovered/providers/microsoft.compute/virtualmachines", Why::Quota) });
+    let (error, order) = fails(&site, Kind::Failover);
+    assert!(error.contains("step machine") && error.contains("Standard_D4s_v5"), "{error}");
+    assert_eq!(order.step(Step::Machine).map(|step| step.standing), Some(Standing::Failed));
+    assert_eq!(
+        site.process(2).go_on(Name::Order(order.id)).expect("quota is back").state,
+        State::Up
+    );
+}
+
+#[test]
+fn a_size_without_room_is_followed_by_the_next_one() {
+    for late in [false, true] {
+        let site = Site::new();
+        site.region.trouble(Trouble { late, ..trouble("PUT /subscriptions/00000000-0000-0000-0000-000000000001/resourcegroups/recovered/providers/microsoft.compute/virtualmachines/web1", Why::NoRoom) });
+        let process = site.process(1);
+        let name = process.give(7, &wanted(Kind::Failover)).unwrap();
+        let order = match process.go_on(name) {
+            Ok(order) => order,
+            Err(_) => process.go_on(name).expect("it goes on"),
+        };
+        assert_eq!(order.evidence.size.as_deref(), Some("Standard_D4s_v5"), "late: {late}");
+        is_sound(&site, &process, &order);
+    }
+}
+
+#[test]
+fn azure_says_yes_and_fails_later_and_the_order_goes_on_or_is_taken_back() {
+    for piece in ["/disks/", "/networkinterfaces/", "/virtualmachines/web1"] {
+        for cancels in [false, true] {
+            let site = Site::new();
+            let at = format!(
+                "PUT /subscriptions/00000000-0000-0000-0000-000000000001/resourcegroups/recovered/providers/microsoft.{}{piece}",
+                if piece.starts_with("/network") { "network" } else { "compute" }
+            );
+            site.region.trouble(Trouble { late: true, ..trouble(&at, Why::Policy) });
+            let (error, order) = fails(&site, Kind::Failover);
+            assert!(error.contains("step ") && error.contains("--resume"), "{error}");
+            assert!(order.trouble.is_some());
+            let next = site.process(2);
+            let order = if cancels {
+                let mut work = Work::take(next.world(), Name::Order(order.id), false).unwrap();
+                work.cancel().expect("nothing holds it");
+                work.order().clone()
+            } else {
+                next.go_on(Name::Order(order.id)).expect("it goes on")
+            };
+            is_sound(&site, &next, &order);
+        }
+    }
+}
+
+#[test]
+fn a_right_that_is_missing_in_the_middle_is_told_and_what_was_made_can_be_taken_back() {
+    for kind in [Kind::Drill, Kind::Failover] {
+        for piece in
+            ["begingetaccess", "endgetaccess", "/networkinterfaces/", "retrievebootdiagnosticsdata"]
+        {
+            let site = Site::new();
+            let at = match piece {
+                "/networkinterfaces/" => "PUT".to_owned(),
+                piece => format!("/{piece}"),
+            };
+            if at == "PUT" {
+                continue;
+            }
+            site.region.trouble(trouble(&at, Why::Denied));
+            let (error, order) = fails(&site, kind);
+            assert!(
+                error.contains("step ") && error.contains("lifeboat cleanup --order"),
+                "{error}"
+            );
+            let next = site.process(2);
+            let mut work = Work::take(next.world(), Name::Order(order.id), false).unwrap();
+            work.cancel().expect("nothing holds it");
+            is_sound(&site, &next, &work.order().clone());
+        }
+    }
+}
+
+#[test]
+fn lost_answers_and_busy_hours_are_waited_out_and_nothing_is_made_twice() {
+    for (why, done) in [(Why::Later, false), (Why::Way, true)] {
+        let site = Site::new();
+        for piece in ["PUT", "DELETE", "begingetaccess", "endgetaccess", "GET"] {
+            site.region.trouble(Trouble { done, times: 3, ..trouble(piece, why) });
+        }
+        let process = site.process(1);
+        let order = process.order(7, &wanted(Kind::Failover)).expect("it waits");
+        is_sound(&site, &process, &order);
+        site.region.trouble(Trouble { done, times: 3, ..trouble("DELETE", why) });
+        let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
+        work.cancel().expect("it waits");
+        assert!(site.region.things().is_empty());
+    }
+}
+
+#[test]
+fn a_signature_that_expired_is_asked_for_anew() {
+    let site = Site::new();
+    *site.expired.lock().unwrap() = 3;
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).expect("another signature");
+    assert!(order.notes.iter().any(|note| note.text.contains("another one is asked for")));
+    is_sound(&site, &process, &order);
+}
+
+#[test]
+fn a_server_that_does_not_come_up_is_a_drill_that_says_so_and_a_failover_that_stands() {
+    let quiet = |profile: &mut Profile| {
+        profile.tags.insert("quiet".to_owned(), "yes".to_owned());
+    };
+    let site = Site::new();
+    set(&site, quiet);
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Drill)).expect("the drill itself was done");
+    assert_eq!((order.state, order.evidence.up), (State::Drilled, Some(false)));
+    assert!(order.evidence.console.contains("booting"));
+    is_sound(&site, &process, &order);
+    let (error, order) = fails(&site_with(quiet), Kind::Failover);
+    assert!(
+        error.contains("step signal") && error.contains("console ends with «booting»"),
+        "{error}"
+    );
+    assert_eq!(order.state, State::Open);
+    assert!(order.evidence.console.contains("booting"), "the evidence is there before the end");
+}
+
+fn site_with(change: impl FnOnce(&mut Profile)) -> Site {
+    let site = Site::new();
+    set(&site, change);
+    site
+}
+
+#[test]
+fn only_who_may_orders_a_failover_and_everybody_a_drill() {
+    let site = site_with(|profile| profile.who_may = vec!["bob".to_owned()]);
+    let process = site.process(1);
+    let error = process.order(7, &wanted(Kind::Failover)).expect_err("ann may not").to_string();
+    assert!(error.contains("bob"), "{error}");
+    assert!(process.order(8, &wanted(Kind::Drill)).is_ok());
+}
+
+#[test]
+fn what_is_left_of_orders_that_are_over_is_found_and_cleared_and_nothing_else() {
+    let site = Site::new();
+    let process = site.process(1);
+    let drill = process.order(7, &wanted(Kind::Drill)).unwrap();
+    let kept = process.order(8, &wanted(Kind::Failover)).unwrap();
+    let disk = |name: &str, order: &str| {
+        let path = format!(
+            "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/recovered/providers/Microsoft.Compute/disks/{name}"
+        );
+        let tags = json!({"lifeboat-order": order, "lifeboat-vault": "vault-1"});
+        site.region.put(
+            &path,
+            json!({"id": path, "tags": tags, "properties": {"diskState": "ActiveUpload"}}),
+        );
+    };
+    disk("left", &drill.id.to_string());
+    disk("strange", &"99".repeat(16));
+    let found = sweep::look(process.world(), "vault-1").unwrap();
+    let count = |belongs: Belongs| found.iter().filter(|tagged| tagged.belongs == belongs).count();
+    assert_eq!(
+        (count(Belongs::Needed), count(Belongs::Orphan), count(Belongs::Unknown)),
+        (4, 1, 1)
+    );
+    let gone = sweep::clear(process.world(), &found, &kept).unwrap();
+    assert!(gone.len() == 1 && gone[0].ends_with("left"), "{gone:?}");
+    assert_eq!(site.region.things().len(), 5);
+    assert!(
+        sweep::clear(process.world(), &sweep::look(process.world(), "vault-1").unwrap(), &kept)
+            .unwrap()
+            .is_empty()
+    );
+}

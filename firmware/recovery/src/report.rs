@@ -1,0 +1,307 @@
+//! What an order and a plan's run came to: values for programs, and a page to print, without scripts and with nothing to fetch.
+
+use serde::Serialize;
+
+use crate::order::{Evidence, Note, Order, PointFacts, State, StepRecord};
+use crate::plan::{Entry, Plan, Run, RunState};
+
+/// An order as programs read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OrderFacts<'a> {
+    /// Its identity.
+    pub order: String,
+    /// The server's name.
+    pub server: &'a str,
+    /// `drill`, `failover`, `planned`.
+    pub kind: crate::order::Kind,
+    /// Where it stands.
+    pub state: State,
+    /// By whom.
+    pub by: &'a str,
+    /// When it was given, milliseconds since 1970.
+    pub ordered_millis: u64,
+    /// The point.
+    pub point: Option<&'a PointFacts>,
+    /// Its steps.
+    pub steps: &'a [StepRecord],
+    /// Whether the server came up.
+    pub up: Option<bool>,
+    /// From the order to the last signal.
+    pub rto_millis: u64,
+    /// Bytes that went into its disks.
+    pub filled_bytes: u64,
+    /// What is there of it, in words.
+    pub made: Vec<String>,
+    /// What the machine said and showed.
+    pub evidence: &'a Evidence,
+    /// Its diary.
+    pub notes: &'a [Note],
+    /// Why it stands.
+    pub trouble: Option<&'a str>,
+}
+
+/// An order as a value.
+#[must_use]
+pub fn order_facts(order: &Order) -> OrderFacts<'_> {
+    OrderFacts {
+        order: order.id.to_string(),
+        server: &order.server_name,
+        kind: order.kind,
+        state: order.state,
+        by: &order.ordered_by,
+        ordered_millis: order.ordered_millis,
+        point: order.point.as_ref(),
+        steps: &order.steps,
+        up: order.evidence.up,
+        rto_millis: order.rto_millis(),
+        filled_bytes: order.filled_bytes(),
+        made: order.made.iter().map(ToString::to_string).collect(),
+        evidence: &order.evidence,
+        notes: &order.notes,
+        trouble: order.trouble.as_deref(),
+    }
+}
+
+/// A run of a plan as programs read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunFacts<'a> {
+    /// The plan's name.
+    pub plan: &'a str,
+    /// The run's identity.
+    pub run: String,
+    /// Whether it is a drill.
+    pub drill: bool,
+    /// How it stands.
+    pub state: RunState,
+    /// By whom.
+    pub by: &'a str,
+    /// When it was begun, milliseconds since 1970.
+    pub began_millis: u64,
+    /// What was done.
+    pub entries: &'a [Entry],
+    /// What a person is waited for, where one is.
+    pub waits_for: Option<String>,
+    /// Why it stands.
+    pub trouble: Option<&'a str>,
+    /// Its orders.
+    pub orders: Vec<OrderFacts<'a>>,
+}
+
+/// A run as a value.
+#[must_use]
+pub fn run_facts<'a>(plan: &'a Plan, run: &'a Run, orders: &'a [Order]) -> RunFacts<'a> {
+    RunFacts {
+        plan: &plan.text.name,
+        run: run.id.to_string(),
+        drill: run.drill,
+        state: run.state,
+        by: &run.by,
+        began_millis: run.began_millis,
+        entries: &run.entries,
+        waits_for: waits_for(plan, run),
+        trouble: run.trouble.as_deref(),
+        orders: orders.iter().map(order_facts).collect(),
+    }
+}
+
+/// What a person is to do before a run goes on.
+#[must_use]
+pub fn waits_for(plan: &Plan, run: &Run) -> Option<String> {
+    if run.state != RunState::Waits {
+        return None;
+    }
+    let group = plan.text.groups.get(run.place.group)?;
+    let actions = match run.place.part {
+        crate::plan::Part::After => &group.after,
+        _ => &group.before,
+    };
+    actions.get(run.place.action).map(crate::plan::Action::words)
+}
+
+/// The page of an order.
+#[must_use]
+pub fn order_page(order: &Order) -> String {
+    let title = format!("{} of {}", capital(&order.kind.to_string()), order.server_name);
+    page(&title, &order_part(order))
+}
+
+/// The page of a run.
+#[must_use]
+pub fn run_page(plan: &Plan, run: &Run, orders: &[Order]) -> String {
+    let kind = if run.drill { "Drill" } else { "Failover" };
+    let mut body =
+        format!("<p>Run {} by {}, begun {}.</p>", run.id, escaped(&run.by), utc(run.began_millis));
+    if let Some(trouble) = &run.trouble {
+        body += &format!("<p class=\"bad\">{}</p>", escaped(trouble));
+    }
+    body += "<table><tr><th>what</th><th>begun</th><th>took</th><th></th></tr>";
+    for entry in &run.entries {
+        body += &format!(
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"bad\">{}</td></tr>",
+            escaped(&entry.what),
+            utc(entry.began_millis),
+            span(entry.took_millis),
+            escaped(entry.failed.as_deref().unwrap_or_default())
+        );
+    }
+    body += "</table>";
+    for order in orders {
+        body += &format!("<h2>{}</h2>{}", escaped(&order.server_name), order_part(order));
+    }
+    page(&format!("{kind} of plan {}", plan.text.name), &body)
+}
+
+fn order_part(order: &Order) -> String {
+    let verdict = match (order.state, order.evidence.up) {
+        (_, Some(true)) => ("good", format!("The server came up in {}.", span(order.rto_millis()))),
+        (_, Some(false)) => ("bad", "The server did not come up.".to_owned()),
+        (State::Cancelled, None) => ("", "It was taken back.".to_owned()),
+        (_, None) => ("", "It is not at its end.".to_owned()),
+    };
+    let mut body = format!("<p class=\"{}\"><b>{}</b></p>", verdict.0, verdict.1);
+    if let Some(trouble) = &order.trouble {
+        body += &format!("<p class=\"bad\">{}</p>", escaped(trouble));
+    }
+    let point = order.point.clone().unwrap_or_default();
+    let rows = [
+        ("order", format!("{}, by {}, {}", order.id, order.ordered_by, utc(order.ordered_millis))),
+        ("point", format!("{}, {}, {}", point.id, utc(point.time_millis), point.consistency)),
+        ("size", order.evidence.size.clone().unwrap_or_default()),
+        ("address", order.evidence.address.clone().unwrap_or_default()),
+        ("signals", order.evidence.signals.join("; ")),
+    ];
+    body += "<table>";
+    for (name, text) in rows {
+        body += &format!("<tr><th>{name}</th><td>{}</td></tr>", escaped(&text));
+    }
+    body += "</table><table><tr><th>step</th><th>begun</th><th>took</th><th>tries</th></tr>";
+    for record in &order.steps {
+        body += &format!(
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            record.step.name(),
+            record.began_millis.map(utc).unwrap_or_default(),
+            span(record.took_millis),
+            record.tries
+        );
+    }
+    body += "</table>";
+    if !order.notes.is_empty() {
+        body += "<ul>";
+        for note in &order.notes {
+            body += &format!("<li>{} {}</li>", utc(note.at_millis), escaped(&note.text));
+        }
+        body += "</ul>";
+    }
+    if let Some(picture) = order.evidence.screenshot.as_ref().filter(|uri| is_picture(uri)) {
+        body += &format!("<p><img alt=\"screen\" src=\"{picture}\"></p>");
+    }
+    if !order.evidence.console.is_empty() {
+        body += &format!("<pre>{}</pre>", escaped(&order.evidence.console));
+    }
+    body
+}
+
+/// Whether a text is a picture and nothing that could leave its attribute.
+fn is_picture(uri: &str) -> bool {
+    let letter = |letter: char| letter.is_ascii_alphanumeric() || "+/=:;,".contains(letter);
+    uri.starts_with("data:image/") && uri.chars().all(letter)
+}
+
+fn page(title: &str, body: &str) -> String {
+    let title = escaped(title);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+         <style>body{{font:14px/1.4 sans-serif;margin:2em auto;max-width:60em}}table{{border-collapse:collapse;margin:1em 0}}\
+         td,th{{border:1px solid #999;padding:.2em .6em;text-align:left;vertical-align:top}}pre{{white-space:pre-wrap;border:1px solid #999;padding:.5em}}\
+         .bad{{color:#a00}}.good{{color:#060}}img{{max-width:100%}}</style></head>\n<body><h1>{title}</h1>{body}</body></html>\n"
+    )
+}
+
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => safe += "&amp;",
+            '<' => safe += "&lt;",
+            '>' => safe += "&gt;",
+            '"' => safe += "&quot;",
+            '\'' => safe += "&#39;",
+            '\n' | '\t' => safe.push(letter),
+            _ if letter.is_control() => safe.push('\u{FFFD}'),
+            _ => safe.push(letter),
+        }
+    }
+    safe
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn span(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..60 => format!("{seconds}.{} s", millis % 1000 / 100),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// An instant as people write it, by the Gregorian calendar of 400-year cycles that begin on the first of March.
+fn utc(millis: u64) -> String {
+    let seconds = millis / 1000;
+    let shifted = seconds / 86_400 + 719_468;
+    let (cycle, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let march = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * march + 2) / 5 + 1;
+    let month = if march < 10 { march + 3 } else { march - 9 };
+    let year = year + cycle * 400 + u64::from(month <= 2);
+    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{:02} UTC", seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::Kind;
+    use crate::test_world::{Site, wanted};
+
+    #[test]
+    fn a_page_shows_what_was_said_and_nothing_of_it_is_run() {
+        let site = Site::new();
+        let mut order = site.process(1).order(7, &wanted(Kind::Drill)).expect("a drill");
+        order.evidence.console = "<script>alert(1)</script> \u{1b}[2J login:".to_owned();
+        order.server_name = "<b>".to_owned();
+        order.trouble = Some("\"&'".to_owned());
+        let page = order_page(&order);
+        assert!(
+            !page.contains("<script") && !page.contains("<b></h1>") && !page.contains('\u{1b}')
+        );
+        assert!(
+            page.contains("&lt;script&gt;")
+                && page.contains("login:")
+                && page.contains("&quot;&amp;&#39;")
+        );
+        assert!(
+            page.contains("src=\"data:image/png;base64,") && page.contains("The server came up")
+        );
+        order.evidence.screenshot = Some("data:image/png;base64,\"><script>".to_owned());
+        assert!(!order_page(&order).contains("<img"));
+        let facts = serde_json::to_value(order_facts(&order)).expect("JSON");
+        assert_eq!((&facts["kind"], &facts["state"]), (&"drill".into(), &"drilled".into()));
+    }
+
+    #[test]
+    fn times_are_as_people_write_them() {
+        assert_eq!(utc(1_767_225_600_000), "2026-01-01 00:00:00 UTC");
+        assert_eq!(utc(951_782_399_000), "2000-02-28 23:59:59 UTC");
+        assert_eq!(
+            (span(4_500), span(125_000), span(7_260_000)),
+            ("4.5 s".into(), "2 min 05 s".into(), "2 h 01 min".into())
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! Servers that are drained for a planned failover: ordered here, done by the appliance that their agent talks to, answered here.
+
+use pipeline::ids::ServerId;
+use pipeline_vault::Error;
+use pipeline_wire::message::Drained;
+use serde::{Deserialize, Serialize};
+
+use super::Roll;
+use crate::ingest::hub::Draining;
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrainOrder {
+    /// Which server.
+    pub server: ServerId,
+    /// The order of the failover.
+    pub order: String,
+    /// Whether the machine is switched off once it is drained.
+    pub power_off: bool,
+    /// When it was ordered, milliseconds since 1970.
+    pub ordered: u64,
+    /// What its agent answered: the proof, or why it could not be done. Nothing yet.
+    pub answer: Option<Result<Drained, String>>,
+}
+
+impl DrainOrder {
+    /// As the hub has it; nothing where it came to nothing.
+    #[must_use]
+    pub fn standing(&self) -> Option<Draining> {
+        if matches!(self.answer, Some(Err(_))) {
+            return None;
+        }
+        let answer = self.answer.clone();
+        let is_noted = answer.is_some();
+        Some(Draining { order: self.order.clone(), power_off: self.power_off, answer, is_noted })
+    }
+}
+
+impl Roll {
+    /// Orders a drain. The same order may say it again.
+    ///
+    /// Errors: nobody of that name is enrolled, or another order drains it.
+    pub fn drain(
+        &mut self,
+        name: &str,
+        order: &str,
+        power_off: bool,
+        now: u64,
+    ) -> Result<(), Error> {
+        let server = self.named(name)?.server;
+        match self.drain_of(server) {
+            Some(known) if known.order == order => return Ok(()),
+            Some(known) if known.standing().is_some() => {
+                let what = format!("is drained by order {} already", known.order);
+                return Err(Error::refused(format!("server {name}"), what)
+                    .remedy("call that off first: lifeboat server drain --abort"));
+            }
+            _ => {}
+        }
+        self.drains.retain(|known| known.server != server);
+        let order = order.to_owned();
+        self.drains.push(DrainOrder { server, order, power_off, ordered: now, answer: None });
+        Ok(())
+    }
+
+    /// Calls a drain off; whether there was one.
+    ///
+    /// Errors: nobody of that name is enrolled.
+    pub fn call_off(&mut self, name: &str) -> Result<bool, Error> {
+        let server = self.named(name)?.server;
+        let before = self.drains.len();
+        self.drains.retain(|known| known.server != server);
+        Ok(self.drains.len() < before)
+    }
+
+    /// The drain of a server.
+    #[must_use]
+    pub fn drain_of(&self, server: ServerId) -> Option<&DrainOrder> {
+        self.drains.iter().find(|known| known.server == server)
+    }
+
+    /// Keeps the answer to a drain; whether it is of one that still stands.
+    pub fn answer(
+        &mut self,
+        server: ServerId,
+        order: &str,
+        answer: &Result<Drained, String>,
+    ) -> bool {
+        let mut known = self.drains.iter_mut();
+        let known = known.find(|known| known.server == server && known.order == order);
+        known.is_some_and(|known| {
+            known.answer = Some(answer.clone());
+            true
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::ids::PointId;
+    use pipeline_wire::message::Binding;
+
+    use super::*;
+
+    const WEB: ServerId = ServerId([5; 16]);
+
+    fn proof() -> Drained {
+        Drained {
+            order: "f-1".to_owned(),
+            epoch: 3,
+            point: PointId([6; 16]),
+            written_at_cut: 7,
+            written_after: 7,
+            changed_blocks: 0,
+            read_only: true,
+            remarks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_drain_is_ordered_once_answered_and_called_off_and_survives_its_bytes() {
+        let mut roll = Roll::new().unwrap();
+        roll.enrol(WEB, "web", &Binding::default(), [6; 32]);
+        assert!(roll.drain("db", "f-1", false, 1).is_err());
+        // Until somebody is drained, programs from before drains read it.
+        assert_eq!(roll.to_bytes().unwrap()[0], 1);
+        roll.drain("web", "f-1", true, 1).unwrap();
+        roll.drain("web", "f-1", true, 2).unwrap();
+        assert!(roll.drain("web", "f-2", true, 2).is_err());
+        assert_eq!(roll.drain_of(WEB).unwrap().ordered, 1);
+        assert!(!roll.answer(WEB, "f-2", &Ok(proof())) && roll.answer(WEB, "f-1", &Ok(proof())));
+        let bytes = roll.to_bytes().unwrap();
+        assert_eq!((bytes[0], Roll::parse(&bytes)), (2, Ok(roll.clone())));
+        let standing = roll.drain_of(WEB).unwrap().standing().unwrap();
+        assert!(standing.is_noted && standing.answer == Some(Ok(proof())));
+        // What came to nothing keeps nobody from another order.
+        roll.answer(WEB, "f-1", &Err("no".to_owned()));
+        assert_eq!(roll.drain_of(WEB).unwrap().standing(), None);
+        roll.drain("web", "f-2", false, 3).unwrap();
+        assert!(roll.call_off("web").unwrap() && !roll.call_off("web").unwrap());
+        assert_eq!(roll.to_bytes().unwrap()[0], 1);
+    }
+}

@@ -1,0 +1,267 @@
+//! What an order needs of this program: the point out of the vault, its bytes into Azure, a look over the network, the fork.
+
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::AtomicBool;
+use core::time::Duration;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use firmware_recovery::hydrate::fill::{How, Source, fill};
+use firmware_recovery::hydrate::pages::Pages;
+use firmware_recovery::order::hands::{
+    DiskFacts, Filled, Hands, SourceAct, Survey, Unfilled, no_source,
+};
+use firmware_recovery::order::{Holder, Order, PointFacts};
+use firmware_recovery::profile::Signal;
+use pipeline_azure::Secret;
+use pipeline_azure::pages::PageOptions;
+use pipeline_azure::transport::TransportOptions;
+use pipeline_vault::Error;
+use pipeline_vault::chain::Link;
+use pipeline_vault::fork::{self, End};
+use pipeline_vault::frames::FrameReader;
+use pipeline_vault::pins::{Pin, pin_of_view};
+use pipeline_vault::points::ChainView;
+use pipeline_vault::record::{Consistency, Manifest};
+
+use super::region::SignedDisk;
+use super::source;
+use super::vault::Shared;
+use super::who;
+use crate::progress::Counters;
+use crate::session::Machine;
+
+/// Bytes of map pages and frame tables kept in memory.
+const CACHE_BYTES: usize = 32 << 20;
+/// How long a server may take to answer a look.
+const LOOK: Duration = Duration::from_secs(3);
+/// Longest answer of HTTP that is looked through.
+const ANSWER_BYTES_MAX: u64 = 256 << 10;
+
+/// This program's hands.
+pub struct Program {
+    vault: Shared,
+    machine: Machine,
+    stop: Arc<AtomicBool>,
+    counters: Arc<Counters>,
+    pins: Mutex<Vec<Pin>>,
+}
+
+impl Program {
+    /// Hands over an opened vault; `counters` are told of bytes that go out.
+    #[must_use]
+    pub fn new(
+        vault: Shared,
+        machine: Machine,
+        stop: Arc<AtomicBool>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { vault, machine, stop, counters, pins: Mutex::default() }
+    }
+
+    fn chain(&self, order: &Order) -> Result<ChainView, Error> {
+        self.vault.session().chain(order.server).map_err(|error| named(error, &order.server_name))
+    }
+
+    /// Nobody deletes the point while it is worked on.
+    fn pin(&self, view: &ChainView, link: &Link) -> Result<(), Error> {
+        let access = self.vault.session().access();
+        let now = access.store.now()?;
+        let reader = format!("{} {}", crate::verbs::host_name(), std::process::id());
+        let pinned = pin_of_view(&access, view, link.clone(), &reader, now)?;
+        if let Some(reason) = &pinned.unpinned {
+            log::info!("the point is not pinned: {reason}");
+        }
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pinned.pin);
+        Ok(())
+    }
+
+    fn page_options(&self) -> Result<PageOptions, Error> {
+        let lookup = |name: &str| (self.machine.settings)(name)?.into_string().ok();
+        let transport = TransportOptions::from_lookup(&lookup)?;
+        Ok(PageOptions { transport, ..PageOptions::default() })
+    }
+
+    fn fill_by(&self, order: &Order, place: usize, to: &Secret) -> Result<Filled, Unfilled> {
+        let view = self.chain(order)?;
+        let point = order.point.as_ref().map(|point| point.id.as_str()).unwrap_or_default();
+        let link = view.find(point)?;
+        self.pin(&view, link)?;
+        let plan = order.disks.get(place);
+        let manifest = manifest_of(link)?;
+        let disk =
+            manifest.disks.iter().find(|disk| plan.is_some_and(|plan| plan.name == disk.name));
+        let disk = disk.ok_or_else(|| Error::misuse("disk", "is not in the point"))?;
+        let (access, workers) = {
+            let session = self.vault.session();
+            (session.access(), session.place().readers())
+        };
+        let frames = FrameReader::new(&access, order.server, &view.upkeep, CACHE_BYTES)?;
+        let signed = Arc::new(SignedDisk::open(to, &self.page_options()?)?);
+        let pages = Arc::clone(&signed) as Arc<dyn Pages>;
+        let how = How {
+            workers,
+            stop: Arc::clone(&self.stop),
+            ..How::new(format!("disk {} of {}", disk.name, order.server_name))
+        };
+        let source = Source { frames: &frames, disk, point: manifest.id, time: manifest.started };
+        match fill(&source, None, &pages, &how, &*self.counters) {
+            Ok(hydrated) => {
+                Ok(Filled { written_bytes: hydrated.sent.put_bytes + hydrated.sent.kept_bytes })
+            }
+            Err(_) if signed.has_expired() => Err(Unfilled::Expired),
+            Err(error) => Err(Unfilled::Failed(error)),
+        }
+    }
+}
+
+fn manifest_of(link: &Link) -> Result<&Manifest, Error> {
+    link.record.point().ok_or_else(|| Error::misuse("the record", "is no point"))
+}
+
+/// The chain calls a server by its identity; a person knows its name.
+fn named(mut error: Error, name: &str) -> Error {
+    if error.object.starts_with("server ") {
+        error.object = format!("server {name}");
+    }
+    error
+}
+
+/// The point that a person means.
+///
+/// Errors: there is none.
+pub fn choose<'a>(view: &'a ChainView, text: &str, server: &str) -> Result<&'a Link, Error> {
+    if text != "latest-app" {
+        return view.find(text).map_err(|error| named(error, server));
+    }
+    let clean = |link: &&Link| {
+        link.record.point().is_some_and(|point| point.consistency == Consistency::Application)
+    };
+    view.points().rev().find(clean).ok_or_else(|| {
+        Error::misuse(format!("server {server}"), "has no application-consistent point")
+            .remedy("take latest, or let its hooks run: lifeboat server policy --application-every")
+    })
+}
+
+impl Hands for Program {
+    fn survey(&self, order: &Order) -> Result<Survey, Error> {
+        let view = self.chain(order)?;
+        let link = choose(&view, &order.wanted_point, &order.server_name)?;
+        self.pin(&view, link)?;
+        let manifest = manifest_of(link)?;
+        let access = self.vault.session().access();
+        let frames = FrameReader::new(&access, order.server, &view.upkeep, CACHE_BYTES)?;
+        let options = pipeline_vault::restore::Options::default();
+        for disk in &manifest.disks {
+            pipeline_vault::restore::check_disk(&frames, disk, &options)?;
+        }
+        let readers = source::readers(&access, &view, link)?;
+        if order.reads_first {
+            for reader in &readers {
+                source::read_all(reader)?;
+            }
+        }
+        let starts = source::starts(readers)?;
+        let facts = manifest.disks.iter().map(|disk| DiskFacts {
+            name: disk.name.clone(),
+            bytes: disk.bytes,
+            sector_bytes: disk.sector_bytes,
+        });
+        let consistency = match manifest.consistency {
+            Consistency::Crash => "crash",
+            Consistency::Application => "application",
+            Consistency::Fuzzy => "fuzzy",
+            _ => "unknown",
+        };
+        Ok(Survey {
+            point: PointFacts {
+                id: manifest.id.to_string(),
+                time_millis: manifest.started,
+                consistency: consistency.to_owned(),
+            },
+            disks: facts.collect(),
+            starts_from: starts.disk,
+            generation: starts.generation,
+            system: starts.system,
+            obstacles: Vec::new(),
+            repairs: Vec::new(),
+        })
+    }
+
+    fn fill(&self, order: &Order, disk: usize, to: &Secret) -> Result<Filled, Unfilled> {
+        self.fill_by(order, disk, to)
+    }
+
+    fn answers(&self, address: IpAddr, signal: &Signal) -> bool {
+        match signal {
+            Signal::Console(_) => false,
+            Signal::Tcp(port) => connected(address, *port).is_some(),
+            Signal::Http { port, path, contains } => connected(address, *port)
+                .is_some_and(|stream| gives(stream, address, path, contains)),
+        }
+    }
+
+    fn fork(&self, order: &Order) -> Result<(), Error> {
+        let point = order.point.as_ref().map(|point| point.id.as_str()).unwrap_or_default();
+        let point = point.parse().map_err(|_| Error::misuse("the order", "has no point yet"))?;
+        let access = self.vault.session().access();
+        fork::publish(&access, order.server, &order.id.to_string(), point).map(drop)
+    }
+
+    fn unfork(&self, order: &Order) -> Result<(), Error> {
+        let view = self.chain(order)?;
+        // A cut may have come before it was published.
+        if fork::standing(&view).is_none_or(|fork| fork.order != order.id.to_string()) {
+            return Ok(());
+        }
+        let access = self.vault.session().access();
+        fork::end(&access, order.server, &order.id.to_string(), End::Cancelled).map(drop)
+    }
+
+    fn source(&self, order: &Order, _: SourceAct) -> Result<(), Error> {
+        Err(no_source(order))
+    }
+
+    fn holder(&self) -> Holder {
+        who::holder(&self.machine.settings)
+    }
+
+    fn runs_here(&self, process: &str) -> bool {
+        who::runs_here(process)
+    }
+
+    fn vault_millis(&self) -> Result<u64, Error> {
+        let access = self.vault.session().access();
+        access.store.now()
+    }
+
+    fn wall_millis(&self) -> u64 {
+        self.machine.clock.now().0
+    }
+
+    fn moment_millis(&self) -> u64 {
+        self.machine.clock.monotonic_nanos() / 1_000_000
+    }
+}
+
+fn connected(address: IpAddr, port: u16) -> Option<TcpStream> {
+    let stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), LOOK).ok()?;
+    stream.set_read_timeout(Some(LOOK)).ok()?;
+    stream.set_write_timeout(Some(LOOK)).ok()?;
+    Some(stream)
+}
+
+/// Whether an HTTP server answers with a 200 and, where that is wished, this text.
+fn gives(mut stream: TcpStream, address: IpAddr, path: &str, contains: &str) -> bool {
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    if stream.write_all(request.as_bytes()).is_err() {
+        return false;
+    }
+    let mut answer = Vec::new();
+    // What came before a failure may hold all that is looked for.
+    let _ = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    answer.starts_with("HTTP/") && status.starts_with('2') && answer.contains(contains)
+}

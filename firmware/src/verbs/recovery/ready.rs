@@ -1,0 +1,83 @@
+//! `ready`: whether each server could be recovered now.
+
+use firmware_recovery::order::Kind;
+use firmware_recovery::order::orders::Wanted;
+use firmware_recovery::ready::{Readiness, judge};
+use pipeline_vault::Error;
+use serde::Serialize;
+
+use super::Opened;
+use crate::cli::Ready;
+use crate::recovery::person;
+use crate::report::{Ending, Failure, Outcome, Span, Utc, print, print_json};
+use crate::verbs::Context;
+
+/// The answer as JSON.
+#[derive(Serialize)]
+struct Answer {
+    servers: Vec<Readiness>,
+}
+
+pub(in crate::verbs) fn run(asked: &Ready, context: &Context) -> Ending {
+    let opened = Opened::open(&asked.opening, context, asked.json)?;
+    let servers = match &asked.server {
+        Some(name) => vec![(name.clone(), opened.vault.session().server(name)?)],
+        None => opened.vault.session().servers(),
+    };
+    let mut judged = Vec::new();
+    for (server_name, server) in servers {
+        let wanted = Wanted {
+            server,
+            server_name,
+            kind: Kind::Failover,
+            point: "latest".to_owned(),
+            by: person(&context.machine.settings),
+            at_millis: context.machine.clock.now().0,
+            reads_first: asked.deep,
+            despite_obstacles: false,
+            keeps: false,
+            shared: None,
+        };
+        judged.push(judge(opened.world(&|_| {}), &wanted, &opened.vault_id, asked.azure)?);
+    }
+    let bad: Vec<String> =
+        judged.iter().filter(|one| !one.ready).map(|one| one.server.clone()).collect();
+    let answer = Answer { servers: judged };
+    if asked.json {
+        print_json(&answer)?;
+    } else {
+        print(&answer.servers.iter().map(words).collect::<String>())?;
+    }
+    if bad.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    let error = Error::refused("readiness", format!("is not given for {}", bad.join(", ")));
+    Err(Failure::Failed(error.remedy("the list says what to do")))
+}
+
+fn words(one: &Readiness) -> String {
+    let mut text = format!("{}: {}\n", one.server, if one.ready { "ready" } else { "not ready" });
+    if let (Some(id), Some(at)) = (&one.point, one.point_millis) {
+        text += &format!("  newest point {id} of {}\n", Utc(at));
+    }
+    if let Some(starts) = &one.starts {
+        text += &format!("  {starts}\n");
+    }
+    if let Some(drill) = &one.last_drill {
+        let rto = Span(core::time::Duration::from_millis(drill.rto_millis));
+        let how = if drill.up { format!("up in {rto}") } else { "did not come up".to_owned() };
+        text += &format!("  last drill {}: {how}\n", Utc(drill.at_millis));
+    }
+    if let Some(about) = one.about_millis {
+        let about = Span(core::time::Duration::from_millis(about));
+        text += &format!("  a failover would take about {about}\n");
+    }
+    for (word, list) in
+        [("problem", &one.problems), ("warning", &one.warnings), ("repair", &one.repairs)]
+    {
+        for line in list {
+            text += &format!("  {word}: {line}\n");
+        }
+    }
+    text
+}

@@ -318,6 +318,12 @@ impl Server {
         for (from, to) in files {
             run(Command::new("mcopy").arg("-i").arg(esp).arg(&from).arg(to))?;
         }
+        for text in [&entry, &loader] {
+            // Only one of them has a loader of its own to be told things.
+            if text.exists() {
+                remove(text)?;
+            }
+        }
         Ok(())
     }
 

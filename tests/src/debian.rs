@@ -20,7 +20,8 @@ const UNIT: &str = "[Unit]\nAfter=local-fs.target\n[Service]\nType=oneshot\nExec
     [Install]\nWantedBy=multi-user.target\n";
 const ENTRY: &str = "title Debian\nlinux /vmlinuz\ninitrd /initrd\noptions root=PARTLABEL=debian-root rw console=ttyS0 quiet\n";
 /// What a server of a test has no use for.
-const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+pub(crate) const LEFT_OUT: [&str; 3] =
+    ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 
 /// The disk's file, never to be written to. The error says what is missing.
 ///
@@ -94,7 +95,7 @@ fn make_esp(esp: &Path, root: &Path) -> Result<(), String> {
 }
 
 /// The one file of a folder whose name begins so.
-fn named(folder: &Path, prefix: &str) -> Result<PathBuf, String> {
+pub(crate) fn named(folder: &Path, prefix: &str) -> Result<PathBuf, String> {
     let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut paths = entries.flatten().map(|entry| entry.path());
     let found = paths.find(|path| {
@@ -103,7 +104,7 @@ fn named(folder: &Path, prefix: &str) -> Result<PathBuf, String> {
     found.ok_or_else(|| format!("{}: no {prefix}*", folder.display()))
 }
 
-fn sized(path: &Path, mib: u64) -> Result<(), String> {
+pub(crate) fn sized(path: &Path, mib: u64) -> Result<(), String> {
     let made = File::create(path).and_then(|file| file.set_len(mib * MIB));
     made.map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -34,6 +34,8 @@ pub mod program;
 pub mod region;
 /// An agent that does what a test says.
 pub mod scripted_agent;
+/// Servers for recovery to be tried on.
+pub mod servers;
 /// The real `lifeboat serve` on this host.
 pub mod serving;
 /// A network with a server of addresses and a server of time.

@@ -154,6 +154,11 @@ impl StandIn {
         }
     }
 
+    /// A port of loopback that leads to this port of a machine, by its identifier; the same for who asks again.
+    pub fn forward(&self, machine: &str, port: u16) -> Result<u16, String> {
+        self.server.forward(machine, port).map_err(|refusal| refusal.message)
+    }
+
     /// What a machine has said on its serial line, by its identifier; where machines really run.
     pub fn console(&self, machine: &str) -> String {
         String::from_utf8_lossy(&self.server.console(machine)).into_owned()

@@ -206,6 +206,16 @@ impl Storage {
         Ok(reply.body)
     }
 
+    /// Writes whole sectors of a blob, four mebibytes at most.
+    pub(crate) fn write(&self, container: &str, at: u64, body: &[u8]) -> Result<(), Refusal> {
+        let path = format!("/{container}/{BLOB}");
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let range = format!("bytes={at}-{}", at.saturating_add(length).saturating_sub(1));
+        let headers = [("x-ms-page-write", "update".to_owned()), ("x-ms-range", range)];
+        let query = [("comp", "page")];
+        self.done(&Ask { method: "PUT", path: &path, query: &query, headers: &headers, body })
+    }
+
     fn done(&self, ask: &Ask<'_>) -> Result<(), Refusal> {
         self.ask(ask)?.fine(ask.path)
     }

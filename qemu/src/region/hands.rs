@@ -44,6 +44,7 @@ impl Hands {
                 .make(blob, bytes.saturating_add(FOOTER_BYTES))
                 .map(|()| Outcome::Done),
             Deed::CopyDisk { from, blob } => {
+                self.give_back(from)?;
                 let bytes = self.storage()?.copy_disk(from, blob)?;
                 Ok(Outcome::Sized(bytes.saturating_sub(FOOTER_BYTES)))
             }
@@ -54,6 +55,9 @@ impl Hands {
                 Ok(Outcome::Sized(bytes))
             }
             Deed::Grant { blob, write, until_ms } => {
+                if !write {
+                    self.give_back(blob)?;
+                }
                 self.storage()?.grant(blob, *write, *until_ms).map(Outcome::Address)
             }
             Deed::Revoke { blob } => self.storage()?.revoke(blob).map(|()| Outcome::Done),
@@ -152,6 +156,34 @@ impl Hands {
         }
         fs::rename(&part, &file).map_err(failed)?;
         Ok(file)
+    }
+
+    /// Puts what machines wrote to a disk where it is read: pieces that differ from what lies there.
+    fn give_back(&self, blob: &str) -> Result<(), Refusal> {
+        let path = self.file(blob);
+        let failed = |error: std::io::Error| {
+            Refusal::new(500, "InternalExecutionError", format!("{}: {error}", path.display()))
+        };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // No machine has had it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        let storage = self.storage()?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        let mut at = 0;
+        while at < bytes {
+            let next = at.saturating_add(PIECE_BYTES).min(bytes);
+            let there = storage.read(blob, &(at..next))?;
+            let mut here = vec![0; there.len()];
+            file.read_exact_at(&mut here, at).map_err(failed)?;
+            if here != there {
+                storage.write(blob, at, &here)?;
+            }
+            at = next;
+        }
+        Ok(())
     }
 
     fn check_footer(&self, blob: &str, bytes: u64) -> Result<(), Refusal> {

@@ -293,8 +293,13 @@ impl Region {
         let interfaces =
             self.resources.values().filter_map(|other| Some((other, other.interface()?)));
         let inside = interfaces.flat_map(|(other, interface)| {
-            let own = interface.addresses.iter().filter(|(_, subnet)| *subnet == key);
-            own.map(|(address, _)| format!("{}/ipConfigurations/{address}", other.id.whole))
+            let named = list(&other.body, "/properties/ipConfigurations");
+            let both = named.iter().zip(&interface.addresses);
+            let own = both.filter(|(_, (_, subnet))| *subnet == key);
+            own.map(|(one, _)| {
+                let name = word(one, "/name").unwrap_or("ipconfig1");
+                format!("{}/ipConfigurations/{name}", other.id.whole)
+            })
         });
         let inside: Vec<Value> = inside.map(|id| json!({ "id": id })).collect();
         if !inside.is_empty() {

@@ -8,6 +8,9 @@ use super::refusal::Refusal;
 use super::resource::{DiskState, Facts, Power, Provisioning};
 use super::{Region, error_object};
 
+/// More are not known: the oldest are forgotten, as Azure forgets them after a while.
+const OPERATIONS_MAX: usize = 10_000;
+
 /// Something that goes on.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
@@ -100,6 +103,10 @@ impl Region {
         };
         let name = format!("{:08x}-0000-4000-9000-{:012x}", self.number(), self.settings.seed);
         self.operations.insert(name.clone(), operation);
+        // Names grow with time.
+        while self.operations.len() > OPERATIONS_MAX {
+            self.operations.pop_first();
+        }
         let mut response = match self.resources.get(&key) {
             Some(resource) if shows => Response::json(status, &self.describe(resource)),
             _ => Response::empty(status),

@@ -77,6 +77,11 @@ impl Server {
         self.shared.lock()
     }
 
+    /// A port of loopback that leads to this port of a machine; `machine` is its identifier, whatever its case.
+    pub fn forward(&self, machine: &str, port: u16) -> Result<u16, Refusal> {
+        self.shared.hands.forward(&machine.to_ascii_lowercase(), port)
+    }
+
     /// What a machine has said on its serial line so far; `machine` is its identifier, whatever its case.
     pub fn console(&self, machine: &str) -> Vec<u8> {
         self.shared.hands.console(&machine.to_ascii_lowercase())
@@ -125,7 +130,9 @@ impl Shared {
             let shared = Arc::clone(self);
             thread::spawn(move || {
                 let outcome = shared.hands.carry_out(&deed);
-                if let Err(refusal) = &outcome {
+                // At the end of all the storage may be gone before a disk is.
+                let ends = shared.stop.load(Ordering::Acquire);
+                if let Some(refusal) = outcome.as_ref().err().filter(|_| !ends) {
                     eprintln!("region: {deed:?}: {}", refusal.message);
                 }
                 shared.lock().did(ticket, outcome, now_ms());

@@ -6,9 +6,10 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use firmware_recovery::guest::fat::FatTree;
+use firmware_recovery::guest::ntfs::NtfsTree;
 use firmware_recovery::guest::repair::repair as repair_survey;
 use firmware_recovery::guest::tree::{FolderTree, Tree};
 use firmware_recovery::guest::undo::{Undone, undo as undo_survey};
@@ -31,6 +32,29 @@ use crate::session::Session;
 const JUDGE_BYTES_MAX: u64 = 256 << 20;
 /// Opened frames of each disk that are kept.
 const CACHE_BYTES: usize = 16 << 20;
+
+/// Loads a driver of the kernel by its name.
+type Drivers = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+
+/// Where no other program loads drivers when the kernel asks for them, as on the appliance. Set once.
+static DRIVERS: OnceLock<Box<Drivers>> = OnceLock::new();
+
+/// Says who loads the drivers that file systems need.
+pub(crate) fn drivers_by(load: Box<Drivers>) {
+    // Whoever was first stays.
+    let _ = DRIVERS.set(load);
+}
+
+/// Loads what mounting this kind of file system takes.
+fn load_drivers(kind: &str) -> io::Result<()> {
+    // ext4 asks for its checksums by what they do.
+    let checksums: &[&str] = if kind == "ext4" { &["crc32c_generic"] } else { &[] };
+    for name in ["fuse", "loop"].iter().chain(checksums).chain([&kind]) {
+        let loaded = DRIVERS.get().map_or(Ok(()), |load| load(name));
+        loaded.map_err(|words| io::Error::new(io::ErrorKind::Unsupported, words))?;
+    }
+    Ok(())
+}
 
 /// The disks of a point, each with an overlay in memory.
 pub fn disks_of_point(
@@ -161,11 +185,13 @@ impl Open for Kernel {
                 let shown = Arc::new(Shown(Arc::clone(&volume.view)));
                 // One driver has all three.
                 let kind = if kind.starts_with("ext") { "ext4" } else { kind };
+                load_drivers(kind)?;
                 let mount = Mounted::mount(shown, &self.options(kind))?;
                 let tree = FolderTree::new(mount.root()?)?;
                 self.mounts.borrow_mut().push(mount);
                 Ok(Arc::new(tree))
             }
+            "ntfs" => Ok(Arc::new(NtfsTree::open(Arc::clone(&volume.view))?)),
             other => {
                 let words = format!("a file system of the kind {other} is not read here");
                 Err(io::Error::new(io::ErrorKind::Unsupported, words))

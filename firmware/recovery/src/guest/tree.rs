@@ -55,6 +55,9 @@ pub trait Tree {
     /// Puts bytes behind those of a file.
     fn append(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
 
+    /// Bytes in the middle of a file become these; its length stays.
+    fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
     /// Cuts a file to so many bytes.
     fn truncate(&self, path: &str, bytes: u64) -> io::Result<()>;
 

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
@@ -138,6 +139,10 @@ impl Tree for FolderTree {
         let before = file.seek(SeekFrom::End(0))?;
         // Half of it would be worse than nothing.
         file.write_all(bytes).inspect_err(|_| drop(file.set_len(before)))
+    }
+
+    fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.writable(path)?.write_all_at(bytes, offset)
     }
 
     fn truncate(&self, path: &str, bytes: u64) -> io::Result<()> {

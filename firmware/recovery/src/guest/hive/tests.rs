@@ -116,7 +116,7 @@ fn numbers_are_found_changed_in_their_place_and_read_back_by_hivexsh() {
         false,
         "cd ControlSet002\\Services\\vmbus\nlsval Start\ncd \\ControlSet001\\Services\\storvsc\nlsval Start\n",
     );
-    assert_eq!(told.as_deref(), Some("0x0\n0x3\n"));
+    assert_eq!(told.as_deref(), Some("0\n3\n"));
     fs::remove_file(path).unwrap();
 }
 

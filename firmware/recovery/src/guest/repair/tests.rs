@@ -106,7 +106,7 @@ impl Server {
 }
 
 const GPT: &str = "truncate -s 200M disk
-    sgdisk -q --new=1:1M:+64M --typecode=1:ef00 --new=2:66M:+32M --new=3:100M:+64M --partition-guid=3:33333333-2222-4444-8888-000000000000 disk
+    sgdisk --new=1:1M:+64M --typecode=1:ef00 --new=2:66M:+32M --new=3:100M:+64M --partition-guid=3:33333333-2222-4444-8888-000000000000 disk
     truncate -s 64M esp.img; mkfs.fat -F 32 -n ESP esp.img >/dev/null
     mmd -i esp.img ::/EFI ::/EFI/redhat
     for name in shimx64 grubx64 mmx64; do echo $name >f; mcopy -i esp.img f ::/EFI/redhat/$name.efi; done
@@ -317,16 +317,20 @@ fn is_repaired(server: &Server, unpacked: bool) {
     assert_eq!(loader, "shimx64\ngrubx64\n");
 }
 
+/// A table that still says where the kernels are.
+const MADE_ANEW: &str =
+    "UUID=22222222-2222-4444-8888-000000000000 /boot ext4 defaults 0 0\n# by a person\n";
+
 #[test]
 fn what_the_system_changed_since_is_left() {
     let server = red_hat(false);
     server.repaired(&Platform::azure(), &Wish::default());
-    server.put("sda3", "etc/fstab", "made anew by a person\n");
+    server.put("sda3", "etc/fstab", MADE_ANEW);
     let undone = undo(&server.survey()).unwrap();
     let left: Vec<&Undone> =
         undone.iter().filter(|undone| matches!(undone, Undone::Left(_))).collect();
     assert_eq!(left, [&Undone::Left("etc/fstab".to_owned())]);
-    assert_eq!(server.text("sda3", "etc/fstab"), "made anew by a person\n");
+    assert_eq!(server.text("sda3", "etc/fstab"), MADE_ANEW);
 }
 
 #[test]
@@ -393,7 +397,7 @@ fn a_bios_server_is_generation_one_and_every_program_gets_the_address() {
 
 #[test]
 fn what_cannot_be_looked_into_is_said() {
-    let script = "truncate -s 20M disk; sgdisk -q --new=1:1M:+8M disk; printf 'LUKS\\272\\276' | dd of=disk bs=1M seek=1 conv=notrunc status=none";
+    let script = "truncate -s 20M disk; sgdisk --new=1:1M:+8M disk; printf 'LUKS\\272\\276' | dd of=disk bs=1M seek=1 conv=notrunc status=none";
     let server = Server::new("locked", script, &[]);
     let readiness = server.judged(&Platform::azure());
     let told = readiness.about(What::EncryptedRoot).next().unwrap();
@@ -414,8 +418,8 @@ fn what_cannot_be_looked_into_is_said() {
 /// A Windows on NTFS, its hive made by hivexsh; `None`, loudly, where the programs for it are missing.
 fn windows() -> Option<Server> {
     let script = "truncate -s 100M disk
-        sgdisk -q --new=1:1M:+32M --typecode=1:ef00 --new=2:40M:+48M --typecode=2:0700 disk
-        truncate -s 32M esp.img; mkfs.fat -F 32 -s 1 esp.img >/dev/null; mmd -i esp.img ::/EFI ::/EFI/Microsoft ::/EFI/Microsoft/Boot
+        sgdisk --new=1:1M:+36M --typecode=1:ef00 --new=2:40M:+48M --typecode=2:0700 disk
+        truncate -s 36M esp.img; mkfs.fat -F 32 -s 1 esp.img >/dev/null; mmd -i esp.img ::/EFI ::/EFI/Microsoft ::/EFI/Microsoft/Boot
         echo bootmgfw >f; mcopy -i esp.img f ::/EFI/Microsoft/Boot/bootmgfw.efi
         dd if=esp.img of=disk bs=1M seek=1 conv=notrunc status=none";
     let server = Server::new("windows", script, &[]);
@@ -445,7 +449,7 @@ fn a_windows_gets_its_services_started_and_its_loader_copied_and_is_taken_back()
             cd \\ControlSet001\\Services\\partmgr\\Parameters\nlsval SanPolicy\n";
         hivexsh(&server.folder.join("hive"), false, script).unwrap()
     };
-    assert_eq!(hive(), "0x3\n0x3\n0x3\n");
+    assert_eq!(hive(), "3\n3\n3\n");
     let before = fs::read(server.folder.join("disk")).unwrap();
     let platform = Platform::azure();
     let readiness = server.judged(&platform);
@@ -458,7 +462,7 @@ fn a_windows_gets_its_services_started_and_its_loader_copied_and_is_taken_back()
     assert!(!readiness.boots_as_it_is() && readiness.boots_after_repair());
     assert!(!server.judged(&Platform::stand_in()).boots_after_repair());
     let changes = server.repaired(&platform, &Wish::default());
-    assert_eq!(hive(), "0x0\n0x0\n0x1\n");
+    assert_eq!(hive(), "0\n0\n1\n");
     assert!(server.judged(&platform).boots_as_it_is());
     let undone = undo_list(&server.survey(), &changes).unwrap();
     assert!(undone.iter().all(|undone| matches!(undone, Undone::Done(_))), "{undone:?}");

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+/// Bytes of ours as one file that the kernel reads and writes.
+pub mod block_file;
 /// Programs of our own inside the kernel.
 pub mod bpf;
 /// Wall clock and a clock that counts on through sleep.
@@ -19,6 +21,8 @@ pub mod freeze;
 pub mod inventory;
 /// How this process stands among others: locked memory, priority, process groups.
 pub mod manners;
+/// A file system mounted where nobody sees it.
+pub mod mounted;
 /// Links, addresses and routes, and links below IP.
 pub mod net;
 /// What this process uses of the machine: resident memory, processors.

@@ -85,6 +85,29 @@ pub trait PageSink {
     fn store(&mut self, plain: &[u8]) -> Result<PageRef, Error>;
 }
 
+impl Child {
+    /// Whether both are pages of the same bytes, wherever those lie, or zeros both.
+    pub(crate) fn has_bytes_of(&self, other: &Self) -> bool {
+        let bytes = |child: &Self| match child {
+            Self::Zero => None,
+            Self::Page(page) => Some(page.fingerprint),
+        };
+        bytes(self) == bytes(other)
+    }
+}
+
+impl Entry {
+    /// Whether a disk that was brought to the one reads there as one that is brought to the other.
+    pub(crate) fn reads_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Data(one), Self::Data(other)) => one.fingerprint == other.fingerprint,
+            (Self::Zero | Self::Discarded, Self::Zero | Self::Discarded) => true,
+            // What the source could not read is nowhere known.
+            _ => false,
+        }
+    }
+}
+
 impl Root {
     /// The map of a disk that is all zeros.
     pub fn empty(bytes: u64) -> Self {

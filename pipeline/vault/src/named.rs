@@ -7,7 +7,7 @@ use pipeline::ids::SegmentId;
 
 use crate::error::Error;
 use crate::frames::FrameReader;
-use crate::map::{Child, Entry, PageRef, PageSource, Root, walk_leaves};
+use crate::map::{Child, Entry, PageRef, PageSource, Root, tree, walk_leaves};
 use crate::parallel;
 
 /// What a map names.
@@ -43,6 +43,18 @@ impl Named {
             Ok(())
         })?;
         Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the map names of blocks that are otherwise in another map; only pages that differ are read.
+    pub(crate) fn since(frames: &FrameReader, before: &Root, root: &Root) -> Result<Self, Error> {
+        let mut named = Self::default();
+        tree::walk_differing(frames, (before, root), &mut |_, before, entry| match entry {
+            _ if before.reads_as(entry) => {}
+            Entry::Data(block) => drop(named.segments.insert(block.address.segment)),
+            Entry::Unread => named.unread += 1,
+            Entry::Zero | Entry::Discarded => {}
+        })?;
+        Ok(named)
     }
 
     /// What lies below one inner page just above the leaves, or one leaf.

@@ -30,7 +30,7 @@ use pipeline::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX};
 use crate::access::Access;
 use crate::error::{Error, Retry};
 use crate::frames::FrameReader;
-use crate::map::leaves_of;
+use crate::map::{Root, leaves_of};
 use crate::named::Named;
 use crate::names;
 use crate::parallel;
@@ -115,7 +115,40 @@ pub fn restore_disk<D: Disk>(
     check_target(disk, &geometry, target_name)?;
     let objects = Objects::list(frames.access(), frames.server())?;
     check_point(frames, disk, options, &objects)?;
-    bring_back(frames, &objects, disk, target, target_name, options, progress)
+    let job = Job { frames, objects: &objects, disk, before: None };
+    bring_back(&job, target, target_name, options, progress)
+}
+
+/// Brings a target that holds one point of a disk to another: only blocks that the two maps do not agree on are fetched
+/// and written, and only pages that differ are read. `options.compare` has no meaning here.
+///
+/// Errors: those of `restore_disk`; points of disks of different sizes.
+pub fn advance_disk<D: Disk>(
+    frames: &FrameReader,
+    (before, disk): (&DiskState, &DiskState),
+    mut target: D,
+    target_name: &str,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Restored, Error> {
+    if before.bytes != disk.bytes || before.root.height != disk.root.height {
+        let what = format!("had {} bytes in one point and has {}", before.bytes, disk.bytes);
+        return Err(Error::misuse(&disk.name, what).remedy("bring it to a new target"));
+    }
+    let geometry = target.geometry().map_err(|error| Error::from(error).on(target_name))?;
+    check_target(disk, &geometry, target_name)?;
+    let objects = Objects::list(frames.access(), frames.server())?;
+    frames.know_lengths(Arc::clone(&objects.0));
+    let named = Named::since(frames, &before.root, &disk.root)?;
+    check_named(frames, disk, options, &objects, &named)?;
+    let job = Job { frames, objects: &objects, disk, before: Some(before.root) };
+    bring_back(&job, target, target_name, options, progress)
+}
+
+/// Whether a disk of a point can be brought back as far as can be told without fetching its content: its map opens, every
+/// segment that it names is there, and no more blocks are unknown than `options` accept.
+pub fn check_disk(frames: &FrameReader, disk: &DiskState, options: &Options) -> Result<(), Error> {
+    check_point(frames, disk, options, &Objects::list(frames.access(), frames.server())?)
 }
 
 /// The same of a point that was prepared: its map was read, its segments are there.
@@ -129,31 +162,46 @@ pub fn restore_prepared<D: Disk>(
     let Prepared { frames, objects, disk, .. } = prepared;
     let geometry = target.geometry().map_err(|error| Error::from(error).on(target_name))?;
     check_target(disk, &geometry, target_name)?;
-    bring_back(frames, objects, disk, target, target_name, options, progress)
+    let job = Job { frames, objects, disk, before: None };
+    bring_back(&job, target, target_name, options, progress)
+}
+
+/// What is brought back.
+struct Job<'a> {
+    frames: &'a FrameReader,
+    objects: &'a Objects,
+    disk: &'a DiskState,
+    /// What the target holds, where that is a point too.
+    before: Option<Root>,
 }
 
 fn bring_back<D: Disk>(
-    frames: &FrameReader,
-    objects: &Objects,
-    disk: &DiskState,
+    job: &Job<'_>,
     target: D,
     target_name: &str,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Restored, Error> {
+    let Job { frames, objects, disk, before } = *job;
     let about = |error: hal::disk::DiskError| Error::from(error).on(target_name);
     progress.total(disk.bytes);
-    let tally = Tally::default();
     let workers = options.workers.clamp(1, WORKERS_MAX);
-    let queue = Queue::new(leaves_of(disk.bytes), workers);
     let turns = Arc::new(Turns::new(workers.min(parallel::processors().max(TURNS_MIN))));
+    let hand = |target| {
+        let hand = Span::new(frames, target, target_name, options, Arc::clone(&turns))?;
+        Ok::<_, Error>(match before {
+            Some(before) => hand.instead_of(before),
+            None => hand,
+        })
+    };
+    let tally = Tally::default();
+    let queue = Queue::new(leaves_of(disk.bytes), workers);
     let mut hands = Vec::with_capacity(workers);
     for _ in 1..workers {
-        let target = target.another().map_err(about)?;
-        hands.push(Span::new(frames, target, target_name, options, Arc::clone(&turns))?);
+        hands.push(hand(target.another().map_err(about)?)?);
     }
     let flusher = target.another().map_err(about)?;
-    hands.push(Span::new(frames, target, target_name, options, Arc::clone(&turns))?);
+    hands.push(hand(target)?);
     std::thread::scope(|scope| {
         for mut hand in hands {
             let (queue, tally) = (&queue, &tally);
@@ -288,15 +336,25 @@ fn check_point(
     objects: &Objects,
 ) -> Result<(), Error> {
     frames.know_lengths(Arc::clone(&objects.0));
-    let Named { segments, unread } = Named::of(frames, &disk.root)?;
-    if unread > 0 && !options.accept_unread {
+    check_named(frames, disk, options, objects, &Named::of(frames, &disk.root)?)
+}
+
+fn check_named(
+    frames: &FrameReader,
+    disk: &DiskState,
+    options: &Options,
+    objects: &Objects,
+    named: &Named,
+) -> Result<(), Error> {
+    let Named { segments, unread } = named;
+    if *unread > 0 && !options.accept_unread {
         return Err(Error::corrupt(
             &disk.name,
             format!("{unread} blocks of this point are unknown: the source could not read them"),
         )
         .remedy("choose an older point, or accept it with --accept-unread; nothing was written"));
     }
-    for segment in &segments {
+    for segment in segments {
         let holders = frames.holders(segment);
         if let Some(missing) = holders.iter().find(|holder| !objects.0.contains_key(holder)) {
             return Err(Error::corrupt(names::segment(&frames.server(), missing), "is missing")

@@ -74,10 +74,28 @@ pub fn differing(
     one: &Root,
     other: &Root,
 ) -> Result<Vec<(u64, u64)>, Error> {
-    debug_assert_eq!(one.height, other.height, "maps of disks of one size");
-    let mut runs = Vec::new();
-    compare(source, [one.top, other.top], one.height, 0, &mut runs)?;
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    let same = |pair: (&Entry, &Entry)| match pair {
+        (Entry::Data(one), Entry::Data(other)) => one.fingerprint == other.fingerprint,
+        (one, other) => one == other,
+    };
+    walk_differing(source, (one, other), &mut |block, one, other| match runs.last_mut() {
+        _ if same((one, other)) => {}
+        Some(last) if last.1 == block => last.1 += 1,
+        _ => runs.push((block, block + 1)),
+    })?;
     Ok(runs)
+}
+
+/// Meets every block of the leaves whose pages differ between two maps of the same height, in the order of the disk: its
+/// number, and what each says of it. Pages that are the same are not read.
+pub(crate) fn walk_differing(
+    source: &dyn PageSource,
+    (one, other): (&Root, &Root),
+    visit: &mut dyn FnMut(u64, &Entry, &Entry),
+) -> Result<(), Error> {
+    debug_assert_eq!(one.height, other.height, "maps of disks of one size");
+    compare(source, [one.top, other.top], one.height, 0, visit)
 }
 
 fn compare(
@@ -85,13 +103,9 @@ fn compare(
     pair: [Child; 2],
     level: u8,
     first_leaf: u64,
-    runs: &mut Vec<(u64, u64)>,
+    visit: &mut dyn FnMut(u64, &Entry, &Entry),
 ) -> Result<(), Error> {
-    let bytes = |child: Child| match child {
-        Child::Zero => None,
-        Child::Page(page) => Some(page.fingerprint),
-    };
-    if bytes(pair[0]) == bytes(pair[1]) {
+    if pair[0].has_bytes_of(&pair[1]) {
         return Ok(());
     }
     if level > 0 {
@@ -102,7 +116,7 @@ fn compare(
         let (one, other) = (children(pair[0])?, children(pair[1])?);
         let mut first = first_leaf;
         for pair in one.children.iter().zip(&other.children) {
-            compare(source, [*pair.0, *pair.1], level - 1, first, runs)?;
+            compare(source, [*pair.0, *pair.1], level - 1, first, visit)?;
             first = first.saturating_add(leaves_per_child(level));
         }
         return Ok(());
@@ -112,17 +126,9 @@ fn compare(
         Child::Page(page) => source.leaf(&page),
     };
     let (one, other) = (entries(pair[0])?, entries(pair[1])?);
-    let same = |pair: (&Entry, &Entry)| match pair {
-        (Entry::Data(one), Entry::Data(other)) => one.fingerprint == other.fingerprint,
-        (one, other) => one == other,
-    };
     let first = first_leaf.saturating_mul(LEAF_BLOCKS);
-    for (block, pair) in (first..).zip(one.entries.iter().zip(&other.entries)) {
-        match runs.last_mut() {
-            _ if same(pair) => {}
-            Some(last) if last.1 == block => last.1 += 1,
-            _ => runs.push((block, block + 1)),
-        }
+    for (block, (one, other)) in (first..).zip(one.entries.iter().zip(&other.entries)) {
+        visit(block, one, other);
     }
     Ok(())
 }

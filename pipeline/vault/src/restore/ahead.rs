@@ -32,6 +32,20 @@ pub struct Prepared {
     pub(super) disk: DiskState,
 }
 
+impl Prepared {
+    /// The disk as the point has it.
+    #[must_use]
+    pub fn disk(&self) -> &DiskState {
+        &self.disk
+    }
+
+    /// What opens its frames.
+    #[must_use]
+    pub fn frames(&self) -> &FrameReader {
+        &self.frames
+    }
+}
+
 /// Reads a chain, and lists the server's segments meanwhile.
 pub fn read_chain_ahead(access: &Access, server: ServerId) -> Result<(ChainView, Ahead), Error> {
     let threads = access.store.parallel();

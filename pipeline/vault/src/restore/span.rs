@@ -13,7 +13,7 @@ use super::turns::Turns;
 use super::{Objects, Options, Tally};
 use crate::error::Error;
 use crate::frames::FrameReader;
-use crate::map::{Child, Entry, LEAF_BLOCKS, Leaf, blocks_of, tree};
+use crate::map::{Child, Entry, LEAF_BLOCKS, Leaf, Root, blocks_of, tree};
 use crate::record::DiskState;
 
 /// One worker's queue onto the target, and its buffers.
@@ -22,6 +22,8 @@ pub(super) struct Span<'a, D: Disk> {
     target: D,
     name: &'a str,
     compare: bool,
+    /// The map of what the target holds, where that is known without reading it.
+    before: Option<Root>,
     fetcher: Fetcher,
     /// One for frames, one for reading the target back.
     buffers: Vec<D::Buffer>,
@@ -51,10 +53,16 @@ impl<'a, D: Disk> Span<'a, D> {
             target,
             name,
             compare,
+            before: None,
             fetcher: Fetcher::of_segments(turns),
             buffers,
             hole: (0, 0),
         })
+    }
+
+    /// The same for a target that holds another point of the disk.
+    pub(super) fn instead_of(self, before: Root) -> Self {
+        Self { before: Some(before), compare: false, ..self }
     }
 
     /// What has to be brought of a leaf, by the numbers of its blocks on the disk; what is to be zero is made so.
@@ -65,8 +73,16 @@ impl<'a, D: Disk> Span<'a, D> {
         tally: &Tally,
     ) -> Result<Vec<Wanted>, Error> {
         let child = tree::find_leaf(self.frames, &disk.root, leaf)?;
-        if child == Child::Zero && (!self.compare || self.is_hole(disk, leaf)?) {
-            return Ok(Vec::new());
+        let before = match &self.before {
+            Some(root) => Some(tree::find_leaf(self.frames, root, leaf)?),
+            None => None,
+        };
+        match before {
+            Some(before) if before.has_bytes_of(&child) => return Ok(Vec::new()),
+            None if child == Child::Zero && (!self.compare || self.is_hole(disk, leaf)?) => {
+                return Ok(Vec::new());
+            }
+            _ => {}
         }
         let entries = tree::load_leaf(self.frames, &disk.root, leaf)?;
         let blocks = blocks_of(disk.bytes).saturating_sub(leaf * LEAF_BLOCKS).min(LEAF_BLOCKS);
@@ -74,6 +90,12 @@ impl<'a, D: Disk> Span<'a, D> {
         let mut differs = [true; PAGE_ENTRIES];
         if self.compare {
             self.compare(disk, leaf, &entries, blocks, &mut differs)?;
+        } else if let Some(root) = &self.before {
+            let before = tree::load_leaf(self.frames, root, leaf)?;
+            let pairs = before.entries.iter().zip(&entries.entries);
+            for (differs, (before, entry)) in differs.iter_mut().zip(pairs) {
+                *differs = !before.reads_as(entry);
+            }
         }
         let same = differs[..blocks].iter().filter(|differs| !**differs).count();
         tally.same.fetch_add(same as u64, Ordering::Relaxed);
@@ -88,7 +110,7 @@ impl<'a, D: Disk> Span<'a, D> {
                 _ => {}
             }
         }
-        if self.compare {
+        if self.compare || self.before.is_some() {
             self.zero_runs(disk, leaf, &entries, &differs[..blocks], tally)?;
         }
         Ok(wanted)

@@ -6,6 +6,7 @@ use hal_sim::random::Random;
 use hal_sim::{SimClock, SimDisk};
 use pipeline::limits::EXTENT_BYTES_MAX;
 
+mod advance;
 mod rounds;
 
 use super::*;

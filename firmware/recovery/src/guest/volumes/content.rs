@@ -1,0 +1,169 @@
+//! What is on a volume, by its superblock: kind, `UUID` and `LABEL` as Linux writes them.
+
+use std::io;
+
+use crate::guest::view::{View, read_some};
+
+/// The first bytes that are looked at: Btrfs has its superblock at 64 KiB.
+const HEAD_BYTES: usize = 68 * 1024;
+
+/// What is on a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Content {
+    /// A file system.
+    FileSystem {
+        /// As the kernel calls it: `ext4`, `xfs`, `btrfs`, `vfat`, `ntfs`.
+        kind: &'static str,
+        /// `UUID`, as Linux has it.
+        uuid: String,
+        /// `LABEL`.
+        label: String,
+    },
+    /// Swap space.
+    Swap {
+        /// `UUID`.
+        uuid: String,
+        /// `LABEL`.
+        label: String,
+    },
+    /// A physical volume of LVM.
+    Physical,
+    /// A member of an md array.
+    Array {
+        /// As md counts: 1 is a mirror.
+        level: i32,
+        /// Start and length of the array's bytes, where a member has all of them in one piece.
+        data: Option<(u64, u64)>,
+    },
+    /// Encrypted, by what.
+    Encrypted(&'static str),
+    /// Nothing that is known.
+    Unknown,
+}
+
+/// What is on a volume.
+pub fn look(view: &dyn View) -> io::Result<Content> {
+    let head = read_some(view, 0, HEAD_BYTES)?;
+    if let Some(content) = of_head(&head) {
+        return Ok(content);
+    }
+    // Arrays of version 1.0 and 0.90 have their superblock at the end, before which the data lies as if there were none; but
+    // then a file system was seen above, and is used.
+    let sectors = view.bytes() / 512;
+    let place = (sectors.saturating_sub(16)) & !7;
+    let end = read_some(view, place * 512, 4096)?;
+    Ok(array(&end).unwrap_or(Content::Unknown))
+}
+
+fn of_head(head: &[u8]) -> Option<Content> {
+    let is = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    if is(0, b"LUKS\xba\xbe") {
+        return Some(Content::Encrypted("LUKS"));
+    }
+    if is(3, b"-FVE-FS-") {
+        return Some(Content::Encrypted("BitLocker"));
+    }
+    if is(4096, b"\xfc\x4e\x2b\xa9") {
+        return array(&head[4096..]);
+    }
+    if is(0, b"\xfc\x4e\x2b\xa9") {
+        return array(head);
+    }
+    if (0..4).any(|sector| is(sector * 512, b"LABELONE") && is(sector * 512 + 24, b"LVM2 001")) {
+        return Some(Content::Physical);
+    }
+    if is(0, b"XFSB") {
+        return file_system("xfs", guid(head, 32)?, text(head, 108, 12)?);
+    }
+    if is(65_600, b"_BHRfS_M") {
+        return file_system("btrfs", guid(head, 65_568)?, text(head, 65_536 + 299, 256)?);
+    }
+    if is(1080, b"\x53\xef") {
+        return file_system(ext(head)?, guid(head, 1128)?, text(head, 1144, 16)?);
+    }
+    if is(4086, b"SWAPSPACE2") {
+        return Some(Content::Swap { uuid: guid(head, 1036)?, label: text(head, 1052, 16)? });
+    }
+    if is(3, b"NTFS    ") {
+        let serial: [u8; 8] = head.get(72..80)?.try_into().ok()?;
+        return file_system("ntfs", format!("{:016X}", u64::from_le_bytes(serial)), String::new());
+    }
+    fat(head)
+}
+
+fn file_system(kind: &'static str, uuid: String, label: String) -> Option<Content> {
+    Some(Content::FileSystem { kind, uuid, label })
+}
+
+/// By what the superblock says it needs: a journal makes an ext3, extents and their kin an ext4.
+fn ext(head: &[u8]) -> Option<&'static str> {
+    const JOURNAL: u32 = 4;
+    const OF_EXT3: u32 = 0x0002 | 0x0004 | 0x0010;
+    const READ_ONLY_OF_EXT3: u32 = 0x0001 | 0x0002 | 0x0004;
+    let (compatible, needed, to_write) = (word(head, 1116)?, word(head, 1120)?, word(head, 1124)?);
+    let later = needed & !OF_EXT3 != 0 || to_write & !READ_ONLY_OF_EXT3 != 0;
+    Some(match (later, compatible & JOURNAL != 0) {
+        (true, _) => "ext4",
+        (false, true) => "ext3",
+        (false, false) => "ext2",
+    })
+}
+
+fn fat(head: &[u8]) -> Option<Content> {
+    let is = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    let jumps = is(0, &[0xEB]) || is(0, &[0xE9]);
+    let serial = match (is(82, b"FAT32   "), is(54, b"FAT1")) {
+        (true, _) => 67,
+        (_, true) => 39,
+        _ => return None,
+    };
+    let label = text(head, serial + 4, 11)?;
+    let label = label.trim_end();
+    let label = if label == "NO NAME" { "" } else { label };
+    let number = word(head, serial)?;
+    let uuid = format!("{:04X}-{:04X}", number >> 16, number & 0xFFFF);
+    jumps.then(|| Content::FileSystem { kind: "vfat", uuid, label: label.to_owned() })
+}
+
+/// By an md superblock of version 1: its data lies in one piece on a member of a mirror, and where there is one disk alone.
+fn array(superblock: &[u8]) -> Option<Content> {
+    if word(superblock, 0)? != 0xa92b_4efc {
+        return None;
+    }
+    let one = word(superblock, 4)? == 1;
+    let level = if one { word(superblock, 72)? } else { word(superblock, 28)? }.cast_signed();
+    let data = (|| {
+        let (start, sectors) = (long(superblock, 128)?, long(superblock, 136)?);
+        let size = long(superblock, 80)?.min(sectors);
+        Some((start.checked_mul(512)?, size.checked_mul(512)?))
+    })();
+    Some(Content::Array { level, data: data.filter(|_| one && level == 1) })
+}
+
+/// A UUID whose bytes stand in the order in which they are written.
+fn guid(bytes: &[u8], at: usize) -> Option<String> {
+    let raw = bytes.get(at..at.checked_add(16)?)?;
+    let mut written = String::with_capacity(36);
+    for (place, byte) in raw.iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            written.push('-');
+        }
+        written.push_str(&format!("{byte:02x}"));
+    }
+    Some(written)
+}
+
+fn text(bytes: &[u8], at: usize, length: usize) -> Option<String> {
+    let raw = bytes.get(at..at.checked_add(length)?)?;
+    let end = raw.iter().position(|byte| *byte == 0).unwrap_or(length);
+    Some(String::from_utf8_lossy(&raw[..end]).into_owned())
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
+}

@@ -14,7 +14,8 @@ use firmware_recovery::guest::repair::repair as repair_survey;
 use firmware_recovery::guest::tree::{FolderTree, Tree};
 use firmware_recovery::guest::undo::{Undone, undo as undo_survey};
 use firmware_recovery::guest::view::View;
-use firmware_recovery::guest::volumes::{GuestDisk, Volume};
+use firmware_recovery::guest::volumes::content::Content as Found;
+use firmware_recovery::guest::volumes::{GuestDisk, Volume, Volumes};
 use firmware_recovery::guest::{
     Change, Open, Platform, Readiness, Survey, Wish, judge as guest_judge,
 };
@@ -127,6 +128,46 @@ pub fn undo(disks: &[GuestDisk]) -> Result<Vec<Undone>, Error> {
         Ok(undone)
     };
     done().map_err(|error| named(&names(disks), &error))
+}
+
+/// Opens every file system that a server has at two points and hands both to `each`, one pair after the other; where only
+/// one has it, or it is not opened, the words say so. They are written to where a journal must be replayed: hand overlays.
+pub fn each_file_system(
+    before: &[GuestDisk],
+    after: &[GuestDisk],
+    each: &mut dyn FnMut(&str, Result<[Arc<dyn Tree>; 2], String>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let find =
+        |disks: &[GuestDisk]| Volumes::find(disks).map_err(|error| named(&names(disks), &error));
+    let (before, after) = (find(before)?.volumes, find(after)?.volumes);
+    for volume in &after {
+        let Found::FileSystem { kind, .. } = &volume.content else { continue };
+        let other = before.iter().find(|other| other.name == volume.name);
+        let same = |other: &&Volume| matches!(&other.content, Found::FileSystem { kind: old, .. } if old == kind);
+        let Some(other) = other.filter(same) else {
+            each(&volume.name, Err("is new, or was another file system before".to_owned()))?;
+            continue;
+        };
+        if *kind == "btrfs" {
+            // The kernel takes two states of one for one file system on two devices.
+            each(
+                &volume.name,
+                Err("is btrfs, of which two states cannot be open at once".to_owned()),
+            )?;
+            continue;
+        }
+        let kernel = Kernel::new(true);
+        let opened = kernel.open(other, kind).and_then(|old| Ok([old, kernel.open(volume, kind)?]));
+        let done = each(&volume.name, opened.map_err(|error| error.to_string()));
+        let closed = kernel.close().map_err(|error| named(&volume.name, &error));
+        done.and(closed)?;
+    }
+    for gone in before.iter().filter(|old| after.iter().all(|new| new.name != old.name)) {
+        if matches!(gone.content, Found::FileSystem { .. }) {
+            each(&gone.name, Err("is not there any more".to_owned()))?;
+        }
+    }
+    Ok(())
 }
 
 fn names(disks: &[GuestDisk]) -> String {

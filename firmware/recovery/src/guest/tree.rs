@@ -45,6 +45,12 @@ pub trait Tree {
     /// A file's bytes, as they come.
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>>;
 
+    /// When a file was changed last, nanoseconds since 1970; `None` where that is not known.
+    fn modified(&self, path: &str) -> io::Result<Option<i128>> {
+        let _ = path;
+        Ok(None)
+    }
+
     /// Whose a file is.
     fn rights(&self, path: &str) -> io::Result<Option<Rights>>;
 

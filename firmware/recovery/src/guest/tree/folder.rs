@@ -106,6 +106,12 @@ impl Tree for FolderTree {
         Ok(Box::new(file.map(File::from).map_err(|errno| named(path, errno))?))
     }
 
+    fn modified(&self, path: &str) -> io::Result<Option<i128>> {
+        let nanos =
+            |stat: Stat| i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
+        Ok(self.stat(path)?.map(nanos))
+    }
+
     fn rights(&self, path: &str) -> io::Result<Option<Rights>> {
         let rights = |stat: Stat| Rights {
             mode: stat.st_mode & 0o7777,

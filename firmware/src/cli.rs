@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
-    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SEND, SERVE,
+    CREATE, FILES, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SEND, SERVE,
     SERVE_PAGE, TICKET, VERIFY,
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
@@ -93,6 +93,9 @@ pub enum Verb {
     /// List recovery points
     #[command(after_long_help = POINTS)]
     Points(Points),
+    /// List files that differ between two recovery points
+    #[command(after_long_help = FILES)]
+    Files(Files),
     /// Bring a disk of a point back to a file or a device
     #[command(after_long_help = RESTORE)]
     Restore(Restore),
@@ -371,6 +374,34 @@ pub struct Points {
     /// Only this server's points
     #[arg(long, value_name = "NAME", value_parser = server_name)]
     pub server: Option<String>,
+
+    /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `files`
+#[derive(Debug, Args)]
+pub struct Files {
+    /// Which vault.
+    #[command(flatten)]
+    pub opening: Opening,
+
+    /// The server; NAME~ORDER for what an original wrote after a failover
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    pub server: String,
+
+    /// The point before (default: its first, which of a branch is what it begins with)
+    #[arg(long, value_name = "ID")]
+    pub from: Option<PointChoice>,
+
+    /// The point after
+    #[arg(long, value_name = "latest|ID", default_value = "latest")]
+    pub to: PointChoice,
+
+    /// Read every file of the same size, also where its time of the last change is the same
+    #[arg(long)]
+    pub content: bool,
 
     /// Print the list as JSON
     #[arg(long)]

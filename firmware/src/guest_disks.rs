@@ -6,14 +6,16 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use firmware_recovery::guest::fat::FatTree;
+use firmware_recovery::guest::ntfs::NtfsTree;
 use firmware_recovery::guest::repair::repair as repair_survey;
 use firmware_recovery::guest::tree::{FolderTree, Tree};
 use firmware_recovery::guest::undo::{Undone, undo as undo_survey};
 use firmware_recovery::guest::view::View;
-use firmware_recovery::guest::volumes::{GuestDisk, Volume};
+use firmware_recovery::guest::volumes::content::Content as Found;
+use firmware_recovery::guest::volumes::{GuestDisk, Volume, Volumes};
 use firmware_recovery::guest::{
     Change, Open, Platform, Readiness, Survey, Wish, judge as guest_judge,
 };
@@ -31,6 +33,29 @@ use crate::session::Session;
 const JUDGE_BYTES_MAX: u64 = 256 << 20;
 /// Opened frames of each disk that are kept.
 const CACHE_BYTES: usize = 16 << 20;
+
+/// Loads a driver of the kernel by its name.
+type Drivers = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+
+/// Where no other program loads drivers when the kernel asks for them, as on the appliance. Set once.
+static DRIVERS: OnceLock<Box<Drivers>> = OnceLock::new();
+
+/// Says who loads the drivers that file systems need.
+pub(crate) fn drivers_by(load: Box<Drivers>) {
+    // Whoever was first stays.
+    let _ = DRIVERS.set(load);
+}
+
+/// Loads what mounting this kind of file system takes.
+fn load_drivers(kind: &str) -> io::Result<()> {
+    // ext4 asks for its checksums by what they do.
+    let checksums: &[&str] = if kind == "ext4" { &["crc32c_generic"] } else { &[] };
+    for name in ["fuse", "loop"].iter().chain(checksums).chain([&kind]) {
+        let loaded = DRIVERS.get().map_or(Ok(()), |load| load(name));
+        loaded.map_err(|words| io::Error::new(io::ErrorKind::Unsupported, words))?;
+    }
+    Ok(())
+}
 
 /// The disks of a point, each with an overlay in memory.
 pub fn disks_of_point(
@@ -105,6 +130,46 @@ pub fn undo(disks: &[GuestDisk]) -> Result<Vec<Undone>, Error> {
     done().map_err(|error| named(&names(disks), &error))
 }
 
+/// Opens every file system that a server has at two points and hands both to `each`, one pair after the other; where only
+/// one has it, or it is not opened, the words say so. They are written to where a journal must be replayed: hand overlays.
+pub fn each_file_system(
+    before: &[GuestDisk],
+    after: &[GuestDisk],
+    each: &mut dyn FnMut(&str, Result<[Arc<dyn Tree>; 2], String>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let find =
+        |disks: &[GuestDisk]| Volumes::find(disks).map_err(|error| named(&names(disks), &error));
+    let (before, after) = (find(before)?.volumes, find(after)?.volumes);
+    for volume in &after {
+        let Found::FileSystem { kind, .. } = &volume.content else { continue };
+        let other = before.iter().find(|other| other.name == volume.name);
+        let same = |other: &&Volume| matches!(&other.content, Found::FileSystem { kind: old, .. } if old == kind);
+        let Some(other) = other.filter(same) else {
+            each(&volume.name, Err("is new, or was another file system before".to_owned()))?;
+            continue;
+        };
+        if *kind == "btrfs" {
+            // The kernel takes two states of one for one file system on two devices.
+            each(
+                &volume.name,
+                Err("is btrfs, of which two states cannot be open at once".to_owned()),
+            )?;
+            continue;
+        }
+        let kernel = Kernel::new(true);
+        let opened = kernel.open(other, kind).and_then(|old| Ok([old, kernel.open(volume, kind)?]));
+        let done = each(&volume.name, opened.map_err(|error| error.to_string()));
+        let closed = kernel.close().map_err(|error| named(&volume.name, &error));
+        done.and(closed)?;
+    }
+    for gone in before.iter().filter(|old| after.iter().all(|new| new.name != old.name)) {
+        if matches!(gone.content, Found::FileSystem { .. }) {
+            each(&gone.name, Err("is not there any more".to_owned()))?;
+        }
+    }
+    Ok(())
+}
+
 fn names(disks: &[GuestDisk]) -> String {
     disks.iter().map(|disk| disk.name.as_str()).collect::<Vec<_>>().join(", ")
 }
@@ -161,11 +226,13 @@ impl Open for Kernel {
                 let shown = Arc::new(Shown(Arc::clone(&volume.view)));
                 // One driver has all three.
                 let kind = if kind.starts_with("ext") { "ext4" } else { kind };
+                load_drivers(kind)?;
                 let mount = Mounted::mount(shown, &self.options(kind))?;
                 let tree = FolderTree::new(mount.root()?)?;
                 self.mounts.borrow_mut().push(mount);
                 Ok(Arc::new(tree))
             }
+            "ntfs" => Ok(Arc::new(NtfsTree::open(Arc::clone(&volume.view))?)),
             other => {
                 let words = format!("a file system of the kind {other} is not read here");
                 Err(io::Error::new(io::ErrorKind::Unsupported, words))

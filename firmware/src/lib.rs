@@ -15,6 +15,8 @@ pub mod disk_contents;
 pub mod disk_facts;
 /// Servers enrolled, and the agent given to them.
 pub mod enrol;
+/// Which files differ between two points.
+pub mod files;
 /// The disks of a server at a point: judged and repaired.
 pub mod guest_disks;
 /// What agents send, into the spool and out of it into the vault.

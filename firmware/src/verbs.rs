@@ -17,6 +17,8 @@ use crate::session::Machine;
 mod choose;
 /// `vault create`
 mod create;
+/// `files`
+mod files;
 /// `vault info`
 mod info;
 /// `vault kit`
@@ -119,6 +121,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Send(send) => send::run(&send, &context),
         Verb::Push(push) => push::run(&push),
         Verb::Points(points) => points::run(&points, &context),
+        Verb::Files(files) => files::run(&files, &context),
         Verb::Restore(restore) => restore::run(&restore, &context),
         Verb::Serve(serve) => serve::run(&serve, &stopped, &context),
         Verb::ServeNbd(serve) => serve_nbd::run(serve, &stopped, &context),

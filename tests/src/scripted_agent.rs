@@ -464,7 +464,8 @@ impl ScriptedAgent {
             }
             if self.resend {
                 self.send_again();
-                self.cut();
+                let answer = self.asked.take().map(|token| (token, true));
+                self.cut_with(answer);
             }
         }
     }

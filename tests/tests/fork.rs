@@ -4,7 +4,7 @@
 //!
 //! A scripted agent speaks over real TLS with the real `lifeboat serve`. `LIFEBOAT_SEED` repeats a run.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_vault::fork;
@@ -271,4 +271,46 @@ fn a_server_that_cannot_be_drained_says_why_and_another_order_may_try() {
     appliance.serving().vault(&["server", "drain", "web", "--abort"]);
     write_and_cut(&mut agent);
     appliance.stop();
+}
+
+/// A file system with these files, as an image.
+fn file_system(scratch: &Scratch, files: &[(&str, &str)]) -> std::path::PathBuf {
+    let (source, image) = (scratch.path().join("source"), scratch.path().join("sda"));
+    let _ = std::fs::remove_dir_all(&source);
+    let _ = std::fs::remove_file(&image);
+    for (path, content) in files {
+        let path = source.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let mut command = Command::new("mkfs.ext4");
+    command.args(["-q", "-F", "-d"]).arg(&source).arg(&image).arg("16M");
+    tests::program::checked(command.output().expect("mkfs.ext4"), "mkfs.ext4");
+    image
+}
+
+#[test]
+fn the_files_that_differ_between_two_points_are_listed() {
+    let appliance = Appliance::new("files", false);
+    let scratch = Scratch::new("files").expect("a folder");
+    let old = [("etc/hosts", "127.0.0.1 web\n"), ("srv/order", "1\n"), ("srv/gone", "x")];
+    let new =
+        [("etc/hosts", "127.0.0.1 web\n"), ("srv/order", "2\n"), ("srv/late", "written late")];
+    for files in [old, new] {
+        let image = file_system(&scratch, &files);
+        let ran = run(appliance.serving().verb(&["protect", "--server", "web"]).arg(&image));
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    let ran = run(&mut appliance.serving().verb(&["files", "--server", "web", "--json"]));
+    if ran.errors.contains("run it as root") || ran.errors.contains("modules fuse and loop") {
+        eprintln!("SKIPPED, not tested on this machine: {}", ran.errors);
+        return;
+    }
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let told: Value = serde_json::from_str(&ran.output).expect("JSON");
+    let files = told["files"].as_array().expect("a list").iter();
+    let files: Vec<[&str; 2]> =
+        files.map(|file| ["path", "became"].map(|name| file[name].as_str().unwrap())).collect();
+    assert_eq!(files, [["srv/gone", "removed"], ["srv/late", "added"], ["srv/order", "changed"]]);
+    assert_eq!(told["not_compared"].as_array().map(Vec::len), Some(0), "{told}");
 }

@@ -8,6 +8,8 @@
 mod boot;
 /// File systems that the kernel need not mount: FAT, by its own bytes.
 pub mod fat;
+/// A registry hive of Windows.
+pub mod hive;
 /// What is in an initramfs, and another archive behind it.
 pub mod initramfs;
 /// Whether a server boots on a platform.
@@ -16,6 +18,8 @@ pub mod judge;
 mod modules;
 /// How a server's first network interface is set up.
 mod network;
+/// NTFS, read by name and changed in place.
+pub mod ntfs;
 /// What a platform needs of a server.
 pub mod platform;
 /// What was found, and what can be done about it.

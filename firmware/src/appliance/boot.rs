@@ -131,6 +131,8 @@ fn modules(appliance: &Appliance) -> Result<String, String> {
     let uevents = Uevents::open()?;
     let loader = Loader::of_image()?;
     let words = devices::cold_plug(&loader, &uevents, &appliance.sightings);
+    let on_demand = loader.clone();
+    crate::guest_disks::drivers_by(Box::new(move |name| on_demand.need(name)));
     // Set once, here.
     let _ = appliance.loader.set(loader);
     let _ = appliance.uevents.set(uevents);

@@ -321,6 +321,17 @@ A running appliance tells the agent within seconds; nothing is copied anew. What
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
 
+/// `files`
+pub(super) const FILES: &str = "\
+Examples:
+  lifeboat files --vault dir:/srv/vault --key-file vault.key --server web1 --from 66aa --to latest
+  lifeboat files --vault dir:/srv/vault --key-file vault.key --server web1~f-7 --json
+
+Reads the file systems of both points, as root and on this machine's kernel; nothing of them is written. A file that has its
+size and its time of the last change is taken for the same unless --content is given.
+
+Exit codes: 0 listed, 1 failed, 2 wrong command line.";
+
 /// `server list`
 pub(super) const SERVER_LIST: &str = "\
 Examples:

@@ -14,7 +14,7 @@ use pipeline::limits::BLOCK_BYTES;
 use pipeline_vault::access::Access;
 use pipeline_vault::chain::Chain;
 use pipeline_vault::error::Blame;
-use pipeline_vault::record::{Consistency, Told};
+use pipeline_vault::record::{Body, Consistency, Told};
 use pipeline_vault::writer::{DiskJob, Options, Outcome, Publish, Run, Silent, Since, Writer};
 use pipeline_vault::{Error, Retry};
 use pipeline_wire::message::Instant;
@@ -88,7 +88,7 @@ enum Trouble {
     Lost(String),
     /// Another writer took the chain over: what comes now is no longer what came after the newest point of this one.
     Fenced(Error),
-    /// The server was failed over meanwhile: it goes into another chain, as it is.
+    /// The server was failed over meanwhile, or that ended: it goes into another chain, or once more into its own, as it is.
     Forked(Error),
     /// What its agent was told to be in the vault is not: this is the newest point there.
     Gone(Option<PointId>),
@@ -522,11 +522,15 @@ impl Drain {
         }
     }
 
-    /// Whether a server was failed over while a writer of its own chain was at work.
+    /// Whether a failover, or the end of one, is what a writer of a server's own chain met. Nobody else wrote behind it: what
+    /// is on its way goes on from what it went on from.
     fn is_forked(&self, server: ServerId, writer: &Writer) -> bool {
-        let chain = Chain::open(&(self.access)(server), server);
-        writer.server() == server
-            && chain.is_ok_and(|chain| chain.fork().is_ok_and(|fork| fork.is_some()))
+        let met = || {
+            let chain = Chain::open(&(self.access)(server), server).ok()?;
+            let newest = chain.read(chain.trail().epoch?).ok()?;
+            Some(matches!(newest.record.body, Body::Fork(_) | Body::ForkEnded(_)))
+        };
+        writer.server() == server && met() == Some(true)
     }
 
     fn note(&self, job: &Job, outcome: &Outcome) {

@@ -242,6 +242,14 @@ impl Tree for FatTree {
         done.inspect_err(|_| drop(self.truncate(path, before)))
     }
 
+    fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.call(path, |system| {
+            let mut file = system.root_dir().open_file(path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            write_all(&mut file, bytes)
+        })
+    }
+
     fn truncate(&self, path: &str, bytes: u64) -> io::Result<()> {
         self.call(path, |system| {
             let mut file = system.root_dir().open_file(path)?;

@@ -174,3 +174,6 @@ fn skip_zeros(source: &mut dyn BufRead) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

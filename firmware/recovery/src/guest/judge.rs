@@ -17,7 +17,7 @@ mod kernels;
 /// Settings of a Linux.
 pub(super) mod settings;
 /// A Windows.
-mod windows;
+pub(super) mod windows;
 
 pub(super) use kernels::in_initramfs;
 
@@ -65,7 +65,7 @@ pub fn judge(survey: &Survey, platform: &Platform) -> io::Result<Readiness> {
             let name = settings::system_name(survey)?;
             Some(System { family: Family::Linux, name, kernels })
         }
-        (None, Some(_)) => Some(windows::judge(survey, platform, &mut report)?),
+        (None, Some(_)) => Some(windows::judge(survey, platform, generation, &mut report)?),
         (None, None) => {
             nothing(survey, platform, &mut report)?;
             None

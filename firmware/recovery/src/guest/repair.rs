@@ -84,6 +84,13 @@ pub enum Undo {
     Remove,
     /// It is cut to as many bytes as it had.
     Cut(u64),
+    /// Bytes in its middle become what they were.
+    Bytes {
+        /// Where they begin.
+        offset: u64,
+        /// What they were.
+        bytes: Vec<u8>,
+    },
     /// What was there is put back from this file.
     PutBack {
         /// The file that keeps it.
@@ -229,9 +236,26 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// Bytes in the middle of a file become others.
+    fn patch(
+        &mut self,
+        what: What,
+        path: &str,
+        offset: u64,
+        old: &[u8],
+        new: &[u8],
+    ) -> io::Result<()> {
+        let before = digest(self.tree, path)?;
+        self.tree.patch(path, offset, new)?;
+        let after = digest(self.tree, path)?;
+        self.note(what, path, before, after, Undo::Bytes { offset, bytes: old.to_vec() });
+        Ok(())
+    }
+
     /// Writes the list of changes, which is one itself.
     fn finish(mut self) -> io::Result<Vec<Change>> {
-        if !self.changes.is_empty() {
+        // No file is made on NTFS: whoever ordered the repair keeps its list.
+        if !self.changes.is_empty() && self.survey.windows.is_none() {
             self.make_folder(What::NoSystem, KEPT)?;
             let list = serde_json::to_vec_pretty(&self.changes)?;
             self.tree.write(LIST, &list, Some(super::network::root_may(0o600)))?;
@@ -265,3 +289,6 @@ fn no_room(path: &str, bytes: usize, error: Error) -> Error {
     );
     Error::new(ErrorKind::StorageFull, words)
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,6 +318,11 @@ impl Tree for Survey {
         tree.append(&path, bytes)
     }
 
+    fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let (tree, path) = self.route(path)?;
+        tree.patch(&path, offset, bytes)
+    }
+
     fn truncate(&self, path: &str, bytes: u64) -> io::Result<()> {
         let (tree, path) = self.route(path)?;
         tree.truncate(&path, bytes)

@@ -45,6 +45,12 @@ pub trait Tree {
     /// A file's bytes, as they come.
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>>;
 
+    /// When a file was changed last, nanoseconds since 1970; `None` where that is not known.
+    fn modified(&self, path: &str) -> io::Result<Option<i128>> {
+        let _ = path;
+        Ok(None)
+    }
+
     /// Whose a file is.
     fn rights(&self, path: &str) -> io::Result<Option<Rights>>;
 
@@ -54,6 +60,9 @@ pub trait Tree {
 
     /// Puts bytes behind those of a file.
     fn append(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Bytes in the middle of a file become these; its length stays.
+    fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Cuts a file to so many bytes.
     fn truncate(&self, path: &str, bytes: u64) -> io::Result<()>;

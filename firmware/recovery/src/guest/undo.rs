@@ -28,8 +28,14 @@ pub fn undo(survey: &Survey) -> io::Result<Vec<Undone>> {
     let changes: Vec<Change> = serde_json::from_slice(&list).map_err(|error| {
         Error::new(ErrorKind::InvalidData, format!("/{LIST} cannot be read: {error}"))
     })?;
-    let (folders, files): (Vec<Change>, Vec<Change>) =
-        changes.into_iter().partition(|change| change.before.is_none() && change.after.is_none());
+    undo_list(survey, &changes)
+}
+
+/// The same by a list that was kept elsewhere: no list is left on a Windows.
+pub fn undo_list(survey: &Survey, changes: &[Change]) -> io::Result<Vec<Undone>> {
+    let tree: &dyn Tree = survey;
+    let (folders, files): (Vec<&Change>, Vec<&Change>) =
+        changes.iter().partition(|change| change.before.is_none() && change.after.is_none());
     let mut undone = Vec::new();
     let mut kept_files = Vec::new();
     for change in files.iter().rev() {
@@ -51,7 +57,9 @@ pub fn undo(survey: &Survey) -> io::Result<Vec<Undone>> {
             tree.remove(&kept)?;
         }
     }
-    tree.remove(LIST)?;
+    if tree.has(LIST)? {
+        tree.remove(LIST)?;
+    }
     for change in folders.iter().rev() {
         // Others may have put something there.
         if tree.kind(&change.path)? == Some(Kind::Folder) && tree.list(&change.path)?.is_empty() {
@@ -66,6 +74,7 @@ fn take_back(tree: &dyn Tree, change: &Change) -> io::Result<()> {
     match &change.undo {
         Undo::Remove => tree.remove(path)?,
         Undo::Cut(bytes) => tree.truncate(path, *bytes)?,
+        Undo::Bytes { offset, bytes } => tree.patch(path, *offset, bytes)?,
         Undo::PutBack { kept, rights } => {
             let bytes = tree.read(kept, KEPT_BYTES_MAX)?.ok_or_else(|| {
                 Error::new(

@@ -212,7 +212,9 @@ impl Seek for Cursor {
 pub(crate) fn read_some(view: &dyn View, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
     let rest = view.bytes().saturating_sub(offset);
     let mut read = vec![0; bytes.min(usize::try_from(rest).unwrap_or(usize::MAX))];
-    view.read_at(offset, &mut read)?;
+    if !read.is_empty() {
+        view.read_at(offset, &mut read)?;
+    }
     Ok(read)
 }
 
@@ -238,8 +240,10 @@ pub(crate) mod memory {
         }
 
         fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+            let bytes = self.0.lock().unwrap();
             let at = usize::try_from(offset).unwrap();
-            into.copy_from_slice(&self.0.lock().unwrap()[at..at + into.len()]);
+            let range = bytes.get(at..).and_then(|rest| rest.get(..into.len()));
+            into.copy_from_slice(range.ok_or(super::ErrorKind::UnexpectedEof)?);
             Ok(())
         }
 

@@ -162,3 +162,6 @@ pub fn partition_name(disk: &str, number: u32) -> String {
     let joint = if disk.ends_with(|letter: char| letter.is_ascii_digit()) { "p" } else { "" };
     format!("{disk}{joint}{number}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,7 +222,8 @@ pub(in crate::guest) fn is_lvm_filter(line: &str) -> bool {
     value.is_some_and(|value| value.contains("\"r"))
 }
 
-fn firmware(survey: &Survey, report: &mut Report) -> io::Result<()> {
+/// What a UEFI firmware that does not know the server finds.
+pub(super) fn firmware(survey: &Survey, report: &mut Report) -> io::Result<()> {
     let tree: &dyn Tree = survey;
     if !tree.has(&join(ESP, boot::FALLBACK))? {
         let sources = boot::fallback_sources(survey)?;

@@ -41,14 +41,20 @@ pub(super) fn repair(
     if readiness.is_to_repair(What::Network) && wish.network != Network::Keep {
         interfaces(bench, &wish.network)?;
     }
-    if readiness.is_to_repair(What::FallbackLoader) {
-        for (from, to) in boot::fallback_sources(survey)? {
-            if let Some(bytes) = bench.tree.read(&from, LOADER_BYTES_MAX)? {
-                bench.write(What::FallbackLoader, &to, &bytes, None)?;
-            }
+    fallback_loader(bench, readiness)?;
+    lineage(bench, wish)
+}
+
+pub(super) fn fallback_loader(bench: &mut Bench<'_>, readiness: &Readiness) -> io::Result<()> {
+    if !readiness.is_to_repair(What::FallbackLoader) {
+        return Ok(());
+    }
+    for (from, to) in boot::fallback_sources(bench.survey)? {
+        if let Some(bytes) = bench.tree.read(&from, LOADER_BYTES_MAX)? {
+            bench.write(What::FallbackLoader, &to, &bytes, None)?;
         }
     }
-    lineage(bench, wish)
+    Ok(())
 }
 
 /// What a device is called whatever the machine.

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
@@ -105,6 +106,12 @@ impl Tree for FolderTree {
         Ok(Box::new(file.map(File::from).map_err(|errno| named(path, errno))?))
     }
 
+    fn modified(&self, path: &str) -> io::Result<Option<i128>> {
+        let nanos =
+            |stat: Stat| i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
+        Ok(self.stat(path)?.map(nanos))
+    }
+
     fn rights(&self, path: &str) -> io::Result<Option<Rights>> {
         let rights = |stat: Stat| Rights {
             mode: stat.st_mode & 0o7777,
@@ -138,6 +145,10 @@ impl Tree for FolderTree {
         let before = file.seek(SeekFrom::End(0))?;
         // Half of it would be worse than nothing.
         file.write_all(bytes).inspect_err(|_| drop(file.set_len(before)))
+    }
+
+    fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.writable(path)?.write_all_at(bytes, offset)
     }
 
     fn truncate(&self, path: &str, bytes: u64) -> io::Result<()> {

@@ -126,3 +126,22 @@ fn a_run_that_never_heard_of_the_end_compares_all_the_same() {
         assert!(content == server.states[&epoch], "epoch {epoch}");
     }
 }
+
+#[test]
+fn a_failover_that_ended_before_anybody_wrote_costs_nothing() {
+    let (site, mut server, life, line, mut random) = failed_over(4);
+    let access = site.vault.access();
+    publish(&site, &server);
+    fork::end(&access, server.id, "o-1", End::Cancelled).unwrap();
+    // The writer that is open meets both in its slot.
+    server.write(&life.hub, &mut random);
+    let epoch = server.cut(&life.hub);
+    server.hear_until(&life.hub, line, "its own chain", |server| server.vaulted >= epoch);
+    life.end();
+    assert_eq!((server.epoch, count(&access, server.id)), (epoch, 2), "nothing was sent again");
+    server.check_newest(&access, "cancelled");
+}
+
+fn count(access: &Access, server: ServerId) -> usize {
+    read_chain(access, server).unwrap().points().count()
+}

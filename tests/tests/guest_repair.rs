@@ -1,0 +1,185 @@
+//! Promise: a server that does not boot on the platform is judged so, is repaired on its disks alone, and boots; what was
+//! repaired is taken back to the bit.
+//!
+//! The server is a real Debian whose initramfs lacks the drivers of the machine that it is started on, as one made by
+//! `MODULES=dep` on other hardware does.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use firmware::guest_disks::{judge_disks, repair, undo};
+use firmware_recovery::guest::repair::{Lineage, LineageKind};
+use firmware_recovery::guest::undo::Undone;
+use firmware_recovery::guest::volumes::GuestDisk;
+use firmware_recovery::guest::{Generation, Platform, Remedy, Severity, What, Wish};
+use qemu::{Disk, Machine};
+use tests::azurite::{Scratch, run};
+use tests::debian::debian_disk;
+use tests::guest::BOOT;
+use tests::media::{copy_disk, first_difference};
+
+const MIB: u64 = 1 << 20;
+/// Where its last partition ends.
+const END: u64 = (49 + 448) * MIB;
+
+fn sh(script: &str, arguments: &[&Path]) -> String {
+    run(Command::new("sh").args(["-ec", script, "sh"]).args(arguments))
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A Debian on a disk of its own whose initramfs has none of virtio.
+fn stripped(folder: &Path) -> PathBuf {
+    let disk = folder.join("server.img");
+    copy_disk(&debian_disk().unwrap_or_else(|error| panic!("{error}")), &disk);
+    let unpacked = folder.join("unpacked");
+    fs::create_dir_all(&unpacked).unwrap();
+    sh(
+        r#"cd "$2"; mcopy -n -i "$1@@1M" ::/initrd ../initrd; gzip -dc ../initrd | cpio -idm --quiet
+        find . -name '*virtio*.ko' -delete
+        find . | cpio -o -H newc --quiet | gzip -1 >../initrd; mcopy -o -i "$1@@1M" ../initrd ::/initrd"#,
+        &[&disk, &unpacked],
+    );
+    fs::remove_dir_all(unpacked).unwrap();
+    disk
+}
+
+/// Everything else that holds a server to the machine it ran on.
+fn bind_to_its_machine(disk: &Path, folder: &Path) {
+    let texts = [
+        ("fstab", "/dev/sda2 / ext4 errors=remount-ro 0 1\n/dev/sda1 /boot/efi vfat nofail 0 2\n"),
+        ("net.rules", "SUBSYSTEM==\"net\", ATTR{address}==\"00:11:22:33:44:55\", NAME=\"eth0\"\n"),
+        (
+            "entry",
+            "title Debian\nlinux /vmlinuz\ninitrd /initrd\noptions root=/dev/sda2 rw resume=/dev/sda3 quiet\n",
+        ),
+    ];
+    for (name, text) in texts {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    sh(
+        r#"cd "$2"; root="$1?offset=51380224"
+        debugfs -w -R 'rm etc/fstab' "$root"; debugfs -w -R 'write fstab etc/fstab' "$root"
+        debugfs -w -R 'write net.rules etc/udev/rules.d/70-persistent-net.rules' "$root"
+        mcopy -o -i "$1@@1M" entry ::/loader/entries/debian.conf
+        mmd -i "$1@@1M" ::/EFI/systemd
+        mmove -i "$1@@1M" ::/EFI/BOOT/BOOTX64.EFI ::/EFI/systemd/systemd-bootx64.efi
+        mrd -i "$1@@1M" ::/EFI/BOOT"#,
+        &[disk, folder],
+    );
+}
+
+fn guest_disk(disk: &Path) -> Vec<GuestDisk> {
+    let file = File::options().read(true).write(true).open(disk).unwrap();
+    vec![GuestDisk { name: "sda".to_owned(), view: Arc::new(file) }]
+}
+
+fn machine(disk: &Path) -> Machine {
+    Machine::uefi().disk(Disk::new(disk).snapshot().boot_order(0)).processors(1)
+}
+
+fn file_systems_are_clean(disk: &Path, folder: &Path) {
+    sh(
+        r#"dd if="$1" of="$2/esp" bs=1M skip=1 count=48 status=none; fsck.fat -n "$2/esp"
+        dd if="$1" of="$2/root" bs=1M skip=49 count=448 status=none; e2fsck -f -n "$2/root""#,
+        &[disk, folder],
+    );
+}
+
+/// Every file of both file systems with its checksum, mode and owner.
+fn files(disk: &Path, folder: &Path) -> String {
+    let into = folder.join("files");
+    fs::create_dir_all(&into).unwrap();
+    let listed = sh(
+        r#"cd "$2"; rm -rf esp root; mkdir root; mcopy -s -n -i "$1@@1M" ::/ esp
+        debugfs -R 'rdump / root' "$1?offset=51380224" 2>/dev/null
+        find esp -type f -exec sha256sum {} +
+        find root -path root/var/log -prune -o -type f -exec sha256sum {} + -exec stat -c '%n %a %u %g' {} +
+        find root esp -type d; find root -type l -printf '%p %l\n'"#,
+        &[disk, &into],
+    );
+    let mut lines: Vec<&str> = listed.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+#[test]
+fn a_server_without_the_drivers_does_not_boot_unrepaired_and_boots_repaired() {
+    let scratch = Scratch::new("guest-repair").unwrap();
+    let folder = scratch.path();
+    let disk = stripped(folder);
+    {
+        let running = machine(&disk).start().unwrap();
+        let gave_up = running.console().line("PARTLABEL=debian-root does not exist", BOOT);
+        gave_up.unwrap_or_else(|error| {
+            panic!("it should find no root: {error}\n{}", running.console().tail())
+        });
+    }
+    bind_to_its_machine(&disk, folder);
+    let pristine = folder.join("pristine.img");
+    copy_disk(&disk, &pristine);
+
+    let platform = Platform::stand_in();
+    let readiness = judge_disks(&guest_disk(&disk), &platform).unwrap();
+    println!("{}", serde_json::to_string_pretty(&readiness).unwrap());
+    assert_eq!(readiness.generation, Some(Generation::Two));
+    assert!(readiness.system.as_ref().unwrap().name.contains("Debian GNU/Linux 12"));
+    assert!(!readiness.boots_as_it_is() && readiness.boots_after_repair());
+    for what in [What::InitramfsDriver, What::RootDevice, What::Fstab, What::FallbackLoader] {
+        let found =
+            readiness.about(what).next().unwrap_or_else(|| panic!("{what:?} was not found"));
+        assert_eq!(
+            (found.severity, &found.repair),
+            (Severity::Blocks, &Remedy::Offline),
+            "{found:?}"
+        );
+    }
+    for what in [What::NetworkRules, What::Console, What::Resume] {
+        assert!(readiness.is_to_repair(what), "{what:?}");
+    }
+    assert_eq!(first_difference(&pristine, &disk, 0..END), None, "judging changes nothing here");
+
+    let lineage = Lineage {
+        order: "drill-7".to_owned(),
+        kind: LineageKind::Drill,
+        point: "0198-point".to_owned(),
+        time: 1_796_000_000,
+    };
+    let wish = Wish { lineage: Some(lineage), ..Wish::default() };
+    let (_, changes) = repair(&guest_disk(&disk), &platform, &wish).unwrap();
+    println!("{}", serde_json::to_string_pretty(&changes).unwrap());
+    file_systems_are_clean(&disk, folder);
+    let again = judge_disks(&guest_disk(&disk), &platform).unwrap();
+    assert!(again.boots_as_it_is(), "{again:#?}");
+    let refused = repair(&guest_disk(&disk), &platform, &Wish::default()).unwrap_err().to_string();
+    assert!(refused.contains("was repaired before"), "{refused}");
+    {
+        let running = machine(&disk).start().unwrap();
+        let said = running.console().event("debian", BOOT);
+        let said = said.unwrap_or_else(|error| panic!("{error}\n{}", running.console().tail()));
+        assert_eq!((said.field("root"), said.field("mode")), (Some("/dev/vda2"), Some("rw")));
+    }
+    let replica = sh(
+        r#"debugfs -R 'cat var/lib/lifeboat/replica' "$1?offset=51380224" 2>/dev/null"#,
+        &[&disk],
+    );
+    assert!(
+        replica.contains("order = \"drill-7\"\nkind = \"drill\"\npoint = \"0198-point\""),
+        "{replica}"
+    );
+
+    let undone = undo(&guest_disk(&disk)).unwrap();
+    assert!(undone.iter().all(|undone| matches!(undone, Undone::Done(_))), "{undone:?}");
+    assert!(undone.len() >= 7, "{undone:?}");
+    file_systems_are_clean(&disk, folder);
+    let (before, after) = (files(&pristine, folder), files(&disk, folder));
+    assert!(before.lines().count() > 5000, "{} lines", before.lines().count());
+    if before != after {
+        let known: std::collections::HashSet<&str> = before.lines().collect();
+        let differ: Vec<&str> = after.lines().filter(|line| !known.contains(line)).collect();
+        panic!("{differ:#?}");
+    }
+}

@@ -87,7 +87,7 @@ fn hostile_bytes_end_in_errors() {
     let mut opened = 0;
     for place in places {
         for value in [0, 1, 0x7F, 0xFF] {
-            let good = std::mem::replace(&mut view.0.lock().unwrap()[place], value);
+            let good = core::mem::replace(&mut view.0.lock().unwrap()[place], value);
             if let Ok(tree) = FatTree::open(Arc::clone(&view) as Arc<dyn View>) {
                 let _ = tree.list("EFI");
                 let _ = tree.kind("EFI/debian/x");

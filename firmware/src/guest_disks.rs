@@ -1,8 +1,9 @@
-//! The disks of a server at a recovery point, opened by this machine's kernel: judged, repaired, and repairs taken back.
+//! The disks of a server at a recovery point, opened by this machine's kernel: judged, repaired, and repairs taken
+//! back.
 //!
-//! File systems of a stranger are mounted where nobody sees them, from overlays that are thrown away after judging: a journal
-//! is replayed there, and the point and the server stay as they are. It refuses to decide anything; `firmware_recovery::guest`
-//! does that.
+//! File systems of a stranger are mounted where nobody sees them, from overlays that are thrown away after judging: a
+//! journal is replayed there, and the point and the server stay as they are. It refuses to decide anything;
+//! `firmware_recovery::guest` does that.
 
 use core::cell::RefCell;
 use std::io;
@@ -98,8 +99,8 @@ pub fn judge_disks(disks: &[GuestDisk], platform: &Platform) -> io::Result<Readi
     Ok(readiness)
 }
 
-/// Judges a server's disks and makes them boot: what was found before, and what was changed. Errors leave disks that are
-/// partly changed: hand overlays, and throw them away then.
+/// Judges a server's disks and makes them boot: what was found before, and what was changed. Errors leave disks that
+/// are partly changed: hand overlays, and throw them away then.
 pub fn repair(
     disks: &[GuestDisk],
     platform: &Platform,

@@ -1,7 +1,7 @@
 //! All file systems of a server as one tree, put together as the server does it by its table of file systems.
 //!
-//! Only what starting needs is opened: the root, what is below `/boot`, `/usr` and `/var`, and the EFI system partition, which
-//! is found as `@esp` whether the server mounts it or not.
+//! Only what starting needs is opened: the root, what is below `/boot`, `/usr` and `/var`, and the EFI system
+//! partition, which is found as `@esp` whether the server mounts it or not.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

@@ -1,8 +1,9 @@
-//! What there is on a server's disks: partitions by GPT or MBR, members of md mirrors, logical volumes of LVM, and on each of
-//! them a file system, by its first bytes.
+//! What there is on a server's disks: partitions by GPT or MBR, members of md mirrors, logical volumes of LVM, and on
+//! each of them a file system, by its first bytes.
 //!
-//! It takes any bytes: what is not understood is there as [`Content::Unknown`], and nothing is believed that reaches past the
-//! end of its disk. It maps what lies in plain ranges, and says of what does not (striped, encrypted, thin) what it is.
+//! It takes any bytes: what is not understood is there as [`Content::Unknown`], and nothing is believed that reaches
+//! past the end of its disk. It maps what lies in plain ranges, and says of what does not (striped, encrypted, thin)
+//! what it is.
 
 use std::io;
 use std::sync::Arc;

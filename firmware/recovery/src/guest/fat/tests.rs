@@ -82,7 +82,8 @@ fn hostile_bytes_end_in_errors() {
     let path = image("hostile", 36);
     let view = Arc::new(Memory::new(std::fs::read(&path).unwrap()));
     std::fs::remove_file(path).unwrap();
-    // Every byte of the boot sector and of the first entries of the FAT, one at a time: hung or panicked it would not end.
+    // Every byte of the boot sector and of the first entries of the FAT, one at a time: hung or panicked it would not
+    // end.
     let places = (0..90).chain(512 * 32..512 * 32 + 48);
     let mut opened = 0;
     for place in places {

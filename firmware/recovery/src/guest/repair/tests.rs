@@ -279,7 +279,8 @@ fn is_repaired(server: &Server, unpacked: bool) {
     for name in ["hv_vmbus", "hv_storvsc", "scsi_transport_fc", "hv_netvsc", "sd-mod"] {
         assert!(has(&format!("kernel/drivers/{name}.ko.xz")), "{name}");
     }
-    // The index of the root names modules as the root has them: where the initramfs has them unpacked, they go in again.
+    // The index of the root names modules as the root has them: where the initramfs has them unpacked, they go in
+    // again.
     assert!(has("kernel/drivers/ahci.ko.xz") && has("kernel/drivers/libata.ko.xz"));
     assert_eq!(has("kernel/drivers/ahci.ko"), unpacked);
     assert!(!has("modules.symbols"), "an index that it had no use for");

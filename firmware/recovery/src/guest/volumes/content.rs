@@ -48,7 +48,8 @@ pub enum Content {
 
 /// What is on a volume.
 pub fn look(view: &dyn View) -> io::Result<Content> {
-    // Arrays of version 1.0 and 0.90 have their superblock at the end, and before it the data lies as if there were none.
+    // Arrays of version 1.0 and 0.90 have their superblock at the end, and before it the data lies as if there were
+    // none.
     let sectors = view.bytes() / 512;
     for place in [sectors.saturating_sub(16) & !7, (sectors & !127).saturating_sub(128)] {
         if let Some(mut content) = array(&read_some(view, place * 512, 4096)?) {

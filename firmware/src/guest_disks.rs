@@ -1,11 +1,13 @@
-//! The disks of a server at a recovery point, opened by this machine's kernel: judged, repaired, and repairs taken back.
+//! The disks of a server at a recovery point, opened by this machine's kernel: judged, repaired, and repairs taken
+//! back.
 //!
-//! File systems of a stranger are mounted where nobody sees them, from overlays that are thrown away after judging: a journal
-//! is replayed there, and the point and the server stay as they are. It refuses to decide anything; `firmware_recovery::guest`
-//! does that.
+//! File systems of a stranger are mounted where nobody sees them, from overlays that are thrown away after judging: a
+//! journal is replayed there, and the point and the server stay as they are. It refuses to decide anything;
+//! `firmware_recovery::guest` does that.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use firmware_recovery::guest::fat::FatTree;
@@ -98,8 +100,8 @@ pub fn judge_disks(disks: &[GuestDisk], platform: &Platform) -> io::Result<Readi
     Ok(readiness)
 }
 
-/// Judges a server's disks and makes them boot: what was found before, and what was changed. Errors leave disks that are
-/// partly changed: hand overlays, and throw them away then.
+/// Judges a server's disks and makes them boot: what was found before, and what was changed. Errors leave disks that
+/// are partly changed: hand overlays, and throw them away then.
 pub fn repair(
     disks: &[GuestDisk],
     platform: &Platform,
@@ -219,9 +221,9 @@ impl Kernel {
 }
 
 impl Open for Kernel {
-    fn open(&self, volume: &Volume, kind: &str) -> io::Result<Arc<dyn Tree>> {
+    fn open(&self, volume: &Volume, kind: &str) -> io::Result<Rc<dyn Tree>> {
         match kind {
-            "vfat" => Ok(Arc::new(FatTree::open(Arc::clone(&volume.view))?)),
+            "vfat" => Ok(Rc::new(FatTree::open(Arc::clone(&volume.view))?)),
             "ext2" | "ext3" | "ext4" | "xfs" | "btrfs" => {
                 let shown = Arc::new(Shown(Arc::clone(&volume.view)));
                 // One driver has all three.
@@ -230,9 +232,9 @@ impl Open for Kernel {
                 let mount = Mounted::mount(shown, &self.options(kind))?;
                 let tree = FolderTree::new(mount.root()?)?;
                 self.mounts.borrow_mut().push(mount);
-                Ok(Arc::new(tree))
+                Ok(Rc::new(tree))
             }
-            "ntfs" => Ok(Arc::new(NtfsTree::open(Arc::clone(&volume.view))?)),
+            "ntfs" => Ok(Rc::new(NtfsTree::open(Arc::clone(&volume.view))?)),
             other => {
                 let words = format!("a file system of the kind {other} is not read here");
                 Err(io::Error::new(io::ErrorKind::Unsupported, words))

@@ -1,8 +1,9 @@
 //! What is on a server's disks, whether it boots on a platform, and what is changed so that it does.
 //!
-//! Looking and changing go through two traits: a [`view::View`] is the bytes of a disk, a [`tree::Tree`] is a file system. So
-//! nothing here mounts, and all of it is tried on folders and files. It writes only through what it is handed, which is an
-//! overlay over a point: the server itself and its points stay as they are. Whatever it reads is taken for hostile.
+//! Looking and changing go through two traits: a [`view::View`] is the bytes of a disk, a [`tree::Tree`] is a file
+//! system. So nothing here mounts, and all of it is tried on folders and files. It writes only through what it is
+//! handed, which is an overlay over a point: the server itself and its points stay as they are. Whatever it reads is
+//! taken for hostile.
 
 /// How a server starts: firmware, boot loaders, command lines.
 mod boot;

@@ -1,7 +1,7 @@
 //! Bytes of ours as one file that the kernel reads and writes: the few messages of FUSE that this takes, by hand.
 //!
-//! The file is the root of a file system that is attached nowhere: only whoever holds it can open it, and it is gone when it
-//! is dropped or when the process ends. It refuses to be a folder, to change its size and to punch holes.
+//! The file is the root of a file system that is attached nowhere: only whoever holds it can open it, and it is gone
+//! when it is dropped or when the process ends. It refuses to be a folder, to change its size and to punch holes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Error, ErrorKind};

@@ -1,7 +1,8 @@
 //! A file system mounted where nobody sees it: on a loop device over a [`BlockFile`], attached to no folder.
 //!
-//! Everything ends with the value, or with the process whatever ends it: mount, loop device and file hold each other in that
-//! order and nothing else holds them. Programs and devices on it are not run and not opened, whatever they are.
+//! Everything ends with the value, or with the process whatever ends it: mount, loop device and file hold each other
+//! in that order and nothing else holds them. Programs and devices on it are not run and not opened, whatever they
+//! are.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Error, ErrorKind};

@@ -65,7 +65,8 @@ pub(super) fn loader_files(survey: &Survey) -> io::Result<Vec<LoaderFile>> {
 pub(super) fn initramfs_files(survey: &Survey) -> io::Result<Vec<String>> {
     let tree: &dyn Tree = survey;
     let mut folders: Vec<String> = PLACES.iter().map(|place| (*place).to_owned()).collect();
-    // Boot loaders by specification keep each kernel in a folder of its own: machine and version, or the machine's alone.
+    // Boot loaders by specification keep each kernel in a folder of its own: machine and version, or the machine's
+    // alone.
     for place in PLACES {
         for name in tree.list(place)? {
             let folder = join(place, &name);

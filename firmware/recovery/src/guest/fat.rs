@@ -1,7 +1,7 @@
 //! FAT by its own bytes: what an EFI system partition is, on kernels too that do not have it.
 //!
-//! The library that reads it was not written for bytes of a stranger: what panics in there is caught and told, and each call
-//! may read so much and no more, as a chain of clusters can go round for ever.
+//! The library that reads it was not written for bytes of a stranger: what panics in there is caught and told, and
+//! each call may read so much and no more, as a chain of clusters can go round for ever.
 
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -128,8 +128,8 @@ fn caught<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
 }
 
 impl FatTree {
-    /// The library gives the two first entries of a new folder long names, which no other system does and checkers mourn:
-    /// they are moved up over these, and what is left behind becomes free.
+    /// The library gives the two first entries of a new folder long names, which no other system does and checkers
+    /// mourn: they are moved up over these, and what is left behind becomes free.
     fn mend_dots(&self) -> io::Result<()> {
         const ENTRY: usize = 32;
         const LONG: u8 = 0x0F;

@@ -1,7 +1,8 @@
-//! A registry hive of Windows: keys and numbers found, and where a number stands, so that it can be changed in its place.
+//! A registry hive of Windows: keys and numbers found, and where a number stands, so that it can be changed in its
+//! place.
 //!
-//! It takes any bytes: every place is checked, and nothing is followed deeper or longer than Windows does. It never moves,
-//! adds or removes anything, and refuses a hive that was not closed: what is in its log may say otherwise.
+//! It takes any bytes: every place is checked, and nothing is followed deeper or longer than Windows does. It never
+//! moves, adds or removes anything, and refuses a hive that was not closed: what is in its log may say otherwise.
 
 use std::io::{self, Error, ErrorKind};
 

@@ -1,7 +1,8 @@
-//! What is in an initramfs, read as the kernel reads it: archives one behind the other, plain or compressed, later files over
-//! earlier ones; and one archive more to put behind them.
+//! What is in an initramfs, read as the kernel reads it: archives one behind the other, plain or compressed, later
+//! files over earlier ones; and one archive more to put behind them.
 //!
-//! It keeps names and a few small files, never the archive: memory is as large as the longest list of names it will read.
+//! It keeps names and a few small files, never the archive: memory is as large as the longest list of names it will
+//! read.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Error, ErrorKind, Read};

@@ -1,5 +1,5 @@
-//! How a server sets up its first network interface, by whichever programs it has for that; and files that make it ask by DHCP
-//! or take an address, whatever the interface's card is.
+//! How a server sets up its first network interface, by whichever programs it has for that; and files that make it
+//! ask by DHCP or take an address, whatever the interface's card is.
 
 use core::net::IpAddr;
 use std::io;
@@ -146,7 +146,8 @@ impl Found {
             Program::Ifupdown => ("etc/network/interfaces".to_owned(), ifupdown(wanted)?, 0o644),
             Program::Ifcfg(folder) => (join(folder, "ifcfg-eth0"), ifcfg(wanted)?, 0o644),
         };
-        // A connection of NetworkManager that is bound to a card which is not there harms nothing, and ours comes first.
+        // A connection of NetworkManager that is bound to a card which is not there harms nothing, and ours comes
+        // first.
         let aside =
             if self.program == Program::NetworkManager { Vec::new() } else { self.fixed.clone() };
         Some((aside.into_iter().filter(|file| *file != path).collect(), path, text, mode))

@@ -1,8 +1,8 @@
 //! NTFS, as much of it as reading files of Windows by their names takes, and bytes changed in their place.
 //!
-//! Files are found by the indexes of folders, and their bytes by the runs that their records name. It never makes a file
-//! longer or shorter, and nothing but file contents is written, so that the journal has nothing to say to it. Compressed and
-//! encrypted files, and those whose records are spread over several, are refused.
+//! Files are found by the indexes of folders, and their bytes by the runs that their records name. It never makes a
+//! file longer or shorter, and nothing but file contents is written, so that the journal has nothing to say to it.
+//! Compressed and encrypted files, and those whose records are spread over several, are refused.
 
 use std::io::{self, Error, ErrorKind, Read};
 use std::sync::Arc;
@@ -101,7 +101,8 @@ impl NtfsTree {
         Record::parse(bytes).ok_or_else(|| broken("a record of a file"))
     }
 
-    /// Calls `each` with every piece of a range of runs: its place in the view, none for a hole, and its bytes of the range.
+    /// Calls `each` with every piece of a range of runs: its place in the view, none for a hole, and its bytes of the
+    /// range.
     fn pieces(
         runs: &[Run],
         offset: u64,

@@ -1,7 +1,7 @@
 //! Changes that make a server boot on a platform, each kept so that it can be taken back.
 //!
-//! What a change replaces is kept on the server's own root file system, below [`KEPT`], with the list of all changes: whoever
-//! has the disk can take them back. Nothing is changed twice, and what is as it should be is not changed.
+//! What a change replaces is kept on the server's own root file system, below [`KEPT`], with the list of all changes:
+//! whoever has the disk can take them back. Nothing is changed twice, and what is as it should be is not changed.
 
 use std::io::{self, Error, ErrorKind, Read};
 
@@ -100,7 +100,8 @@ pub enum Undo {
     },
 }
 
-/// Makes a server boot on the platform that it was judged for. Errors leave changes behind: the overlay is thrown away then.
+/// Makes a server boot on the platform that it was judged for. Errors leave changes behind: the overlay is thrown
+/// away then.
 pub fn repair(
     survey: &Survey,
     readiness: &Readiness,

@@ -1,11 +1,11 @@
 //! All file systems of a server as one tree, put together as the server does it by its table of file systems.
 //!
-//! Only what starting needs is opened: the root, what is below `/boot`, `/usr` and `/var`, and the EFI system partition, which
-//! is found as `@esp` whether the server mounts it or not.
+//! Only what starting needs is opened: the root, what is below `/boot`, `/usr` and `/var`, and the EFI system
+//! partition, which is found as `@esp` whether the server mounts it or not.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::tree::{Kind, Rights, Tree, join};
 use super::volumes::content::Content;
@@ -27,7 +27,7 @@ const SUBVOLUMES: [&str; 4] = ["", "@", "root", "@rootfs"];
 /// Opens the file system of a volume: the kernel, where there is one.
 pub trait Open {
     /// What is on the volume. `kind` is what its content says; errors say why it cannot be looked into.
-    fn open(&self, volume: &Volume, kind: &str) -> io::Result<Arc<dyn Tree>>;
+    fn open(&self, volume: &Volume, kind: &str) -> io::Result<Rc<dyn Tree>>;
 }
 
 /// A file system in its place.
@@ -35,7 +35,7 @@ struct Mount {
     at: String,
     /// The folder of the file system that is there: a subvolume.
     below: String,
-    tree: Arc<dyn Tree>,
+    tree: Rc<dyn Tree>,
 }
 
 /// A server's disks, opened.
@@ -70,7 +70,7 @@ impl Survey {
             unopened: Vec::new(),
             mounts: Vec::new(),
         };
-        let mut opened: BTreeMap<usize, Arc<dyn Tree>> = BTreeMap::new();
+        let mut opened: BTreeMap<usize, Rc<dyn Tree>> = BTreeMap::new();
         survey.find_root(opener, &mut opened)?;
         if survey.root.is_some() {
             survey.fstab =
@@ -85,7 +85,7 @@ impl Survey {
     fn find_root(
         &mut self,
         opener: &dyn Open,
-        opened: &mut BTreeMap<usize, Arc<dyn Tree>>,
+        opened: &mut BTreeMap<usize, Rc<dyn Tree>>,
     ) -> io::Result<()> {
         for place in 0..self.volumes.volumes.len() {
             let kind = match &self.volumes.volumes[place].content {
@@ -106,7 +106,7 @@ impl Survey {
                 let named = there("etc/os-release")? || there("usr/lib/os-release")?;
                 if self.root.is_none() && (named || there("etc/fstab")?) && there("etc")? {
                     self.root = Some(place);
-                    let tree = Arc::clone(&tree);
+                    let tree = Rc::clone(&tree);
                     self.mounts.push(Mount { at: String::new(), below: below.to_owned(), tree });
                 }
             }
@@ -119,16 +119,16 @@ impl Survey {
         &mut self,
         place: usize,
         opener: &dyn Open,
-        opened: &mut BTreeMap<usize, Arc<dyn Tree>>,
-    ) -> Option<Arc<dyn Tree>> {
+        opened: &mut BTreeMap<usize, Rc<dyn Tree>>,
+    ) -> Option<Rc<dyn Tree>> {
         if let Some(tree) = opened.get(&place) {
-            return Some(Arc::clone(tree));
+            return Some(Rc::clone(tree));
         }
         let volume = &self.volumes.volumes[place];
         let Content::FileSystem { kind, .. } = volume.content else { return None };
         match opener.open(volume, kind) {
             Ok(tree) => {
-                opened.insert(place, Arc::clone(&tree));
+                opened.insert(place, Rc::clone(&tree));
                 Some(tree)
             }
             Err(error) => {
@@ -141,7 +141,7 @@ impl Survey {
         }
     }
 
-    fn mount_wanted(&mut self, opener: &dyn Open, opened: &mut BTreeMap<usize, Arc<dyn Tree>>) {
+    fn mount_wanted(&mut self, opener: &dyn Open, opened: &mut BTreeMap<usize, Rc<dyn Tree>>) {
         for line in self.fstab.clone() {
             let at = line.at.trim_matches('/').to_owned();
             if !WANTED.contains(&at.as_str()) || self.mounts.iter().any(|mount| mount.at == at) {
@@ -155,7 +155,7 @@ impl Survey {
         }
     }
 
-    fn mount_esp(&mut self, opener: &dyn Open, opened: &mut BTreeMap<usize, Arc<dyn Tree>>) {
+    fn mount_esp(&mut self, opener: &dyn Open, opened: &mut BTreeMap<usize, Rc<dyn Tree>>) {
         let is_esp = |volume: &Volume| {
             volume.partition.as_ref().is_some_and(|partition| partition.role == Role::Esp)
         };
@@ -174,7 +174,7 @@ impl Survey {
     pub fn esp_at(&self) -> Option<&str> {
         let esp = &self.mounts.iter().find(|mount| mount.at == ESP)?.tree;
         let twin =
-            self.mounts.iter().find(|mount| mount.at != ESP && Arc::ptr_eq(&mount.tree, esp))?;
+            self.mounts.iter().find(|mount| mount.at != ESP && Rc::ptr_eq(&mount.tree, esp))?;
         Some(&twin.at)
     }
 

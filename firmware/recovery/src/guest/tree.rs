@@ -1,7 +1,7 @@
 //! A file system as names and bytes: what judging and repairing need of one, and no more.
 //!
-//! Paths have no slash at their beginning and `/` between names. What a link on the file system points at is looked for on
-//! the same file system and nowhere else.
+//! Paths have no slash at their beginning and `/` between names. What a link on the file system points at is looked
+//! for on the same file system and nowhere else.
 
 use std::io::{self, Error, ErrorKind, Read};
 

@@ -1,6 +1,7 @@
 //! What a repair changed, taken back by the list that it left on the disk: for a copy that becomes the server again.
 //!
-//! What was changed since by the system itself, such as an initramfs that an update made anew, is left as it is and told.
+//! What was changed since by the system itself, such as an initramfs that an update made anew, is left as it is and
+//! told.
 
 use std::io::{self, Error, ErrorKind};
 

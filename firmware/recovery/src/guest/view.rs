@@ -80,7 +80,8 @@ pub struct Joined {
 type Each<'a> = dyn FnMut(&dyn View, u64, Range<usize>) -> io::Result<()> + 'a;
 
 impl Joined {
-    /// The pieces as one. `None` where one reaches past the end of its view, or nothing is long enough to count them all.
+    /// The pieces as one. `None` where one reaches past the end of its view, or nothing is long enough to count them
+    /// all.
     #[must_use]
     pub fn new(pieces: Vec<Piece>) -> Option<Self> {
         let mut bytes: u64 = 0;

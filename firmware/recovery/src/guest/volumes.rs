@@ -1,8 +1,9 @@
-//! What there is on a server's disks: partitions by GPT or MBR, members of md mirrors, logical volumes of LVM, and on each of
-//! them a file system, by its first bytes.
+//! What there is on a server's disks: partitions by GPT or MBR, members of md mirrors, logical volumes of LVM, and on
+//! each of them a file system, by its first bytes.
 //!
-//! It takes any bytes: what is not understood is there as [`Content::Unknown`], and nothing is believed that reaches past the
-//! end of its disk. It maps what lies in plain ranges, and says of what does not (striped, encrypted, thin) what it is.
+//! It takes any bytes: what is not understood is there as [`Content::Unknown`], and nothing is believed that reaches
+//! past the end of its disk. It maps what lies in plain ranges, and says of what does not (striped, encrypted, thin)
+//! what it is.
 
 use std::io;
 use std::sync::Arc;
@@ -71,7 +72,7 @@ impl Volumes {
     /// Looks at the disks of a server. Errors: a disk that cannot be read.
     pub fn find(disks: &[GuestDisk]) -> io::Result<Self> {
         let mut found = Self::default();
-        let mut physical = Vec::new();
+        let mut mirrors = Vec::new();
         for (place, disk) in disks.iter().enumerate() {
             let table = Table::read(disk.view.as_ref())?;
             let mut parts = Vec::new();
@@ -95,9 +96,23 @@ impl Volumes {
                 parts.push((disk.name.clone(), None, Arc::clone(&disk.view)));
             }
             for (name, partition, view) in parts {
-                found.look(name, partition, view, &mut physical)?;
+                found.look(name, partition, view, &mut mirrors)?;
             }
             found.tables.push(table);
+        }
+        for mirror in mirrors {
+            let (name, partition) = (mirror.name, mirror.partition);
+            let view: Arc<dyn View> = Arc::new(Copies(mirror.members));
+            let content = content::look_inside(view.as_ref())?;
+            found.volumes.push(Volume { name, partition, view, content });
+        }
+        let mut physical = Vec::new();
+        let is_physical = |volume: &&Volume| volume.content == Content::Physical;
+        let holders = found.volumes.iter().filter(is_physical);
+        let holders: Vec<_> =
+            holders.map(|volume| (volume.name.clone(), Arc::clone(&volume.view))).collect();
+        for (name, view) in holders {
+            found.add_physical(&name, &view, &mut physical)?;
         }
         let logical = lvm::map(&physical);
         found.unmapped.extend(logical.unmapped);
@@ -113,28 +128,22 @@ impl Volumes {
         name: String,
         partition: Option<Partition>,
         view: Arc<dyn View>,
-        physical: &mut Vec<lvm::Physical>,
+        mirrors: &mut Vec<Mirror>,
     ) -> io::Result<()> {
         let content = content::look(view.as_ref())?;
-        if let Content::Array { data: Some((start, bytes)), .. } = &content
+        if let Content::Array { data: Some((start, bytes)), set, name, .. } = &content
             && let Some(inside) = Joined::part(&view, *start, *bytes)
         {
-            // A member of a mirror holds the array's bytes in one piece; the other members are the same.
             let inside: Arc<dyn View> = Arc::new(inside);
-            let within = content::look(inside.as_ref())?;
-            if within == Content::Physical {
-                self.add_physical(&name, &inside, physical)?;
+            match mirrors.iter_mut().find(|mirror| mirror.set == *set) {
+                Some(mirror) => mirror.members.push(inside),
+                None => mirrors.push(Mirror {
+                    set: set.clone(),
+                    name: name.clone(),
+                    partition: partition.clone(),
+                    members: vec![inside],
+                }),
             }
-            let member = format!("{name} (mirror)");
-            self.volumes.push(Volume {
-                name: member,
-                partition: None,
-                view: inside,
-                content: within,
-            });
-        }
-        if content == Content::Physical {
-            self.add_physical(&name, &view, physical)?;
         }
         self.volumes.push(Volume { name, partition, view, content });
         Ok(())
@@ -147,12 +156,41 @@ impl Volumes {
         physical: &mut Vec<lvm::Physical>,
     ) -> io::Result<()> {
         match lvm::read(view)? {
-            // A mirror's members show the same twice.
+            // A disk that was copied whole is there twice.
             Ok(found) if physical.iter().any(|known| known.id == found.id) => (),
             Ok(found) => physical.push(found),
             Err(words) => self.unmapped.push(format!("{name}: {words}")),
         }
         Ok(())
+    }
+}
+
+/// A mirror of md, by its members.
+struct Mirror {
+    set: String,
+    name: String,
+    partition: Option<Partition>,
+    members: Vec<Arc<dyn View>>,
+}
+
+/// The same bytes several times: read from the first, written to all, so that none is older than another.
+struct Copies(Vec<Arc<dyn View>>);
+
+impl View for Copies {
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(|copy| copy.bytes()).min().unwrap_or(0)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.first().ok_or(io::ErrorKind::NotFound)?.read_at(offset, into)
+    }
+
+    fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
+        self.0.iter().try_for_each(|copy| copy.write_at(offset, from))
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.0.iter().try_for_each(|copy| copy.flush())
     }
 }
 

@@ -82,12 +82,13 @@ fn hostile_bytes_end_in_errors() {
     let path = image("hostile", 36);
     let view = Arc::new(Memory::new(std::fs::read(&path).unwrap()));
     std::fs::remove_file(path).unwrap();
-    // Every byte of the boot sector and of the first entries of the FAT, one at a time: hung or panicked it would not end.
+    // Every byte of the boot sector and of the first entries of the FAT, one at a time: hung or panicked it would not
+    // end.
     let places = (0..90).chain(512 * 32..512 * 32 + 48);
     let mut opened = 0;
     for place in places {
         for value in [0, 1, 0x7F, 0xFF] {
-            let good = std::mem::replace(&mut view.0.lock().unwrap()[place], value);
+            let good = core::mem::replace(&mut view.0.lock().unwrap()[place], value);
             if let Ok(tree) = FatTree::open(Arc::clone(&view) as Arc<dyn View>) {
                 let _ = tree.list("EFI");
                 let _ = tree.kind("EFI/debian/x");

@@ -1,5 +1,5 @@
-//! Kernels of a Linux: whether each has the platform's drivers before its root file system is there, and what its command line
-//! says of root, console and resuming.
+//! Kernels of a Linux: whether each has the platform's drivers before its root file system is there, and what its
+//! command line says of root, console and resuming.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,4 +1,5 @@
-//! A Windows: whether what Hyper-V needs is there and starts with the kernel, by its SYSTEM hive and its drivers' files.
+//! A Windows: whether what Hyper-V needs is there and starts with the kernel, by its SYSTEM hive and its drivers'
+//! files.
 
 use std::io;
 

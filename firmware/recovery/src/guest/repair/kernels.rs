@@ -1,7 +1,9 @@
-//! The platform's drivers into each initramfs that lacks them: one archive more behind the others, as the kernel reads them.
+//! The platform's drivers into each initramfs that lacks them: one archive more behind the others, as the kernel
+//! reads them.
 //!
-//! The modules come from the server's own root file system, with all that they need, and with the indexes that belong to them.
-//! What an initramfs had stays as it is; a file of the new archive is read in place of one that had the same name.
+//! The modules come from the server's own root file system, with all that they need, and with the indexes that belong
+//! to them. What an initramfs had stays as it is; a file of the new archive is read in place of one that had the same
+//! name.
 
 use std::collections::BTreeSet;
 use std::io::{self, Error, ErrorKind};
@@ -44,8 +46,8 @@ pub(super) fn repair(
             }
         }
         if any {
-            // The next archive begins at a multiple of four, and zeros between the two say to every packer's reader that the
-            // one before has ended.
+            // The next archive begins at a multiple of four, and zeros between the two say to every packer's reader
+            // that the one before has ended.
             let length = contents_length(bench, &path)?;
             let gap = (length + 4).next_multiple_of(4) - length;
             let mut bytes = vec![0; usize::try_from(gap).unwrap_or(4)];
@@ -136,7 +138,8 @@ fn drivers(
     Ok(true)
 }
 
-/// Says which are loaded at once. Whoever asks for drivers by what the machine has finds them by the indexes in any case.
+/// Says which are loaded at once. Whoever asks for drivers by what the machine has finds them by the indexes in any
+/// case.
 fn say_which(contents: &Contents, names: &[&str], archive: &mut Archive) -> io::Result<()> {
     let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
     match contents.maker() {

@@ -1,5 +1,5 @@
-//! Settings of a Linux: file systems and root by UUID, network, console, LVM, the loader where every firmware looks, and what
-//! the copy is.
+//! Settings of a Linux: file systems and root by UUID, network, console, LVM, the loader where every firmware looks,
+//! and what the copy is.
 
 use std::io;
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::*;
@@ -29,11 +30,11 @@ struct Server {
 }
 
 impl Open for Server {
-    fn open(&self, volume: &Volume, kind: &str) -> io::Result<Arc<dyn Tree>> {
+    fn open(&self, volume: &Volume, kind: &str) -> io::Result<Rc<dyn Tree>> {
         match (self.folders.get(&volume.name), kind) {
-            (Some(folder), _) => Ok(Arc::new(FolderTree::new(File::open(folder)?)?)),
-            (None, "vfat") => Ok(Arc::new(FatTree::open(Arc::clone(&volume.view))?)),
-            (None, "ntfs") => Ok(Arc::new(NtfsTree::open(Arc::clone(&volume.view))?)),
+            (Some(folder), _) => Ok(Rc::new(FolderTree::new(File::open(folder)?)?)),
+            (None, "vfat") => Ok(Rc::new(FatTree::open(Arc::clone(&volume.view))?)),
+            (None, "ntfs") => Ok(Rc::new(NtfsTree::open(Arc::clone(&volume.view))?)),
             _ => Err(ErrorKind::NotFound.into()),
         }
     }
@@ -278,8 +279,9 @@ fn is_repaired(server: &Server, unpacked: bool) {
     for name in ["hv_vmbus", "hv_storvsc", "scsi_transport_fc", "hv_netvsc", "sd-mod"] {
         assert!(has(&format!("kernel/drivers/{name}.ko.xz")), "{name}");
     }
-    // The index of the root names modules as the root has them: where the initramfs has them unpacked, they go in again.
-    assert_eq!(has("kernel/drivers/ahci.ko.xz") && has("kernel/drivers/libata.ko.xz"), true);
+    // The index of the root names modules as the root has them: where the initramfs has them unpacked, they go in
+    // again.
+    assert!(has("kernel/drivers/ahci.ko.xz") && has("kernel/drivers/libata.ko.xz"));
     assert_eq!(has("kernel/drivers/ahci.ko"), unpacked);
     assert!(!has("modules.symbols"), "an index that it had no use for");
     assert!(contents.entries.contains_key("etc/cmdline.d/90-lifeboat.conf"));
@@ -312,8 +314,10 @@ fn is_repaired(server: &Server, unpacked: bool) {
         replica.contains("order = \"o1\"\nkind = \"failover\"\npoint = \"p\"\ntime = 7\n"),
         "{replica}"
     );
-    let loader =
-        sh("mtype -i disk@@1M ::/EFI/BOOT/BOOTX64.EFI ::/EFI/BOOT/grubx64.efi", &server.folder);
+    let loader = sh(
+        "mtype -i disk@@1M ::/EFI/BOOT/BOOTX64.EFI; mtype -i disk@@1M ::/EFI/BOOT/grubx64.efi",
+        &server.folder,
+    );
     assert_eq!(loader, "shimx64\ngrubx64\n");
 }
 

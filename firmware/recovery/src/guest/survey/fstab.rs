@@ -1,4 +1,5 @@
-//! The table of file systems, `/etc/fstab`: its lines, and a line's device changed with everything else left as it stands.
+//! The table of file systems, `/etc/fstab`: its lines, and a line's device changed with everything else left as it
+//! stands.
 
 /// A line that mounts something.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A folder of this machine, such as where a file system is mounted, as a file system of its own.
 //!
-//! Every path is looked up by the kernel as if the folder were all there is: a link to `/etc/shadow` leads to the folder's
-//! own, and no link, and no name with dots, leads out of it.
+//! Every path is looked up by the kernel as if the folder were all there is: a link to `/etc/shadow` leads to the
+//! folder's own, and no link, and no name with dots, leads out of it.
 
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read, Seek, SeekFrom, Write};

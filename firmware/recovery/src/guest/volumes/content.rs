@@ -33,6 +33,10 @@ pub enum Content {
     Array {
         /// As md counts: 1 is a mirror.
         level: i32,
+        /// Which array it is of.
+        set: String,
+        /// As the server calls it: `md0`.
+        name: String,
         /// Start and length of the array's bytes, where a member has all of them in one piece.
         data: Option<(u64, u64)>,
     },
@@ -44,16 +48,23 @@ pub enum Content {
 
 /// What is on a volume.
 pub fn look(view: &dyn View) -> io::Result<Content> {
-    let head = read_some(view, 0, HEAD_BYTES)?;
-    if let Some(content) = of_head(&head) {
-        return Ok(content);
-    }
-    // Arrays of version 1.0 and 0.90 have their superblock at the end, before which the data lies as if there were none; but
-    // then a file system was seen above, and is used.
+    // Arrays of version 1.0 and 0.90 have their superblock at the end, and before it the data lies as if there were
+    // none.
     let sectors = view.bytes() / 512;
-    let place = (sectors.saturating_sub(16)) & !7;
-    let end = read_some(view, place * 512, 4096)?;
-    Ok(array(&end).unwrap_or(Content::Unknown))
+    for place in [sectors.saturating_sub(16) & !7, (sectors & !127).saturating_sub(128)] {
+        if let Some(mut content) = array(&read_some(view, place * 512, 4096)?) {
+            if let Content::Array { data: Some((start, bytes)), .. } = &mut content {
+                *bytes = (*bytes).min((place * 512).saturating_sub(*start));
+            }
+            return Ok(content);
+        }
+    }
+    look_inside(view)
+}
+
+/// The same of what is inside of an array already: what is behind its end is not looked at.
+pub(super) fn look_inside(view: &dyn View) -> io::Result<Content> {
+    Ok(of_head(&read_some(view, 0, HEAD_BYTES)?).unwrap_or(Content::Unknown))
 }
 
 fn of_head(head: &[u8]) -> Option<Content> {
@@ -126,19 +137,33 @@ fn fat(head: &[u8]) -> Option<Content> {
     jumps.then(|| Content::FileSystem { kind: "vfat", uuid, label: label.to_owned() })
 }
 
-/// By an md superblock of version 1: its data lies in one piece on a member of a mirror, and where there is one disk alone.
+/// By an md superblock: the data of a mirror lies in one piece on each member.
 fn array(superblock: &[u8]) -> Option<Content> {
     if word(superblock, 0)? != 0xa92b_4efc {
         return None;
     }
-    let one = word(superblock, 4)? == 1;
-    let level = if one { word(superblock, 72)? } else { word(superblock, 28)? }.cast_signed();
-    let data = (|| {
-        let (start, sectors) = (long(superblock, 128)?, long(superblock, 136)?);
-        let size = long(superblock, 80)?.min(sectors);
-        Some((start.checked_mul(512)?, size.checked_mul(512)?))
-    })();
-    Some(Content::Array { level, data: data.filter(|_| one && level == 1) })
+    let is_new = word(superblock, 4)? == 1;
+    let level = if is_new { word(superblock, 72)? } else { word(superblock, 28)? }.cast_signed();
+    let (set, name, data) = if is_new {
+        let data = (|| {
+            let (start, sectors) = (long(superblock, 128)?, long(superblock, 136)?);
+            let size = long(superblock, 80)?.min(sectors);
+            Some((start.checked_mul(512)?, size.checked_mul(512)?))
+        })();
+        // The name has the server's before it, where it is of this server.
+        let name = text(superblock, 32, 32)?;
+        let name = name.rsplit(':').next().unwrap_or_default().to_owned();
+        let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        (guid(superblock, 16)?, format!("md{}{name}", if is_number { "" } else { "/" }), data)
+    } else {
+        // Its size is in kibibytes; its identity is in four places.
+        let set = [20, 52, 56, 60].map(|at| word(superblock, at).unwrap_or(0));
+        let name = format!("md{}", word(superblock, 36)?);
+        let bytes = u64::from(word(superblock, 32)?).checked_mul(1024)?;
+        (format!("{set:08x?}"), name, Some((0, bytes)))
+    };
+    let data = data.filter(|_| level == 1);
+    Some(Content::Array { level, set, name, data })
 }
 
 /// A UUID whose bytes stand in the order in which they are written.

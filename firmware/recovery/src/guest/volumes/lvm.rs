@@ -1,7 +1,7 @@
 //! Logical volumes of LVM, mapped to byte ranges by the text that every physical volume carries.
 //!
-//! It maps what is linear, or striped over one, which is what installers make; of mirrors, stripes, snapshots, caches and thin
-//! pools it says what they are. It never writes the text.
+//! It maps what is linear, or striped over one, which is what installers make; of mirrors, stripes, snapshots, caches
+//! and thin pools it says what they are. It never writes the text.
 
 use std::collections::BTreeMap;
 use std::io;

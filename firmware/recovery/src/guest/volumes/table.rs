@@ -168,7 +168,8 @@ fn mbr(view: &dyn View, first: &[u8]) -> io::Result<Vec<Entry>> {
             None => (),
         }
     }
-    // Each link names one logical partition by its distance from the link, and the next link by its distance from the first.
+    // Each link names one logical partition by its distance from the link, and the next link by its distance from the
+    // first.
     let mut next = extended;
     for number in (5_u32..).take(ENTRIES_MAX) {
         let (Some(base), Some(link)) = (extended, next) else { break };

@@ -249,27 +249,45 @@ fn logical_volumes_are_where_lvm_has_them_or_told_why_not() {
 }
 
 #[test]
-fn a_mirror_is_looked_into_behind_its_superblock() {
+fn a_mirror_is_looked_into_and_written_on_every_member() {
     let folder = Folder::new("mirror");
     let inside = folder.image("inside", 8 * MIB);
     run("mke2fs", &["-q", "-t", "ext4", "-L", "mirrored"], &inside);
-    let mut bytes = vec![0; 9 << 20];
-    let mut put = |at: usize, from: &[u8]| bytes[at..at + from.len()].copy_from_slice(from);
-    put(4096, &0xa92b_4efc_u32.to_le_bytes());
-    put(4100, &1_u32.to_le_bytes());
-    put(4096 + 72, &1_u32.to_le_bytes());
-    put(4096 + 80, &(8 * MIB / 512).to_le_bytes());
-    put(4096 + 128, &2048_u64.to_le_bytes());
-    put(4096 + 136, &(8 * MIB / 512).to_le_bytes());
-    put(1 << 20, &std::fs::read(&inside).unwrap());
-    let disk = GuestDisk { name: "sda".to_owned(), view: Arc::new(Memory::new(bytes)) };
-    let found = Volumes::find(&[disk]).unwrap();
-    assert!(
-        matches!(found.volumes[1].content, Content::Array { level: 1, .. }),
-        "{:?}",
-        found.volumes[1].content
-    );
-    assert_eq!(found.volumes[0].label(), Some("mirrored"));
+    let inside = std::fs::read(&inside).unwrap();
+    // Version 1.2 near the beginning, 1.0 at the end.
+    for (superblock, data) in [(4096, 1 << 20), ((9 << 20) - 8192, 0)] {
+        let mut bytes = vec![0; 9 << 20];
+        let mut put = |at: usize, from: &[u8]| bytes[at..at + from.len()].copy_from_slice(from);
+        put(superblock, &0xa92b_4efc_u32.to_le_bytes());
+        put(superblock + 4, &1_u32.to_le_bytes());
+        put(superblock + 16, &[7; 16]);
+        put(superblock + 32, b"server:0");
+        put(superblock + 72, &1_u32.to_le_bytes());
+        put(superblock + 80, &(8 * MIB / 512).to_le_bytes());
+        put(superblock + 128, &(data as u64 / 512).to_le_bytes());
+        put(superblock + 136, &(8 * MIB / 512).to_le_bytes());
+        put(data, &inside);
+        let disk = |name: &str| GuestDisk {
+            name: name.to_owned(),
+            view: Arc::new(Memory::new(bytes.clone())),
+        };
+        let disks = [disk("sda"), disk("sdb")];
+        let found = Volumes::find(&disks).unwrap();
+        assert_eq!(found.volumes.len(), 3, "two members and the mirror");
+        assert!(
+            found.volumes[..2]
+                .iter()
+                .all(|volume| matches!(volume.content, Content::Array { level: 1, .. }))
+        );
+        let mirror = &found.volumes[2];
+        assert_eq!((mirror.name.as_str(), mirror.label()), ("md0", Some("mirrored")));
+        mirror.view.write_at(3 << 20, b"on both").unwrap();
+        for disk in &disks {
+            let mut read = [0; 7];
+            disk.view.read_at(data as u64 + (3 << 20), &mut read).unwrap();
+            assert_eq!(&read, b"on both", "{}", disk.name);
+        }
+    }
 }
 
 #[test]

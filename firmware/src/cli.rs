@@ -9,30 +9,34 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
-    CREATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SEND, SERVE,
-    SERVE_PAGE, TICKET, VERIFY,
+    CREATE, HYDRATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SEND,
+    SERVE, SERVE_PAGE, TICKET, VERIFY,
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
-use crate::nbd::layered::Place;
-use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
+pub use crate::cli::hydrate::{Hydrate, Starts};
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
 pub use crate::cli::send::Send;
+pub use crate::cli::serve_nbd::ServeNbd;
 pub use crate::cli::server::{ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb};
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
 /// The long texts.
 mod help;
+/// `hydrate`
+mod hydrate;
 /// The verbs of `net`.
 mod net;
 /// `push`
 mod push;
 /// `send`
 mod send;
+/// `serve-nbd`
+mod serve_nbd;
 /// The verbs of `server`.
 mod server;
 /// The verbs of `spool`.
@@ -88,6 +92,9 @@ pub enum Verb {
     /// Bring a disk of a point back to a file or a device
     #[command(after_long_help = RESTORE)]
     Restore(Restore),
+    /// Make a disk in Azure, a VHD, a file or a device of a disk of a point
+    #[command(after_long_help = HYDRATE)]
+    Hydrate(Hydrate),
     /// Check that everything in the vault is there and whole
     #[command(after_long_help = VERIFY)]
     Verify(Verify),
@@ -455,27 +462,6 @@ pub struct Prune {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// `serve-nbd`
-#[derive(Debug, Args)]
-pub struct ServeNbd {
-    /// Which vault.
-    #[command(flatten)]
-    pub opening: Opening,
-
-    /// Which disk.
-    #[command(flatten)]
-    pub chosen: Chosen,
-
-    /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10809")]
-    pub listen: Address,
-
-    /// Let clients write, and keep what they write in memory (1 GiB at most) or in a new file, until the end; the point
-    /// stays as it is
-    #[arg(long, value_name = "memory|FILE")]
-    pub overlay: Option<Place>,
 }
 
 /// `serve`

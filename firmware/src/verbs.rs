@@ -15,6 +15,8 @@ use crate::session::Machine;
 mod choose;
 /// `vault create`
 mod create;
+/// `hydrate`
+mod hydrate;
 /// `vault info`
 mod info;
 /// `vault kit`
@@ -77,7 +79,10 @@ fn host_name() -> String {
 
 /// Whether a verb reads or writes disks: only those may use io_uring.
 fn reads_disks(verb: &Verb) -> bool {
-    matches!(verb, Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) | Verb::Spool(_))
+    matches!(
+        verb,
+        Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) | Verb::Hydrate(_) | Verb::Spool(_)
+    )
 }
 
 /// Does what the command line says.
@@ -96,7 +101,7 @@ pub fn run(line: CommandLine) -> Ending {
     };
     let (stop, stopped) = smol::channel::bounded(1);
     interrupt::watch(match &line.verb {
-        Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) => {
+        Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) | Verb::Hydrate(_) => {
             Meaning::Ask(Arc::clone(&context.stop))
         }
         Verb::Serve(_) | Verb::ServeNbd(_) | Verb::Net(NetVerb::Keep(_)) => Meaning::Tell(stop),
@@ -110,6 +115,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Push(push) => push::run(&push),
         Verb::Points(points) => points::run(&points, &context),
         Verb::Restore(restore) => restore::run(&restore, &context),
+        Verb::Hydrate(hydrate) => hydrate::run(&hydrate, &context),
         Verb::Serve(serve) => serve::run(&serve, &stopped, &context),
         Verb::ServeNbd(serve) => serve_nbd::run(serve, &stopped, &context),
         Verb::Net(NetVerb::Show(show)) => net::show(&show),

@@ -9,15 +9,14 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::{
-    CREATE, FILES, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE, SEND, SERVE,
-    SERVE_PAGE, TICKET, VERIFY,
+    CREATE, FILES, HYDRATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE,
+    SEND, SERVE, SERVE_PAGE, TICKET, VERIFY,
 };
 use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
-use crate::nbd::layered::Place;
-use crate::nbd::listen::Address;
 use crate::vault_uri::VaultUri;
 
+pub use crate::cli::hydrate::{Hydrate, Starts};
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
 pub use crate::cli::recovery::{
@@ -25,6 +24,7 @@ pub use crate::cli::recovery::{
     PlanReport, PlanRun, PlanShow, PlanVerb, Ready, TargetSet, TargetShow, TargetVerb,
 };
 pub use crate::cli::send::Send;
+pub use crate::cli::serve_nbd::ServeNbd;
 pub use crate::cli::server::{
     ServerAccept, ServerDrain, ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb,
 };
@@ -33,6 +33,8 @@ pub use crate::cli::values::{CodecChoice, PointChoice};
 
 /// The long texts.
 mod help;
+/// `hydrate`
+mod hydrate;
 /// The verbs of `net`.
 mod net;
 /// `push`
@@ -41,6 +43,8 @@ mod push;
 mod recovery;
 /// `send`
 mod send;
+/// `serve-nbd`
+mod serve_nbd;
 /// The verbs of `server`.
 mod server;
 /// The verbs of `spool`.
@@ -99,6 +103,9 @@ pub enum Verb {
     /// Bring a disk of a point back to a file or a device
     #[command(after_long_help = RESTORE)]
     Restore(Restore),
+    /// Make a disk in Azure, a VHD, a file or a device of a disk of a point
+    #[command(after_long_help = HYDRATE)]
+    Hydrate(Hydrate),
     /// Check that everything in the vault is there and whole
     #[command(after_long_help = VERIFY)]
     Verify(Verify),
@@ -510,27 +517,6 @@ pub struct Prune {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// `serve-nbd`
-#[derive(Debug, Args)]
-pub struct ServeNbd {
-    /// Which vault.
-    #[command(flatten)]
-    pub opening: Opening,
-
-    /// Which disk.
-    #[command(flatten)]
-    pub chosen: Chosen,
-
-    /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10809")]
-    pub listen: Address,
-
-    /// Let clients write, and keep what they write in memory (1 GiB at most) or in a new file, until the end; the point
-    /// stays as it is
-    #[arg(long, value_name = "memory|FILE")]
-    pub overlay: Option<Place>,
 }
 
 /// `serve`

@@ -4,7 +4,7 @@
 //! are compared as links and never followed. It refuses to open anything itself.
 
 use std::io::{self, ErrorKind, Read};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use firmware_recovery::guest::tree::{Kind, Tree, join};
 
@@ -63,7 +63,7 @@ pub enum Care {
 ///
 /// Errors: a file or a folder cannot be read.
 pub fn differences(
-    trees: &[Arc<dyn Tree>; 2],
+    trees: &[Rc<dyn Tree>; 2],
     care: Care,
     found: &mut dyn FnMut(Difference),
 ) -> io::Result<()> {
@@ -206,8 +206,8 @@ mod tests {
     }
 
     fn found(roots: [&Path; 2], care: Care) -> Vec<(String, &'static str, [Option<u64>; 2])> {
-        let tree = |root: &Path| -> Arc<dyn Tree> {
-            Arc::new(FolderTree::new(File::open(root).unwrap()).unwrap())
+        let tree = |root: &Path| -> Rc<dyn Tree> {
+            Rc::new(FolderTree::new(File::open(root).unwrap()).unwrap())
         };
         let mut all = Vec::new();
         let mut take = |one: Difference| all.push((one.path, one.became.word(), one.bytes));

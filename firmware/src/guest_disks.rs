@@ -137,7 +137,7 @@ pub fn undo(disks: &[GuestDisk]) -> Result<Vec<Undone>, Error> {
 pub fn each_file_system(
     before: &[GuestDisk],
     after: &[GuestDisk],
-    each: &mut dyn FnMut(&str, Result<[Arc<dyn Tree>; 2], String>) -> Result<(), Error>,
+    each: &mut dyn FnMut(&str, Result<[Rc<dyn Tree>; 2], String>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let find =
         |disks: &[GuestDisk]| Volumes::find(disks).map_err(|error| named(&names(disks), &error));

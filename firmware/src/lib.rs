@@ -25,7 +25,7 @@ pub mod ingest;
 pub mod interrupt;
 /// The log crate onto standard error.
 pub mod logging;
-/// A recovery point's disk as a read-only NBD export.
+/// A recovery point's disk as an NBD export.
 pub mod nbd;
 /// The machine's network, and the way to Azure tested.
 pub mod net;
@@ -41,6 +41,8 @@ pub mod report;
 pub mod serve;
 /// An opened vault as the verbs need it.
 pub mod session;
+/// Where a point becomes a disk, as a person writes it.
+pub mod sink;
 /// What sources sent and the vault does not have yet, on a disk.
 pub mod spool;
 /// The disk of a spool: which, whether, and how it becomes one.

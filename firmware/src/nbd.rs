@@ -1,7 +1,8 @@
 //! A recovery point's disk as an NBD export, so that it can be mounted, copied from or started from at once.
 //!
 //! Fixed newstyle negotiation, simple and structured replies, `base:allocation`. The point stays as it is: writes are
-//! refused, or kept beside it where they are meant. It speaks no TLS, and trusts nothing that a client sends: lengths, counts, time and memory are all bounded.
+//! refused, or kept beside it where they are meant. It speaks no TLS, and trusts nothing that a client sends: lengths,
+//! counts, time and memory are all bounded.
 
 /// How much the requests of all clients may hold in memory at once.
 pub mod budget;

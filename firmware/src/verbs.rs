@@ -19,6 +19,8 @@ mod choose;
 mod create;
 /// `files`
 mod files;
+/// `hydrate`
+mod hydrate;
 /// `vault info`
 mod info;
 /// `vault kit`
@@ -83,7 +85,10 @@ pub(crate) fn host_name() -> String {
 
 /// Whether a verb reads or writes disks: only those may use io_uring.
 fn reads_disks(verb: &Verb) -> bool {
-    matches!(verb, Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) | Verb::Spool(_))
+    matches!(
+        verb,
+        Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) | Verb::Hydrate(_) | Verb::Spool(_)
+    )
 }
 
 /// Does what the command line says.
@@ -108,6 +113,7 @@ pub fn run(line: CommandLine) -> Ending {
         | Verb::Drill(_)
         | Verb::Failover(_)
         | Verb::Cleanup(_)
+        | Verb::Hydrate(_)
         | Verb::Plan(PlanVerb::Run(_) | PlanVerb::Continue(_)) => {
             Meaning::Ask(Arc::clone(&context.stop))
         }
@@ -123,6 +129,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Points(points) => points::run(&points, &context),
         Verb::Files(files) => files::run(&files, &context),
         Verb::Restore(restore) => restore::run(&restore, &context),
+        Verb::Hydrate(hydrate) => hydrate::run(&hydrate, &context),
         Verb::Serve(serve) => serve::run(&serve, &stopped, &context),
         Verb::ServeNbd(serve) => serve_nbd::run(serve, &stopped, &context),
         Verb::Net(NetVerb::Show(show)) => net::show(&show),

@@ -162,6 +162,25 @@ name when it is whole. A device must be named twice, must not be mounted, and mu
 
 Exit codes: 0 restored, 1 failed, 2 wrong command line, 3 restored but for blocks that the point lacks.";
 
+/// `hydrate`
+pub(super) const HYDRATE: &str = "\
+Examples:
+  lifeboat hydrate --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda --to vhd:sda.vhd
+  lifeboat hydrate --vault azure://backups01/servers --key-file vault.key --server web1 --disk sda \\
+      --starts uefi --to sas:@address
+  lifeboat hydrate --vault azure://backups01/servers --key-file vault.key --server web1 --disk sda \\
+      --to pageblob:azure://backups01/seeds/web1-sda.vhd
+
+Into Azure: make a managed disk with createOption Upload and the length of the VHD (the disk, rounded up to whole
+mebibytes and at least 20 MiB, and 512 bytes), ask for an address to write to it, and give that, best in a file: what
+stands on a command line can be seen by others, and a file is read again when the address has expired. What is zero is
+not sent. A run that was stopped goes on where it was. Before anything is written the point is checked: its map opens
+and all that it names is there. The disk is no VHD before it is whole.
+A page blob is made where it is missing. When it is brought to another point, only what differs is moved; with --follow
+it is brought to each new point until it is stopped.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 done but for blocks that the point lacks.";
+
 /// `verify`
 pub(super) const VERIFY: &str = "\
 Examples:

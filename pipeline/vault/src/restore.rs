@@ -145,10 +145,38 @@ pub fn advance_disk<D: Disk>(
     bring_back(&job, target, target_name, options, progress)
 }
 
-/// Whether a disk of a point can be brought back as far as can be told without fetching its content: its map opens, every
-/// segment that it names is there, and no more blocks are unknown than `options` accept.
-pub fn check_disk(frames: &FrameReader, disk: &DiskState, options: &Options) -> Result<(), Error> {
-    check_point(frames, disk, options, &Objects::list(frames.access(), frames.server())?)
+/// A disk of a point that can be brought back, as far as can be told without fetching its content.
+pub struct Checked<'a> {
+    frames: &'a FrameReader,
+    disk: &'a DiskState,
+    objects: Objects,
+}
+
+/// Checks a disk of a point: its map opens, every segment that it names is there, and no more blocks are unknown than
+/// `options` accept.
+pub fn check_disk<'a>(
+    frames: &'a FrameReader,
+    disk: &'a DiskState,
+    options: &Options,
+) -> Result<Checked<'a>, Error> {
+    let objects = Objects::list(frames.access(), frames.server())?;
+    check_point(frames, disk, options, &objects)?;
+    Ok(Checked { frames, disk, objects })
+}
+
+/// The same as `restore_disk` of a disk that was checked.
+pub fn restore_checked<D: Disk>(
+    checked: &Checked<'_>,
+    mut target: D,
+    target_name: &str,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Restored, Error> {
+    let Checked { frames, disk, objects } = checked;
+    let geometry = target.geometry().map_err(|error| Error::from(error).on(target_name))?;
+    check_target(disk, &geometry, target_name)?;
+    let job = Job { frames, objects, disk, before: None };
+    bring_back(&job, target, target_name, options, progress)
 }
 
 /// The same of a point that was prepared: its map was read, its segments are there.

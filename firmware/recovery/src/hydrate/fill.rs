@@ -137,7 +137,7 @@ pub fn fill(
     progress: &dyn Progress,
 ) -> Result<Hydrated, Error> {
     let Source { disk, point, .. } = *source;
-    restore::check_disk(source.frames, disk, &how.options())?;
+    let checked = restore::check_disk(source.frames, disk, &how.options())?;
     let bytes = check_length(&**pages, disk, how)?;
     let mark = Mark::read(&**pages, bytes)?;
     let moving = Mark::Moving { from: None, to: point, disk: disk.id };
@@ -149,8 +149,7 @@ pub fn fill(
     moving.put(&**pages, bytes)?;
     let blob = PageDisk::new(Arc::clone(pages), bytes - FOOTER_BYTES as u64, holds, how.in_flight)?;
     let handle = blob.another().map_err(|error| Error::from(error).on(&how.name))?;
-    let restored =
-        restore::restore_disk(source.frames, disk, handle, &how.name, &how.options(), progress);
+    let restored = restore::restore_checked(&checked, handle, &how.name, &how.options(), progress);
     let restored = restored.map_err(|error| in_full(error, &blob, how))?;
     let mut on_top_blocks = 0;
     if let Some(on_top) = on_top {

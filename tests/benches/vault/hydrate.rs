@@ -110,7 +110,8 @@ fn page_blob(
     name: &str,
     bytes: u64,
 ) -> Result<Arc<PageBlob>, pipeline_vault::Error> {
-    let address = AzureAddress::parse(&azurite.vault("disks"))?;
+    // A container of its own: one that holds something else is no place for a vault, and is not prepared.
+    let address = AzureAddress::parse(&azurite.vault(name))?;
     let key = || Credentials::shared_key(ACCOUNT, &Secret::new(KEY));
     AzureStore::open(&address, key()?, AzureOptions::default())?.prepare()?;
     let blob = PageBlob::kept(&address, name, key()?, &PageOptions::default())?;

@@ -131,7 +131,7 @@ fn nothing_is_written_where_something_else_is_or_the_length_is_wrong_or_a_segmen
     let segments = list_all(&*bed.store as &dyn BlobStore, "").unwrap();
     let name = segments.iter().map(|facts| &facts.name).find(|name| name.starts_with("seg/"));
     let name = name.unwrap_or_else(|| panic!("a segment among {segments:?}"));
-    assert_eq!(bed.store.delete(&[name.clone()]), [Ok(true)]);
+    assert_eq!(bed.store.delete(core::slice::from_ref(name)), [Ok(true)]);
     let empty = blob();
     let error = fill(&source, None, &as_pages(&empty), &how(), &Silent).unwrap_err();
     assert!(error.to_string().contains("is missing"), "{error}");

@@ -301,7 +301,8 @@ fn the_files_that_differ_between_two_points_are_listed() {
         let ran = run(appliance.serving().verb(&["protect", "--server", "web"]).arg(&image));
         assert_eq!(ran.code, 0, "{ran:?}");
     }
-    let ran = run(&mut appliance.serving().verb(&["files", "--server", "web", "--json"]));
+    let ran =
+        run(&mut appliance.serving().verb(&["files", "--server", "web", "--content", "--json"]));
     if ran.errors.contains("run it as root") || ran.errors.contains("modules fuse and loop") {
         eprintln!("SKIPPED, not tested on this machine: {}", ran.errors);
         return;

@@ -17,7 +17,7 @@ use firmware_recovery::guest::undo::Undone;
 use firmware_recovery::guest::volumes::GuestDisk;
 use firmware_recovery::guest::{Generation, Platform, Remedy, Severity, What, Wish};
 use firmware_recovery::hydrate::overlay::{Overlay, Scratch as Scratches};
-use qemu::{Disk, Machine};
+use qemu::{Disk, Machine, PATIENT};
 use tests::azurite::{Scratch, run};
 use tests::debian::debian_disk;
 use tests::guest::BOOT;
@@ -32,14 +32,23 @@ fn sh(script: &str, arguments: &[&Path]) -> String {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The boot loader's entry, to be put onto the disk.
+fn entry(folder: &Path, options: &str) {
+    let text = format!("title Debian\nlinux /vmlinuz\ninitrd /initrd\noptions {options}\n");
+    fs::write(folder.join("entry"), text).unwrap();
+}
+
 /// A Debian on a disk of its own whose initramfs has none of virtio.
 fn stripped(folder: &Path) -> PathBuf {
     let disk = folder.join("server.img");
     copy_disk(&debian_disk().unwrap_or_else(|error| panic!("{error}")), &disk);
     let unpacked = folder.join("unpacked");
+    let options = format!("root=PARTLABEL=debian-root rw console=ttyS0 quiet {PATIENT}");
+    entry(folder, &options);
     fs::create_dir_all(&unpacked).unwrap();
     sh(
-        r#"cd "$2"; mcopy -n -i "$1@@1M" ::/initrd ../initrd; gzip -dc ../initrd | cpio -idm --quiet
+        r#"cd "$2"; mcopy -o -i "$1@@1M" ../entry ::/loader/entries/debian.conf
+        mcopy -n -i "$1@@1M" ::/initrd ../initrd; gzip -dc ../initrd | cpio -idm --quiet
         find . -name '*virtio*.ko' -delete
         find . | cpio -o -H newc --quiet | gzip -1 >../initrd; mcopy -o -i "$1@@1M" ../initrd ::/initrd"#,
         &[&disk, &unpacked],
@@ -53,14 +62,11 @@ fn bind_to_its_machine(disk: &Path, folder: &Path) {
     let texts = [
         ("fstab", "/dev/sda2 / ext4 errors=remount-ro 0 1\n/dev/sda1 /boot/efi vfat nofail 0 2\n"),
         ("net.rules", "SUBSYSTEM==\"net\", ATTR{address}==\"00:11:22:33:44:55\", NAME=\"eth0\"\n"),
-        (
-            "entry",
-            "title Debian\nlinux /vmlinuz\ninitrd /initrd\noptions root=/dev/sda2 rw resume=/dev/sda3 quiet\n",
-        ),
     ];
     for (name, text) in texts {
         fs::write(folder.join(name), text).unwrap();
     }
+    entry(folder, &format!("root=/dev/sda2 rw resume=/dev/sda3 quiet {PATIENT}"));
     sh(
         r#"cd "$2"; root="$1?offset=51380224"
         debugfs -w -R 'rm etc/fstab' "$root"; debugfs -w -R 'write fstab etc/fstab' "$root"

@@ -3,11 +3,13 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use hal::time::{Moment, UnixMillis};
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_wire::message::{Cut, Instant};
 
 use super::disk::Disk;
 use super::maker::{Order, Piece};
+use super::schedule::Begun;
 use super::send::{Batch, Set, batch_bytes};
 use super::{POINTS_KEPT, REST, Replicator, hold_all};
 use crate::blocks::BlockSet;
@@ -42,6 +44,9 @@ pub(super) struct Asked {
 /// A point on its way.
 #[derive(Debug, Default)]
 pub(super) struct Pursuit {
+    begun: Begun,
+    /// When everything stood still.
+    instant: Moment,
     round: u32,
     /// Blocks that the last round took.
     taken: u64,
@@ -63,7 +68,8 @@ impl Replicator {
             self.asked.now = false;
             let application = core::mem::take(&mut self.asked.application);
             let group = self.asked.groups.pop_front();
-            self.pursuit = Some(Pursuit { application, group, ..Pursuit::default() });
+            let begun = Begun { at: self.means.clock.moment(), written: self.means.written() };
+            self.pursuit = Some(Pursuit { begun, application, group, ..Pursuit::default() });
             self.round();
         }
         if self.pursuit.as_ref().is_some_and(|pursuit| pursuit.cut.is_some()) {
@@ -104,13 +110,18 @@ impl Replicator {
         }
     }
 
+    /// When the next point begins by itself.
+    pub(super) fn due(&self) -> Moment {
+        self.schedule.due(self.means.written())
+    }
+
     /// Whether a point may be made and is wanted.
     fn is_due(&mut self) -> bool {
         let now = self.means.clock.moment();
         if now < self.not_before {
             return false;
         }
-        let wanted = self.asked.now || !self.asked.groups.is_empty() || now >= self.due;
+        let wanted = self.asked.now || !self.asked.groups.is_empty() || now >= self.due();
         let paused = self.policy.paused && !self.asked.now && self.asked.groups.is_empty();
         if !wanted || paused {
             return false;
@@ -182,8 +193,10 @@ impl Replicator {
                 .collect(),
             patience: self.means.patience,
         };
+        let before = self.means.clock.moment();
         match self.instant(&order) {
             Ok(outcome) => {
+                self.note_instant(before, outcome.at);
                 self.made(outcome, group.map(|(token, _)| token));
                 Duration::ZERO
             }
@@ -195,6 +208,15 @@ impl Replicator {
                 self.put_off();
                 REST
             }
+        }
+    }
+
+    /// Notes when the instant was by the clock that only runs forwards: the other may have been set meanwhile.
+    fn note_instant(&mut self, before: Moment, at: UnixMillis) {
+        let (now, clock) = (self.means.clock.moment(), self.means.clock.now());
+        let since = clock.0.saturating_sub(at.0).min(now.since(before));
+        if let Some(pursuit) = &mut self.pursuit {
+            pursuit.instant = Moment(now.0.saturating_sub(since));
         }
     }
 
@@ -364,9 +386,13 @@ impl Replicator {
             }
         }
         self.means.maker.forget();
-        let Some(Pursuit { cut: Some((cut, _)), blocks, .. }) = self.pursuit.take() else {
+        let Some(Pursuit { cut: Some((cut, _)), blocks, begun, instant, group, .. }) =
+            self.pursuit.take()
+        else {
             return REST;
         };
+        let now = self.means.clock.moment();
+        self.schedule.made(cut.epoch, begun, (instant, group.is_some()), now);
         self.say_cut(cut, blocks);
         Duration::ZERO
     }
@@ -401,9 +427,5 @@ impl Replicator {
             disk.passed = false;
             disk.failures = 0;
         }
-        let interval = u64::from(self.policy.interval_seconds).saturating_mul(1000);
-        let now = self.means.clock.moment();
-        // From the last due time, so that intervals do not grow by what a point takes; but never one after another.
-        self.due = self.due.after(interval).max(now.after(interval / 2));
     }
 }

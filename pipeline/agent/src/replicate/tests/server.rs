@@ -84,6 +84,8 @@ struct Machine {
     /// The same, of a single block, and without an end.
     raw_one: bool,
     written: u64,
+    /// Blocks written to by anybody.
+    changed: u64,
     /// Of the first disk, what cannot be read.
     bad: BlockSet,
     /// What is swap now of the first disk, and whether that was told.
@@ -120,6 +122,7 @@ impl Machine {
             let block = self.random.below(if few { 12 } else { size });
             let stamp = if self.random.below(5) == 0 { 0 } else { self.random.number() };
             self.blocks[disk][usize::try_from(block).unwrap()] = stamp;
+            self.changed += 1;
             let misses = matches!(self.fault, Fault::Misses | Fault::MissesOnce);
             if misses && self.random.below(300) == 0 {
                 self.misses[disk][0] += 1;
@@ -179,6 +182,7 @@ impl Server {
             raw: false,
             raw_one: false,
             written: 0,
+            changed: 0,
             bad: BlockSet::new(300),
             swap: BlockSet::new(300),
             swap_told: false,
@@ -199,6 +203,10 @@ impl Server {
 
     pub(super) fn pass_millis(&self, millis: u64) {
         self.machine.lock().unwrap().millis += millis;
+    }
+
+    pub(super) fn millis(&self) -> u64 {
+        self.machine.lock().unwrap().millis
     }
 
     /// What goes on beside the writes changes now and then.
@@ -462,6 +470,10 @@ impl Tracker for SimTracker {
 
     fn written_bytes(&mut self) -> u64 {
         self.0.lock().unwrap().written
+    }
+
+    fn written_blocks(&self) -> u64 {
+        self.0.lock().unwrap().changed
     }
 
     fn outgrown(&mut self) -> Vec<usize> {

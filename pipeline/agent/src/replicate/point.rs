@@ -15,12 +15,13 @@ use super::{POINTS_KEPT, REST, Replicator, hold_all};
 use crate::blocks::BlockSet;
 use crate::compare::Reason;
 use crate::cut::{Failed, Limits, Outcome};
+use crate::outbox::WINDOW_BYTES_MAX;
 use crate::report::{PointReport, instant_words};
 
 /// Rounds of the loop's own before an instant is tried; those behind them are the instant's.
 const ROUNDS_MAX: u32 = 3;
-/// Blocks that are left to the instant's own rounds.
-const SMALL_BLOCKS: u64 = 256;
+/// Blocks that are left to the instant's own rounds: half of what is kept for sending again.
+const SMALL_BLOCKS: usize = WINDOW_BYTES_MAX / 2 / BLOCK_BYTES;
 /// Instants that fail one after another before nothing is left to their own rounds.
 const FAILURES_MAX: u32 = 3;
 /// Points that fail for one disk, one after another, before they are made without it.
@@ -79,7 +80,12 @@ impl Replicator {
         let rounds = self.pursuit.as_ref().map_or(0, |pursuit| pursuit.round);
         // Where instants failed, all is read before the next: there a block that cannot be read ends nothing, and is named.
         let small = if self.failures < FAILURES_MAX { SMALL_BLOCKS } else { 0 };
-        if left <= small || rounds > ROUNDS_MAX {
+        if left <= small as u64 || rounds > ROUNDS_MAX {
+            // Its own rounds find room, as far as that can be said.
+            let own = small * BLOCK_BYTES + batch_bytes();
+            if !self.means.exchange.room(own, Duration::ZERO) {
+                return Some(REST);
+            }
             return Some(self.make());
         }
         for place in 0..self.disks.len() {

@@ -473,6 +473,7 @@ fn a_disk_that_reads_nothing_ends_no_points_of_others_and_is_looked_at_again() {
 /// the vault. A minute without writers, and two with them.
 fn ages(seed: u64, to_vault_millis: u64) -> Vec<u64> {
     let mut history = History::new(seed, Fault::None);
+    history.server.calm();
     history.settle(20_000);
     let (began, mut newest, mut ages) = (history.server.millis(), None, Vec::new());
     let mut under_way = VecDeque::new();
@@ -480,12 +481,12 @@ fn ages(seed: u64, to_vault_millis: u64) -> Vec<u64> {
         history.server.pass_millis(50);
         let now = history.server.millis();
         if now > began + 60_000 {
-            history.server.write(2);
+            history.server.write(6);
         }
         while history.replicator.step().is_zero() {}
         let exchange = history.exchange();
         // So many messages in each twentieth of a second.
-        history.appliance.hear(&exchange, 30);
+        history.appliance.hear(&exchange, 20);
         history.appliance.answer(&exchange);
         let came = history.appliance.points.iter().map(|point| point.cut.at_millis);
         under_way.extend(came.map(|at| (now + to_vault_millis, at)));

@@ -74,6 +74,8 @@ struct Machine {
     omitted: Vec<String>,
     /// Nobody writes.
     resting: bool,
+    /// Nobody writes while something is read.
+    calm: bool,
     refuses: bool,
     /// Of each disk, writes that were not marked: all, those that an audit found, and those that were obeyed.
     misses: Vec<[u64; 3]>,
@@ -99,6 +101,12 @@ struct Machine {
 }
 
 impl Machine {
+    fn write_while_read(&mut self) {
+        if !self.calm || self.frozen {
+            self.write(1);
+        }
+    }
+
     fn write(&mut self, most: u64) {
         if self.resting && !self.frozen {
             return;
@@ -175,6 +183,7 @@ impl Server {
             compared: BTreeMap::new(),
             omitted: Vec::new(),
             resting: false,
+            calm: false,
             refuses: false,
             misses: vec![[0; 3]; sizes.len()],
             frozen: false,
@@ -237,6 +246,12 @@ impl Server {
     /// Nobody writes any more but past the file systems.
     pub(super) fn rest(&self) {
         self.machine.lock().unwrap().resting = true;
+    }
+
+    /// Reading takes no time from now on, so that nobody writes meanwhile: where only time is looked at, a session that takes
+    /// nothing within it would fill up.
+    pub(super) fn calm(&self) {
+        self.machine.lock().unwrap().calm = true;
     }
 
     /// Everything is written once more, and is what it was.

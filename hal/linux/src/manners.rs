@@ -113,7 +113,7 @@ mod tests {
         const CHILD: &str = "LIFEBOAT_TEST_SPARE";
         if std::env::var_os(CHILD).is_none() {
             // What this does to a process stays with it.
-            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            let mut child = Command::new(std::env::current_exe().unwrap());
             child.args(["large_pieces_go_back", "--nocapture"]).env(CHILD, "1");
             assert!(child.status().unwrap().success());
             return;

@@ -109,8 +109,9 @@ impl Schedule {
     /// The vault has everything up to this epoch.
     pub(super) fn vaulted(&mut self, epoch: u64, now: Moment) {
         while let Some((_, began, blocks)) =
-            self.under_way.pop_front_if(|(said, ..)| *said <= epoch)
+            self.under_way.front().copied().filter(|(said, ..)| *said <= epoch)
         {
+            self.under_way.pop_front();
             if self.took.len() == POINTS_KEPT {
                 self.took.pop_front();
             }

@@ -491,7 +491,10 @@ fn ages(seed: u64, to_vault_millis: u64) -> Vec<u64> {
         let came = history.appliance.points.iter().map(|point| point.cut.at_millis);
         under_way.extend(came.map(|at| (now + to_vault_millis, at)));
         history.judge();
-        while let Some((_, at)) = under_way.pop_front_if(|(there, _)| *there <= now) {
+        while let Some((_, at)) =
+            under_way.front().copied().filter(|(there, _): &(u64, u64)| *there <= now)
+        {
+            under_way.pop_front();
             history.appliance.drain(&exchange);
             ages.extend(newest.map(|newest| now - newest));
             newest = Some(at);

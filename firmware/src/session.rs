@@ -20,6 +20,7 @@ use pipeline_vault::points::{ChainView, read_chain, read_chain_leniently};
 use pipeline_vault::restore::{Ahead, WORKERS_MAX, read_chain_ahead};
 use pipeline_vault::store::BlobStore;
 use pipeline_vault::store::directory::DirectoryStore;
+use pipeline_vault::store::head_start::HeadStart;
 use pipeline_vault::tickets;
 use pipeline_vault::vault::Vault;
 use pipeline_vault::vault::known::{self, Head, Known};
@@ -153,14 +154,35 @@ pub struct Session {
 impl Session {
     /// Opens the vault with the key or ticket named.
     pub fn open(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
-        Self::open_at(Place::of(&opening.vault, machine)?, opening, machine)
+        let place = Place::of(&opening.vault, machine)?;
+        let store = place.store();
+        Self::open_at(place, store, opening, machine)
     }
 
     /// The same for somebody who moves a disk: connections are opened meanwhile.
     pub fn open_to_move(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
         let place = Place::of(&opening.vault, machine)?;
+        Self::connected(place, &|store| store, opening, machine)
+    }
+
+    /// The same for somebody who brings one back: what is asked first of a vault far away is asked at once.
+    pub fn open_to_restore(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
+        let place = Place::of(&opening.vault, machine)?;
+        let early = |store: Arc<dyn BlobStore>| -> Arc<dyn BlobStore> {
+            if store.is_near() { store } else { Arc::new(HeadStart::new(store)) }
+        };
+        Self::connected(place, &early, opening, machine)
+    }
+
+    fn connected(
+        place: Place,
+        wrap: &dyn Fn(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
+        opening: &Opening,
+        machine: &Machine,
+    ) -> Result<Self, Error> {
         let connects = place.connect_ahead();
-        let session = Self::open_at(place, opening, machine)?;
+        let store = wrap(place.store());
+        let session = Self::open_at(place, store, opening, machine)?;
         if !connects {
             session.place.connect_ahead();
         }
@@ -169,22 +191,29 @@ impl Session {
 
     /// The same at its secondary.
     pub fn open_secondary(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
-        Self::open_at(Place::of(&opening.vault, machine)?.secondary()?, opening, machine)
+        let place = Place::of(&opening.vault, machine)?.secondary()?;
+        let store = place.store();
+        Self::open_at(place, store, opening, machine)
     }
 
-    fn open_at(place: Place, opening: &Opening, machine: &Machine) -> Result<Self, Error> {
+    fn open_at(
+        place: Place,
+        store: Arc<dyn BlobStore>,
+        opening: &Opening,
+        machine: &Machine,
+    ) -> Result<Self, Error> {
         let passphrase = passphrase(opening.passphrase_file.as_deref(), &machine.settings)?;
         let passphrase = passphrase.as_ref().map(|words| words.as_str());
         if is_ticket(&opening.key_file) {
             let ticket = Box::new(Ticket::read(&opening.key_file, passphrase)?);
             let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
-            let access = tickets::access((*ticket).clone(), place.store(), clock, entropy)?;
+            let access = tickets::access((*ticket).clone(), store, clock, entropy)?;
             return Ok(Self { opened: Opened::Ticket(ticket, access), place, known: None });
         }
         let key = KeyFile::read(&opening.key_file)?.open(passphrase)?;
         let open = if opening.older_key { Vault::salvage } else { Vault::open };
         let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
-        let vault = open(place.store(), clock, entropy, &key)?;
+        let vault = open(store, clock, entropy, &key)?;
         let known = remembered(&vault, &machine.settings)?;
         if let Some(known) = &known {
             match known.check_ring(vault.ring().version()) {

@@ -148,7 +148,7 @@ pub struct ServerPolicy {
     #[command(flatten)]
     pub opening: Opening,
 
-    /// Time between two points, 10s to 24h
+    /// How old the newest point in the vault may become, 10s to 24h
     #[arg(long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
 

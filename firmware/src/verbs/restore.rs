@@ -47,7 +47,7 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
         let found = choose_on_secondary(&mut session, &restore.chosen)?;
         (session, found, None)
     } else {
-        let mut session = Session::open_to_move(opening, machine)?;
+        let mut session = Session::open_to_restore(opening, machine)?;
         if session.has_ticket() {
             let found = choose(&mut session, &restore.chosen)?;
             (session, found, None)

@@ -15,6 +15,20 @@ const CLASS_IDLE: i64 = 3 << CLASS_SHIFT;
 /// No class of its own: as the nice value says.
 const CLASS_NONE: i64 = 0;
 
+/// Pieces of this size and more are given back to the kernel when they are freed.
+const LARGE_BYTES: i32 = 256 << 10;
+/// One for what is done mostly, and one for those who would wait for it.
+const HEAPS: i32 = 2;
+
+/// Large pieces of memory go back to the kernel as soon as they are freed, and threads share their heaps: for a program that
+/// lives for months beside others. Each such piece costs its page faults again.
+///
+/// Errors: this allocator is another one.
+pub fn spare_memory() -> io::Result<()> {
+    let done = sys::manners::set_allocator(LARGE_BYTES, HEAPS);
+    if done { Ok(()) } else { Err(io::Error::from(io::ErrorKind::Unsupported)) }
+}
+
 /// All memory that this process has now is brought in and stays; what it gets from now on stays once it was touched. So
 /// nothing waits for a disk that is still.
 pub fn lock_memory() -> io::Result<()> {
@@ -93,6 +107,30 @@ mod tests {
     use std::{fs, thread};
 
     use super::*;
+
+    #[test]
+    fn large_pieces_go_back_when_they_are_freed() {
+        const CHILD: &str = "LIFEBOAT_TEST_SPARE";
+        if std::env::var_os(CHILD).is_none() {
+            // What this does to a process stays with it.
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child.args(["large_pieces_go_back", "--nocapture"]).env(CHILD, "1");
+            assert!(child.status().unwrap().success());
+            return;
+        }
+        spare_memory().unwrap();
+        let resident = || crate::process::residency().unwrap().now_bytes;
+        let before = resident();
+        for _ in 0..4 {
+            // By itself the allocator keeps such pieces from the second time on, below one that stays.
+            let pieces: Vec<Vec<u8>> = (0..64).map(|_| vec![1; 1 << 20]).collect();
+            let stays = vec![1_u8; 1000];
+            assert!(resident() >= before + (48 << 20));
+            drop(core::hint::black_box(pieces));
+            assert!(resident() < before + (8 << 20), "{} more", resident().saturating_sub(before));
+            drop(core::hint::black_box(stays));
+        }
+    }
 
     #[test]
     fn a_thread_becomes_nice_and_idle_and_so_does_what_it_starts() {

@@ -37,6 +37,7 @@ pub fn behave(bounds: Bounds) -> Vec<String> {
     let words = |error: std::io::Error| error.to_string();
     note("priority is not lowered", manners::be_nice(19).map_err(words));
     note("priority on disks is not lowered", manners::be_idle_on_disks().map_err(words));
+    note("memory that is free is kept", manners::spare_memory().map_err(words));
     note("memory is not locked", manners::lock_memory().map_err(words));
     note("no control group of its own", enter_group(bounds));
     told

@@ -10,8 +10,8 @@ use pipeline_wire::frame::{self, FrameError};
 use pipeline_wire::message::{Blocks, Content, Cut, FromAgent};
 use pipeline_wire::runs::Run;
 
-/// Bytes that are kept for sending again: what is on its way over a link of 1 Gbit/s and 130 ms.
-pub const WINDOW_BYTES_MAX: usize = 16 << 20;
+/// Bytes that are kept for sending again: what is on its way over a link of 1 Gbit/s and 65 ms.
+pub const WINDOW_BYTES_MAX: usize = 8 << 20;
 /// What a kept message costs beside its bytes, so that many small ones are bounded too.
 const MESSAGE_COST: usize = 256;
 

@@ -32,6 +32,8 @@ mod hear;
 pub mod maker;
 /// Points: rounds, freeze, cut.
 mod point;
+/// When points begin.
+mod schedule;
 /// Blocks into messages.
 pub mod send;
 /// Everything of a disk, from time to time.
@@ -41,6 +43,7 @@ use disk::Disk;
 use failover::Failover;
 use maker::Maker;
 use point::Pursuit;
+use schedule::Schedule;
 use send::{Set, batch_bytes, send_batch};
 
 /// How often the appliance is told how the agent fares; silence beyond that means something.
@@ -89,6 +92,11 @@ pub struct Means {
 }
 
 impl Means {
+    /// Blocks that were written to since tracking began, as far as that is counted.
+    fn written(&self) -> u64 {
+        self.tracker.as_ref().map_or(0, |tracker| tracker.written_blocks())
+    }
+
     /// Notes whether everything of a disk was sent once: with its marks, since it is true of them alone.
     fn set_whole(&mut self, place: usize, whole: bool) {
         if let Some(tracker) = &mut self.tracker {
@@ -111,8 +119,7 @@ pub struct Replicator {
     /// The run was welcomed: what is to be sent is decided.
     begun: bool,
     question: u32,
-    /// When the next point is due.
-    due: Moment,
+    schedule: Schedule,
     cuts: u64,
     /// Points that failed one after another, and how long no other is tried.
     failures: u32,
@@ -145,7 +152,7 @@ impl Replicator {
             vaulted: 0,
             begun: false,
             question: 0,
-            due: now,
+            schedule: Schedule::new(now),
             cuts: 0,
             failures: 0,
             not_before: now,
@@ -196,7 +203,7 @@ impl Replicator {
         self.verify();
         // Where a point is overdue and is none now, something else has to happen first.
         let now = self.means.clock.moment();
-        let next = self.due.max(self.not_before);
+        let next = self.due().max(self.not_before);
         let until = if next > now { Duration::from_millis(next.since(now)) } else { REST };
         waits.into_iter().fold(REST.min(until), Duration::min).max(Duration::from_millis(1))
     }

@@ -48,6 +48,12 @@ pub trait Tracker: Send {
     /// Bytes written to all disks since tracking began, as the kernel counts them.
     fn written_bytes(&mut self) -> u64;
 
+    /// Blocks that were written to since tracking began, each as often as it was: from how much it grew it is known about
+    /// how many changed. Counts nothing where nobody counts.
+    fn written_blocks(&self) -> u64 {
+        0
+    }
+
     /// Disks that are larger than their marks, by their place: what they have grown by is not marked until the tracker
     /// follows. None where sizes are not looked at.
     fn outgrown(&mut self) -> Vec<usize> {

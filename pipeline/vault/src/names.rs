@@ -10,6 +10,9 @@ pub fn chain_slot(server: &ServerId, slot: u64) -> String {
     format!("chain/{server}/{:016x}", u64::MAX - slot)
 }
 
+/// All slots of all chains.
+pub const CHAINS_PREFIX: &str = "chain/";
+
 /// All slots of a chain.
 pub fn chain_prefix(server: &ServerId) -> String {
     format!("chain/{server}/")

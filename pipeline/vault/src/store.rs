@@ -15,6 +15,8 @@ pub mod directory;
 pub mod fault;
 /// A wrapper over any store that asks before anything changes.
 pub mod guard;
+/// A wrapper over a store far away that asks early for what a reader wants first.
+pub mod head_start;
 /// Objects in memory, with a clock that can be set and states that can be rolled back.
 pub mod memory;
 

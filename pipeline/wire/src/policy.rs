@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How a server is protected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Seconds between two points, 10 to 86 400.
+    /// How old the newest point in the vault may become before the next one is there too, seconds, 10 to 86 400.
     pub interval_seconds: u32,
     /// How long file systems may be frozen for a point, milliseconds.
     pub freeze_budget_millis: u32,
@@ -23,7 +23,7 @@ pub struct Policy {
     pub paused: bool,
 }
 
-/// Seconds between two points at least.
+/// No point need be younger than so many seconds.
 pub const INTERVAL_SECONDS_MIN: u32 = 10;
 /// Longest freeze that any policy may ask for, milliseconds: a server that is still for longer counts as down.
 pub const FREEZE_LIMIT_MILLIS_MAX: u32 = 30_000;

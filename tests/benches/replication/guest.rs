@@ -30,10 +30,11 @@ const AGENT: &str = "[Unit]\nAfter=network-online.target local-fs.target\n[Servi
 /// Kilobytes that are resident of the agent and of its dead-man, and bytes of all its maps in the kernel.
 const TELLER: &str = "#!/bin/bash\nwhile sleep 5; do\n  p=$(systemctl show -P MainPID lifeboat-agent); [ $p -gt 0 ] || continue\n  \
     r=$(awk '/VmRSS/{print $2}' /proc/$p/status); d=0\n  \
+    a=$(awk '/RssAnon/{print $2}' /proc/$p/status)\n  \
     for c in $(cat /proc/$p/task/*/children); do d=$(awk '/VmRSS/{print $2}' /proc/$c/status); done\n  \
     maps=$(cat /proc/$p/fdinfo/* 2>/dev/null | \
     awk '/^memlock:/{m=$2} /^map_id:/{b[$2]=m} END{for(i in b) s+=b[i]; print s+0}')\n  \
-    echo \"@lifeboat memory resident=$r dead_man=$d maps=$maps\" >/dev/ttyS0\ndone\n";
+    echo \"@lifeboat memory resident=$r private=$a dead_man=$d maps=$maps\" >/dev/ttyS0\ndone\n";
 const TELLER_UNIT: &str = "[Service]\nExecStart=/usr/local/sbin/teller\nRestart=always\n";
 const NETWORK: &str = "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nLinkLocalAddressing=no\n";
 

@@ -27,6 +27,16 @@ pub(crate) fn ignore(signal: i32) -> Result<()> {
     if before == libc::SIG_ERR { Err(last()) } else { Ok(()) }
 }
 
+/// From now on the allocator takes pieces of so many bytes and more straight from the kernel, and gives them back there when
+/// they are freed; it keeps so many heaps at most, whatever the number of threads. False where it does not take that.
+pub(crate) fn set_allocator(large_bytes: i32, heaps: i32) -> bool {
+    // SAFETY: the calls take numbers alone, and change where memory comes from, never what is in it.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, large_bytes) == 1
+            && libc::mallopt(libc::M_ARENA_MAX, heaps) == 1
+    }
+}
+
 fn last() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }

@@ -13,6 +13,9 @@ use crate::capture::Trouble;
 use crate::freeze::Thawed;
 use crate::tracker::Audit;
 
+/// Parts of 2 GiB of each disk in which nothing had changed and something may while all is frozen, without asking for memory.
+/// What is scattered wider cannot be read in that time anyway.
+const READY_PIECES: usize = 256;
 /// Takes under one freeze. What still changes then is written by no file system that is frozen, or is nobody's.
 const TAKES_MAX: u32 = 5;
 
@@ -32,6 +35,23 @@ struct Sets {
     reading: Vec<BlockSet>,
     /// Taken last.
     fresh: Vec<BlockSet>,
+}
+
+impl Sets {
+    /// With memory for what changes while all is frozen, in what changed already too.
+    fn of(changed: &mut [BlockSet]) -> Self {
+        let (mut reading, mut fresh) = (Vec::new(), Vec::new());
+        for set in changed {
+            set.keep_ready(READY_PIECES);
+            let mut copy = set.clone();
+            copy.keep_ready(READY_PIECES);
+            reading.push(copy);
+            let mut none = BlockSet::new(set.size());
+            none.keep_ready(READY_PIECES);
+            fresh.push(none);
+        }
+        Self { reading, fresh }
+    }
 }
 
 /// What was found while all was frozen.
@@ -71,7 +91,7 @@ impl Cutter {
         limits: Limits,
         group: &mut Option<bool>,
     ) -> Result<End, Failed> {
-        let mut sets = Sets { reading: changed.to_vec(), fresh: changed.to_vec() };
+        let mut sets = Sets::of(changed);
         let mut remarks = Vec::new();
         let application = match &mut server.hooks {
             Some(hooks) => {
@@ -87,6 +107,8 @@ impl Cutter {
             Err(_) => None,
         };
         let thawed = if frozen.is_ok() { server.freezer.thaw() } else { Thawed::default() };
+        changed.iter_mut().for_each(BlockSet::let_go);
+        drop(sets);
         if let Some(hooks) = &mut server.hooks {
             remarks.extend(hooks.after());
         }

@@ -94,6 +94,7 @@ impl Replicator {
 
     fn session_lost(&mut self) {
         self.asked.groups.clear();
+        self.schedule.session_lost();
         for disk in &mut self.disks {
             disk.runs().for_each(Compare::session_lost);
         }
@@ -135,7 +136,7 @@ impl Replicator {
     fn set_policy(&mut self, policy: Policy) {
         let policy = policy.bounded();
         let millis = u64::from(policy.interval_seconds).saturating_mul(1000);
-        self.due = self.due.min(self.means.clock.moment().after(millis));
+        self.schedule.set_interval(millis);
         self.means.exchange.pace(policy.send_bytes_per_second);
         self.compare_pace.change(policy.compare_bytes_per_second);
         for (place, disk) in self.disks.iter_mut().enumerate() {
@@ -160,6 +161,7 @@ impl Replicator {
     fn vaulted(&mut self, epoch: u64) {
         if epoch > self.vaulted {
             self.vaulted = epoch;
+            self.schedule.vaulted(epoch, self.means.clock.moment());
             if let Some(tracker) = &mut self.means.tracker {
                 tracker.vaulted(epoch);
             }

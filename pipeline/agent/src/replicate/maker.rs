@@ -81,7 +81,9 @@ pub trait Maker: Send {
 pub struct DiskMaker<D: Disk> {
     leaves: Vec<Leaf>,
     sources: Vec<Source<D>>,
-    arena: Arena<D::Buffer>,
+    /// There from the first instant on: a first copy needs none.
+    arena: Option<Arena<D::Buffer>>,
+    arena_bytes: usize,
     cutter: Cutter,
     freezer: Box<dyn Freezer>,
     hooks: Option<Box<dyn Hooks + Send>>,
@@ -94,9 +96,9 @@ pub struct DiskMaker<D: Disk> {
 }
 
 impl<D: Disk> DiskMaker<D> {
-    /// Of these disks, the first of which says how memory is to be aligned; with so much memory for a freeze.
+    /// Of these disks, the first of which says how memory is to be aligned; with so much memory for a freeze, once there is one.
     ///
-    /// Errors: there is no disk, or one does not answer, or there is no memory.
+    /// Errors: there is no disk, or one does not answer.
     pub fn new(
         disks: Vec<(Leaf, D)>,
         arena_bytes: usize,
@@ -104,14 +106,35 @@ impl<D: Disk> DiskMaker<D> {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DiskError> {
         let (leaves, disks): (Vec<Leaf>, Vec<D>) = disks.into_iter().unzip();
-        let mut sources = disks.into_iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
-        let none = || DiskError::new(hal::disk::ErrorKind::Gone, "this server has no disk");
-        let first = sources.first_mut().ok_or_else(none)?;
-        let arena = Arena::new(&mut first.disk, arena_bytes)?;
+        let sources = disks.into_iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
+        if sources.is_empty() {
+            return Err(no_disk());
+        }
         let cutter = Cutter::default();
         let unread = sources.iter().map(|source| BlockSet::new(source.blocks())).collect();
-        let (hooks, throttle, areas) = (None, None, None);
-        Ok(Self { leaves, sources, arena, cutter, freezer, hooks, throttle, clock, unread, areas })
+        let (arena, hooks, throttle, areas) = (None, None, None, None);
+        Ok(Self {
+            leaves,
+            sources,
+            arena,
+            arena_bytes,
+            cutter,
+            freezer,
+            hooks,
+            throttle,
+            clock,
+            unread,
+            areas,
+        })
+    }
+
+    /// Memory for an instant, before anything is still.
+    fn ready(&mut self) -> Result<(), DiskError> {
+        if self.arena.is_none() {
+            let first = self.sources.first_mut().ok_or_else(no_disk)?;
+            self.arena = Some(Arena::new(&mut first.disk, self.arena_bytes)?);
+        }
+        Ok(())
     }
 
     /// With hooks for application-consistent points, and a way to slow writers down.
@@ -123,6 +146,10 @@ impl<D: Disk> DiskMaker<D> {
     ) -> Self {
         Self { hooks, throttle, ..self }
     }
+}
+
+fn no_disk() -> DiskError {
+    DiskError::new(hal::disk::ErrorKind::Gone, "this server has no disk")
 }
 
 impl<D: Disk> Maker for DiskMaker<D> {
@@ -137,6 +164,8 @@ impl<D: Disk> Maker for DiskMaker<D> {
             Some((token, patience)) => Some(GroupGate::new(token, patience, exchange)?),
             None => None,
         };
+        self.ready().map_err(|error| error.to_string())?;
+        let Some(arena) = &mut self.arena else { return Err(no_disk().to_string().into()) };
         self.unread.iter_mut().for_each(BlockSet::clear);
         let unread = &mut self.unread;
         let mut sink = Outgoing { exchange, patience: order.patience, unread };
@@ -150,7 +179,7 @@ impl<D: Disk> Maker for DiskMaker<D> {
             sources: &mut self.sources,
             blank: &blank,
             swap: &swap,
-            arena: &mut self.arena,
+            arena: &mut *arena,
             sink: &mut sink,
             hooks: hooks.map(|hooks| &mut **hooks as &mut dyn Hooks),
             throttle: self.throttle.as_mut().map(|throttle| &mut **throttle as &mut dyn Throttle),
@@ -158,7 +187,7 @@ impl<D: Disk> Maker for DiskMaker<D> {
             clock: &*self.clock,
         };
         let mut outcome = self.cutter.cut(&mut server, changed, order.limits)?;
-        for unread in self.arena.unread() {
+        for unread in arena.unread() {
             self.unread
                 .iter_mut()
                 .skip(unread.disk)
@@ -181,16 +210,17 @@ impl<D: Disk> Maker for DiskMaker<D> {
     }
 
     fn piece(&self, at: usize) -> Option<Piece<'_>> {
-        let held = self.arena.held().nth(at);
+        let arena = self.arena.as_ref()?;
+        let held = arena.held().nth(at);
         let read = held.map(|held| Piece::Blocks(held.disk, held.first, held.bytes()));
         read.or_else(|| {
-            let unread = self.arena.unread().get(at.checked_sub(self.arena.held().count())?)?;
+            let unread = arena.unread().get(at.checked_sub(arena.held().count())?)?;
             Some(Piece::Unread(unread.disk, unread.block))
         })
     }
 
     fn forget(&mut self) {
-        self.arena.clear();
+        self.arena.iter_mut().for_each(Arena::clear);
     }
 
     fn unread(&mut self, disk: usize, into: &mut BlockSet) {

@@ -3,22 +3,25 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use hal::time::{Moment, UnixMillis};
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_wire::message::{Cut, Instant};
 
 use super::disk::Disk;
 use super::maker::{Order, Piece};
+use super::schedule::Begun;
 use super::send::{Batch, Set, batch_bytes};
 use super::{POINTS_KEPT, REST, Replicator, hold_all};
 use crate::blocks::BlockSet;
 use crate::compare::Reason;
 use crate::cut::{Failed, Limits, Outcome};
+use crate::outbox::WINDOW_BYTES_MAX;
 use crate::report::{PointReport, instant_words};
 
 /// Rounds of the loop's own before an instant is tried; those behind them are the instant's.
 const ROUNDS_MAX: u32 = 3;
-/// Blocks that are left to the instant's own rounds.
-const SMALL_BLOCKS: u64 = 256;
+/// Blocks that are left to the instant's own rounds: half of what is kept for sending again.
+const SMALL_BLOCKS: usize = WINDOW_BYTES_MAX / 2 / BLOCK_BYTES;
 /// Instants that fail one after another before nothing is left to their own rounds.
 const FAILURES_MAX: u32 = 3;
 /// Points that fail for one disk, one after another, before they are made without it.
@@ -42,6 +45,9 @@ pub(super) struct Asked {
 /// A point on its way.
 #[derive(Debug, Default)]
 pub(super) struct Pursuit {
+    begun: Begun,
+    /// When everything stood still.
+    instant: Moment,
     round: u32,
     /// Blocks that the last round took.
     taken: u64,
@@ -63,7 +69,8 @@ impl Replicator {
             self.asked.now = false;
             let application = core::mem::take(&mut self.asked.application);
             let group = self.asked.groups.pop_front();
-            self.pursuit = Some(Pursuit { application, group, ..Pursuit::default() });
+            let begun = Begun { at: self.means.clock.moment(), written: self.means.written() };
+            self.pursuit = Some(Pursuit { begun, application, group, ..Pursuit::default() });
             self.round();
         }
         if self.pursuit.as_ref().is_some_and(|pursuit| pursuit.cut.is_some()) {
@@ -73,7 +80,12 @@ impl Replicator {
         let rounds = self.pursuit.as_ref().map_or(0, |pursuit| pursuit.round);
         // Where instants failed, all is read before the next: there a block that cannot be read ends nothing, and is named.
         let small = if self.failures < FAILURES_MAX { SMALL_BLOCKS } else { 0 };
-        if left <= small || rounds > ROUNDS_MAX {
+        if left <= small as u64 || rounds > ROUNDS_MAX {
+            // Its own rounds find room, as far as that can be said.
+            let own = small * BLOCK_BYTES + batch_bytes();
+            if !self.means.exchange.room(own, Duration::ZERO) {
+                return Some(REST);
+            }
             return Some(self.make());
         }
         for place in 0..self.disks.len() {
@@ -104,6 +116,11 @@ impl Replicator {
         }
     }
 
+    /// When the next point begins by itself.
+    pub(super) fn due(&self) -> Moment {
+        self.schedule.due(self.means.written())
+    }
+
     /// Whether a point may be made and is wanted.
     fn is_due(&mut self) -> bool {
         let now = self.means.clock.moment();
@@ -114,7 +131,7 @@ impl Replicator {
         let wanted = match (self.failover.is_drained(), self.failover.is_draining()) {
             (true, _) => false,
             (false, true) => asked,
-            (false, false) => asked || now >= self.due,
+            (false, false) => asked || now >= self.due(),
         };
         let paused = self.policy.paused && !self.asked.now && self.asked.groups.is_empty();
         if !wanted || paused {
@@ -192,8 +209,10 @@ impl Replicator {
                 .collect(),
             patience: self.means.patience,
         };
+        let before = self.means.clock.moment();
         match self.instant(&order) {
             Ok(outcome) => {
+                self.note_instant(before, outcome.at);
                 self.made(outcome, group.map(|(token, _)| token));
                 Duration::ZERO
             }
@@ -205,6 +224,15 @@ impl Replicator {
                 self.put_off();
                 REST
             }
+        }
+    }
+
+    /// Notes when the instant was by the clock that only runs forwards: the other may have been set meanwhile.
+    fn note_instant(&mut self, before: Moment, at: UnixMillis) {
+        let (now, clock) = (self.means.clock.moment(), self.means.clock.now());
+        let since = clock.0.saturating_sub(at.0).min(now.since(before));
+        if let Some(pursuit) = &mut self.pursuit {
+            pursuit.instant = Moment(now.0.saturating_sub(since));
         }
     }
 
@@ -374,9 +402,13 @@ impl Replicator {
             }
         }
         self.means.maker.forget();
-        let Some(Pursuit { cut: Some((cut, _)), blocks, .. }) = self.pursuit.take() else {
+        let Some(Pursuit { cut: Some((cut, _)), blocks, begun, instant, group, .. }) =
+            self.pursuit.take()
+        else {
             return REST;
         };
+        let now = self.means.clock.moment();
+        self.schedule.made(cut.epoch, begun, (instant, group.is_some()), now);
         self.say_cut(cut, blocks);
         Duration::ZERO
     }
@@ -411,9 +443,5 @@ impl Replicator {
             disk.passed = false;
             disk.failures = 0;
         }
-        let interval = u64::from(self.policy.interval_seconds).saturating_mul(1000);
-        let now = self.means.clock.moment();
-        // From the last due time, so that intervals do not grow by what a point takes; but never one after another.
-        self.due = self.due.after(interval).max(now.after(interval / 2));
     }
 }

@@ -470,3 +470,51 @@ fn a_disk_that_reads_nothing_ends_no_points_of_others_and_is_looked_at_again() {
     history.server.pass_millis(GONE_MILLIS);
     assert!(history.replicator.has_answered() && !history.replicator.has_answered(), "once");
 }
+
+/// How old the newest point in the vault had become each time that the next was there, which takes so long from the spool to
+/// the vault. A minute without writers, and two with them.
+fn ages(seed: u64, to_vault_millis: u64) -> Vec<u64> {
+    let mut history = History::new(seed, Fault::None);
+    history.server.calm();
+    history.settle(20_000);
+    let (began, mut newest, mut ages) = (history.server.millis(), None, Vec::new());
+    let mut under_way = VecDeque::new();
+    while history.server.millis() < began + 180_000 {
+        history.server.pass_millis(50);
+        let now = history.server.millis();
+        if now > began + 60_000 {
+            history.server.write(6);
+        }
+        while history.replicator.step().is_zero() {}
+        let exchange = history.exchange();
+        // So many messages in each twentieth of a second.
+        history.appliance.hear(&exchange, 20);
+        history.appliance.answer(&exchange);
+        let came = history.appliance.points.iter().map(|point| point.cut.at_millis);
+        under_way.extend(came.map(|at| (now + to_vault_millis, at)));
+        history.judge();
+        while let Some((_, at)) =
+            under_way.front().copied().filter(|(there, _): &(u64, u64)| *there <= now)
+        {
+            under_way.pop_front();
+            history.appliance.drain(&exchange);
+            ages.extend(newest.map(|newest| now - newest));
+            newest = Some(at);
+        }
+    }
+    ages
+}
+
+#[test]
+fn the_next_point_is_in_the_vault_before_the_newest_is_older_than_the_policy_wants() {
+    for seed in 0..10 {
+        println!("seed {seed}");
+        for to_vault_millis in [200, 1500, 3000] {
+            let ages = ages(seed, to_vault_millis);
+            // Of the first, what nobody has seen is foreseen by nobody.
+            let late = ages.iter().skip(1).filter(|age| **age > 10_000).count();
+            assert_eq!(late, 0, "{to_vault_millis} ms: {ages:?}");
+            assert!((17..36).contains(&ages.len()), "{to_vault_millis} ms: {ages:?}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hal_linux::bpf::{self, Link, Program, SharedWords};
+use pipeline::limits::BLOCK_BYTES;
 
 use super::btf::{Btf, VMLINUX};
 use super::held::{self, DiskRecord, Held};
@@ -516,6 +517,15 @@ impl Tracker for KernelTracker {
         let sectors = self.sectors();
         let since = sectors.iter().zip(&self.began).map(|(now, began)| now.wrapping_sub(*began));
         since.fold(0, u64::wrapping_add).wrapping_mul(512)
+    }
+
+    fn written_blocks(&self) -> u64 {
+        let of = |at: usize| {
+            let counters = self.maps.counters(at);
+            // Small writes each touch a block, and large ones as many as they are long.
+            counters.writes.max(counters.sectors / (BLOCK_BYTES as u64 / 512))
+        };
+        (0..self.slots.len()).map(of).fold(0, u64::saturating_add)
     }
 
     fn outgrown(&mut self) -> Vec<usize> {

@@ -1,7 +1,8 @@
 //! What a restore must know before it fetches the first block, learnt in as few round trips as the order of things allows:
 //! far away, each costs as much as a megabyte.
 //!
-//! The chain is read while segments are listed. The map is read while the point is pinned and looked at again: a page
+//! What can be asked before a key is at hand is asked while the ring is read, by a store with a head start. The chain is read
+//! while segments are listed. The map is read while the point is pinned and looked at again: a page
 //! opens or it does not, whatever a collector does meanwhile, and nothing else is fetched before the pin holds.
 
 use pipeline::ids::ServerId;

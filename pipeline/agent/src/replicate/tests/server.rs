@@ -80,6 +80,8 @@ struct Machine {
     /// Applications are stopped, and the machine is off.
     stopped: bool,
     off: bool,
+    /// Nobody writes while something is read.
+    calm: bool,
     refuses: bool,
     /// Of each disk, writes that were not marked: all, those that an audit found, and those that were obeyed.
     misses: Vec<[u64; 3]>,
@@ -90,6 +92,8 @@ struct Machine {
     /// The same, of a single block, and without an end.
     raw_one: bool,
     written: u64,
+    /// Blocks written to by anybody.
+    changed: u64,
     /// Of the first disk, what cannot be read.
     bad: BlockSet,
     /// What is swap now of the first disk, and whether that was told.
@@ -103,6 +107,12 @@ struct Machine {
 }
 
 impl Machine {
+    fn write_while_read(&mut self) {
+        if !self.calm || self.frozen {
+            self.write(1);
+        }
+    }
+
     fn write(&mut self, most: u64) {
         if self.resting && !self.frozen {
             if self.stubborn {
@@ -132,6 +142,7 @@ impl Machine {
             let stamp = if self.random.below(5) == 0 { 0 } else { self.random.number() };
             self.blocks[disk][usize::try_from(block).unwrap()] = stamp;
             self.written += 1;
+            self.changed += 1;
             let misses = matches!(self.fault, Fault::Misses | Fault::MissesOnce);
             if misses && self.random.below(300) == 0 {
                 self.misses[disk][0] += 1;
@@ -187,6 +198,7 @@ impl Server {
             stubborn: false,
             stopped: false,
             off: false,
+            calm: false,
             refuses: false,
             misses: vec![[0; 3]; sizes.len()],
             frozen: false,
@@ -194,6 +206,7 @@ impl Server {
             raw: false,
             raw_one: false,
             written: 0,
+            changed: 0,
             bad: BlockSet::new(300),
             swap: BlockSet::new(300),
             swap_told: false,
@@ -214,6 +227,10 @@ impl Server {
 
     pub(super) fn pass_millis(&self, millis: u64) {
         self.machine.lock().unwrap().millis += millis;
+    }
+
+    pub(super) fn millis(&self) -> u64 {
+        self.machine.lock().unwrap().millis
     }
 
     /// What goes on beside the writes changes now and then.
@@ -260,6 +277,12 @@ impl Server {
     /// Nobody writes any more but past the file systems.
     pub(super) fn rest(&self) {
         self.machine.lock().unwrap().resting = true;
+    }
+
+    /// Reading takes no time from now on, so that nobody writes meanwhile: where only time is looked at, a session that takes
+    /// nothing within it would fill up.
+    pub(super) fn calm(&self) {
+        self.machine.lock().unwrap().calm = true;
     }
 
     /// Everything is written once more, and is what it was.
@@ -494,6 +517,10 @@ impl Tracker for SimTracker {
 
     fn written_bytes(&mut self) -> u64 {
         self.0.lock().unwrap().written
+    }
+
+    fn written_blocks(&self) -> u64 {
+        self.0.lock().unwrap().changed
     }
 
     fn outgrown(&mut self) -> Vec<usize> {

@@ -34,11 +34,11 @@ impl Restless {
             return Err(DiskError::new(hal::disk::ErrorKind::Medium, "the test has it so"));
         }
         for (block, bytes) in (first..).zip(buffer.chunks_mut(BLOCK_BYTES)).take(blocks) {
-            machine.write(1);
+            machine.write_while_read();
             let stamp = machine.blocks[self.place][usize::try_from(block).unwrap()];
             bytes.fill(0);
             bytes[..8].copy_from_slice(&stamp.to_le_bytes());
-            machine.write(1);
+            machine.write_while_read();
             if machine.fault == Fault::ClearsLate {
                 machine.marks[self.place].remove(block);
             }

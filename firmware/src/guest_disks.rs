@@ -145,7 +145,10 @@ pub fn each_file_system(
     for volume in &after {
         let Found::FileSystem { kind, .. } = &volume.content else { continue };
         let other = before.iter().find(|other| other.name == volume.name);
-        let same = |other: &&Volume| matches!(&other.content, Found::FileSystem { kind: old, .. } if old == kind);
+        let same = |other: &&Volume| match &other.content {
+            Found::FileSystem { kind: old, .. } => old == kind,
+            _ => false,
+        };
         let Some(other) = other.filter(same) else {
             each(&volume.name, Err("is new, or was another file system before".to_owned()))?;
             continue;

@@ -68,7 +68,7 @@ pub struct Drain {
 }
 
 /// Gives the chain of the vault into which goes what a server sends that goes on from a point.
-type Chains = dyn Fn(ServerId, Option<PointId>) -> Result<ServerId, Error> + Send + Sync;
+pub type Chains = dyn Fn(ServerId, Option<PointId>) -> Result<ServerId, Error> + Send + Sync;
 
 /// A writer between two pieces, and how often in a row a piece failed.
 #[derive(Default)]
@@ -140,11 +140,8 @@ impl Drain {
 
     /// Pieces go into the chains that this says.
     #[must_use]
-    pub fn with_chains(
-        self,
-        chains: impl Fn(ServerId, Option<PointId>) -> Result<ServerId, Error> + Send + Sync + 'static,
-    ) -> Self {
-        Self { chains: Box::new(chains), ..self }
+    pub fn with_chains(self, chains: Box<Chains>) -> Self {
+        Self { chains, ..self }
     }
 
     /// A name that was not given to anything yet, and that no agent guesses.

@@ -154,7 +154,7 @@ impl Ingest {
             options,
         )?;
         let (limits, time) = (Arc::clone(&paces), Arc::clone(&clock));
-        let drain = drain.with_chains(move |server, known| places.writes(server, known));
+        let drain = drain.with_chains(Box::new(move |server, known| places.writes(server, known)));
         let drain = drain.with_paces(move |server| limits.of(server).is_limited(time.now()));
         if found.lost > 0 {
             log::error!("{} records of the spool are damaged", found.lost);

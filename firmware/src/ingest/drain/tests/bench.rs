@@ -104,7 +104,7 @@ impl Life {
         let used = move |_| access.clone();
         let drain = Drain::new(Arc::clone(&hub), shelf, backlog, true, used, options).unwrap();
         let places = Arc::clone(&forks);
-        let drain = drain.with_chains(move |server, known| places.writes(server, known));
+        let drain = drain.with_chains(Box::new(move |server, known| places.writes(server, known)));
         if found.lost > 0 {
             drain.lose_all(found.ledger.standings().map(|standing| standing.life.server));
         }

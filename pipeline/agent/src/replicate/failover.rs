@@ -158,7 +158,7 @@ impl Replicator {
             log::error!("{words}");
             self.trouble(words);
         }
-        self.due = self.means.clock.moment();
+        self.schedule.due_at_once(self.means.clock.moment());
     }
 
     /// The answer is kept: a machine that was to be switched off is.

@@ -74,6 +74,12 @@ impl Schedule {
         self.interval_millis = millis;
     }
 
+    /// The next point is due, whatever was before.
+    pub(super) fn due_at_once(&mut self, now: Moment) {
+        self.newest = None;
+        self.rest_until = now;
+    }
+
     /// When the next point is to begin, where so many blocks were written to since tracking began.
     pub(super) fn due(&self, written: u64) -> Moment {
         let Some((instant, of_group)) = self.newest else { return self.rest_until };

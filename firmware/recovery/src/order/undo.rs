@@ -2,6 +2,7 @@
 //! carries the order's tag.
 
 use pipeline_azure::arm::group::{self, Found};
+use pipeline_azure::arm::id::Kind as What;
 use pipeline_azure::arm::{Answer, Why};
 use pipeline_vault::Error;
 
@@ -56,9 +57,12 @@ impl Work<'_> {
         let whole_group = self.order().makes_group() && self.order().shared.is_none();
         for thing in &made {
             // The group takes along what is in it, but a machine on its way holds on to the rest.
-            let goes_along = whole_group
-                && matches!(thing, Thing::Resource(id)
-                if !matches!(id.kind(), pipeline_azure::arm::id::Kind::Machine | pipeline_azure::arm::id::Kind::Disk));
+            let kind = match thing {
+                Thing::Resource(id) => Some(id.kind()),
+                Thing::Group(_) => None,
+            };
+            let goes_along =
+                whole_group && kind.is_some_and(|kind| !matches!(kind, What::Machine | What::Disk));
             if !goes_along {
                 self.remove(thing)?;
             }
@@ -121,12 +125,11 @@ impl Work<'_> {
     }
 
     pub(crate) fn clear_for_change(&mut self) -> Result<(), Stop> {
-        use pipeline_azure::arm::id::Kind as What;
         let mut made = self.order().made.clone();
         made.sort_by_key(Thing::rank);
         for thing in made {
-            if matches!(&thing, Thing::Resource(id) if matches!(id.kind(), What::Machine | What::Disk))
-            {
+            let Thing::Resource(id) = &thing else { continue };
+            if matches!(id.kind(), What::Machine | What::Disk) {
                 self.remove(&thing)?;
                 self.order_mut().made.retain(|known| *known != thing);
                 self.save()?;

@@ -122,6 +122,8 @@ pub enum What {
     WindowsRegistry,
     /// What Windows does with new disks.
     SanPolicy,
+    /// What says on the copy what it is, and what was changed on it.
+    Lineage,
 }
 
 /// Something that was found.

@@ -257,7 +257,7 @@ impl<'a> Bench<'a> {
     fn finish(mut self) -> io::Result<Vec<Change>> {
         // No file is made on NTFS: whoever ordered the repair keeps its list.
         if !self.changes.is_empty() && self.survey.windows.is_none() {
-            self.make_folder(What::NoSystem, KEPT)?;
+            self.make_folder(What::Lineage, KEPT)?;
             let list = serde_json::to_vec_pretty(&self.changes)?;
             self.tree.write(LIST, &list, Some(super::network::root_may(0o600)))?;
         }

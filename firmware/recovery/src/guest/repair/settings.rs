@@ -162,5 +162,5 @@ fn lineage(bench: &mut Bench<'_>, wish: &Wish) -> io::Result<()> {
         quoted(&lineage.point),
         lineage.time
     );
-    bench.write(What::NoSystem, REPLICA, text.as_bytes(), Some(root_may(0o644)))
+    bench.write(What::Lineage, REPLICA, text.as_bytes(), Some(root_may(0o644)))
 }

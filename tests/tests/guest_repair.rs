@@ -113,6 +113,17 @@ fn files(disk: &Path, folder: &Path) -> String {
     lines.join("\n")
 }
 
+/// What a drill wishes.
+fn drilled() -> Wish {
+    let lineage = Lineage {
+        order: "drill-7".to_owned(),
+        kind: LineageKind::Drill,
+        point: "0198-point".to_owned(),
+        time: 1_796_000_000,
+    };
+    Wish { lineage: Some(lineage), ..Wish::default() }
+}
+
 #[test]
 fn a_server_without_the_drivers_does_not_boot_unrepaired_and_boots_repaired() {
     let scratch = Scratch::new("guest-repair").unwrap();
@@ -149,14 +160,7 @@ fn a_server_without_the_drivers_does_not_boot_unrepaired_and_boots_repaired() {
     }
     assert_eq!(first_difference(&pristine, &disk, 0..END), None, "judging changes nothing here");
 
-    let lineage = Lineage {
-        order: "drill-7".to_owned(),
-        kind: LineageKind::Drill,
-        point: "0198-point".to_owned(),
-        time: 1_796_000_000,
-    };
-    let wish = Wish { lineage: Some(lineage), ..Wish::default() };
-    let (_, changes) = repair(&guest_disk(&disk), &platform, &wish).unwrap();
+    let (_, changes) = repair(&guest_disk(&disk), &platform, &drilled()).unwrap();
     println!("{}", serde_json::to_string_pretty(&changes).unwrap());
     file_systems_are_clean(&disk, folder);
     let again = judge_disks(&guest_disk(&disk), &platform).unwrap();

@@ -132,12 +132,15 @@ pub fn undo(disks: &[GuestDisk]) -> Result<Vec<Undone>, Error> {
     done().map_err(|error| named(&names(disks), &error))
 }
 
+/// A file system as it was and as it is, or why not both are there.
+pub type Pair = Result<[Rc<dyn Tree>; 2], String>;
+
 /// Opens every file system that a server has at two points and hands both to `each`, one pair after the other; where only
 /// one has it, or it is not opened, the words say so. They are written to where a journal must be replayed: hand overlays.
 pub fn each_file_system(
     before: &[GuestDisk],
     after: &[GuestDisk],
-    each: &mut dyn FnMut(&str, Result<[Rc<dyn Tree>; 2], String>) -> Result<(), Error>,
+    each: &mut dyn FnMut(&str, Pair) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let find =
         |disks: &[GuestDisk]| Volumes::find(disks).map_err(|error| named(&names(disks), &error));

@@ -16,11 +16,14 @@ use pipeline_wire::message::Demotion;
 use super::base::Base;
 use super::hub::Hub;
 
+/// Puts a server's branch of an order into the key ring.
+type Enrol = dyn Fn(ServerId, &str) -> Result<(), Error> + Send + Sync;
+
 /// What is known of failovers.
 pub struct Forks {
     hub: Arc<Hub>,
     access: Arc<dyn Fn(ServerId) -> Access + Send + Sync>,
-    enrol: Box<dyn Fn(ServerId, &str) -> Result<(), Error> + Send + Sync>,
+    enrol: Box<Enrol>,
     name: Box<dyn Fn(ServerId) -> String + Send + Sync>,
     options: Options,
 }

@@ -30,6 +30,8 @@ pub mod model;
 pub mod points;
 /// The program `lifeboat` as a person or a script runs it.
 pub mod program;
+/// Servers of a vault, and the region that they are recovered to.
+pub mod recovering;
 /// A stand-in for a region of Azure, with its storage.
 pub mod region;
 /// An agent that does what a test says.

@@ -23,7 +23,7 @@ pub fn built(name: &str) -> PathBuf {
 }
 
 /// A vault as the command line names it, with its key and its own state folder.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Place {
     /// VAULT.
     pub vault: String,

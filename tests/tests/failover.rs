@@ -9,110 +9,14 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use pipeline_azure::arm::id::{GroupId, Kind, SubnetId};
-use pipeline_azure::arm::tags::Tags;
-use pipeline_azure::arm::{Answer, Call, Progress, group, network};
-use qemu::region::Settings;
 use qemu::region::faults::{Fault, Rule};
 use serde_json::{Value, json};
-use tests::azurite::Scratch;
-use tests::cli::{Ran, image, run};
-use tests::program::{Place, lifeboat};
-use tests::region::{LOCATION, Machines, SUBSCRIPTION, StandIn};
+use tests::cli::run;
+use tests::program::lifeboat;
+use tests::recovering::Bed;
 
-const BYTES: usize = 24 << 20;
 /// No step of a small disk takes longer, even where several builds share the machine.
 const STEP: Duration = Duration::from_secs(240);
-
-struct Bed {
-    region: StandIn,
-    place: Place,
-    scratch: Scratch,
-}
-
-impl Bed {
-    /// A vault with these servers, each with a target profile, and a region with the group and network that they go to.
-    fn new(label: &str, servers: &[&str]) -> Self {
-        let consoles =
-            vec![("quiet".to_owned(), "booting".to_owned()), (String::new(), "login:".to_owned())];
-        let settings = Settings { operation_ms: 20, consoles, ..Settings::default() };
-        let region =
-            StandIn::with(Machines::Told, settings).unwrap_or_else(|error| panic!("{error}"));
-        let scratch = Scratch::new(label).unwrap();
-        let vault = format!("dir:{}", scratch.path().join("vault").display());
-        let place = Place::create(vault, scratch.path(), &region.environment());
-        let bed = Self { region, place, scratch };
-        bed.make_network("10.1.0.0/24");
-        for (seed, server) in (1..).zip(servers) {
-            let disk = image(&bed.path(&format!("{server}.img")), BYTES, seed);
-            let mut command = bed.place.verb("protect");
-            command.args(["--server", server, "--json"]).arg(format!("sda={}", disk.display()));
-            run(&mut command).succeeds();
-            bed.profile(server, "");
-        }
-        bed
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
-    }
-
-    fn make_network(&self, range: &str) {
-        let recovered = GroupId::new(SUBSCRIPTION, "recovered").unwrap();
-        let tags = Tags::new();
-        self.done(&group::create(&recovered, LOCATION, &tags).unwrap());
-        let rules = recovered.resource(Kind::SecurityGroup, "rules").unwrap();
-        self.done(&network::create_closed(&rules, LOCATION, &tags).unwrap());
-        let net = recovered.resource(Kind::Network, "net").unwrap();
-        let subnet = SubnetId::new(&net, "default").unwrap();
-        self.done(&network::create(&subnet, LOCATION, range, &rules, &tags).unwrap());
-    }
-
-    fn done(&self, call: &Call) {
-        let plane = self.region.control_plane();
-        let Answer::Begun(operation) = plane.call(call).unwrap() else { return };
-        while let Progress::Running(_) = plane.look(&operation).unwrap() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn profile(&self, server: &str, more: &str) -> Ran {
-        let text = format!(
-            "subscription = \"{SUBSCRIPTION}\"\nlocation = \"{LOCATION}\"\ngroup = \"recovered\"\nnetwork = \"net\"\n\
-             subnet = \"default\"\nsizes = [\"Standard_D2s_v5\", \"Standard_D4s_v5\"]\n\
-             signals = [{{ console = \"login:\" }}]\nsignal_within_s = 20\n{more}\n"
-        );
-        let file = self.path("profile.toml");
-        std::fs::write(&file, text).unwrap();
-        let mut command = self.verbs(&["target", "set"]);
-        run(command.args(["--server", server, "--file"]).arg(&file)).succeeds()
-    }
-
-    /// A command of several verbs, with vault and key.
-    fn verbs(&self, verbs: &[&str]) -> Command {
-        let mut command = self.place.bare();
-        command.args(verbs).args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
-        command
-    }
-
-    /// An order of a disk on which nothing starts.
-    fn order(&self, verb: &str, server: &str, more: &[&str]) -> Ran {
-        let mut command = self.verbs(&[verb]);
-        command.args(["--server", server, "--despite-obstacles", "--json"]).args(more);
-        run(&mut command)
-    }
-
-    /// What costs, beside what was there before any order.
-    fn billed(&self) -> Vec<String> {
-        self.region.billed()
-    }
-
-    /// Whatever carries an order's tag.
-    fn tagged(&self) -> Vec<Value> {
-        let all = self.region.resources().into_iter();
-        all.filter(|one| one["tags"]["lifeboat-order"].is_string()).collect()
-    }
-}
 
 #[test]
 fn a_drill_proves_that_a_point_comes_up_and_leaves_nothing_that_costs() {

@@ -79,20 +79,33 @@ impl Bed {
     fn make_network(&self, range: &str) {
         let recovered = GroupId::new(SUBSCRIPTION, "recovered").expect("a name that Azure takes");
         let tags = Tags::new();
-        self.done(&group::create(&recovered, LOCATION, &tags).unwrap());
+        self.done(
+            &group::create(&recovered, LOCATION, &tags).expect("a region that does as it is told"),
+        );
         let rules =
             recovered.resource(Kind::SecurityGroup, "rules").expect("a name that Azure takes");
-        self.done(&network::create_closed(&rules, LOCATION, &tags).unwrap());
+        self.done(
+            &network::create_closed(&rules, LOCATION, &tags)
+                .expect("a region that does as it is told"),
+        );
         let net = recovered.resource(Kind::Network, "net").expect("a name that Azure takes");
         let subnet = SubnetId::new(&net, "default").expect("a name that Azure takes");
-        self.done(&network::create(&subnet, LOCATION, range, &rules, &tags).unwrap());
+        self.done(
+            &network::create(&subnet, LOCATION, range, &rules, &tags)
+                .expect("a region that does as it is told"),
+        );
     }
 
     /// Sends a call and waits for what it begins.
     fn done(&self, call: &Call) {
         let plane = self.region.control_plane();
-        let Answer::Begun(operation) = plane.call(call).unwrap() else { return };
-        while let Progress::Running(_) = plane.look(&operation).unwrap() {
+        let Answer::Begun(operation) = plane.call(call).expect("a region that does as it is told")
+        else {
+            return;
+        };
+        while let Progress::Running(_) =
+            plane.look(&operation).expect("a region that does as it is told")
+        {
             std::thread::sleep(Duration::from_millis(20));
         }
     }

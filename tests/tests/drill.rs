@@ -40,6 +40,7 @@ fn protected(server: Server) -> Protected {
     server.mark(&disk, "after").unwrap_or_else(|error| panic!("{error}"));
     let second = bed.protect("web1", &disk);
     fs::remove_file(disk).unwrap();
+    bed.profile("web1", "");
     Protected { bed, first, second }
 }
 

@@ -21,6 +21,7 @@ use pipeline_agent::report::{Board, PointReport};
 use pipeline_agent::session::exchange::{Exchange, Introduction};
 use pipeline_agent::session::renewal::Renewal;
 use pipeline_agent::session::{Party, keep};
+use pipeline_agent::standstill::Standstill;
 use pipeline_agent::tracker::{self, Options};
 use pipeline_agent::{binding, enrol};
 use pipeline_wire::message::DiskHello;
@@ -65,6 +66,29 @@ pub(crate) struct Server {
 
 /// Nothing outlives this agent.
 struct Nothing;
+
+/// It is never drained: the machine is the developer's.
+impl Standstill for Nothing {
+    fn stop(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn read_only(&mut self) -> Result<(), String> {
+        Err("a benchmark makes no file system read-only".to_owned())
+    }
+
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    fn go_on(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn power_off(&mut self) -> Result<(), String> {
+        Err("a benchmark switches nothing off".to_owned())
+    }
+}
 
 impl Memory for Nothing {
     fn compared_at(&self, _label: &str) -> Option<UnixMillis> {
@@ -155,6 +179,7 @@ impl Server {
             patience: PATIENCE,
             clock,
             memory: Box::new(Nothing),
+            standstill: Box::new(Nothing),
             board: Board::default(),
         };
         let replicator = Replicator::new(means, disks, NAME.to_owned(), String::new());

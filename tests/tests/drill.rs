@@ -40,7 +40,6 @@ fn protected(server: Server) -> Protected {
     server.mark(&disk, "after").unwrap_or_else(|error| panic!("{error}"));
     let second = bed.protect("web1", &disk);
     fs::remove_file(disk).unwrap();
-    bed.profile("web1", "");
     Protected { bed, first, second }
 }
 
@@ -62,6 +61,14 @@ fn drill(protected: &Protected, server: Server, point: &str, word: &str) -> Valu
 /// What a replica has to say of itself, and what has to be gone then.
 fn is_up(protected: &Protected, drilled: &Value, server: Server, word: &str) {
     assert_eq!((&drilled["state"], &drilled["up"]), (&json!("drilled"), &json!(true)), "{drilled}");
+    let steps = drilled["steps"].as_array().unwrap().iter();
+    let steps = steps.map(|step| format!("{} {} ms", step["step"], step["took_millis"]));
+    eprintln!(
+        "{}: up after {} ms: {}",
+        server.name(),
+        drilled["rto_millis"],
+        steps.collect::<Vec<_>>().join(", ")
+    );
     let console = drilled["evidence"]["console"].as_str().unwrap();
     let said = console.lines().find(|line| line.contains("@lifeboat server")).unwrap();
     eprintln!("{}: {said}", server.name());

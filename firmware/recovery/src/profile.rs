@@ -139,6 +139,38 @@ fn drill_range() -> String {
 }
 
 impl Profile {
+    /// The profile of a server of which nobody has said where it is recovered to. No order can be given with it.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self {
+            subscription: String::new(),
+            location: String::new(),
+            group: String::new(),
+            name: None,
+            network: String::new(),
+            network_group: None,
+            subnet: String::new(),
+            address: Address::default(),
+            zone: None,
+            sizes: Vec::new(),
+            system_disk: premium(),
+            data_disks: premium(),
+            disk_types: BTreeMap::new(),
+            starts_from: None,
+            security: Security::default(),
+            generation: None,
+            licence: None,
+            public_address: false,
+            security_group: None,
+            tags: BTreeMap::new(),
+            signals: Vec::new(),
+            signal_within_s: a_quarter_of_an_hour(),
+            who_may: Vec::new(),
+            drill_group: None,
+            drill_range: drill_range(),
+        }
+    }
+
     /// What is wrong with it in itself, each with the field's name. Azure was not asked.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {

@@ -7,6 +7,7 @@ use crate::order::estimate::{Estimate, estimate};
 use crate::order::orders::Wanted;
 use crate::order::run::World;
 use crate::order::{Kind, Order};
+use crate::profile::Profile;
 use crate::target::{self, Drilled};
 
 /// A point older than this is told.
@@ -68,14 +69,20 @@ pub fn judge(
         about_millis: None,
     };
     let now = world.hands.wall_millis();
-    let Some(profile) = target.profile.clone() else {
-        ready.problems.push(format!(
-            "has no target profile: lifeboat target set --server {} --file profile.toml",
-            wanted.server_name
-        ));
-        return Ok(ready);
+    // A server is judged from its first point on; where it shall go may be said later.
+    let profile = match target.profile.clone() {
+        Some(profile) => {
+            ready.problems.extend(profile.problems());
+            profile
+        }
+        None => {
+            ready.problems.push(format!(
+                "has no target profile: lifeboat target set --server {} --file profile.toml",
+                wanted.server_name
+            ));
+            Profile::nowhere()
+        }
     };
-    ready.problems.extend(profile.problems());
     let order = wanted.order(pipeline::ids::OrderId([0; 16]), vault.to_owned(), profile);
     match world.hands.survey(&order) {
         Ok(survey) => {
@@ -152,7 +159,12 @@ mod tests {
         let site = Site::new();
         let failover = wanted(Kind::Failover);
         let stranger = Wanted { server: pipeline::ids::ServerId([9; 16]), ..failover.clone() };
-        assert!(judged(&site, &stranger, true).problems[0].contains("lifeboat target set"));
+        let unsaid = judged(&site, &stranger, true);
+        assert!(unsaid.problems[0].contains("lifeboat target set"), "{:?}", unsaid.problems);
+        assert!(
+            unsaid.starts.is_some() && !unsaid.asked_azure,
+            "its disks are judged all the same"
+        );
         let damaged = Wanted { point: "damaged".to_owned(), ..failover.clone() };
         assert!(judged(&site, &damaged, true).problems[0].contains("segment 7"));
         let mut other = profile();

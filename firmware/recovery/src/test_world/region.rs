@@ -255,7 +255,7 @@ impl State {
                 if let Some(value) = self.resources.get_mut(&path) {
                     value["properties"]["provisioningState"] = json!("Failed");
                 }
-                Err(refused(why, &format!("making {path}")))
+                Ok(Progress::Failed(refused(why, &format!("making {path}"))))
             }
         }
     }

@@ -134,6 +134,27 @@ fn azure_says_yes_and_fails_later_and_the_order_goes_on_or_is_taken_back() {
 }
 
 #[test]
+fn what_failed_late_and_may_do_later_is_made_again_and_never_waited_for_for_ever() {
+    let at = "PUT /subscriptions/00000000-0000-0000-0000-000000000001/resourcegroups/recovered/providers/microsoft.compute/virtualmachines/web1";
+    let site = Site::new();
+    site.region.trouble(Trouble { late: true, ..trouble(at, Why::Later) });
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).expect("the second try does");
+    is_sound(&site, &process, &order);
+    for cancels in [false, true] {
+        let site = Site::new();
+        site.region.trouble(Trouble { late: true, times: 9, ..trouble(at, Why::Later) });
+        let (error, order) = fails(&site, Kind::Failover);
+        assert!(error.contains("step machine"), "{error}");
+        let next = site.process(2);
+        let mut work = Work::take(next.world(), Name::Order(order.id), false).unwrap();
+        let done = if cancels { work.cancel() } else { work.carry_on() };
+        done.expect("what has ended holds nobody up");
+        is_sound(&site, &next, &work.order().clone());
+    }
+}
+
+#[test]
 fn a_right_that_is_missing_in_the_middle_is_told_and_what_was_made_can_be_taken_back() {
     for kind in [Kind::Drill, Kind::Failover] {
         for piece in

@@ -118,6 +118,21 @@ fn another_point_before_the_commit_replaces_disks_and_machine_and_keeps_the_addr
 }
 
 #[test]
+fn a_failover_that_is_cancelled_before_its_other_point_was_forked_ends_the_fork_it_has() {
+    let site = Site::new();
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).expect("a failover");
+    let name = Name::Order(order.id);
+    site.region.trouble(trouble("begingetaccess", Why::Denied));
+    let mut work = Work::take(process.world(), name, false).unwrap();
+    work.change_point(&"22".repeat(16)).expect_err("no right to fill its disks");
+    assert_eq!(work.order().step(Step::Fork).map(|step| step.standing), Some(Standing::Waits));
+    let mut work = Work::take(process.world(), name, false).unwrap();
+    work.cancel().expect("nothing holds it");
+    assert_eq!(site.deeds().last().map(String::as_str), Some("unfork"));
+}
+
+#[test]
 fn a_planned_failover_asks_the_source_first_and_a_cancelled_one_lets_it_go_on() {
     let site = Site::new();
     let process = site.process(1);

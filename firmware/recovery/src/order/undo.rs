@@ -41,7 +41,9 @@ impl Work<'_> {
         let began = |work: &Self, step: Step| {
             work.order().step(step).is_some_and(|record| record.standing != Standing::Waits)
         };
-        if began(self, Step::Fork) {
+        // With another point the step waits again, while the fork of the one before stands.
+        let forks = self.order().kind != Kind::Drill && self.order().round > 0;
+        if began(self, Step::Fork) || forks {
             self.world.hands.unfork(self.order())?;
         }
         if self.order().kind == Kind::Planned && began(self, Step::Stop) {

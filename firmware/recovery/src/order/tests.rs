@@ -118,6 +118,24 @@ fn another_point_before_the_commit_replaces_disks_and_machine_and_keeps_the_addr
 }
 
 #[test]
+fn a_server_that_runs_stays_where_the_other_point_is_not_whole_or_would_not_start() {
+    let site = Site::new();
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).expect("a failover");
+    let before = (site.region.running(), site.region.log());
+    let change = |point: &str| {
+        let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
+        work.change_point(point).expect_err("not that one").to_string()
+    };
+    assert!(change("damaged").contains("segment 7"));
+    site.survey.lock().unwrap().obstacles.push("there is no boot loader".to_owned());
+    assert!(change(&"22".repeat(16)).contains("no boot loader"));
+    assert_eq!((site.region.running(), site.region.log()), before);
+    let kept = process.read(Name::Order(order.id));
+    assert_eq!((kept.state, kept.wanted_point.as_str(), kept.round), (State::Up, "latest", 0));
+}
+
+#[test]
 fn a_failover_that_is_cancelled_before_its_other_point_was_forked_ends_the_fork_it_has() {
     let site = Site::new();
     let process = site.process(1);

@@ -120,10 +120,30 @@ impl Work<'_> {
             return Err(Error::misuse(format!("{} {}", order.kind, order.id), what)
                 .remedy("only a failover that is neither committed nor cancelled can"));
         }
+        if let Err(stop) = self.can_be_changed_to(point) {
+            let error = self.told(stop);
+            self.let_go()?;
+            return Err(error);
+        }
         self.order_mut().state = State::Changing;
         point.clone_into(&mut self.order_mut().wanted_point);
         self.tell(format!("it is changed to point {point}")).map_err(|stop| self.told(stop))?;
         self.carry_on()
+    }
+
+    /// The machine that runs is the server: nothing of it goes before it is known that the other point is whole and starts.
+    fn can_be_changed_to(&mut self, point: &str) -> Result<(), Stop> {
+        let (hands, mut asked) = (self.world.hands, self.order().clone());
+        point.clone_into(&mut asked.wanted_point);
+        let despite = asked.despite_obstacles;
+        let survey = self.signing(move || hands.survey(&asked))??;
+        if despite || survey.obstacles.is_empty() {
+            return Ok(());
+        }
+        Err(Stop::Failed(
+            Error::refused(format!("point {point}"), survey.obstacles.join("; "))
+                .remedy("take another point; what runs was left as it is"),
+        ))
     }
 
     pub(crate) fn clear_for_change(&mut self) -> Result<(), Stop> {

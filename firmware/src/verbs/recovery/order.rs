@@ -46,10 +46,8 @@ pub(in crate::verbs) fn failover(asked: &Failover, context: &Context) -> Ending 
     };
     carry_on(&opened, &asked.order, name, |work| match &asked.point {
         _ if asked.cancel => work.cancel(),
-        // The first word of an order that is on its way to that point already changes nothing.
-        Some(point) if work.order().wanted_point != *point || work.order().state == State::Up => {
-            work.change_point(point)
-        }
+        // The same line given twice takes nothing down: a point that came since is meant by its identity.
+        Some(point) if work.order().wanted_point != *point => work.change_point(point),
         _ => work.carry_on(),
     })
 }

@@ -208,6 +208,9 @@ pub struct Run {
     pub entries: Vec<Entry>,
     /// Why it stands.
     pub trouble: Option<String>,
+    /// A drill: something failed in it, so that it ends badly however well it is taken back.
+    #[serde(default)]
+    pub failed: bool,
     /// Who carries it out.
     pub holder: Option<Holder>,
 }

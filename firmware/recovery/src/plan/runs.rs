@@ -152,6 +152,7 @@ impl<'a> PlanWork<'a> {
             orders: Vec::new(),
             entries: Vec::new(),
             trouble: None,
+            failed: false,
             holder: None,
         };
         self.plan.begin(run);
@@ -222,7 +223,9 @@ impl<'a> PlanWork<'a> {
         if self.run().state == RunState::Failed {
             self.run_mut().state = RunState::Open;
         }
-        self.run_mut().trouble = None;
+        if !self.run().failed {
+            self.run_mut().trouble = None;
+        }
         while self.run().state == RunState::Open {
             let place = self.run().place;
             let Some(group) = self.plan.text.groups.get(place.group).cloned() else {
@@ -279,6 +282,7 @@ impl<'a> PlanWork<'a> {
         self.run_mut().trouble = Some(error.to_string());
         if self.run().drill && error.retry != Retry::Now {
             self.run_mut().state = RunState::Clearing;
+            self.run_mut().failed = true;
             return self.save();
         }
         self.run_mut().state = RunState::Failed;
@@ -467,11 +471,14 @@ impl<'a> PlanWork<'a> {
             first = clear_shared(self.world, order).err();
         }
         if let Some(error) = first {
-            self.run_mut().trouble = Some(error.to_string());
+            // Why the drill failed is told at its end; this is told now.
+            if !self.run().failed {
+                self.run_mut().trouble = Some(error.to_string());
+            }
             self.save()?;
             return Err(error);
         }
-        let bad = bad || self.run().trouble.is_some();
+        let bad = bad || self.run().failed;
         self.run_mut().state = if bad { RunState::DoneBadly } else { RunState::Done };
         self.save()
     }

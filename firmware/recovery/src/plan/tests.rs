@@ -194,6 +194,40 @@ fn a_hook_that_fails_stops_a_failover_there_and_ends_a_drill_badly() {
 }
 
 #[test]
+fn a_drill_that_failed_ends_badly_however_often_its_clearing_was_cut_off() {
+    let hooks = Hooks::default();
+    let mut last = text();
+    // All servers are up when it fails.
+    last.groups[0].before.clear();
+    let site = self::site();
+    let process = site.process(1);
+    documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
+        plan.text = last.clone();
+        Ok(())
+    })
+    .unwrap();
+    *hooks.failures.lock().unwrap() = 1;
+    let denied = pipeline_azure::arm::Why::Denied;
+    site.region.trouble(crate::test_world::region::Trouble {
+        at: "DELETE".to_owned(),
+        why: denied,
+        late: false,
+        done: false,
+        times: 2,
+    });
+    go(&process, &hooks, true).expect_err("it could not be taken back");
+    let plan = loop {
+        if let Ok(plan) = go(&process, &hooks, true) {
+            break plan;
+        }
+    };
+    let run = plan.runs.last().unwrap();
+    assert_eq!(run.state, RunState::DoneBadly);
+    assert!(run.trouble.as_deref().is_some_and(|why| why.contains("dns")), "{run:?}");
+    assert!(site.region.things().is_empty());
+}
+
+#[test]
 fn killed_at_calls_all_over_its_way_a_plan_goes_on_to_the_same_end() {
     for drill in [false, true] {
         let site = site();

@@ -303,16 +303,27 @@ impl Action {
         }
     }
 
-    /// It in words.
+    /// It in words, which go into reports and logs: a webhook's address behind its host is often its secret, and so may
+    /// be what a program is called with.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
             Self::Wait(seconds) => format!("waits {seconds} s"),
             Self::Manual(text) => format!("a person: {text}"),
-            Self::Webhook { url, .. } => format!("calls {url}"),
-            Self::Command { run, .. } => format!("runs {}", run.join(" ")),
+            Self::Webhook { url, .. } => format!("calls {}", place_of(url)),
+            Self::Command { run, .. } => {
+                format!("runs {}", run.first().map_or("nothing", String::as_str))
+            }
         }
     }
+}
+
+/// What of a URL may be shown: how and whom, without names, paths and signatures.
+fn place_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}")
 }
 
 impl Member {

@@ -262,6 +262,17 @@ fn killed_at_calls_all_over_its_way_a_plan_goes_on_to_the_same_end() {
 }
 
 #[test]
+fn what_a_plan_says_of_its_hooks_shows_no_secret() {
+    let hook = |url: &str| Action::Webhook { url: url.to_owned(), body: String::new(), within_s: 5 };
+    for url in ["https://me:S3@h.example:8443/S3?k=S3#S3", "http://h.example?S3", "https://S3@h.example#S3"] {
+        let words = hook(url).words();
+        assert!(words.contains("h.example") && !words.contains("S3"), "{words}");
+    }
+    let run = ["/bin/tell", "--token", "S3"].map(str::to_owned).to_vec();
+    assert_eq!(Action::Command { run, within_s: 5 }.words(), "runs /bin/tell");
+}
+
+#[test]
 fn what_is_wrong_with_a_plan_is_told_all_at_once() {
     let known = |name: &str| SERVERS.contains(&name);
     assert_eq!(text().problems(&known), [""; 0]);

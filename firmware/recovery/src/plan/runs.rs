@@ -305,11 +305,13 @@ impl<'a> PlanWork<'a> {
                 let state =
                     serde_json::json!({ "plan": told[0].1, "run": told[1].1, "kind": told[2].1 });
                 let body = if body.is_empty() { state.to_string() } else { body.clone() };
-                self.acts.webhook(url, &body, within)
+                let acts = self.acts;
+                self.signing(|| acts.webhook(url, &body, within)).and_then(|done| done)
             }
             Action::Command { run, within_s } => {
                 let within = Duration::from_secs(u64::from(*within_s));
-                self.acts.command(run, within, &told)
+                let acts = self.acts;
+                self.signing(|| acts.command(run, within, &told)).and_then(|done| done)
             }
         };
         self.enter(action.words(), wall, began, done.as_ref().err());
@@ -331,12 +333,41 @@ impl<'a> PlanWork<'a> {
         self.run_mut().entries.push(Entry { what, began_millis, took_millis, failed });
     }
 
+    /// Does something long on a thread of its own, while signs of life are given: nobody shall do the same beside it.
+    fn signing<T: Send>(&mut self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        thread::scope(|scope| {
+            let (done, ended) = mpsc::channel();
+            // The other side waits until this thread is over, whatever it sends.
+            scope.spawn(move || drop(done.send(act())));
+            loop {
+                match ended.recv_timeout(SIGN) {
+                    Ok(result) => return Ok(result),
+                    Err(mpsc::RecvTimeoutError::Timeout) => self.sign(),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => {
+                        let what = "was not done: the thread that did it is gone";
+                        return Err(Error::device(self.shown(), what));
+                    }
+                }
+            }
+        })
+    }
+
+    /// A sign of life. What keeps it from being given is noticed again where the place is kept.
+    fn sign(&mut self) {
+        if let Err(error) = self.save() {
+            log::warn!("{error}");
+        }
+    }
+
     fn wait(&mut self, seconds: u32) -> Result<(), Error> {
-        for _ in 0..seconds {
+        for second in 1..=seconds {
             if self.world.stop.load(core::sync::atomic::Ordering::Relaxed) {
                 return Err(Error::refused(self.shown(), "was interrupted").retry(Retry::Now));
             }
             self.world.region.pause(Duration::from_secs(1));
+            if u64::from(second) % SIGN.as_secs() == 0 {
+                self.sign();
+            }
         }
         Ok(())
     }
@@ -369,11 +400,7 @@ impl<'a> PlanWork<'a> {
                 match told.recv_timeout(SIGN) {
                     Ok(one) => ended.push(one),
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        if let Err(error) = self.save() {
-                            log::warn!("{error}");
-                        }
-                    }
+                    Err(mpsc::RecvTimeoutError::Timeout) => self.sign(),
                 }
             }
         });

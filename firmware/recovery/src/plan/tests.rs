@@ -228,6 +228,27 @@ fn a_drill_that_failed_ends_badly_however_often_its_clearing_was_cut_off() {
 }
 
 #[test]
+fn a_plan_that_waits_gives_signs_of_life() {
+    let versions = |seconds: u32| {
+        let site = site();
+        let process = site.process(1);
+        let mut text = text();
+        text.groups[0].before = vec![Action::Wait(seconds)];
+        text.groups[0].servers.truncate(0);
+        text.groups.truncate(1);
+        documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
+            plan.text = text.clone();
+            Ok(())
+        })
+        .unwrap();
+        go(&process, &Hooks::default(), false).unwrap();
+        documents::load::<Plan>(&process.documents, NAME).unwrap().0
+    };
+    // One in 90 seconds is what keeps others off.
+    assert!(versions(900) >= versions(1) + 10);
+}
+
+#[test]
 fn killed_at_calls_all_over_its_way_a_plan_goes_on_to_the_same_end() {
     for drill in [false, true] {
         let site = site();

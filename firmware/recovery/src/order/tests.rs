@@ -185,6 +185,50 @@ fn of_two_operators_one_has_it_and_the_other_is_told_who() {
     assert_eq!(site.region.running().len(), 1);
 }
 
+/// Waits on a thread beside the order's until something is so, a minute at most.
+fn until(so: impl Fn() -> bool) -> bool {
+    for _ in 0..60_000 {
+        if so() {
+            return true;
+        }
+        std::thread::sleep(core::time::Duration::from_millis(1));
+    }
+    false
+}
+
+#[test]
+fn a_vault_that_cannot_be_reached_for_a_while_spoils_nothing_that_is_done_meanwhile() {
+    let site = Site::new();
+    let process = site.process(1);
+    let name = process.give(7, &wanted(Kind::Failover)).unwrap();
+    let mut work = Work::take(process.world(), name, false).unwrap();
+    site.clock.advance(holder::HOLD_MILLIS / 2);
+    process.dies_in(0, false);
+    let before = process.store.calls();
+    let done = work.signing_every(core::time::Duration::from_millis(1), || {
+        let tried = until(|| process.store.calls() > before + 3);
+        process.store.set_faults(pipeline_vault::store::fault::Faults::default());
+        tried
+    });
+    assert_eq!(done, Ok(true));
+    work.carry_on().expect("the vault is back");
+}
+
+#[test]
+fn who_lost_its_order_stops_what_it_does_for_it() {
+    let site = Site::new();
+    let (one, mut other) = (site.process(1), site.process(2));
+    other.machine = "two";
+    let name = one.give(7, &wanted(Kind::Failover)).unwrap();
+    let mut work = Work::take(one.world(), name, false).unwrap();
+    site.clock.advance(holder::HOLD_MILLIS + 1);
+    drop(Work::take(other.world(), name, false).expect("it was silent"));
+    let stopped = || one.stop.load(core::sync::atomic::Ordering::Relaxed);
+    let done = work.signing_every(core::time::Duration::from_millis(1), || until(stopped));
+    assert!(matches!(done, Err(run::Stop::Left(_))), "{done:?}");
+    assert!(stopped(), "the thread that fills a disk looks there");
+}
+
 #[test]
 fn a_clock_that_jumps_changes_no_time_that_was_measured_and_no_hold() {
     let site = Site::new();

@@ -162,7 +162,8 @@ pub fn open_of(
     let target = target::load(documents, server)?;
     let open = match kind {
         Kind::Drill => target.drill,
-        Kind::Failover | Kind::Planned => target.failover,
+        // A cut in the middle of a commit leaves an order that is neither: it is still the one to go on with.
+        Kind::Failover | Kind::Planned => target.failover.or(target.committed),
     };
     let Some(open) = open else { return Ok(None) };
     let (_, order) = documents::load::<Order>(documents, Name::Order(open.order))?;

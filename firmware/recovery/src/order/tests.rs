@@ -115,6 +115,9 @@ fn another_point_before_the_commit_replaces_disks_and_machine_and_keeps_the_addr
     assert_eq!(site.deeds().last(), Some(&format!("fork {other}")));
     work.commit().unwrap();
     assert!(work.change_point("latest").is_err(), "it is kept");
+    let refused = work.cancel().expect_err("it is kept").to_string();
+    assert!(refused.contains("is committed"), "{refused}");
+    assert_eq!(site.region.things().len(), 4);
 }
 
 #[test]

@@ -17,6 +17,11 @@ const LOOKS_MAX: u32 = 4;
 impl Work<'_> {
     /// Takes the order back. Goes on where it was, as often as it takes.
     pub fn cancel(&mut self) -> Result<(), Error> {
+        if self.order().is_committed() {
+            let what = "is committed: what it made is the server";
+            return Err(Error::misuse(format!("{} {}", self.order().kind, self.order().id), what)
+                .remedy("nothing was taken away; what nobody needs of it is to be deleted in the portal"));
+        }
         if self.order().is_over() {
             return Ok(());
         }

@@ -365,7 +365,7 @@ impl<'a> Work<'a> {
         if let Some(step) = step {
             self.mark(step, Standing::Failed);
         }
-        self.order.trouble = Some(error.to_string());
+        self.order.stands(&error);
         let wall = self.world.hands.wall_millis();
         self.order.note(wall, error.to_string());
         // What could not be kept is no worse than the failure that it would tell of.

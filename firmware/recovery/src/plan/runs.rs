@@ -6,7 +6,7 @@ use std::thread;
 
 use pipeline::ids::{OrderId, ServerId};
 use pipeline_azure::arm::id::Kind as What;
-use pipeline_vault::document::{Class, Name, Replaced};
+use pipeline_vault::document::{Class, DOCUMENT_BYTES_MAX, Name, Replaced};
 use pipeline_vault::{Error, Retry};
 
 use super::{Action, Entry, Group, Member, Part, Plan, Run, RunOrder, RunState};
@@ -14,10 +14,12 @@ use crate::documents::{self, Documents};
 use crate::order::holder::{self, HOLD_MILLIS};
 use crate::order::orders::{self, Wanted};
 use crate::order::run::{Stop, Work, World, from_refused};
-use crate::order::{Kind, Order, Shared, State, Thing};
+use crate::order::{Kind, Order, Shared, State, Thing, shortened};
 
 /// How often a sign of life is given while servers are recovered.
 const SIGN: Duration = Duration::from_secs(20);
+/// Lines that are kept of one run.
+const ENTRIES_MAX: usize = 1000;
 /// Servers of a group that are recovered at once.
 const TOGETHER_MAX: usize = 4;
 
@@ -186,7 +188,12 @@ impl<'a> PlanWork<'a> {
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        let bytes = documents::bytes_of(self.name, &self.plan)?;
+        let mut bytes = documents::bytes_of(self.name, &self.plan)?;
+        // Of a large plan fewer runs are remembered: the one that is on must always be kept.
+        while bytes.len() > DOCUMENT_BYTES_MAX && self.plan.runs.len() > 1 {
+            self.plan.runs.remove(0);
+            bytes = documents::bytes_of(self.name, &self.plan)?;
+        }
         match self.world.documents.replace(self.name, self.version, &bytes)? {
             Replaced::Done(version) => {
                 self.version = version;
@@ -279,7 +286,7 @@ impl<'a> PlanWork<'a> {
 
     /// Something failed: a failover stands there, a drill is taken back and says so at its end.
     fn stands(&mut self, error: Error) -> Result<(), Error> {
-        self.run_mut().trouble = Some(error.to_string());
+        self.run_mut().trouble = Some(shortened(error.to_string()));
         if self.run().drill && error.retry != Retry::Now {
             self.run_mut().state = RunState::Clearing;
             self.run_mut().failed = true;
@@ -329,8 +336,11 @@ impl<'a> PlanWork<'a> {
 
     fn enter(&mut self, what: String, began_millis: u64, began: u64, failed: Option<&Error>) {
         let took_millis = self.world.hands.moment_millis().saturating_sub(began);
-        let failed = failed.map(ToString::to_string);
-        self.run_mut().entries.push(Entry { what, began_millis, took_millis, failed });
+        let failed = failed.map(|error| shortened(error.to_string()));
+        let entries = &mut self.run_mut().entries;
+        entries.push(Entry { what, began_millis, took_millis, failed });
+        let too_many = entries.len().saturating_sub(ENTRIES_MAX);
+        entries.drain(..too_many);
     }
 
     /// Does something long on a thread of its own, while signs of life are given: nobody shall do the same beside it.
@@ -500,7 +510,7 @@ impl<'a> PlanWork<'a> {
         if let Some(error) = first {
             // Why the drill failed is told at its end; this is told now.
             if !self.run().failed {
-                self.run_mut().trouble = Some(error.to_string());
+                self.run_mut().trouble = Some(shortened(error.to_string()));
             }
             self.save()?;
             return Err(error);

@@ -283,6 +283,34 @@ fn killed_at_calls_all_over_its_way_a_plan_goes_on_to_the_same_end() {
 }
 
 #[test]
+fn a_plan_whose_runs_fill_its_document_forgets_the_oldest_and_goes_on() {
+    let site = site();
+    let (process, hooks) = (site.process(1), Hooks::default());
+    documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
+        plan.text.groups[0].servers.clear();
+        plan.text.groups.truncate(1);
+        Ok(())
+    })
+    .unwrap();
+    go(&process, &hooks, false).expect("a run");
+    documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
+        let mut old = plan.runs[0].clone();
+        old.trouble = Some("x".repeat(349_000));
+        plan.runs = vec![old; 3];
+        Ok(())
+    })
+    .unwrap();
+    let vault = "vault-1".to_owned();
+    let mut work = PlanWork::take(process.world(), &hooks, vault, NAME, Some(&begin(false)))
+        .expect("there is room");
+    work.carry_on().expect("it waits");
+    work.answer().unwrap();
+    work.carry_on().expect("to its end");
+    let plan: Plan = documents::load(&process.documents, NAME).unwrap().1.unwrap();
+    assert_eq!(plan.runs.last().unwrap().state, RunState::Done);
+}
+
+#[test]
 fn what_a_plan_says_of_its_hooks_shows_no_secret() {
     let hook = |url: &str| Action::Webhook { url: url.to_owned(), body: String::new(), within_s: 5 };
     for url in ["https://me:S3@h.example:8443/S3?k=S3#S3", "http://h.example?S3", "https://S3@h.example#S3"] {

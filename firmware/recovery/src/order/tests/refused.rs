@@ -230,6 +230,26 @@ fn a_server_that_does_not_come_up_is_a_drill_that_says_so_and_a_failover_that_st
     assert!(order.evidence.console.contains("booting"), "the evidence is there before the end");
 }
 
+#[test]
+fn an_order_that_failed_often_with_long_words_can_still_be_taken_back() {
+    let site = Site::new();
+    let process = site.process(1);
+    let name = process.give(7, &wanted(Kind::Failover)).unwrap();
+    let progress = format!("begin{}the remedy", ".ü".repeat(20_000));
+    for _ in 0..250 {
+        site.survey.lock().unwrap().obstacles = vec![progress.clone()];
+        let told = process.go_on(name).expect_err("an obstacle").to_string();
+        assert!(told.contains(&progress), "a person is told all of it");
+    }
+    let order = process.read(name);
+    let bytes = documents::bytes_of(name, &order).unwrap();
+    assert!(bytes.len() < 400_000, "{}", bytes.len());
+    let kept = order.trouble.unwrap();
+    assert!(kept.contains("begin") && kept.contains("lifeboat cleanup --order"), "{kept}");
+    let mut work = Work::take(process.world(), name, false).unwrap();
+    work.cancel().expect("there is room for that");
+}
+
 fn site_with(change: impl FnOnce(&mut Profile)) -> Site {
     let site = Site::new();
     set(&site, change);

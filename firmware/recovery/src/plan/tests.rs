@@ -294,9 +294,9 @@ fn a_plan_whose_runs_fill_its_document_forgets_the_oldest_and_goes_on() {
     .unwrap();
     go(&process, &hooks, false).expect("a run");
     documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
-        let mut old = plan.runs[0].clone();
-        old.trouble = Some("x".repeat(349_000));
-        plan.runs = vec![old; 3];
+        let bytes = documents::bytes_of(NAME, plan).unwrap().len();
+        let room = pipeline_vault::document::DOCUMENT_BYTES_MAX - bytes - 100;
+        plan.runs[0].trouble = Some("x".repeat(room));
         Ok(())
     })
     .unwrap();

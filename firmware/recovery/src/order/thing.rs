@@ -126,7 +126,8 @@ impl Work<'_> {
                         Err(Stop::Refused(refused))
                             if refused.why == Why::Conflict && look < TRIES =>
                         {
-                            self.wait(LOOK)?;
+                            // An interface is kept for a machine that failed for three minutes.
+                            self.wait(refused.retry_after.unwrap_or(LOOK).min(WAIT_MAX))?;
                             continue;
                         }
                         answer => answer?,

@@ -1,7 +1,7 @@
 //! Takes back what an order made: each thing by the name that was written down before it was made, then whatever else
 //! carries the order's tag.
 
-use pipeline_azure::arm::group::{self, Found};
+use pipeline_azure::arm::group;
 use pipeline_azure::arm::id::Kind as What;
 use pipeline_azure::arm::{Answer, Why};
 use pipeline_vault::Error;
@@ -9,6 +9,7 @@ use pipeline_vault::Error;
 use super::calls::{ORDER_TAG, Thing};
 use super::hands::SourceAct;
 use super::run::{Stop, Work};
+use super::thing::Found;
 use super::{Kind, Standing, State, Step};
 
 /// How often what carries the tag is looked for again.
@@ -75,17 +76,18 @@ impl Work<'_> {
             }
         }
         for _ in 0..LOOKS_MAX {
-            let left = self.tagged()?;
-            if left.is_empty() {
+            let mut left = false;
+            for thing in self.tagged()? {
+                // A list may still have what is gone: only the thing itself tells.
+                if !matches!(self.find(&thing)?, Found::Nothing | Found::Foreign) {
+                    left = true;
+                    self.remove(&thing)?;
+                }
+            }
+            if !left {
                 self.order_mut().made.clear();
                 self.order_mut().pending = None;
                 return self.save();
-            }
-            for found in left {
-                match found.resource {
-                    Some(id) => self.remove(&Thing::Resource(id))?,
-                    None => self.tell(format!("{} carries its tag and is left alone", found.id))?,
-                }
             }
         }
         Err(Stop::Failed(
@@ -98,12 +100,12 @@ impl Work<'_> {
     }
 
     /// What still carries the order's tag in its group.
-    fn tagged(&mut self) -> Result<Vec<Found>, Stop> {
+    fn tagged(&mut self) -> Result<Vec<Thing>, Stop> {
         let (group, order) = (self.order().group()?, self.order().id.to_string());
         match self.call(&group::resources(&group, ORDER_TAG, &order)) {
             Ok(Answer::Done(value)) => Ok(group::found(&value)
                 .into_iter()
-                .filter(|found| found.resource.is_some())
+                .filter_map(|found| found.resource.map(Thing::Resource))
                 .collect()),
             Ok(Answer::Begun(_)) => Ok(Vec::new()),
             Err(Stop::Refused(refused)) if refused.why == Why::Missing => Ok(Vec::new()),

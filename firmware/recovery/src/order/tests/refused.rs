@@ -231,6 +231,30 @@ fn a_server_that_does_not_come_up_is_a_drill_that_says_so_and_a_failover_that_st
 }
 
 #[test]
+fn a_list_that_still_has_what_is_gone_keeps_no_order_open() {
+    let site = Site::new();
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).unwrap();
+    site.region.lists_late();
+    let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
+    work.cancel().expect("all of it is gone");
+    assert_eq!(work.order().state, State::Cancelled);
+    assert!(site.region.things().is_empty());
+}
+
+#[test]
+fn an_interface_that_is_kept_for_some_minutes_is_waited_for() {
+    let site = Site::new();
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).unwrap();
+    let at = "DELETE /subscriptions/00000000-0000-0000-0000-000000000001/resourcegroups/recovered/providers/microsoft.network/networkinterfaces";
+    site.region.keeps_back(at, core::time::Duration::from_secs(180));
+    let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
+    work.cancel().expect("it is let go after three minutes");
+    assert!(site.region.things().is_empty());
+}
+
+#[test]
 fn an_order_that_failed_often_with_long_words_can_still_be_taken_back() {
     let site = Site::new();
     let process = site.process(1);

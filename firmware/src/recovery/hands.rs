@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use firmware_recovery::hydrate::content::ReadAt;
 use firmware_recovery::hydrate::fill::{How, OnTop, Source, fill};
@@ -40,7 +41,7 @@ const CACHE_BYTES: usize = 32 << 20;
 /// How long a server may take to answer a look.
 const LOOK: Duration = Duration::from_secs(3);
 /// Longest answer of HTTP that is looked through.
-const ANSWER_BYTES_MAX: u64 = 256 << 10;
+const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 /// This program's hands.
 pub struct Program {
@@ -292,10 +293,43 @@ fn gives(mut stream: TcpStream, address: IpAddr, path: &str, contains: &str) -> 
     if stream.write_all(request.as_bytes()).is_err() {
         return false;
     }
-    let mut answer = Vec::new();
-    // What came before a failure may hold all that is looked for.
-    let _ = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
+    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+    // A server that sends a byte now and then holds nobody up. What came before a failure may hold all that is looked for.
+    let until = Instant::now() + LOOK;
+    while answer.len() < ANSWER_BYTES_MAX && Instant::now() < until {
+        match stream.read(&mut piece) {
+            Ok(length @ 1..) => answer.extend_from_slice(&piece[..length]),
+            Ok(_) | Err(_) => break,
+        }
+    }
     let answer = String::from_utf8_lossy(&answer);
     let status = answer.split(' ').nth(1).unwrap_or_default();
     answer.starts_with("HTTP/") && status.starts_with('2') && answer.contains(contains)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    fn asks(serves: impl FnOnce(TcpStream) + Send + 'static, contains: &str) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        thread::spawn(move || serves(listener.accept().unwrap().0));
+        gives(connected(at.ip(), at.port()).unwrap(), at.ip(), "/", contains)
+    }
+
+    #[test]
+    fn a_server_that_never_ends_its_answer_is_heard_for_a_moment_only() {
+        let drips = |mut stream: TcpStream| {
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nwelcome");
+            while stream.write_all(b".").is_ok() {
+                thread::sleep(Duration::from_millis(100));
+            }
+        };
+        assert!(asks(drips, "welcome"));
+        assert!(!asks(|mut stream| drop(stream.write_all(b"HTTP/1.0 500 No\r\n\r\nok")), "ok"));
+    }
 }

@@ -131,8 +131,10 @@ fn carry_on(
     let mut work = Work::take(opened.world(&watch), name, asked.take_over)?;
     let done = act(&mut work);
     let order = work.order();
-    write_page(asked.report.as_deref(), || page_of(order))?;
+    let written = write_page(asked.report.as_deref(), || page_of(order));
+    // Of two failures the one of the server is told.
     done?;
+    written?;
     tell(order, asked.json)?;
     if order.drilled() == Some(false) {
         let why = order.notes.iter().rev().map(|note| note.text.as_str());

@@ -94,11 +94,7 @@ impl Acts for Hooks {
 }
 
 /// Runs a program, and waits for its end.
-fn run_program(
-    run: &[String],
-    within: Duration,
-    told: &[(&str, String)],
-) -> Result<(), Error> {
+fn run_program(run: &[String], within: Duration, told: &[(&str, String)]) -> Result<(), Error> {
     let Some(mut command) = command_of(run) else { return Ok(()) };
     let about = format!("command {}", printable(&command.get_program().to_string_lossy()));
     let child = command.envs(told.iter().map(|(name, value)| (*name, value))).spawn();

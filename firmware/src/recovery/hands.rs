@@ -50,7 +50,8 @@ pub struct Program {
     machine: Machine,
     stop: Arc<AtomicBool>,
     counters: Arc<Counters>,
-    pins: Mutex<Vec<Pin>>,
+    /// What keeps the points of orders from being deleted, by order and point.
+    pins: Mutex<BTreeMap<String, Pin>>,
     /// The disks of orders as they shall be in Azure, by order and point.
     prepared: Mutex<BTreeMap<String, Vec<Arc<Layered>>>>,
 }
@@ -74,7 +75,11 @@ impl Program {
     }
 
     /// Nobody deletes the point while it is worked on.
-    fn pin(&self, view: &ChainView, link: &Link) -> Result<(), Error> {
+    fn pin(&self, order: &Order, view: &ChainView, link: &Link) -> Result<(), Error> {
+        let key = key_of(order, &manifest_of(link)?.id.to_string());
+        if self.pins.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key) {
+            return Ok(());
+        }
         let access = self.vault.session().access();
         let now = access.store.now()?;
         let reader = format!("{} {}", crate::verbs::host_name(), std::process::id());
@@ -82,14 +87,22 @@ impl Program {
         if let Some(reason) = &pinned.unpinned {
             log::info!("the point is not pinned: {reason}");
         }
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pinned.pin);
+        let pin = pinned.pin.map(|pin| (key, pin));
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pin);
         Ok(())
+    }
+
+    /// Lets go of what was held for an order whose disks are all full: a plan may have hundreds of them.
+    fn let_go(&self, order: &Order, point: &str) {
+        let key = key_of(order, point);
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 
     /// The order's disks as they shall be in Azure; repaired once by each process.
     fn prepared(&self, order: &Order) -> Result<Vec<Arc<Layered>>, Error> {
         let point = order.point.as_ref().map(|point| point.id.clone()).unwrap_or_default();
-        let key = format!("{} {point}", order.id);
+        let key = key_of(order, &point);
         let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return Ok(known);
@@ -113,7 +126,7 @@ impl Program {
         let view = self.chain(order)?;
         let point = order.point.as_ref().map(|point| point.id.as_str()).unwrap_or_default();
         let link = view.find(point)?;
-        self.pin(&view, link)?;
+        self.pin(order, &view, link)?;
         let plan = order.disks.get(place);
         let manifest = manifest_of(link)?;
         let disk =
@@ -139,12 +152,21 @@ impl Program {
         });
         match fill(&source, on_top, &pages, &how, &*self.counters) {
             Ok(hydrated) => {
+                let others = order.disks.iter().enumerate().filter(|(at, _)| *at != place);
+                if others.into_iter().all(|(_, disk)| disk.filled) {
+                    self.let_go(order, point);
+                }
                 Ok(Filled { written_bytes: hydrated.sent.put_bytes + hydrated.sent.kept_bytes })
             }
             Err(_) if signed.has_expired() => Err(Unfilled::Expired),
             Err(error) => Err(Unfilled::Failed(error)),
         }
     }
+}
+
+/// An order and a point, as what is held for both is found again.
+fn key_of(order: &Order, point: &str) -> String {
+    format!("{} {point}", order.id)
 }
 
 fn manifest_of(link: &Link) -> Result<&Manifest, Error> {
@@ -179,7 +201,7 @@ impl Hands for Program {
     fn survey(&self, order: &Order) -> Result<Survey, Error> {
         let view = self.chain(order)?;
         let link = choose(&view, &order.wanted_point, &order.server_name)?;
-        self.pin(&view, link)?;
+        self.pin(order, &view, link)?;
         let manifest = manifest_of(link)?;
         let access = self.vault.session().access();
         let frames = FrameReader::new(&access, order.server, &view.upkeep, CACHE_BYTES)?;

@@ -1,9 +1,9 @@
 //! Plans against a region in memory: groups in their order, hooks, steps for people, failures, kills; and a drill takes itself back.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
-
+use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
+use std::sync::Mutex;
+
 use pipeline::ids::{OrderId, PlanId, ServerId};
 use pipeline_vault::Error;
 use pipeline_vault::document::Name;
@@ -199,7 +199,7 @@ fn a_drill_that_failed_ends_badly_however_often_its_clearing_was_cut_off() {
     let mut last = text();
     // All servers are up when it fails.
     last.groups[0].before.clear();
-    let site = self::site();
+    let site = site();
     let process = site.process(1);
     documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
         plan.text = last.clone();
@@ -312,8 +312,13 @@ fn a_plan_whose_runs_fill_its_document_forgets_the_oldest_and_goes_on() {
 
 #[test]
 fn what_a_plan_says_of_its_hooks_shows_no_secret() {
-    let hook = |url: &str| Action::Webhook { url: url.to_owned(), body: String::new(), within_s: 5 };
-    for url in ["https://me:S3@h.example:8443/S3?k=S3#S3", "http://h.example?S3", "https://S3@h.example#S3"] {
+    let hook =
+        |url: &str| Action::Webhook { url: url.to_owned(), body: String::new(), within_s: 5 };
+    for url in [
+        "https://me:S3@h.example:8443/S3?k=S3#S3",
+        "http://h.example?S3",
+        "https://S3@h.example#S3",
+    ] {
         let words = hook(url).words();
         assert!(words.contains("h.example") && !words.contains("S3"), "{words}");
     }

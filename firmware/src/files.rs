@@ -189,9 +189,10 @@ fn fill(file: &mut dyn Read, into: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
     use std::fs::{self, File};
     use std::path::Path;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use firmware_recovery::guest::tree::FolderTree;
 

@@ -173,6 +173,12 @@ fn a_drill_of_a_plan_shares_one_closed_network_and_takes_everything_back() {
         log.iter().filter(|call| call.starts_with("PUT") && call.contains(piece)).count()
     };
     assert_eq!((made("/virtualnetworks/"), made("/virtualmachines/")), (1, 3));
+    let rules = orders(&process, &plan).into_iter().map(|order| {
+        let (_, rules) = order.drill_network().unwrap().expect("a drill's");
+        order.create_rules(&rules).unwrap().body.unwrap().to_string()
+    });
+    let open = |rules: String| rules.matches("Allow").count();
+    assert!(rules.map(open).all(|allowed| allowed == 2), "they reach each other");
 }
 
 #[test]

@@ -255,6 +255,18 @@ fn an_interface_that_is_kept_for_some_minutes_is_waited_for() {
 }
 
 #[test]
+fn a_drill_says_beforehand_that_nobody_outside_reaches_its_ports() {
+    use crate::profile::Signal::{self, Console, Tcp};
+    let said = |kind: Kind, signal: Signal| {
+        let site = site_with(|profile| profile.signals = vec![signal]);
+        let order = site.process(1).order(7, &wanted(kind)).expect("an order");
+        order.notes.iter().any(|note| note.text.contains("closed network"))
+    };
+    assert!(said(Kind::Drill, Tcp(22)));
+    assert!(!said(Kind::Failover, Tcp(22)) && !said(Kind::Drill, Console("login:".to_owned())));
+}
+
+#[test]
 fn an_order_that_failed_often_with_long_words_can_still_be_taken_back() {
     let site = Site::new();
     let process = site.process(1);

@@ -5,7 +5,6 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use pipeline::ids::{OrderId, ServerId};
-use pipeline_azure::arm::id::Kind as What;
 use pipeline_vault::document::{Class, DOCUMENT_BYTES_MAX, Name, Replaced};
 use pipeline_vault::{Error, Retry};
 
@@ -13,8 +12,13 @@ use super::{Action, Entry, Group, Member, Part, Plan, Run, RunOrder, RunState};
 use crate::documents::{self, Documents};
 use crate::order::holder::{self, HOLD_MILLIS};
 use crate::order::orders::{self, Wanted};
-use crate::order::run::{Stop, Work, World, from_refused};
-use crate::order::{Kind, Order, Shared, State, Thing, shortened};
+use crate::order::run::{Work, World};
+use crate::order::{Kind, Order, Shared, State, shortened};
+
+/// The end of a drill.
+mod clear;
+
+use clear::{clear_shared, finish};
 
 /// How often a sign of life is given while servers are recovered.
 const SIGN: Duration = Duration::from_secs(20);
@@ -539,41 +543,4 @@ fn bring_up(world: World<'_>, name: Name) -> Result<(), Error> {
                 .remedy("order it anew by itself, or begin the plan anew"))
         }
     }
-}
-
-/// Ends one server's drill.
-fn finish(world: World<'_>, name: Name) -> Result<(), Error> {
-    let mut work = Work::take(world, name, false)?;
-    if work.order().is_over() {
-        return Ok(());
-    }
-    if work.order().evidence.up.is_some() && work.order().state == State::Open {
-        work.end_drill()
-    } else {
-        work.cancel()
-    }
-}
-
-/// What the orders of a run shared goes when none of them is left.
-fn clear_shared(world: World<'_>, order: &Order) -> Result<(), Error> {
-    let mut things = Vec::new();
-    if let Some((network, rules)) = order.drill_network()? {
-        things.push(Thing::Resource(network));
-        things.push(Thing::Resource(rules));
-    }
-    debug_assert!(things.iter().all(|thing| match thing {
-        Thing::Resource(id) => matches!(id.kind(), What::Network | What::SecurityGroup),
-        Thing::Group(_) => false,
-    }));
-    if order.makes_group() {
-        things.push(Thing::Group(order.group()?));
-    }
-    let mut work = Work::rehearsal(world, order.clone());
-    for thing in things {
-        work.remove(&thing).map_err(|stop| match stop {
-            Stop::Refused(refused) => from_refused(&refused),
-            Stop::Failed(error) | Stop::Left(error) => error,
-        })?;
-    }
-    Ok(())
 }

@@ -255,6 +255,42 @@ fn a_plan_that_waits_gives_signs_of_life() {
 }
 
 #[test]
+fn what_still_comes_of_a_run_can_be_mended_and_what_was_done_cannot() {
+    let site = site();
+    let (process, hooks) = (site.process(1), Hooks::default());
+    *hooks.failures.lock().unwrap() = 1;
+    go(&process, &hooks, false).expect_err("the webhook failed");
+    let mend = |change: &dyn Fn(&mut Text)| {
+        let mut mended = text();
+        change(&mut mended);
+        let fresh = || unreachable!();
+        documents::change(&process.documents, NAME, &fresh, &mut |plan: &mut Plan| {
+            plan.become_text(&mended)
+        })
+    };
+    // It stands at the second step before the first group.
+    let done: [&dyn Fn(&mut Text); 4] = [
+        &|text| text.groups[0].name = "other".to_owned(),
+        &|text| text.groups[0].before[0] = Action::Wait(1),
+        &|text| text.groups[0].before.clear(),
+        &|text| text.groups.clear(),
+    ];
+    for change in done {
+        let told = mend(change).expect_err("it was done").to_string();
+        assert!(told.contains("done already"), "{told}");
+    }
+    mend(&|text| {
+        text.groups[0].before[1] = Action::Wait(1);
+        text.groups[1].servers.remove(0);
+    })
+    .expect("it still comes");
+    let plan = go(&process, &hooks, false).expect("mended");
+    assert_eq!(plan.runs.last().unwrap().state, RunState::Done);
+    assert_eq!(orders(&process, &plan).len(), 2, "without the server that is no more");
+    assert!(!hooks.done.lock().unwrap().iter().any(|done| done.contains("https")));
+}
+
+#[test]
 fn killed_at_calls_all_over_its_way_a_plan_goes_on_to_the_same_end() {
     for drill in [false, true] {
         let site = site();

@@ -74,6 +74,7 @@ fn finish(client: &ControlPlane, call: &Call) -> Result<Value, Refused> {
         match client.look(&operation)? {
             Progress::Done(value) => return Ok(value),
             Progress::Running(wait) => client.pause(wait.min(Duration::from_millis(100))),
+            Progress::Failed(refused) => return Err(refused),
         }
         answer = Answer::Begun(operation);
     }

@@ -56,7 +56,11 @@ fn a_failover_is_changed_cancelled_and_committed() {
     let again = bed.order("failover", "web1", &[]).succeeds().json();
     assert_eq!(again["order"], first["order"], "it is the same order");
     bed.order("failover", "web1", &["--planned", "--dry-run"]);
-    let other = bed.order("failover", "web1", &["--point", "latest"]).succeeds().json();
+    let same = bed.order("failover", "web1", &["--point", "latest"]).succeeds().json();
+    assert_eq!(same["steps"], first["steps"], "the same line twice takes nothing down");
+    let point = first["point"]["id"].as_str().unwrap();
+    let other = bed.order("failover", "web1", &["--point", point]).succeeds().json();
+    assert_ne!(other["steps"], first["steps"], "it was brought up anew");
     assert_eq!((&other["order"], &other["state"]), (&first["order"], &json!("up")));
     assert_eq!(bed.tagged().len(), things, "nothing twice");
     let cancelled = bed.order("failover", "web1", &["--cancel"]).succeeds().json();

@@ -150,6 +150,7 @@ fn done(plane: &ControlPlane, call: &Call) -> Value {
         match plane.look(&operation).unwrap_or_else(|refused| panic!("{refused}")) {
             Progress::Done(value) => return value,
             Progress::Running(_) => thread::sleep(Duration::from_millis(50)),
+            Progress::Failed(refused) => panic!("{refused}"),
         }
         assert!(Instant::now() < deadline, "{} does not end", call.path);
     }

@@ -42,6 +42,8 @@ pub use holder::Holder;
 
 /// Notes that are kept of one order.
 const NOTES_MAX: usize = 200;
+/// So much is kept of one note, in bytes: a document has room for a mebibyte, picture and console log included.
+const NOTE_BYTES_MAX: usize = 800;
 
 /// What is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -370,9 +372,14 @@ impl Order {
 
     /// Writes a line into its diary; the first lines go where there are too many.
     pub(crate) fn note(&mut self, at_millis: u64, text: impl Into<String>) {
-        self.notes.push(Note { at_millis, text: text.into() });
+        self.notes.push(Note { at_millis, text: shortened(text.into()) });
         let too_many = self.notes.len().saturating_sub(NOTES_MAX);
         self.notes.drain(..too_many);
+    }
+
+    /// Why it stands, as much as there is room for.
+    pub(crate) fn stands(&mut self, why: &pipeline_vault::Error) {
+        self.trouble = Some(shortened(why.to_string()));
     }
 
     /// Whether nothing is left to be done for it.
@@ -426,6 +433,18 @@ impl Order {
     pub fn size_at_turn(&self) -> Option<&str> {
         self.sizes.get(self.size).map(String::as_str)
     }
+}
+
+/// What may be of any length, such as a line of a console, as it is kept: its beginning and its end, where the remedy is.
+pub(crate) fn shortened(text: String) -> String {
+    let half = NOTE_BYTES_MAX / 2;
+    if text.len() <= NOTE_BYTES_MAX {
+        return text;
+    }
+    let is_cut = |at: &usize| text.is_char_boundary(*at);
+    let begin = (0..=half).rev().find(is_cut).unwrap_or(0);
+    let end = (text.len() - half..text.len()).find(is_cut).unwrap_or(text.len());
+    format!("{} … {}", &text[..begin], &text[end..])
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A recovery plan: servers in groups that wait for each other, with waits, steps for people and hooks between them.
 
 use pipeline::ids::{OrderId, PlanId};
+use pipeline_vault::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::documents::Kept;
@@ -208,6 +209,9 @@ pub struct Run {
     pub entries: Vec<Entry>,
     /// Why it stands.
     pub trouble: Option<String>,
+    /// A drill: something failed in it, so that it ends badly however well it is taken back.
+    #[serde(default)]
+    pub failed: bool,
     /// Who carries it out.
     pub holder: Option<Holder>,
 }
@@ -223,6 +227,28 @@ impl Plan {
     #[must_use]
     pub fn open_run(&self) -> Option<&Run> {
         self.runs.last().filter(|run| !run.is_over())
+    }
+
+    /// Takes another text. While a run is open only what is still before it may be other, and only while nobody is at it:
+    /// so a server that is no more, or a hook that is wrong, keeps no run from its end.
+    ///
+    /// Errors: what the run has done already would be other; nothing was changed.
+    pub fn become_text(&mut self, text: &Text) -> Result<(), Error> {
+        let about = format!("plan {}", text.name);
+        if let Some(run) = self.open_run() {
+            if let Some(holder) = &run.holder {
+                let what = format!("has an open run, carried out by {}", holder.who);
+                return Err(Error::refused(about, what).remedy("let it come to its end"));
+            }
+            if !text.begins_like(&self.text, run.place) {
+                let what = "has an open run, and what that has done already would be other";
+                return Err(Error::misuse(about, what).remedy(
+                    "change only what still comes, or let it come to its end: lifeboat plan continue",
+                ));
+            }
+        }
+        self.text = text.clone();
+        Ok(())
     }
 
     pub(crate) fn begin(&mut self, run: Run) {
@@ -241,6 +267,31 @@ impl Run {
 }
 
 impl Text {
+    /// Whether all that comes before a place is as in another text.
+    fn begins_like(&self, other: &Self, place: Place) -> bool {
+        let groups = (self.groups.get(..place.group), other.groups.get(..place.group));
+        let (Some(group), Some(known)) =
+            (self.groups.get(place.group), other.groups.get(place.group))
+        else {
+            return self.groups == other.groups;
+        };
+        let actions = |part: Part, of: &Group| match (place.part.cmp(&part), part) {
+            (core::cmp::Ordering::Less, _) => Some(Vec::new()),
+            (core::cmp::Ordering::Equal, Part::Before) => {
+                Some(of.before.get(..place.action)?.to_vec())
+            }
+            (core::cmp::Ordering::Equal, _) => Some(of.after.get(..place.action)?.to_vec()),
+            (core::cmp::Ordering::Greater, _) => Some(of.before.clone()),
+        };
+        let same = |part: Part| {
+            actions(part, group).is_some_and(|ours| Some(ours) == actions(part, known))
+        };
+        groups.0 == groups.1
+            && group.name == known.name
+            && same(Part::Before)
+            && (place.part < Part::After || (group.servers == known.servers && same(Part::After)))
+    }
+
     /// What is wrong with it, in words.
     #[must_use]
     pub fn problems(&self, knows: &dyn Fn(&str) -> bool) -> Vec<String> {
@@ -300,16 +351,27 @@ impl Action {
         }
     }
 
-    /// It in words.
+    /// It in words, which go into reports and logs: a webhook's address behind its host is often its secret, and so may
+    /// be what a program is called with.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
             Self::Wait(seconds) => format!("waits {seconds} s"),
             Self::Manual(text) => format!("a person: {text}"),
-            Self::Webhook { url, .. } => format!("calls {url}"),
-            Self::Command { run, .. } => format!("runs {}", run.join(" ")),
+            Self::Webhook { url, .. } => format!("calls {}", place_of(url)),
+            Self::Command { run, .. } => {
+                format!("runs {}", run.first().map_or("nothing", String::as_str))
+            }
         }
     }
+}
+
+/// What of a URL may be shown: how and whom, without names, paths and signatures.
+fn place_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}")
 }
 
 impl Member {

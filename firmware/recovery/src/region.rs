@@ -13,7 +13,7 @@ pub trait Region: Send + Sync {
     /// Sends a call. Errors: the region's refusal, in words that say what to change.
     fn call(&self, call: &Call) -> Result<Answer, Refused>;
 
-    /// How far an operation is.
+    /// How far an operation is. Errors: it could not be asked for; one that failed is an answer.
     fn look(&self, operation: &Operation) -> Result<Progress, Refused>;
 
     /// What stands at an address that the region gave out, such as a console log or a screenshot, at most `bytes_max` of it.

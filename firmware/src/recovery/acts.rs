@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
@@ -20,7 +21,9 @@ use crate::session::Machine;
 /// Between two looks at a program that runs.
 const LOOK: Duration = Duration::from_millis(50);
 /// How much of a failed program's words is shown.
-const WORDS_BYTES_MAX: u64 = 4096;
+const WORDS_BYTES_MAX: usize = 4096;
+/// What may hold the words that open a recovery key.
+const PASSPHRASE: &str = "LIFEBOAT_PASSPHRASE";
 
 /// This program's hooks.
 pub struct Hooks {
@@ -46,8 +49,11 @@ pub fn new_id(machine: &Machine) -> Result<OrderId, Error> {
 impl Acts for Hooks {
     fn webhook(&self, url: &str, body: &str, within: Duration) -> Result<(), Error> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let (origin, path) = Origin::parse(base)?;
         // A webhook's address is often its secret: it is not repeated.
+        let (origin, path) = Origin::parse(base).map_err(|_| {
+            Error::misuse("webhook", "has an address that is no URL of http or https")
+                .remedy("mend it in the plan, then give the plan anew")
+        })?;
         let about = format!("webhook at {}", origin.authority);
         let target = match (path.is_empty(), query.is_empty()) {
             (true, true) => "/".to_owned(),
@@ -75,33 +81,7 @@ impl Acts for Hooks {
         within: Duration,
         told: &[(&str, String)],
     ) -> Result<(), Error> {
-        let Some((program, arguments)) = run.split_first() else { return Ok(()) };
-        let about = format!("command {}", printable(program));
-        let child = Command::new(program)
-            .args(arguments)
-            .envs(told.iter().map(|(name, value)| (*name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        let remedy = "mend it, then go on with lifeboat plan continue";
-        let mut child = child.map_err(|error| {
-            Error::misuse(about.clone(), format!("cannot be started: {error}")).remedy(remedy)
-        })?;
-        let words = child.stderr.take().map(|stderr| thread::spawn(move || first_words(stderr)));
-        let ended = wait(&mut child, within);
-        let Some(code) = ended else {
-            return Err(Error::refused(about, format!("took longer than {} s", within.as_secs()))
-                .remedy(remedy));
-        };
-        if code == Some(0) {
-            return Ok(());
-        }
-        let words = words.and_then(|words| words.join().ok()).unwrap_or_default();
-        let code =
-            code.map_or_else(|| "by a signal".to_owned(), |code| format!("with code {code}"));
-        Err(Error::refused(about, format!("ended {code}: {}", printable(words.trim())))
-            .remedy(remedy))
+        run_program(run, within, told)
     }
 
     fn server(&self, name: &str) -> Result<ServerId, Error> {
@@ -113,13 +93,57 @@ impl Acts for Hooks {
     }
 }
 
-fn first_words(stderr: impl Read) -> String {
-    let mut words = Vec::new();
-    let mut stderr = stderr;
-    // The rest is read and forgotten, so that the program is not held up by a full pipe.
-    let _ = stderr.by_ref().take(WORDS_BYTES_MAX).read_to_end(&mut words);
-    let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-    String::from_utf8_lossy(&words).into_owned()
+/// Runs a program, and waits for its end.
+fn run_program(run: &[String], within: Duration, told: &[(&str, String)]) -> Result<(), Error> {
+    let Some(mut command) = command_of(run) else { return Ok(()) };
+    let about = format!("command {}", printable(&command.get_program().to_string_lossy()));
+    let child = command.envs(told.iter().map(|(name, value)| (*name, value))).spawn();
+    let remedy = "mend it, then go on with lifeboat plan continue";
+    let mut child = child.map_err(|error| {
+        Error::misuse(about.clone(), format!("cannot be started: {error}")).remedy(remedy)
+    })?;
+    let (told_words, words) = mpsc::channel();
+    if let Some(stderr) = child.stderr.take() {
+        thread::spawn(move || first_words(stderr, &told_words));
+    }
+    let Some(code) = wait(&mut child, within) else {
+        return Err(Error::refused(about, format!("took longer than {} s", within.as_secs()))
+            .remedy(remedy));
+    };
+    if code == Some(0) {
+        return Ok(());
+    }
+    let mut said = Vec::new();
+    // What it left running may hold its standard error open for ever.
+    while let Ok(piece) = words.recv_timeout(LOOK) {
+        said.extend(piece);
+    }
+    let words = String::from_utf8_lossy(&said);
+    let code = code.map_or_else(|| "by a signal".to_owned(), |code| format!("with code {code}"));
+    Err(Error::refused(about, format!("ended {code}: {}", printable(words.trim()))).remedy(remedy))
+}
+
+/// A program as it is called: with what this one was started with, but for what opens the recovery key.
+fn command_of(run: &[String]) -> Option<Command> {
+    let (program, arguments) = run.split_first()?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove(PASSPHRASE);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    Some(command)
+}
+
+/// Hands over the first of what a program says on standard error. The rest is read and forgotten, so that it is not held
+/// up by a full pipe.
+fn first_words(mut stderr: impl Read, told: &mpsc::Sender<Vec<u8>>) {
+    let (mut room, mut piece) = (WORDS_BYTES_MAX, [0; 1024]);
+    while let Ok(length @ 1..) = stderr.read(&mut piece) {
+        let kept = length.min(room);
+        room -= kept;
+        if kept > 0 {
+            // Nobody listens any more where it ended well.
+            let _ = told.send(piece[..kept].to_vec());
+        }
+    }
 }
 
 /// Its exit code, `None` within for a signal; `None` where it took too long and was ended.
@@ -136,5 +160,41 @@ fn wait(child: &mut Child, within: Duration) -> Option<Option<i32>> {
                 return None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a failing program said, as far as it is told.
+    fn said(script: &str) -> String {
+        let run = ["/bin/sh", "-c", script].map(str::to_owned);
+        run_program(&run, Duration::from_secs(60), &[]).expect_err("it fails").to_string()
+    }
+
+    #[test]
+    fn a_program_that_leaves_something_running_is_not_waited_for() {
+        let told = said("sleep 600 & echo left $! >&2; exit 3");
+        assert!(told.contains("code 3"), "{told}");
+        let (_, left) = told.split_once("left ").expect("its words");
+        let left: String = left.chars().take_while(char::is_ascii_digit).collect();
+        let runs = std::path::Path::new("/proc").join(&left).exists();
+        let killed = Command::new("kill").arg(&left).status().expect("kill is there");
+        assert!(runs && killed.success(), "what it left still ran: {told}");
+    }
+
+    #[test]
+    fn what_a_program_says_is_bounded_and_it_is_never_held_up() {
+        let told = said("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 4");
+        assert!(told.contains("code 4") && told.contains("xxx"), "{told}");
+        assert!(told.len() < WORDS_BYTES_MAX + 500, "{}", told.len());
+    }
+
+    #[test]
+    fn a_program_does_not_see_what_opens_the_recovery_key() {
+        let command = command_of(&["true".to_owned()]).expect("a program");
+        let mut changes = command.get_envs();
+        assert!(changes.any(|(name, value)| name == PASSPHRASE && value.is_none()), "{command:?}");
     }
 }

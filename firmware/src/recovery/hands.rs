@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use firmware_recovery::hydrate::content::ReadAt;
 use firmware_recovery::hydrate::fill::{How, OnTop, Source, fill};
@@ -40,7 +41,7 @@ const CACHE_BYTES: usize = 32 << 20;
 /// How long a server may take to answer a look.
 const LOOK: Duration = Duration::from_secs(3);
 /// Longest answer of HTTP that is looked through.
-const ANSWER_BYTES_MAX: u64 = 256 << 10;
+const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 /// This program's hands.
 pub struct Program {
@@ -49,7 +50,8 @@ pub struct Program {
     machine: Machine,
     stop: Arc<AtomicBool>,
     counters: Arc<Counters>,
-    pins: Mutex<Vec<Pin>>,
+    /// What keeps the points of orders from being deleted, by order and point.
+    pins: Mutex<BTreeMap<String, Pin>>,
     /// The disks of orders as they shall be in Azure, by order and point.
     prepared: Mutex<BTreeMap<String, Vec<Arc<Layered>>>>,
 }
@@ -73,7 +75,11 @@ impl Program {
     }
 
     /// Nobody deletes the point while it is worked on.
-    fn pin(&self, view: &ChainView, link: &Link) -> Result<(), Error> {
+    fn pin(&self, order: &Order, view: &ChainView, link: &Link) -> Result<(), Error> {
+        let key = key_of(order, &manifest_of(link)?.id.to_string());
+        if self.pins.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key) {
+            return Ok(());
+        }
         let access = self.vault.session().access();
         let now = access.store.now()?;
         let reader = format!("{} {}", crate::verbs::host_name(), std::process::id());
@@ -81,14 +87,22 @@ impl Program {
         if let Some(reason) = &pinned.unpinned {
             log::info!("the point is not pinned: {reason}");
         }
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pinned.pin);
+        let pin = pinned.pin.map(|pin| (key, pin));
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pin);
         Ok(())
+    }
+
+    /// Lets go of what was held for an order whose disks are all full: a plan may have hundreds of them.
+    fn let_go(&self, order: &Order, point: &str) {
+        let key = key_of(order, point);
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 
     /// The order's disks as they shall be in Azure; repaired once by each process.
     fn prepared(&self, order: &Order) -> Result<Vec<Arc<Layered>>, Error> {
         let point = order.point.as_ref().map(|point| point.id.clone()).unwrap_or_default();
-        let key = format!("{} {point}", order.id);
+        let key = key_of(order, &point);
         let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return Ok(known);
@@ -112,7 +126,7 @@ impl Program {
         let view = self.chain(order)?;
         let point = order.point.as_ref().map(|point| point.id.as_str()).unwrap_or_default();
         let link = view.find(point)?;
-        self.pin(&view, link)?;
+        self.pin(order, &view, link)?;
         let plan = order.disks.get(place);
         let manifest = manifest_of(link)?;
         let disk =
@@ -138,12 +152,21 @@ impl Program {
         });
         match fill(&source, on_top, &pages, &how, &*self.counters) {
             Ok(hydrated) => {
+                let others = order.disks.iter().enumerate().filter(|(at, _)| *at != place);
+                if others.into_iter().all(|(_, disk)| disk.filled) {
+                    self.let_go(order, point);
+                }
                 Ok(Filled { written_bytes: hydrated.sent.put_bytes + hydrated.sent.kept_bytes })
             }
             Err(_) if signed.has_expired() => Err(Unfilled::Expired),
             Err(error) => Err(Unfilled::Failed(error)),
         }
     }
+}
+
+/// An order and a point, as what is held for both is found again.
+fn key_of(order: &Order, point: &str) -> String {
+    format!("{} {point}", order.id)
 }
 
 fn manifest_of(link: &Link) -> Result<&Manifest, Error> {
@@ -178,7 +201,7 @@ impl Hands for Program {
     fn survey(&self, order: &Order) -> Result<Survey, Error> {
         let view = self.chain(order)?;
         let link = choose(&view, &order.wanted_point, &order.server_name)?;
-        self.pin(&view, link)?;
+        self.pin(order, &view, link)?;
         let manifest = manifest_of(link)?;
         let access = self.vault.session().access();
         let frames = FrameReader::new(&access, order.server, &view.upkeep, CACHE_BYTES)?;
@@ -292,10 +315,43 @@ fn gives(mut stream: TcpStream, address: IpAddr, path: &str, contains: &str) -> 
     if stream.write_all(request.as_bytes()).is_err() {
         return false;
     }
-    let mut answer = Vec::new();
-    // What came before a failure may hold all that is looked for.
-    let _ = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
+    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+    // A server that sends a byte now and then holds nobody up. What came before a failure may hold all that is looked for.
+    let until = Instant::now() + LOOK;
+    while answer.len() < ANSWER_BYTES_MAX && Instant::now() < until {
+        match stream.read(&mut piece) {
+            Ok(length @ 1..) => answer.extend_from_slice(&piece[..length]),
+            Ok(_) | Err(_) => break,
+        }
+    }
     let answer = String::from_utf8_lossy(&answer);
     let status = answer.split(' ').nth(1).unwrap_or_default();
     answer.starts_with("HTTP/") && status.starts_with('2') && answer.contains(contains)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    fn asks(serves: impl FnOnce(TcpStream) + Send + 'static, contains: &str) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        thread::spawn(move || serves(listener.accept().unwrap().0));
+        gives(connected(at.ip(), at.port()).unwrap(), at.ip(), "/", contains)
+    }
+
+    #[test]
+    fn a_server_that_never_ends_its_answer_is_heard_for_a_moment_only() {
+        let drips = |mut stream: TcpStream| {
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nwelcome");
+            while stream.write_all(b".").is_ok() {
+                thread::sleep(Duration::from_millis(100));
+            }
+        };
+        assert!(asks(drips, "welcome"));
+        assert!(!asks(|mut stream| drop(stream.write_all(b"HTTP/1.0 500 No\r\n\r\nok")), "ok"));
+    }
 }

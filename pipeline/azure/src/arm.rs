@@ -137,6 +137,8 @@ pub enum Progress {
     Running(Duration),
     /// Done; the resource or result.
     Done(Value),
+    /// It ended, and badly: looking again tells nothing new, whatever kind of refusal it is.
+    Failed(Refused),
 }
 
 /// Azure said no, or could not be asked.

@@ -274,7 +274,13 @@ impl Order {
 
     /// Makes the rules that close a drill's network.
     pub(crate) fn create_rules(&self, rules: &ResourceId) -> Result<Call, Error> {
-        network::create_closed(rules, &self.profile.location, &self.tags_of(true)?)
+        let (location, tags) = (&self.profile.location, self.tags_of(true)?);
+        if self.shared.is_some() {
+            // The servers of a plan are one thing: an application that does not reach its database proves nothing.
+            network::create_closed_around(rules, location, &self.profile.drill_range, &tags)
+        } else {
+            network::create_closed(rules, location, &tags)
+        }
     }
 
     /// Makes a drill's network.

@@ -14,7 +14,7 @@ use super::hands::Survey;
 use super::run::{Stop, Work};
 use super::thing::Found;
 use super::{DiskPlan, Kind};
-use crate::profile::Security;
+use crate::profile::{Security, Signal};
 
 const GIB: u64 = 1 << 30;
 /// Largest disk that a machine of generation 1 starts from: its partition table has no more.
@@ -34,6 +34,7 @@ impl Work<'_> {
         self.check_places(&mut problems)?;
         self.check_rights(&mut problems)?;
         if problems.is_empty() {
+            self.note_closed_network();
             return self.save();
         }
         let count = problems.len();
@@ -42,6 +43,19 @@ impl Work<'_> {
             Error::refused(format!("server {}", self.order().server_name), what)
                 .remedy("nothing was made"),
         ))
+    }
+
+    /// A drill's network is closed to whoever asks a port from outside, as the appliance on the site does.
+    fn note_closed_network(&mut self) {
+        let order = self.order();
+        let by_network = |signal: &Signal| !matches!(signal, Signal::Console(_));
+        if order.kind == Kind::Drill && order.profile.signals.iter().any(by_network) {
+            let wall = self.world.hands.wall_millis();
+            self.order_mut().note(
+                wall,
+                "its signals by the network come only where this runs inside the drill's closed network: a line of the console comes everywhere",
+            );
+        }
     }
 
     /// What the point says, taken into the order.

@@ -113,7 +113,7 @@ pub fn give(documents: &dyn Documents, order: &Order) -> Result<Name, Error> {
         // It never began: nobody shall find it open.
         documents::change::<Order, ()>(documents, name, &|| order.clone(), &mut |order| {
             order.state = State::Cancelled;
-            order.trouble = Some(taken.to_string());
+            order.stands(&taken);
             Ok(())
         })?;
         return Err(taken);
@@ -160,11 +160,20 @@ pub fn open_of(
     kind: Kind,
 ) -> Result<Option<Order>, Error> {
     let target = target::load(documents, server)?;
+    let is_open = kind == Kind::Drill || target.failover.is_some();
     let open = match kind {
         Kind::Drill => target.drill,
-        Kind::Failover | Kind::Planned => target.failover,
+        // A cut in the middle of a commit leaves an order that is neither: it is still the one to go on with.
+        Kind::Failover | Kind::Planned => target.failover.or(target.committed),
     };
     let Some(open) = open else { return Ok(None) };
-    let (_, order) = documents::load::<Order>(documents, Name::Order(open.order))?;
-    Ok(order.filter(|order| !order.is_over()))
+    match documents::load::<Order>(documents, Name::Order(open.order)) {
+        Ok((_, order)) => Ok(order.filter(|order| !order.is_over())),
+        // What was committed long ago and cannot be read any more keeps nobody from a failover.
+        Err(error) if !is_open => {
+            log::warn!("{error}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -201,15 +201,32 @@ impl<'a> Work<'a> {
 
     /// Does something long on a thread of its own, while signs of life are given.
     pub(crate) fn signing<T: Send>(&mut self, act: impl FnOnce() -> T + Send) -> Result<T, Stop> {
+        self.signing_every(LOOK, act)
+    }
+
+    /// A vault that cannot be reached for a while spoils nothing of what is done meanwhile. Who lost the order to somebody
+    /// else asks the whole process to stop: two must not write to the same disk.
+    pub(crate) fn signing_every<T: Send>(
+        &mut self,
+        look: Duration,
+        act: impl FnOnce() -> T + Send,
+    ) -> Result<T, Stop> {
         thread::scope(|scope| {
             let (done, ended) = mpsc::channel();
             // The other side waits until this thread is over, whatever it sends.
             scope.spawn(move || drop(done.send(act())));
-            let mut signed = Ok(());
+            let mut left = None;
             loop {
-                match ended.recv_timeout(LOOK) {
-                    Ok(result) => return signed.map(|()| result),
-                    Err(mpsc::RecvTimeoutError::Timeout) if signed.is_ok() => signed = self.sign(),
+                match ended.recv_timeout(look) {
+                    Ok(result) => return left.map_or(Ok(result), Err),
+                    Err(mpsc::RecvTimeoutError::Timeout) if left.is_none() => match self.sign() {
+                        Ok(()) => {}
+                        Err(stop @ Stop::Left(_)) => {
+                            self.world.stop.store(true, Ordering::Relaxed);
+                            left = Some(stop);
+                        }
+                        Err(stop) => log::warn!("{}", self.told(stop)),
+                    },
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                     Err(mpsc::RecvTimeoutError::Disconnected) => {
                         let what = "was not done: the thread that did it is gone";
@@ -348,7 +365,7 @@ impl<'a> Work<'a> {
         if let Some(step) = step {
             self.mark(step, Standing::Failed);
         }
-        self.order.trouble = Some(error.to_string());
+        self.order.stands(&error);
         let wall = self.world.hands.wall_millis();
         self.order.note(wall, error.to_string());
         // What could not be kept is no worse than the failure that it would tell of.

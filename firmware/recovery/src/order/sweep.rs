@@ -97,12 +97,17 @@ fn whose(known: &[Order], runs: &[String], tag: &str) -> Belongs {
     if runs.iter().any(|run| run == tag) {
         return Belongs::Needed;
     }
+    let shares =
+        |order: &&Order| order.shared.as_ref().is_some_and(|shared| shared.run.to_string() == tag);
+    let mut sharing = known.iter().filter(shares).peekable();
     match known.iter().find(|order| order.id.to_string() == tag) {
-        None if known.iter().any(|order| {
-            order.shared.as_ref().is_some_and(|shared| shared.run.to_string() == tag)
-        }) =>
-        {
-            Belongs::Orphan
+        // A network goes when none of those who share it is left, whatever became of their plan.
+        None if sharing.peek().is_some() => {
+            if sharing.all(Order::is_over) {
+                Belongs::Orphan
+            } else {
+                Belongs::Needed
+            }
         }
         None => Belongs::Unknown,
         Some(order) if matches!(order.state, State::Cancelled | State::Drilled) => Belongs::Orphan,
@@ -149,5 +154,27 @@ fn ask(world: World<'_>, call: &Call) -> Result<Value, Error> {
             }
             Err(refused) => return Err(from_refused(&refused)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::ids::OrderId;
+
+    use super::*;
+    use crate::order::{Kind, Shared};
+    use crate::test_world::{Site, wanted};
+
+    #[test]
+    fn what_an_open_order_shares_is_no_orphan_whatever_became_of_its_plan() {
+        let site = Site::new();
+        let run = OrderId([9; 16]);
+        let shared = orders::Wanted { shared: Some(Shared { run }), ..wanted(Kind::Drill) };
+        let name = site.process(1).give(7, &shared).unwrap();
+        let mut order = site.process(1).read(name);
+        let belongs = |order: &Order| whose(core::slice::from_ref(order), &[], &run.to_string());
+        assert_eq!(belongs(&order), Belongs::Needed);
+        order.state = State::Drilled;
+        assert_eq!(belongs(&order), Belongs::Orphan);
     }
 }

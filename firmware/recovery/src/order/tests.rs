@@ -115,6 +115,42 @@ fn another_point_before_the_commit_replaces_disks_and_machine_and_keeps_the_addr
     assert_eq!(site.deeds().last(), Some(&format!("fork {other}")));
     work.commit().unwrap();
     assert!(work.change_point("latest").is_err(), "it is kept");
+    let refused = work.cancel().expect_err("it is kept").to_string();
+    assert!(refused.contains("is committed"), "{refused}");
+    assert_eq!(site.region.things().len(), 4);
+}
+
+#[test]
+fn a_server_that_runs_stays_where_the_other_point_is_not_whole_or_would_not_start() {
+    let site = Site::new();
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).expect("a failover");
+    let before = (site.region.running(), site.region.log());
+    let change = |point: &str| {
+        let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
+        work.change_point(point).expect_err("not that one").to_string()
+    };
+    assert!(change("damaged").contains("segment 7"));
+    site.survey.lock().unwrap().obstacles.push("there is no boot loader".to_owned());
+    assert!(change(&"22".repeat(16)).contains("no boot loader"));
+    assert_eq!((site.region.running(), site.region.log()), before);
+    let kept = process.read(Name::Order(order.id));
+    assert_eq!((kept.state, kept.wanted_point.as_str(), kept.round), (State::Up, "latest", 0));
+}
+
+#[test]
+fn a_failover_that_is_cancelled_before_its_other_point_was_forked_ends_the_fork_it_has() {
+    let site = Site::new();
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).expect("a failover");
+    let name = Name::Order(order.id);
+    site.region.trouble(trouble("begingetaccess", Why::Denied));
+    let mut work = Work::take(process.world(), name, false).unwrap();
+    work.change_point(&"22".repeat(16)).expect_err("no right to fill its disks");
+    assert_eq!(work.order().step(Step::Fork).map(|step| step.standing), Some(Standing::Waits));
+    let mut work = Work::take(process.world(), name, false).unwrap();
+    work.cancel().expect("nothing holds it");
+    assert_eq!(site.deeds().last().map(String::as_str), Some("unfork"));
 }
 
 #[test]
@@ -150,6 +186,50 @@ fn of_two_operators_one_has_it_and_the_other_is_told_who() {
     let left = work.carry_on().expect_err("it is another's now").to_string();
     assert!(left.contains("carried out by") || left.contains("somebody"), "{left}");
     assert_eq!(site.region.running().len(), 1);
+}
+
+/// Waits on a thread beside the order's until something is so, a minute at most.
+fn until(so: impl Fn() -> bool) -> bool {
+    for _ in 0..60_000 {
+        if so() {
+            return true;
+        }
+        std::thread::sleep(core::time::Duration::from_millis(1));
+    }
+    false
+}
+
+#[test]
+fn a_vault_that_cannot_be_reached_for_a_while_spoils_nothing_that_is_done_meanwhile() {
+    let site = Site::new();
+    let process = site.process(1);
+    let name = process.give(7, &wanted(Kind::Failover)).unwrap();
+    let mut work = Work::take(process.world(), name, false).unwrap();
+    site.clock.advance(holder::HOLD_MILLIS / 2);
+    process.dies_in(0, false);
+    let before = process.store.calls();
+    let done = work.signing_every(core::time::Duration::from_millis(1), || {
+        let tried = until(|| process.store.calls() > before + 3);
+        process.store.set_faults(pipeline_vault::store::fault::Faults::default());
+        tried
+    });
+    assert_eq!(done, Ok(true));
+    work.carry_on().expect("the vault is back");
+}
+
+#[test]
+fn who_lost_its_order_stops_what_it_does_for_it() {
+    let site = Site::new();
+    let (one, mut other) = (site.process(1), site.process(2));
+    other.machine = "two";
+    let name = one.give(7, &wanted(Kind::Failover)).unwrap();
+    let mut work = Work::take(one.world(), name, false).unwrap();
+    site.clock.advance(holder::HOLD_MILLIS + 1);
+    drop(Work::take(other.world(), name, false).expect("it was silent"));
+    let stopped = || one.stop.load(core::sync::atomic::Ordering::Relaxed);
+    let done = work.signing_every(core::time::Duration::from_millis(1), || until(stopped));
+    assert!(matches!(done, Err(run::Stop::Left(_))), "{done:?}");
+    assert!(stopped(), "the thread that fills a disk looks there");
 }
 
 #[test]

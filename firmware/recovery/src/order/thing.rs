@@ -126,12 +126,21 @@ impl Work<'_> {
                         Err(Stop::Refused(refused))
                             if refused.why == Why::Conflict && look < TRIES =>
                         {
-                            self.wait(LOOK)?;
+                            // An interface is kept for a machine that failed for three minutes.
+                            self.wait(refused.retry_after.unwrap_or(LOOK).min(WAIT_MAX))?;
                             continue;
                         }
                         answer => answer?,
                     };
-                    self.settle(thing, Doing::Removing, answer)?;
+                    match self.settle(thing, Doing::Removing, answer) {
+                        // It ended badly, and the same may do another time.
+                        Err(Stop::Refused(refused))
+                            if passes(&refused) && self.is_over_with(thing) && look < TRIES =>
+                        {
+                            self.wait(pause(&refused, look + 1))?;
+                        }
+                        settled => drop(settled?),
+                    }
                 }
             }
         }
@@ -181,6 +190,11 @@ impl Work<'_> {
                     self.forget_pending()?;
                     return Ok(value);
                 }
+                // It is over, though the same may do another time: it must not be waited for again.
+                Ok(Progress::Failed(refused)) => {
+                    self.forget_pending()?;
+                    return Err(Stop::Refused(refused));
+                }
                 Err(refused) if passes(&refused) && tries < TRIES => {
                     tries += 1;
                     self.wait(pause(&refused, tries))?;
@@ -209,12 +223,19 @@ impl Work<'_> {
         }
         match self.follow(&pending.operation) {
             Err(Stop::Refused(refused))
-                if refused.why == Why::Missing || pending.doing != Doing::Making =>
+                if refused.why == Why::Missing
+                    || pending.doing != Doing::Making
+                    || (passes(&refused) && self.is_over_with(thing)) =>
             {
                 Ok(())
             }
             ended => ended.map(drop),
         }
+    }
+
+    /// Whether Azure does nothing with a thing any more, as far as is remembered.
+    fn is_over_with(&self, thing: &Thing) -> bool {
+        self.order().pending.as_ref().is_none_or(|pending| pending.thing != *thing)
     }
 
     /// The same where the thing shall go anyway: how its making ended does not matter.
@@ -224,7 +245,7 @@ impl Work<'_> {
             return Ok(());
         }
         match self.follow(&pending.operation) {
-            Err(Stop::Refused(refused)) if !passes(&refused) => Ok(()),
+            Err(Stop::Refused(refused)) if !passes(&refused) || self.is_over_with(thing) => Ok(()),
             ended => ended.map(drop),
         }
     }

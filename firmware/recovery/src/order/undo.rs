@@ -1,7 +1,7 @@
 //! Takes back what an order made: each thing by the name that was written down before it was made, then whatever else
 //! carries the order's tag.
 
-use pipeline_azure::arm::group::{self, Found};
+use pipeline_azure::arm::group;
 use pipeline_azure::arm::id::Kind as What;
 use pipeline_azure::arm::{Answer, Why};
 use pipeline_vault::Error;
@@ -9,6 +9,7 @@ use pipeline_vault::Error;
 use super::calls::{ORDER_TAG, Thing};
 use super::hands::SourceAct;
 use super::run::{Stop, Work};
+use super::thing::Found;
 use super::{Kind, Standing, State, Step};
 
 /// How often what carries the tag is looked for again.
@@ -17,6 +18,11 @@ const LOOKS_MAX: u32 = 4;
 impl Work<'_> {
     /// Takes the order back. Goes on where it was, as often as it takes.
     pub fn cancel(&mut self) -> Result<(), Error> {
+        if self.order().is_committed() {
+            let what = "is committed: what it made is the server";
+            return Err(Error::misuse(format!("{} {}", self.order().kind, self.order().id), what)
+                .remedy("nothing was taken away; what nobody needs of it is to be deleted in the portal"));
+        }
         if self.order().is_over() {
             return Ok(());
         }
@@ -41,7 +47,9 @@ impl Work<'_> {
         let began = |work: &Self, step: Step| {
             work.order().step(step).is_some_and(|record| record.standing != Standing::Waits)
         };
-        if began(self, Step::Fork) {
+        // With another point the step waits again, while the fork of the one before stands.
+        let forks = self.order().kind != Kind::Drill && self.order().round > 0;
+        if began(self, Step::Fork) || forks {
             self.world.hands.unfork(self.order())?;
         }
         if self.order().kind == Kind::Planned && began(self, Step::Stop) {
@@ -68,17 +76,18 @@ impl Work<'_> {
             }
         }
         for _ in 0..LOOKS_MAX {
-            let left = self.tagged()?;
-            if left.is_empty() {
+            let mut left = false;
+            for thing in self.tagged()? {
+                // A list may still have what is gone: only the thing itself tells.
+                if !matches!(self.find(&thing)?, Found::Nothing | Found::Foreign) {
+                    left = true;
+                    self.remove(&thing)?;
+                }
+            }
+            if !left {
                 self.order_mut().made.clear();
                 self.order_mut().pending = None;
                 return self.save();
-            }
-            for found in left {
-                match found.resource {
-                    Some(id) => self.remove(&Thing::Resource(id))?,
-                    None => self.tell(format!("{} carries its tag and is left alone", found.id))?,
-                }
             }
         }
         Err(Stop::Failed(
@@ -91,12 +100,12 @@ impl Work<'_> {
     }
 
     /// What still carries the order's tag in its group.
-    fn tagged(&mut self) -> Result<Vec<Found>, Stop> {
+    fn tagged(&mut self) -> Result<Vec<Thing>, Stop> {
         let (group, order) = (self.order().group()?, self.order().id.to_string());
         match self.call(&group::resources(&group, ORDER_TAG, &order)) {
             Ok(Answer::Done(value)) => Ok(group::found(&value)
                 .into_iter()
-                .filter(|found| found.resource.is_some())
+                .filter_map(|found| found.resource.map(Thing::Resource))
                 .collect()),
             Ok(Answer::Begun(_)) => Ok(Vec::new()),
             Err(Stop::Refused(refused)) if refused.why == Why::Missing => Ok(Vec::new()),
@@ -118,10 +127,30 @@ impl Work<'_> {
             return Err(Error::misuse(format!("{} {}", order.kind, order.id), what)
                 .remedy("only a failover that is neither committed nor cancelled can"));
         }
+        if let Err(stop) = self.can_be_changed_to(point) {
+            let error = self.told(stop);
+            self.let_go()?;
+            return Err(error);
+        }
         self.order_mut().state = State::Changing;
         point.clone_into(&mut self.order_mut().wanted_point);
         self.tell(format!("it is changed to point {point}")).map_err(|stop| self.told(stop))?;
         self.carry_on()
+    }
+
+    /// The machine that runs is the server: nothing of it goes before it is known that the other point is whole and starts.
+    fn can_be_changed_to(&mut self, point: &str) -> Result<(), Stop> {
+        let (hands, mut asked) = (self.world.hands, self.order().clone());
+        point.clone_into(&mut asked.wanted_point);
+        let despite = asked.despite_obstacles;
+        let survey = self.signing(move || hands.survey(&asked))??;
+        if despite || survey.obstacles.is_empty() {
+            return Ok(());
+        }
+        Err(Stop::Failed(
+            Error::refused(format!("point {point}"), survey.obstacles.join("; "))
+                .remedy("take another point; what runs was left as it is"),
+        ))
     }
 
     pub(crate) fn clear_for_change(&mut self) -> Result<(), Stop> {

@@ -5,19 +5,25 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use pipeline::ids::{OrderId, ServerId};
-use pipeline_azure::arm::id::Kind as What;
-use pipeline_vault::document::{Class, Name, Replaced};
+use pipeline_vault::document::{Class, DOCUMENT_BYTES_MAX, Name, Replaced};
 use pipeline_vault::{Error, Retry};
 
 use super::{Action, Entry, Group, Member, Part, Plan, Run, RunOrder, RunState};
 use crate::documents::{self, Documents};
 use crate::order::holder::{self, HOLD_MILLIS};
 use crate::order::orders::{self, Wanted};
-use crate::order::run::{Stop, Work, World, from_refused};
-use crate::order::{Kind, Order, Shared, State, Thing};
+use crate::order::run::{Work, World};
+use crate::order::{Kind, Order, Shared, State, shortened};
+
+/// The end of a drill.
+mod clear;
+
+use clear::{clear_shared, finish};
 
 /// How often a sign of life is given while servers are recovered.
 const SIGN: Duration = Duration::from_secs(20);
+/// Lines that are kept of one run.
+const ENTRIES_MAX: usize = 1000;
 /// Servers of a group that are recovered at once.
 const TOGETHER_MAX: usize = 4;
 
@@ -152,6 +158,7 @@ impl<'a> PlanWork<'a> {
             orders: Vec::new(),
             entries: Vec::new(),
             trouble: None,
+            failed: false,
             holder: None,
         };
         self.plan.begin(run);
@@ -185,7 +192,12 @@ impl<'a> PlanWork<'a> {
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        let bytes = documents::bytes_of(self.name, &self.plan)?;
+        let mut bytes = documents::bytes_of(self.name, &self.plan)?;
+        // Of a large plan fewer runs are remembered: the one that is on must always be kept.
+        while bytes.len() > DOCUMENT_BYTES_MAX && self.plan.runs.len() > 1 {
+            self.plan.runs.remove(0);
+            bytes = documents::bytes_of(self.name, &self.plan)?;
+        }
         match self.world.documents.replace(self.name, self.version, &bytes)? {
             Replaced::Done(version) => {
                 self.version = version;
@@ -222,7 +234,9 @@ impl<'a> PlanWork<'a> {
         if self.run().state == RunState::Failed {
             self.run_mut().state = RunState::Open;
         }
-        self.run_mut().trouble = None;
+        if !self.run().failed {
+            self.run_mut().trouble = None;
+        }
         while self.run().state == RunState::Open {
             let place = self.run().place;
             let Some(group) = self.plan.text.groups.get(place.group).cloned() else {
@@ -276,9 +290,10 @@ impl<'a> PlanWork<'a> {
 
     /// Something failed: a failover stands there, a drill is taken back and says so at its end.
     fn stands(&mut self, error: Error) -> Result<(), Error> {
-        self.run_mut().trouble = Some(error.to_string());
+        self.run_mut().trouble = Some(shortened(error.to_string()));
         if self.run().drill && error.retry != Retry::Now {
             self.run_mut().state = RunState::Clearing;
+            self.run_mut().failed = true;
             return self.save();
         }
         self.run_mut().state = RunState::Failed;
@@ -301,11 +316,13 @@ impl<'a> PlanWork<'a> {
                 let state =
                     serde_json::json!({ "plan": told[0].1, "run": told[1].1, "kind": told[2].1 });
                 let body = if body.is_empty() { state.to_string() } else { body.clone() };
-                self.acts.webhook(url, &body, within)
+                let acts = self.acts;
+                self.signing(|| acts.webhook(url, &body, within)).and_then(|done| done)
             }
             Action::Command { run, within_s } => {
                 let within = Duration::from_secs(u64::from(*within_s));
-                self.acts.command(run, within, &told)
+                let acts = self.acts;
+                self.signing(|| acts.command(run, within, &told)).and_then(|done| done)
             }
         };
         self.enter(action.words(), wall, began, done.as_ref().err());
@@ -323,16 +340,48 @@ impl<'a> PlanWork<'a> {
 
     fn enter(&mut self, what: String, began_millis: u64, began: u64, failed: Option<&Error>) {
         let took_millis = self.world.hands.moment_millis().saturating_sub(began);
-        let failed = failed.map(ToString::to_string);
-        self.run_mut().entries.push(Entry { what, began_millis, took_millis, failed });
+        let failed = failed.map(|error| shortened(error.to_string()));
+        let entries = &mut self.run_mut().entries;
+        entries.push(Entry { what, began_millis, took_millis, failed });
+        let too_many = entries.len().saturating_sub(ENTRIES_MAX);
+        entries.drain(..too_many);
+    }
+
+    /// Does something long on a thread of its own, while signs of life are given: nobody shall do the same beside it.
+    fn signing<T: Send>(&mut self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        thread::scope(|scope| {
+            let (done, ended) = mpsc::channel();
+            // The other side waits until this thread is over, whatever it sends.
+            scope.spawn(move || drop(done.send(act())));
+            loop {
+                match ended.recv_timeout(SIGN) {
+                    Ok(result) => return Ok(result),
+                    Err(mpsc::RecvTimeoutError::Timeout) => self.sign(),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => {
+                        let what = "was not done: the thread that did it is gone";
+                        return Err(Error::device(self.shown(), what));
+                    }
+                }
+            }
+        })
+    }
+
+    /// A sign of life. What keeps it from being given is noticed again where the place is kept.
+    fn sign(&mut self) {
+        if let Err(error) = self.save() {
+            log::warn!("{error}");
+        }
     }
 
     fn wait(&mut self, seconds: u32) -> Result<(), Error> {
-        for _ in 0..seconds {
+        for second in 1..=seconds {
             if self.world.stop.load(core::sync::atomic::Ordering::Relaxed) {
                 return Err(Error::refused(self.shown(), "was interrupted").retry(Retry::Now));
             }
             self.world.region.pause(Duration::from_secs(1));
+            if u64::from(second) % SIGN.as_secs() == 0 {
+                self.sign();
+            }
         }
         Ok(())
     }
@@ -365,11 +414,7 @@ impl<'a> PlanWork<'a> {
                 match told.recv_timeout(SIGN) {
                     Ok(one) => ended.push(one),
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        if let Err(error) = self.save() {
-                            log::warn!("{error}");
-                        }
-                    }
+                    Err(mpsc::RecvTimeoutError::Timeout) => self.sign(),
                 }
             }
         });
@@ -467,11 +512,14 @@ impl<'a> PlanWork<'a> {
             first = clear_shared(self.world, order).err();
         }
         if let Some(error) = first {
-            self.run_mut().trouble = Some(error.to_string());
+            // Why the drill failed is told at its end; this is told now.
+            if !self.run().failed {
+                self.run_mut().trouble = Some(shortened(error.to_string()));
+            }
             self.save()?;
             return Err(error);
         }
-        let bad = bad || self.run().trouble.is_some();
+        let bad = bad || self.run().failed;
         self.run_mut().state = if bad { RunState::DoneBadly } else { RunState::Done };
         self.save()
     }
@@ -495,41 +543,4 @@ fn bring_up(world: World<'_>, name: Name) -> Result<(), Error> {
                 .remedy("order it anew by itself, or begin the plan anew"))
         }
     }
-}
-
-/// Ends one server's drill.
-fn finish(world: World<'_>, name: Name) -> Result<(), Error> {
-    let mut work = Work::take(world, name, false)?;
-    if work.order().is_over() {
-        return Ok(());
-    }
-    if work.order().evidence.up.is_some() && work.order().state == State::Open {
-        work.end_drill()
-    } else {
-        work.cancel()
-    }
-}
-
-/// What the orders of a run shared goes when none of them is left.
-fn clear_shared(world: World<'_>, order: &Order) -> Result<(), Error> {
-    let mut things = Vec::new();
-    if let Some((network, rules)) = order.drill_network()? {
-        things.push(Thing::Resource(network));
-        things.push(Thing::Resource(rules));
-    }
-    debug_assert!(things.iter().all(|thing| match thing {
-        Thing::Resource(id) => matches!(id.kind(), What::Network | What::SecurityGroup),
-        Thing::Group(_) => false,
-    }));
-    if order.makes_group() {
-        things.push(Thing::Group(order.group()?));
-    }
-    let mut work = Work::rehearsal(world, order.clone());
-    for thing in things {
-        work.remove(&thing).map_err(|stop| match stop {
-            Stop::Refused(refused) => from_refused(&refused),
-            Stop::Failed(error) | Stop::Left(error) => error,
-        })?;
-    }
-    Ok(())
 }

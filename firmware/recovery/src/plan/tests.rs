@@ -1,9 +1,9 @@
 //! Plans against a region in memory: groups in their order, hooks, steps for people, failures, kills; and a drill takes itself back.
 
 use core::sync::atomic::{AtomicU8, Ordering};
+use core::time::Duration;
 use std::sync::Mutex;
 
-use core::time::Duration;
 use pipeline::ids::{OrderId, PlanId, ServerId};
 use pipeline_vault::Error;
 use pipeline_vault::document::Name;
@@ -173,6 +173,12 @@ fn a_drill_of_a_plan_shares_one_closed_network_and_takes_everything_back() {
         log.iter().filter(|call| call.starts_with("PUT") && call.contains(piece)).count()
     };
     assert_eq!((made("/virtualnetworks/"), made("/virtualmachines/")), (1, 3));
+    let rules = orders(&process, &plan).into_iter().map(|order| {
+        let (_, rules) = order.drill_network().unwrap().expect("a drill's");
+        order.create_rules(&rules).unwrap().body.unwrap().to_string()
+    });
+    let open = |rules: String| rules.matches("Allow").count();
+    assert!(rules.map(open).all(|allowed| allowed == 2), "they reach each other");
 }
 
 #[test]
@@ -191,6 +197,97 @@ fn a_hook_that_fails_stops_a_failover_there_and_ends_a_drill_badly() {
     let plan = go(&process, &hooks, true).expect("it is over");
     assert_eq!(plan.runs.last().unwrap().state, RunState::DoneBadly);
     assert!(site.region.things().is_empty());
+}
+
+#[test]
+fn a_drill_that_failed_ends_badly_however_often_its_clearing_was_cut_off() {
+    let hooks = Hooks::default();
+    let mut last = text();
+    // All servers are up when it fails.
+    last.groups[0].before.clear();
+    let site = site();
+    let process = site.process(1);
+    documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
+        plan.text = last.clone();
+        Ok(())
+    })
+    .unwrap();
+    *hooks.failures.lock().unwrap() = 1;
+    let denied = pipeline_azure::arm::Why::Denied;
+    site.region.trouble(crate::test_world::region::Trouble {
+        at: "DELETE".to_owned(),
+        why: denied,
+        late: false,
+        done: false,
+        times: 2,
+    });
+    go(&process, &hooks, true).expect_err("it could not be taken back");
+    let plan = loop {
+        if let Ok(plan) = go(&process, &hooks, true) {
+            break plan;
+        }
+    };
+    let run = plan.runs.last().unwrap();
+    assert_eq!(run.state, RunState::DoneBadly);
+    assert!(run.trouble.as_deref().is_some_and(|why| why.contains("dns")), "{run:?}");
+    assert!(site.region.things().is_empty());
+}
+
+#[test]
+fn a_plan_that_waits_gives_signs_of_life() {
+    let versions = |seconds: u32| {
+        let site = site();
+        let process = site.process(1);
+        let mut text = text();
+        text.groups[0].before = vec![Action::Wait(seconds)];
+        text.groups[0].servers.truncate(0);
+        text.groups.truncate(1);
+        documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
+            plan.text = text.clone();
+            Ok(())
+        })
+        .unwrap();
+        go(&process, &Hooks::default(), false).unwrap();
+        documents::load::<Plan>(&process.documents, NAME).unwrap().0
+    };
+    // One in 90 seconds is what keeps others off.
+    assert!(versions(900) >= versions(1) + 10);
+}
+
+#[test]
+fn what_still_comes_of_a_run_can_be_mended_and_what_was_done_cannot() {
+    let site = site();
+    let (process, hooks) = (site.process(1), Hooks::default());
+    *hooks.failures.lock().unwrap() = 1;
+    go(&process, &hooks, false).expect_err("the webhook failed");
+    let mend = |change: &dyn Fn(&mut Text)| {
+        let mut mended = text();
+        change(&mut mended);
+        let fresh = || unreachable!();
+        documents::change(&process.documents, NAME, &fresh, &mut |plan: &mut Plan| {
+            plan.become_text(&mended)
+        })
+    };
+    // It stands at the second step before the first group.
+    let done: [&dyn Fn(&mut Text); 4] = [
+        &|text| text.groups[0].name = "other".to_owned(),
+        &|text| text.groups[0].before[0] = Action::Wait(1),
+        &|text| text.groups[0].before.clear(),
+        &|text| text.groups.clear(),
+    ];
+    for change in done {
+        let told = mend(change).expect_err("it was done").to_string();
+        assert!(told.contains("done already"), "{told}");
+    }
+    mend(&|text| {
+        text.groups[0].before[1] = Action::Wait(1);
+        text.groups[1].servers.remove(0);
+    })
+    .expect("it still comes");
+    let plan = go(&process, &hooks, false).expect("mended");
+    assert_eq!(plan.runs.last().unwrap().state, RunState::Done);
+    assert_eq!(orders(&process, &plan).len(), 2, "without the server that is no more");
+    assert!(!hooks.done.lock().unwrap().iter().any(|done| done.contains("https")));
 }
 
 #[test]
@@ -225,6 +322,50 @@ fn killed_at_calls_all_over_its_way_a_plan_goes_on_to_the_same_end() {
             }
         }
     }
+}
+
+#[test]
+fn a_plan_whose_runs_fill_its_document_forgets_the_oldest_and_goes_on() {
+    let site = site();
+    let (process, hooks) = (site.process(1), Hooks::default());
+    documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
+        plan.text.groups[0].servers.clear();
+        plan.text.groups.truncate(1);
+        Ok(())
+    })
+    .unwrap();
+    go(&process, &hooks, false).expect("a run");
+    documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
+        let bytes = documents::bytes_of(NAME, plan).unwrap().len();
+        let room = pipeline_vault::document::DOCUMENT_BYTES_MAX - bytes - 100;
+        plan.runs[0].trouble = Some("x".repeat(room));
+        Ok(())
+    })
+    .unwrap();
+    let vault = "vault-1".to_owned();
+    let mut work = PlanWork::take(process.world(), &hooks, vault, NAME, Some(&begin(false)))
+        .expect("there is room");
+    work.carry_on().expect("it waits");
+    work.answer().unwrap();
+    work.carry_on().expect("to its end");
+    let plan: Plan = documents::load(&process.documents, NAME).unwrap().1.unwrap();
+    assert_eq!(plan.runs.last().unwrap().state, RunState::Done);
+}
+
+#[test]
+fn what_a_plan_says_of_its_hooks_shows_no_secret() {
+    let hook =
+        |url: &str| Action::Webhook { url: url.to_owned(), body: String::new(), within_s: 5 };
+    for url in [
+        "https://me:S3@h.example:8443/S3?k=S3#S3",
+        "http://h.example?S3",
+        "https://S3@h.example#S3",
+    ] {
+        let words = hook(url).words();
+        assert!(words.contains("h.example") && !words.contains("S3"), "{words}");
+    }
+    let run = ["/bin/tell", "--token", "S3"].map(str::to_owned).to_vec();
+    assert_eq!(Action::Command { run, within_s: 5 }.words(), "runs /bin/tell");
 }
 
 #[test]

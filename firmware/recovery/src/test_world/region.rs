@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use hal::time::Clock;
 use hal_sim::clock::SimClock;
 use pipeline_azure::Secret;
 use pipeline_azure::arm::{Answer, Call, Follows, Operation, Progress, Refused, Why};
@@ -36,6 +37,11 @@ struct State {
     cut_at: Option<(u64, bool)>,
     next: u64,
     log: Vec<String>,
+    /// What is gone and still in lists, as those of Azure are late.
+    lingers: BTreeMap<String, Value>,
+    lists_late: bool,
+    /// A call that is refused until then, in seconds.
+    kept_back: Option<(String, u64)>,
 }
 
 /// An operation: so many calls until it ends so, or how it ended.
@@ -98,6 +104,17 @@ impl SimRegion {
 
     pub(crate) fn trouble(&self, trouble: Trouble) {
         self.state().troubles.push(trouble);
+    }
+
+    /// For so long a call is refused as it is when Azure keeps an interface for a machine that failed.
+    pub(crate) fn keeps_back(&self, at: &str, time: Duration) {
+        let until = self.clock.monotonic_nanos() / 1_000_000_000 + time.as_secs();
+        self.state().kept_back = Some((at.to_lowercase(), until));
+    }
+
+    /// From now on lists have what is gone, too.
+    pub(crate) fn lists_late(&self) {
+        self.state().lists_late = true;
     }
 
     pub(crate) fn put(&self, path: &str, value: Value) {
@@ -163,6 +180,14 @@ impl Region for SimRegion {
         let key = format!("{} {}", call.method.name(), call.path.to_lowercase());
         state.tick();
         let lower = key.to_lowercase();
+        let now = self.clock.monotonic_nanos() / 1_000_000_000;
+        if let Some((at, until)) = &state.kept_back
+            && lower.contains(at)
+            && now < *until
+        {
+            let retry_after = Some(Duration::from_secs(180));
+            return Err(Refused { retry_after, ..refused(Why::Conflict, &call.act) });
+        }
         let hit =
             state.troubles.iter().position(|trouble| lower.contains(&trouble.at.to_lowercase()));
         let trouble = hit.map(|at| {
@@ -240,6 +265,9 @@ impl State {
         match end {
             End::Answer(value) => Ok(Progress::Done(value)),
             End::Gone(path) => {
+                if let Some(gone) = self.resources.get(&path).filter(|_| self.lists_late) {
+                    self.lingers.insert(path.clone(), gone.clone());
+                }
                 self.resources
                     .retain(|known, _| *known != path && !known.starts_with(&format!("{path}/")));
                 Ok(Progress::Done(Value::Null))
@@ -255,7 +283,7 @@ impl State {
                 if let Some(value) = self.resources.get_mut(&path) {
                     value["properties"]["provisioningState"] = json!("Failed");
                 }
-                Err(refused(why, &format!("making {path}")))
+                Ok(Progress::Failed(refused(why, &format!("making {path}"))))
             }
         }
     }
@@ -358,8 +386,8 @@ impl State {
                     && known.contains("/providers/") != groups
                     && value["tags"][parts[1]] == parts[3]
             };
-            let found: Vec<&Value> =
-                self.resources.iter().filter(fits).map(|(_, value)| value).collect();
+            let all = self.resources.iter().chain(&self.lingers);
+            let found: Vec<&Value> = all.filter(fits).map(|(_, value)| value).collect();
             return Ok(Answer::Done(json!({"value": found})));
         }
         if path.ends_with("/skus") {

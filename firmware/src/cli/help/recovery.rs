@@ -21,7 +21,8 @@ Examples:
   lifeboat failover --vault azure://backups01/servers --key-file vault.key --server web1 --planned
   lifeboat failover --vault azure://backups01/servers --key-file vault.key --server web1 --cancel
 
-Where a failover of the server is open this goes on with it; --point then takes another point, until it is committed. From
+Where a failover of the server is open this goes on with it; --point then takes another point, until it is committed;
+the word that it was given before changes nothing, so name a newer point by its ID. From
 the step fork on the original server is demoted: what it still writes is kept apart. lifeboat commit ends the order and keeps
 the server; --cancel takes everything away that was made.
 
@@ -70,7 +71,8 @@ The file:
   name = \"web1\"
 
 Groups follow each other, the servers of one are recovered together. A command finds LIFEBOAT_PLAN, LIFEBOAT_RUN and
-LIFEBOAT_KIND in its environment; a hook that was cut off is run again.
+LIFEBOAT_KIND in its environment; a hook that was cut off is run again. While a run stands, what still comes of it may be
+given anew: a server that is no more, a hook that was wrong.
 
 Exit codes: 0 kept, 1 refused, 2 wrong command line.";
 

@@ -46,10 +46,8 @@ pub(in crate::verbs) fn failover(asked: &Failover, context: &Context) -> Ending 
     };
     carry_on(&opened, &asked.order, name, |work| match &asked.point {
         _ if asked.cancel => work.cancel(),
-        // The first word of an order that is on its way to that point already changes nothing.
-        Some(point) if work.order().wanted_point != *point || work.order().state == State::Up => {
-            work.change_point(point)
-        }
+        // The same line given twice takes nothing down: a point that came since is meant by its identity.
+        Some(point) if work.order().wanted_point != *point => work.change_point(point),
         _ => work.carry_on(),
     })
 }
@@ -133,8 +131,10 @@ fn carry_on(
     let mut work = Work::take(opened.world(&watch), name, asked.take_over)?;
     let done = act(&mut work);
     let order = work.order();
-    write_page(asked.report.as_deref(), || page_of(order))?;
+    let written = write_page(asked.report.as_deref(), || page_of(order));
+    // Of two failures the one of the server is told.
     done?;
+    written?;
     tell(order, asked.json)?;
     if order.drilled() == Some(false) {
         let why = order.notes.iter().rev().map(|note| note.text.as_str());

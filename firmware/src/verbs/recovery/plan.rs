@@ -57,22 +57,15 @@ fn keep(asked: &PlanCreate, context: &Context) -> Ending {
         let about = format!("plan {}", text.name);
         return Err(Error::misuse(about, problems.join("; ")).remedy("nothing was changed").into());
     }
-    let (name, known) = match runs::find(&vault, &text.name)? {
-        Some((name, plan)) => (name, Some(plan)),
-        None => (Name::Plan(PlanId(new_id(&context.machine)?.0)), None),
+    let name = match runs::find(&vault, &text.name)? {
+        Some((name, _)) => name,
+        None => Name::Plan(PlanId(new_id(&context.machine)?.0)),
     };
     let Name::Plan(id) = name else {
         return Err(Error::misuse(name.to_string(), "is no plan").into());
     };
-    if known.is_some_and(|plan| plan.open_run().is_some()) {
-        let about = format!("plan {}", text.name);
-        return Err(Error::refused(about, "has an open run, which goes by what it says now")
-            .remedy("let it come to its end: lifeboat plan continue")
-            .into());
-    }
     documents::change(&vault, name, &|| Plan::new(id, text.clone()), &mut |plan: &mut Plan| {
-        plan.text = text.clone();
-        Ok(())
+        plan.become_text(&text)
     })?;
     if asked.json {
         print_json(&text)?;

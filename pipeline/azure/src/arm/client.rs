@@ -156,7 +156,7 @@ impl ControlPlane {
         follow::begun(call, &head, body, &self.origin).map_err(|what| odd(&call.act, &what))
     }
 
-    /// How far an operation is.
+    /// How far an operation is. Errors: it could not be asked for; one that failed is an answer.
     pub fn look(&self, operation: &Operation) -> Result<Progress, Refused> {
         let act = act_of(operation);
         let version = operation.result.as_ref().map_or("", |result| &result.api_version);
@@ -179,7 +179,7 @@ impl ControlPlane {
             Seen::Running(wait) => Ok(Progress::Running(wait)),
             Seen::Done(result) => Ok(Progress::Done(result)),
             Seen::Read(result) => self.result(&result, &act).map(Progress::Done),
-            Seen::Failed(body) => Err(Said::of_operation(&body).refuse(&act)),
+            Seen::Failed(body) => Ok(Progress::Failed(Said::of_operation(&body).refuse(&act))),
         }
     }
 

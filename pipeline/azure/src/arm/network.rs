@@ -57,30 +57,61 @@ pub fn create(
 /// A machine in it reaches nothing real and nothing reaches it; only what Azure itself provides to a machine
 /// (its address by DHCP, its health) passes, as that obeys no rule.
 pub fn create_closed(group: &ResourceId, location: &str, tags: &Tags) -> Result<Call, Error> {
+    with_rules(group, location, tags, &closing())
+}
+
+/// The same for several machines that make up one drill: in their own network they reach each other, and nothing else.
+pub fn create_closed_around(
+    group: &ResourceId,
+    location: &str,
+    prefix: &str,
+    tags: &Tags,
+) -> Result<Call, Error> {
+    if prefix_addresses(prefix).is_none() {
+        return Err(Error::misuse(format!("prefix «{prefix}»"), "is no network")
+            .remedy("write it like 10.99.0.0/24"));
+    }
+    let inside = |name, direction| rule(name, direction, prefix, ("Allow", 90));
+    let [first, second] = closing();
+    let rules = [inside("inside-in", "Inbound"), inside("inside-out", "Outbound"), first, second];
+    with_rules(group, location, tags, &rules)
+}
+
+fn closing() -> [Value; 2] {
+    let deny = |name, direction| rule(name, direction, "*", ("Deny", 100));
+    [deny("nothing-in", "Inbound"), deny("nothing-out", "Outbound")]
+}
+
+/// A rule for all that comes from and goes to these addresses; the lower number counts first.
+fn rule(name: &str, direction: &str, addresses: &str, (access, priority): (&str, u32)) -> Value {
+    json!({
+        "name": name,
+        "properties": {
+            "description": "A drill reaches nothing",
+            "protocol": "*",
+            "sourcePortRange": "*",
+            "destinationPortRange": "*",
+            "sourceAddressPrefix": addresses,
+            "destinationAddressPrefix": addresses,
+            "access": access,
+            "priority": priority,
+            "direction": direction,
+        },
+    })
+}
+
+fn with_rules(
+    group: &ResourceId,
+    location: &str,
+    tags: &Tags,
+    rules: &[Value],
+) -> Result<Call, Error> {
     group.expect(Kind::SecurityGroup)?;
     check_location(location)?;
-    let rule = |name: &str, direction: &str| {
-        json!({
-            "name": name,
-            "properties": {
-                "description": "A drill reaches nothing",
-                "protocol": "*",
-                "sourcePortRange": "*",
-                "destinationPortRange": "*",
-                "sourceAddressPrefix": "*",
-                "destinationAddressPrefix": "*",
-                "access": "Deny",
-                "priority": 100,
-                "direction": direction,
-            },
-        })
-    };
     let body = json!({
         "location": location,
         "tags": tags.to_json(),
-        "properties": {
-            "securityRules": [rule("nothing-in", "Inbound"), rule("nothing-out", "Outbound")],
-        },
+        "properties": {"securityRules": rules},
     });
     Ok(put(group, &[Action::SecurityGroupWrite], body))
 }
@@ -195,6 +226,28 @@ mod tests {
         assert!(!availability.free && availability.others == [IpAddr::from([10, 0, 0, 9])]);
         assert!(Availability::of(&json!({"available": true})).free);
         assert!(!Availability::of(&Value::Null).free);
+    }
+
+    #[test]
+    fn machines_of_one_drill_reach_each_other_and_nothing_else() {
+        let security = subnet().network().group().resource(Kind::SecurityGroup, "closed").unwrap();
+        let around = |prefix| create_closed_around(&security, "westeurope", prefix, &Tags::new());
+        let body = around("10.99.0.0/24").unwrap().body.unwrap();
+        let rules = body["properties"]["securityRules"].as_array().unwrap();
+        for side in ["Inbound", "Outbound"] {
+            let mut of: Vec<&Value> = rules.iter().map(|rule| &rule["properties"]).collect();
+            of.retain(|rule| rule["direction"] == side);
+            of.sort_by_key(|rule| rule["priority"].as_u64());
+            let said: Vec<_> = of
+                .iter()
+                .map(|rule| {
+                    let ends = [&rule["sourceAddressPrefix"], &rule["destinationAddressPrefix"]];
+                    (rule["access"].as_str().unwrap(), ends.map(|end| end.as_str().unwrap()))
+                })
+                .collect();
+            assert_eq!(said, [("Allow", ["10.99.0.0/24"; 2]), ("Deny", ["*"; 2])]);
+        }
+        assert!(around("*").is_err() && around("10.99.0.0").is_err());
     }
 
     #[test]

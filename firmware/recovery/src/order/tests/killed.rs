@@ -80,6 +80,34 @@ fn killed_at_any_call_of_azures_an_order_goes_on_to_the_same_end() {
 }
 
 #[test]
+fn a_commit_that_was_killed_is_found_again_and_no_second_machine_is_made_for_it() {
+    let mut whole = false;
+    for at in 1.. {
+        let site = Site::new();
+        let first = site.process(1);
+        let name = Name::Order(first.order(7, &wanted(Kind::Failover)).expect("a failover").id);
+        first.dies_in(at, at % 2 == 0);
+        let commit = |process: &Process<'_>| Work::take(process.world(), name, false)?.commit();
+        whole |= commit(&first).is_ok();
+        drop(first);
+        let next = site.process(2);
+        let open = orders::open_of(&next.documents, SERVER, Kind::Failover).unwrap();
+        let committed = next.read(name).is_committed();
+        assert!(open.is_some() || committed, "killed at {at}: nobody finds it");
+        if open.is_some() {
+            commit(&next).unwrap_or_else(|error| panic!("killed at {at}: {error}"));
+        }
+        assert!(next.read(name).is_committed(), "killed at {at}");
+        let kept = target::load(&next.documents, SERVER).unwrap();
+        assert!(kept.failover.is_none() && kept.committed.is_some(), "killed at {at}");
+        if whole {
+            assert!(at > 10, "it was killed in the middle too");
+            return;
+        }
+    }
+}
+
+#[test]
 fn killed_at_any_call_of_the_vaults_an_order_goes_on_to_the_same_end() {
     for way in WAYS {
         let (_, calls) = calls_of(way);

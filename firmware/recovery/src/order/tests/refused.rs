@@ -134,6 +134,27 @@ fn azure_says_yes_and_fails_later_and_the_order_goes_on_or_is_taken_back() {
 }
 
 #[test]
+fn what_failed_late_and_may_do_later_is_made_again_and_never_waited_for_for_ever() {
+    let at = "PUT /subscriptions/00000000-0000-0000-0000-000000000001/resourcegroups/recovered/providers/microsoft.compute/virtualmachines/web1";
+    let site = Site::new();
+    site.region.trouble(Trouble { late: true, ..trouble(at, Why::Later) });
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).expect("the second try does");
+    is_sound(&site, &process, &order);
+    for cancels in [false, true] {
+        let site = Site::new();
+        site.region.trouble(Trouble { late: true, times: 9, ..trouble(at, Why::Later) });
+        let (error, order) = fails(&site, Kind::Failover);
+        assert!(error.contains("step machine"), "{error}");
+        let next = site.process(2);
+        let mut work = Work::take(next.world(), Name::Order(order.id), false).unwrap();
+        let done = if cancels { work.cancel() } else { work.carry_on() };
+        done.expect("what has ended holds nobody up");
+        is_sound(&site, &next, &work.order().clone());
+    }
+}
+
+#[test]
 fn a_right_that_is_missing_in_the_middle_is_told_and_what_was_made_can_be_taken_back() {
     for kind in [Kind::Drill, Kind::Failover] {
         for piece in
@@ -207,6 +228,62 @@ fn a_server_that_does_not_come_up_is_a_drill_that_says_so_and_a_failover_that_st
     );
     assert_eq!(order.state, State::Open);
     assert!(order.evidence.console.contains("booting"), "the evidence is there before the end");
+}
+
+#[test]
+fn a_list_that_still_has_what_is_gone_keeps_no_order_open() {
+    let site = Site::new();
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).unwrap();
+    site.region.lists_late();
+    let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
+    work.cancel().expect("all of it is gone");
+    assert_eq!(work.order().state, State::Cancelled);
+    assert!(site.region.things().is_empty());
+}
+
+#[test]
+fn an_interface_that_is_kept_for_some_minutes_is_waited_for() {
+    let site = Site::new();
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).unwrap();
+    let at = "DELETE /subscriptions/00000000-0000-0000-0000-000000000001/resourcegroups/recovered/providers/microsoft.network/networkinterfaces";
+    site.region.keeps_back(at, core::time::Duration::from_secs(180));
+    let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
+    work.cancel().expect("it is let go after three minutes");
+    assert!(site.region.things().is_empty());
+}
+
+#[test]
+fn a_drill_says_beforehand_that_nobody_outside_reaches_its_ports() {
+    use crate::profile::Signal::{self, Console, Tcp};
+    let said = |kind: Kind, signal: Signal| {
+        let site = site_with(|profile| profile.signals = vec![signal]);
+        let order = site.process(1).order(7, &wanted(kind)).expect("an order");
+        order.notes.iter().any(|note| note.text.contains("closed network"))
+    };
+    assert!(said(Kind::Drill, Tcp(22)));
+    assert!(!said(Kind::Failover, Tcp(22)) && !said(Kind::Drill, Console("login:".to_owned())));
+}
+
+#[test]
+fn an_order_that_failed_often_with_long_words_can_still_be_taken_back() {
+    let site = Site::new();
+    let process = site.process(1);
+    let name = process.give(7, &wanted(Kind::Failover)).unwrap();
+    let progress = format!("begin{}the remedy", ".ü".repeat(20_000));
+    for _ in 0..250 {
+        site.survey.lock().unwrap().obstacles = vec![progress.clone()];
+        let told = process.go_on(name).expect_err("an obstacle").to_string();
+        assert!(told.contains(&progress), "a person is told all of it");
+    }
+    let order = process.read(name);
+    let bytes = documents::bytes_of(name, &order).unwrap();
+    assert!(bytes.len() < 400_000, "{}", bytes.len());
+    let kept = order.trouble.unwrap();
+    assert!(kept.contains("begin") && kept.contains("lifeboat cleanup --order"), "{kept}");
+    let mut work = Work::take(process.world(), name, false).unwrap();
+    work.cancel().expect("there is room for that");
 }
 
 fn site_with(change: impl FnOnce(&mut Profile)) -> Site {

@@ -138,7 +138,7 @@ fn a_failure_behind_the_answer_is_told_like_any_other() {
         retry_after_s: 1,
     };
     let (_, _, plane) = plane(vec![says(200, &[], &failed)]);
-    let refused = plane.look(&operation).unwrap_err();
+    let Ok(Progress::Failed(refused)) = plane.look(&operation) else { panic!("it has failed") };
     assert_eq!(refused.why, Why::NoRoom);
     assert!(refused.act.contains("machine «ab» in resource group «rg»"), "{refused}");
 }

@@ -160,7 +160,7 @@ fn a_clock_that_jumps_changes_no_time_that_was_measured_and_no_hold() {
     let jumps = core::sync::atomic::AtomicU32::new(0);
     let watch = |_: &Order| {
         let count = jumps.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
-        let year = if count % 2 == 0 { 4_000_000_000_000 } else { 1000 };
+        let year = if count.is_multiple_of(2) { 4_000_000_000_000 } else { 1000 };
         site.clock.jump(hal::time::UnixMillis(year));
     };
     let world = run::World { watch: &watch, ..process.world() };

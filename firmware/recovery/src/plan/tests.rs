@@ -1,7 +1,7 @@
 //! Plans against a region in memory: groups in their order, hooks, steps for people, failures, kills; and a drill takes itself back.
 
+use core::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use core::time::Duration;
 use pipeline::ids::{OrderId, PlanId, ServerId};

@@ -1,9 +1,9 @@
 //! Plans against a region in memory: groups in their order, hooks, steps for people, failures, kills; and a drill takes itself back.
 
 use core::sync::atomic::{AtomicU8, Ordering};
+use core::time::Duration;
 use std::sync::Mutex;
 
-use core::time::Duration;
 use pipeline::ids::{OrderId, PlanId, ServerId};
 use pipeline_vault::Error;
 use pipeline_vault::document::Name;

@@ -112,6 +112,19 @@ fn file_systems(survey: &Survey, report: &mut Report) {
         );
         report.add(What::Fstab, &line.what, severity, repair, words);
     }
+    let missing = survey.fstab.iter().filter(|line| {
+        let is_needed = line.at.starts_with('/') && !line.is_optional();
+        is_needed && line.is_by_tag() && survey.resolve(&line.what).is_none()
+    });
+    for line in missing {
+        // What is encrypted or cannot be mapped here may have it, so nothing is changed.
+        let words = format!(
+            "/etc/fstab mounts {} on {}, which nothing that can be opened of this point is: without that disk the copy \
+            stops in an emergency shell. Protect it too, or let the server start without it (nofail)",
+            line.what, line.at
+        );
+        report.add(What::Fstab, &line.what, Severity::Hinders, Remedy::None, words);
+    }
     for volume in volumes {
         if matches!(volume.content, Content::Swap { .. }) {
             let words = format!(

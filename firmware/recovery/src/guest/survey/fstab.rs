@@ -29,6 +29,13 @@ impl Line {
         self.kind == "tmpfs" || self.options.split(',').any(lets)
     }
 
+    /// Whether its device is named by what is written on it.
+    #[must_use]
+    pub fn is_by_tag(&self) -> bool {
+        let tags = ["UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="];
+        tags.iter().any(|tag| self.what.starts_with(tag))
+    }
+
     /// Whether its device is named by what changes with the machine: order and driver of disks.
     #[must_use]
     pub fn is_by_device(&self) -> bool {

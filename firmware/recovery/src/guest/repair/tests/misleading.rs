@@ -96,3 +96,19 @@ fn a_block_without_room_gets_its_root_first_and_what_does_not_fit_is_told() {
     let error = repaired(5).unwrap_err();
     assert!(error.to_string().contains("boot/grub2/grubenv has no room"), "{error}");
 }
+
+#[test]
+fn a_file_system_that_the_point_does_not_have_is_told() {
+    let server = Server::new("missing", GPT, &["sda2", "sda3"]);
+    server.put("sda3", "etc/os-release", "PRETTY_NAME=One\n");
+    let table = "UUID=11111111-2222-4444-8888-000000000000 / ext4 defaults 0 1\n\
+        PARTUUID=33333333-2222-4444-8888-000000000000 /mnt ext4\nLABEL=far /data xfs defaults\n\
+        UUID=5 /maybe ext4 nofail\nUUID=6 none swap sw\nfs.example:/x /net nfs defaults\n";
+    server.put("sda3", "etc/fstab", table);
+    let readiness = server.judged(&Platform::azure());
+    assert_eq!(
+        found(&readiness, What::Fstab),
+        [("LABEL=far", Severity::Hinders, &Remedy::None)],
+        "{readiness:#?}"
+    );
+}

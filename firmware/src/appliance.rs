@@ -57,7 +57,7 @@ mod events;
 /// What a test has the machine do.
 mod exercise;
 /// What the machine uses of itself.
-mod figures;
+pub(crate) mod figures;
 /// What is said, and where to.
 mod journal;
 /// What was booted from.

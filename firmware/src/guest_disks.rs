@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use firmware_recovery::guest::fat::FatTree;
 use firmware_recovery::guest::ntfs::NtfsTree;
-use firmware_recovery::guest::repair::repair as repair_survey;
+use firmware_recovery::guest::repair::{mark as mark_survey, repair as repair_survey};
 use firmware_recovery::guest::tree::{FolderTree, Tree};
 use firmware_recovery::guest::undo::{Undone, undo as undo_survey};
 use firmware_recovery::guest::view::View;
@@ -29,6 +29,7 @@ use pipeline_vault::chain::Link;
 use pipeline_vault::points::ChainView;
 use pipeline_vault::reader::PointReader;
 
+use crate::appliance::figures::available_bytes;
 use crate::session::Session;
 
 /// What a judgement may write for itself, for each disk: journals that are replayed.
@@ -59,6 +60,17 @@ fn load_drivers(kind: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Memory for the changes of one of so many disks: at most as much, and all together at most half of what the machine has
+/// left, as it has no other that could be without.
+pub(crate) fn scratch(disks: usize, bytes_max: u64) -> Scratch {
+    Scratch::Memory { bytes_max: share(available_bytes(), disks, bytes_max) }
+}
+
+fn share(available: Option<u64>, disks: usize, bytes_max: u64) -> u64 {
+    let disks = u64::try_from(disks.max(1)).unwrap_or(u64::MAX);
+    available.map_or(bytes_max, |bytes| bytes_max.min(bytes / 2 / disks))
+}
+
 /// The disks of a point, each with an overlay in memory.
 pub fn disks_of_point(
     session: &Session,
@@ -69,7 +81,7 @@ pub fn disks_of_point(
     let disks = point.record.point().map(|manifest| manifest.disks.as_slice()).unwrap_or_default();
     let opened = disks.iter().map(|disk| {
         let reader = PointReader::open(&access, view, point, &disk.name, CACHE_BYTES)?;
-        let scratch = Scratch::Memory { bytes_max: JUDGE_BYTES_MAX };
+        let scratch = scratch(disks.len(), JUDGE_BYTES_MAX);
         let view: Arc<dyn View> = Arc::new(Overlay::new(reader, scratch));
         Ok(GuestDisk { name: disk.name.clone(), view })
     });
@@ -115,6 +127,19 @@ pub fn repair(
         drop(survey);
         kernel.close()?;
         Ok((readiness, changes))
+    };
+    done().map_err(|error| named(&names(disks), &error))
+}
+
+/// Says on these disks what they are a copy of, and changes nothing else.
+pub fn mark(disks: &[GuestDisk], wish: &Wish) -> Result<Vec<Change>, Error> {
+    let done = || {
+        let kernel = Kernel::new(false);
+        let survey = Survey::open(disks, &kernel)?;
+        let changes = mark_survey(&survey, wish)?;
+        drop(survey);
+        kernel.close()?;
+        Ok(changes)
     };
     done().map_err(|error| named(&names(disks), &error))
 }
@@ -267,5 +292,18 @@ impl Content for Shown {
 
     fn flush(&self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn changes_of_all_disks_together_leave_half_of_the_memory() {
+        assert_eq!(share(Some(400 << 20), 2, 1 << 30), 100 << 20);
+        assert_eq!(share(Some(64 << 30), 4, 1 << 30), 1 << 30);
+        assert_eq!(share(Some(0), 0, 1 << 30), 0);
+        assert_eq!(share(None, 3, 1 << 30), 1 << 30);
     }
 }

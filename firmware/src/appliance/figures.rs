@@ -48,6 +48,12 @@ pub(crate) fn memory_bytes() -> u64 {
     kib(&text, "MemTotal:").unwrap_or(0) * 1024
 }
 
+/// How much memory programs can still have; `None` where that cannot be known.
+pub(crate) fn available_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    kib(&text, "MemAvailable:")?.checked_mul(1024)
+}
+
 /// Tells tests once, at rest.
 pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     if !appliance.line.test || appliance.stop.rest(REST) {

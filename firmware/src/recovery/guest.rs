@@ -6,13 +6,13 @@ use firmware_recovery::guest::repair::{Lineage, LineageKind};
 use firmware_recovery::guest::view::View;
 use firmware_recovery::guest::volumes::GuestDisk;
 use firmware_recovery::guest::{Finding, Platform, Readiness, Remedy, Severity, What, Wish};
-use firmware_recovery::hydrate::overlay::{Overlay, Scratch};
+use firmware_recovery::hydrate::overlay::Overlay;
 use firmware_recovery::order::{Kind, Order};
 use pipeline_azure::arm::disk::{Generation, System};
 use pipeline_vault::Error;
 use pipeline_vault::reader::PointReader;
 
-use crate::guest_disks::{judge_disks, repair};
+use crate::guest_disks::{judge_disks, mark, repair, scratch};
 use crate::session::Machine;
 
 /// What a repair may change of one disk: initramfs and boot loaders, and journals that are replayed.
@@ -32,8 +32,9 @@ pub(super) fn platform(machine: &Machine) -> Platform {
 
 /// The disks of a point, each to be changed in memory.
 pub(super) fn layered(readers: Vec<PointReader>) -> Vec<Arc<Layered>> {
-    let scratch = || Scratch::Memory { bytes_max: CHANGES_BYTES_MAX };
-    readers.into_iter().map(|reader| Arc::new(Overlay::new(reader, scratch()))).collect()
+    let disks = readers.len();
+    let layered = |reader| Arc::new(Overlay::new(reader, scratch(disks, CHANGES_BYTES_MAX)));
+    readers.into_iter().map(layered).collect()
 }
 
 fn guests(disks: &[Arc<Layered>]) -> Vec<GuestDisk> {
@@ -56,7 +57,11 @@ pub(super) struct Judged {
 /// Judges the disks. What keeps them from being judged is an obstacle like any other.
 pub(super) fn judge(disks: &[Arc<Layered>], platform: &Platform) -> Judged {
     match judge_disks(&guests(disks), platform) {
-        Ok(readiness) => judged(disks, &readiness),
+        Ok(readiness) => {
+            let mut judged = judged(disks, &readiness);
+            judged.obstacles.extend(has_room(disks).err().map(|error| error.to_string()));
+            judged
+        }
         Err(error) => Judged {
             starts_from: 0,
             generation: Generation::V2,
@@ -98,25 +103,55 @@ fn judged(disks: &[Arc<Layered>], readiness: &Readiness) -> Judged {
     }
 }
 
-/// Repairs the disks for the order's machine and marks them as a copy. Disks without a system stay as they are.
-pub(super) fn prepare(
-    disks: &[Arc<Layered>],
+/// Opens a point's disks anew, without changes.
+pub(super) type Fresh<'a> = dyn Fn() -> Result<Vec<Arc<Layered>>, Error> + 'a;
+
+/// The disks repaired for the order's machine and marked as a copy. Disks without a system stay as they are.
+///
+/// Where the repair fails and the person goes on all the same, they are those of the point with the mark alone: half a
+/// repair may be worse than none.
+pub(super) fn prepared(
+    open: &Fresh<'_>,
     platform: &Platform,
     order: &Order,
-) -> Result<(), Error> {
-    let guests = guests(disks);
-    let readiness = match judge_disks(&guests, platform) {
-        Ok(readiness) => readiness,
-        // The check has said so, and the person goes on all the same.
-        Err(error) if order.despite_obstacles => {
-            log::warn!("the disks are brought over as they are: {error}");
-            return Ok(());
-        }
-        Err(error) => return Err(Error::device("the point's disks", error.to_string())),
+) -> Result<Vec<Arc<Layered>>, Error> {
+    let disks = open()?;
+    let error = match repaired(&disks, platform, order) {
+        Ok(()) => return Ok(disks),
+        Err(error) if order.despite_obstacles => error,
+        Err(error) => return Err(error),
     };
+    log::warn!("{error}: the disks are brought over as they are in the point");
+    drop(disks);
+    let disks = open()?;
+    match mark(&guests(&disks), &wish(order)).and_then(|_| has_room(&disks)) {
+        Ok(()) => Ok(disks),
+        Err(error) => {
+            log::warn!(
+                "{error}: the copy is not marked, and an agent on it takes itself for the server's"
+            );
+            open()
+        }
+    }
+}
+
+fn repaired(disks: &[Arc<Layered>], platform: &Platform, order: &Order) -> Result<(), Error> {
+    let guests = guests(disks);
+    let readiness = judge_disks(&guests, platform);
+    has_room(disks)?;
+    let readiness =
+        readiness.map_err(|error| Error::device("the point's disks", error.to_string()))?;
     if readiness.is_to_repair(What::NoSystem) || readiness.system.is_none() {
         return Ok(());
     }
+    let done = repair(&guests, platform, &wish(order));
+    // What the kernel could not write it tells as an error of a device, or not at all.
+    has_room(disks)?;
+    log::info!("{} changes are made on the copy", done?.1.len());
+    Ok(())
+}
+
+fn wish(order: &Order) -> Wish {
     let point = order.point.clone().unwrap_or_default();
     let lineage = Lineage {
         order: order.id.to_string(),
@@ -124,16 +159,17 @@ pub(super) fn prepare(
         point: point.id,
         time: order.ordered_millis / 1000,
     };
-    let wish = Wish { lineage: Some(lineage), ..Wish::default() };
-    match repair(&guests, platform, &wish) {
-        Ok((_, changes)) => {
-            log::info!("{} changes are made on the copy", changes.len());
-            Ok(())
-        }
-        Err(error) if order.despite_obstacles => {
-            log::warn!("{error}: the disks are brought over with what was changed so far");
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
+    Wish { lineage: Some(lineage), ..Wish::default() }
+}
+
+/// Whether all that was to be changed could be kept.
+fn has_room(disks: &[Arc<Layered>]) -> Result<(), Error> {
+    let Some(full) = disks.iter().find(|disk| disk.was_full()) else { return Ok(()) };
+    let what = format!(
+        "takes more than {} MiB of changes to be opened and repaired, and this machine has no memory for more",
+        full.bytes_max() >> 20
+    );
+    Err(Error::exhausted(format!("disk {}", full.base().disk().name), what).remedy(
+        "do the same on a machine with more memory: vault and recovery key are all that it needs",
+    ))
 }

@@ -110,8 +110,8 @@ impl Program {
         let view = self.chain(order)?;
         let link = view.find(&point)?;
         let access = self.vault.session().access();
-        let disks = guest::layered(source::readers(&access, &view, link)?);
-        guest::prepare(&disks, &guest::platform(&self.machine), order)?;
+        let open = || Ok(guest::layered(source::readers(&access, &view, link)?));
+        let disks = guest::prepared(&open, &guest::platform(&self.machine), order)?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(prepared.entry(key).or_insert(disks).clone())
     }
@@ -212,7 +212,7 @@ impl Hands for Program {
         let readers = source::readers(&access, &view, link)?;
         if order.reads_first {
             for reader in &readers {
-                source::read_all(reader)?;
+                source::read_all(reader, &self.stop)?;
             }
         }
         let judged = guest::judge(&guest::layered(readers), &guest::platform(&self.machine));

@@ -1,14 +1,14 @@
 //! Reads every byte of a point before it is trusted.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use pipeline_vault::Error;
 use pipeline_vault::access::Access;
 use pipeline_vault::chain::Link;
 use pipeline_vault::points::ChainView;
 use pipeline_vault::reader::PointReader;
+use pipeline_vault::{Error, Retry};
 
 /// So much is read at once.
 const STRETCH_BYTES: usize = 4 << 20;
@@ -29,7 +29,9 @@ pub(super) fn readers(
 }
 
 /// Reads every byte of a disk that holds anything: what does not open, or is not what was sealed, is an error.
-pub(super) fn read_all(reader: &PointReader) -> Result<(), Error> {
+///
+/// Errors: it was told to stop.
+pub(super) fn read_all(reader: &PointReader, stop: &AtomicBool) -> Result<(), Error> {
     let next = AtomicU64::new(0);
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     let stretch = STRETCH_BYTES as u64;
@@ -40,8 +42,8 @@ pub(super) fn read_all(reader: &PointReader) -> Result<(), Error> {
                 loop {
                     let at = next.fetch_add(stretch, Ordering::Relaxed);
                     let end = reader.bytes().min(at.saturating_add(stretch));
-                    let stop = failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-                    if at >= end || stop {
+                    let over = failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+                    if at >= end || over || stop.load(Ordering::Relaxed) {
                         return;
                     }
                     if let Err(error) = read_stretch(reader, at, end, &mut buffer) {
@@ -53,7 +55,18 @@ pub(super) fn read_all(reader: &PointReader) -> Result<(), Error> {
             });
         }
     });
-    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::misuse(
+            format!("disk {}", reader.disk().name),
+            "reading it was stopped",
+        )
+        .retry(Retry::Now)
+        .remedy("nothing was made; run the same again"));
+    }
+    Ok(())
 }
 
 fn read_stretch(reader: &PointReader, from: u64, to: u64, buffer: &mut [u8]) -> Result<(), Error> {

@@ -3,9 +3,11 @@
 //! The file is the root of a file system that is attached nowhere: only whoever holds it can open it, and it is gone
 //! when it is dropped or when the process ends. It refuses to be a folder, to change its size and to punch holes.
 
+use core::panic::AssertUnwindSafe;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Error, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -117,11 +119,11 @@ fn serve(device: &File, content: &dyn Content) {
             // The file system is gone.
             Err(_) => return,
         };
-        let Some(answer) =
-            Request::parse(&buffer[..length]).and_then(|request| answer(&request, content))
-        else {
-            continue;
-        };
+        let Some(request) = Request::parse(&buffer[..length]) else { continue };
+        // Whoever waits for this is the kernel, and it waits for ever: a panic is an error like others.
+        let done = catch_unwind(AssertUnwindSafe(|| answer(&request, content)));
+        let failed = |_| Some(Answer::new(&request, Err(Errno::IO)));
+        let Some(answer) = done.unwrap_or_else(failed) else { continue };
         // An answer that the kernel no longer waits for is no loss.
         let _ = rustix::io::write(device, &answer.bytes);
     }

@@ -112,3 +112,36 @@ fn what_is_no_file_system_is_refused_in_words_and_nothing_is_left_behind() {
     });
     assert_eq!(threads.count(), 0);
 }
+
+/// Panics where nothing else would be read but by a mount.
+struct Panics(Image);
+
+impl Content for Panics {
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    fn read_at(&self, offset: u64, _: &mut [u8]) -> io::Result<()> {
+        panic!("on purpose, at byte {offset}")
+    }
+
+    fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, from)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn the_kernel_does_not_wait_for_what_panics() {
+    let folder = Folder::on_disk();
+    let image = made(&folder, "mke2fs", &["-q", "-t", "ext4"], 16 << 20);
+    let Some(mount) = mounted(&image, "ext4", true) else { return };
+    drop(mount);
+    let content = Panics(Image(File::options().read(true).write(true).open(&image).unwrap()));
+    let options = MountOptions { kind: "ext4".to_owned(), read_only: true, options: Vec::new() };
+    let error = Mounted::mount(Arc::new(content), &options).unwrap_err().to_string();
+    assert!(error.contains("cannot be mounted"), "{error}");
+}

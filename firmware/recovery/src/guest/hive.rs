@@ -10,6 +10,9 @@ use std::io::{self, Error, ErrorKind};
 const CELLS: usize = 4096;
 /// Keys below a key that are looked at.
 const KEYS_MAX: usize = 100_000;
+/// Letters of a key's name and of a value's, as Windows has them at most, in two bytes each.
+const KEY_NAME_BYTES_MAX: usize = 2 * 255;
+const VALUE_NAME_BYTES_MAX: usize = 2 * 16_383;
 /// Values of a key that are looked at.
 const VALUES_MAX: usize = 10_000;
 /// A number in its value's own cell says so by this bit of its length.
@@ -99,10 +102,14 @@ impl Hive {
             _ => return None,
         };
         for place in 0..count {
+            // A list of lists may name the same one as often as it likes.
+            if cells.len() >= KEYS_MAX {
+                break;
+            }
             let cell = self.word(at + 4 + place * step)?;
             if is_of_lists {
                 self.listed(cell, depth + 1, cells);
-            } else if cells.len() < KEYS_MAX {
+            } else {
                 cells.push(cell);
             }
         }
@@ -135,6 +142,9 @@ impl Hive {
 
     fn value_is(&self, value: usize, name: &str) -> Option<bool> {
         let length = usize::from(self.half(value + 2)?);
+        if length > VALUE_NAME_BYTES_MAX {
+            return Some(false);
+        }
         let bytes = self.bytes.get(value + 20..(value + 20).checked_add(length)?)?;
         Some(text(bytes, self.half(value + 16)? & 1 != 0).eq_ignore_ascii_case(name))
     }
@@ -146,6 +156,9 @@ impl Hive {
 
     fn name(&self, key: Key) -> Option<String> {
         let length = usize::from(self.half(key.0 + 72)?);
+        if length > KEY_NAME_BYTES_MAX {
+            return None;
+        }
         let bytes = self.bytes.get(key.0 + 76..(key.0 + 76).checked_add(length)?)?;
         Some(text(bytes, self.half(key.0 + 2)? & 0x20 != 0))
     }

@@ -18,8 +18,38 @@ use cpio::Walk;
 
 /// Names that are remembered.
 const NAMES_MAX: usize = 400_000;
-/// Bytes that all archives may unpack to.
-const UNPACKED_BYTES_MAX: u64 = 8 << 30;
+/// Archives one behind the other.
+const ARCHIVES_MAX: usize = 1024;
+
+/// What may still be read of an initramfs, counted down.
+struct Budget {
+    /// Bytes that all archives may unpack to, zeros between them too.
+    unpacked: u64,
+    /// Bytes of names, of links' targets and of the few files that stay in memory.
+    kept: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { unpacked: 8 << 30, kept: 64 << 20 }
+    }
+}
+
+impl Budget {
+    fn unpack(&mut self, bytes: u64) -> io::Result<()> {
+        Self::take(&mut self.unpacked, bytes, "it unpacks to too much")
+    }
+
+    fn keep(&mut self, bytes: u64) -> io::Result<()> {
+        Self::take(&mut self.kept, bytes, "its names and links are longer than is read")
+    }
+
+    fn take(from: &mut u64, bytes: u64, words: &str) -> io::Result<()> {
+        let left = from.checked_sub(bytes).ok_or_else(|| cpio::broken(words))?;
+        *from = left;
+        Ok(())
+    }
+}
 
 /// What a name in it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,18 +81,24 @@ fn is_kept(path: &str) -> bool {
 impl Contents {
     /// Reads an initramfs. Errors: damage, or a compression that is not known here, which the words name.
     pub fn read(source: impl Read) -> io::Result<Self> {
+        Self::read_within(source, Budget::default())
+    }
+
+    fn read_within(source: impl Read, mut budget: Budget) -> io::Result<Self> {
         let mut source = io::BufReader::with_capacity(1 << 16, source);
         let mut contents = Self::default();
-        let mut left = UNPACKED_BYTES_MAX;
         loop {
-            skip_zeros(&mut source)?;
+            skip_zeros(&mut source, &mut budget)?;
+            if contents.packed.len() >= ARCHIVES_MAX {
+                return Err(cpio::broken("more archives than are read"));
+            }
             let head = source.fill_buf()?;
             if head.is_empty() {
                 break;
             }
             if head.starts_with(b"0707") {
                 contents.packed.push("plain");
-                contents.walk(&mut source, &mut left)?;
+                contents.walk(&mut source, &mut budget)?;
                 continue;
             }
             let packing = unpack::packing(head).ok_or_else(|| {
@@ -72,19 +108,19 @@ impl Contents {
             contents.packed.push(packing.name());
             let mut archive = io::BufReader::with_capacity(1 << 16, packing.open(&mut source)?);
             loop {
-                skip_zeros(&mut archive)?;
+                skip_zeros(&mut archive, &mut budget)?;
                 if archive.fill_buf()?.is_empty() {
                     break;
                 }
-                contents.walk(&mut archive, &mut left)?;
+                contents.walk(&mut archive, &mut budget)?;
             }
         }
         Ok(contents)
     }
 
     /// One archive, to its trailer.
-    fn walk(&mut self, archive: &mut dyn BufRead, left: &mut u64) -> io::Result<()> {
-        let mut walk = Walk::new(archive, left);
+    fn walk(&mut self, archive: &mut dyn BufRead, budget: &mut Budget) -> io::Result<()> {
+        let mut walk = Walk::new(archive, budget);
         while let Some((path, entry)) = walk.next(&is_kept)? {
             if self.entries.len() >= NAMES_MAX {
                 return Err(Error::new(
@@ -161,7 +197,8 @@ pub enum Maker {
     Other,
 }
 
-fn skip_zeros(source: &mut dyn BufRead) -> io::Result<()> {
+/// Zeros unpack from next to nothing, and so count like all else.
+fn skip_zeros(source: &mut dyn BufRead, budget: &mut Budget) -> io::Result<()> {
     loop {
         let buffer = source.fill_buf()?;
         if buffer.is_empty() {
@@ -170,6 +207,7 @@ fn skip_zeros(source: &mut dyn BufRead) -> io::Result<()> {
         let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
         let ended = zeros < buffer.len();
         source.consume(zeros);
+        budget.unpack(zeros as u64)?;
         if ended {
             return Ok(());
         }

@@ -124,6 +124,13 @@ pub fn repair(
     bench.finish()
 }
 
+/// Says on a server's disks what they are a copy of, and changes nothing else: for whoever goes on without a repair.
+pub fn mark(survey: &Survey, wish: &Wish) -> io::Result<Vec<Change>> {
+    let mut bench = Bench::new(survey)?;
+    settings::lineage(&mut bench, wish)?;
+    bench.finish()
+}
+
 /// Where changes are made and kept.
 struct Bench<'a> {
     survey: &'a Survey,

@@ -20,7 +20,7 @@ use fstab::Line;
 /// The EFI system partition's place.
 pub const ESP: &str = "@esp";
 /// Where file systems are opened that the server mounts.
-const WANTED: [&str; 6] = ["boot", "boot/efi", "efi", "usr", "var", "var/lib"];
+const WANTED: [&str; 7] = ["boot", "boot/efi", "efi", "usr", "var", "var/lib", "var/lib/lifeboat"];
 /// Subvolumes of Btrfs in which installers put the root.
 const SUBVOLUMES: [&str; 4] = ["", "@", "root", "@rootfs"];
 
@@ -88,6 +88,10 @@ impl Survey {
         opened: &mut BTreeMap<usize, Rc<dyn Tree>>,
     ) -> io::Result<()> {
         for place in 0..self.volumes.volumes.len() {
+            // What starting does not need is not opened: each would have its journal replayed.
+            if self.root.is_some() {
+                break;
+            }
             let kind = match &self.volumes.volumes[place].content {
                 Content::FileSystem { kind, .. } if *kind != "vfat" => *kind,
                 _ => continue,
@@ -106,6 +110,9 @@ impl Survey {
                 let named = there("etc/os-release")? || there("usr/lib/os-release")?;
                 if self.root.is_none() && (named || there("etc/fstab")?) && there("etc")? {
                     self.root = Some(place);
+                    // A Windows beside it is not what is started, and none of its files are this root's.
+                    self.windows = None;
+                    self.mounts.clear();
                     let tree = Rc::clone(&tree);
                     self.mounts.push(Mount { at: String::new(), below: below.to_owned(), tree });
                 }
@@ -149,10 +156,25 @@ impl Survey {
             }
             let Some(place) = self.resolve(&line.what) else { continue };
             let below = line.option("subvol").unwrap_or_default().trim_matches('/').to_owned();
-            if let Some(tree) = self.opened(place, opener, opened) {
+            let Some(tree) = self.opened(place, opener, opened) else { continue };
+            if matches!(tree.kind(&below), Ok(Some(Kind::Folder))) || below.is_empty() {
                 self.mounts.push(Mount { at, below, tree });
+            } else {
+                let words = format!("it has no subvolume {below}, which is mounted on /{at}");
+                self.unopened.push((self.volumes.volumes[place].name.clone(), words));
             }
         }
+    }
+
+    /// What the server mounts over a path and could not be opened here: what is written to that path is hidden there.
+    #[must_use]
+    pub fn hidden(&self, path: &str) -> Option<&Line> {
+        let covers = |line: &&Line| {
+            let at = line.at.trim_matches('/');
+            let below = path.strip_prefix(at).is_some_and(|rest| rest.starts_with('/'));
+            below && !at.is_empty() && !line.is_optional() && !self.is_mounted(at)
+        };
+        self.fstab.iter().find(covers)
     }
 
     fn mount_esp(&mut self, opener: &dyn Open, opened: &mut BTreeMap<usize, Rc<dyn Tree>>) {
@@ -225,16 +247,19 @@ impl Survey {
     }
 
     /// A device name of a server of one disk: whatever its driver calls it, the number is the partition's.
+    ///
+    /// Only where the name is a first disk's and the server calls none of its volumes as the point does. Otherwise the
+    /// name may be that of a disk that is not in the point, in whose place no other may be mounted.
     fn by_number(&self, name: &str) -> Option<usize> {
-        let is_disk =
-            ["sd", "hd", "vd", "xvd", "nvme", "cciss"].iter().any(|kind| name.starts_with(kind));
-        if self.disks.len() != 1 || !is_disk {
+        let known = |line: &Line| {
+            let name = line.what.strip_prefix("/dev/");
+            name.is_some_and(|name| self.volumes.volumes.iter().any(|volume| volume.name == name))
+        };
+        let first = ["sda", "hda", "vda", "xvda", "nvme0n1p", "cciss/c0d0p"];
+        let number = first.iter().find_map(|disk| name.strip_prefix(disk))?;
+        if self.disks.len() != 1 || self.fstab.iter().any(known) {
             return None;
         }
-        let number: String = {
-            let digits: Vec<char> = name.chars().rev().take_while(char::is_ascii_digit).collect();
-            digits.into_iter().rev().collect()
-        };
         let number: u32 = number.parse().ok()?;
         self.volumes.volumes.iter().position(|volume| {
             volume.partition.as_ref().is_some_and(|partition| partition.number == number)

@@ -102,7 +102,8 @@ impl Volumes {
         }
         for mirror in mirrors {
             let (name, partition) = (mirror.name, mirror.partition);
-            let view: Arc<dyn View> = Arc::new(Copies(mirror.members));
+            let view: Arc<dyn View> =
+                Arc::new(mirror_of(&name, mirror.members, &mut found.unmapped));
             let content = content::look_inside(view.as_ref())?;
             found.volumes.push(Volume { name, partition, view, content });
         }
@@ -131,17 +132,17 @@ impl Volumes {
         mirrors: &mut Vec<Mirror>,
     ) -> io::Result<()> {
         let content = content::look(view.as_ref())?;
-        if let Content::Array { data: Some((start, bytes)), set, name, .. } = &content
+        if let Content::Array { data: Some((start, bytes)), set, name, events, .. } = &content
             && let Some(inside) = Joined::part(&view, *start, *bytes)
         {
             let inside: Arc<dyn View> = Arc::new(inside);
             match mirrors.iter_mut().find(|mirror| mirror.set == *set) {
-                Some(mirror) => mirror.members.push(inside),
+                Some(mirror) => mirror.members.push((*events, inside)),
                 None => mirrors.push(Mirror {
                     set: set.clone(),
                     name: name.clone(),
                     partition: partition.clone(),
-                    members: vec![inside],
+                    members: vec![(*events, inside)],
                 }),
             }
         }
@@ -170,7 +171,25 @@ struct Mirror {
     set: String,
     name: String,
     partition: Option<Partition>,
-    members: Vec<Arc<dyn View>>,
+    /// Each with how often the mirror had changed when it was last part of it.
+    members: Vec<(u64, Arc<dyn View>)>,
+}
+
+/// The members that are up to date, the newest first. One that fell out of the mirror is old, and is neither read nor
+/// written: the kernel does not take it either.
+fn mirror_of(name: &str, mut members: Vec<(u64, Arc<dyn View>)>, told: &mut Vec<String>) -> Copies {
+    members.sort_by_key(|(events, _)| core::cmp::Reverse(*events));
+    let newest = members.first().map_or(0, |(events, _)| *events);
+    // Whoever was cut off while it wrote may be one behind.
+    let (current, old): (Vec<_>, Vec<_>) =
+        members.into_iter().partition(|(events, _)| events.saturating_add(1) >= newest);
+    if !old.is_empty() {
+        told.push(format!(
+            "{name}: {} of its members fell out of it and are left as they are",
+            old.len()
+        ));
+    }
+    Copies(current.into_iter().map(|(_, view)| view).collect())
 }
 
 /// The same bytes several times: read from the first, written to all, so that none is older than another.

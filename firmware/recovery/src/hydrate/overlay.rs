@@ -4,6 +4,7 @@
 //! the disk and holds only what was changed. Blocks that became zero are kept by their number alone.
 //! It refuses to outlive the program: what must be done again after a kill is done again.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -46,6 +47,8 @@ pub struct Overlay<B> {
     state: Mutex<State>,
     file: Option<File>,
     bytes_max: u64,
+    /// Something could not be kept.
+    full: AtomicBool,
     /// Whoever changes a part of a block holds its lock from reading to writing.
     stripes: [Mutex<()>; STRIPES],
 }
@@ -65,7 +68,8 @@ impl<B: ReadAt> Overlay<B> {
             Scratch::File(file) => (Some(file), u64::MAX),
         };
         let stripes = [const { Mutex::new(()) }; STRIPES];
-        Self { base, state: Mutex::default(), file, bytes_max, stripes }
+        let full = AtomicBool::new(false);
+        Self { base, state: Mutex::default(), file, bytes_max, full, stripes }
     }
 
     /// Size in bytes.
@@ -76,6 +80,17 @@ impl<B: ReadAt> Overlay<B> {
     /// What lies below.
     pub fn base(&self) -> &B {
         &self.base
+    }
+
+    /// Whether a change was refused because there was no room for it, whoever asked for it and whatever became of that:
+    /// a kernel that writes behind its programs tells them little.
+    pub fn was_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// The most that is kept in memory; all there is where it goes into a file.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
     }
 
     /// The numbers of the blocks that were written to, in order; those that are again as they were too.
@@ -197,13 +212,15 @@ impl<B: ReadAt> Overlay<B> {
             return Ok(());
         }
         if let Some(file) = &self.file {
-            file.write_all_at(&block, number * BLOCK).map_err(scratch_error)?;
+            let written = file.write_all_at(&block, number * BLOCK).map_err(scratch_error);
+            written.inspect_err(|_| self.full.store(true, Ordering::Relaxed))?;
             lock(&self.state).marks.mark(number, Kept::Content);
             return Ok(());
         }
         let mut state = lock(&self.state);
         let others = state.held.len() - usize::from(state.held.contains_key(&number));
         if (others as u64 + 1).saturating_mul(BLOCK) > self.bytes_max {
+            self.full.store(true, Ordering::Relaxed);
             let what =
                 format!("may keep {} bytes of changes in memory, and is full", self.bytes_max);
             return Err(Error::exhausted("overlay", what)

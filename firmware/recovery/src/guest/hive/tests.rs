@@ -158,3 +158,35 @@ fn hostile_bytes_end() {
         }
     }
 }
+
+#[test]
+fn lists_that_name_the_same_list_over_and_over_and_names_without_end_cost_no_more_than_a_hive() {
+    const LISTS: usize = 60_000;
+    let mut bytes = minimal();
+    bytes.resize(4096 + 8 * LISTS + (1 << 20), 0);
+    let mut put = |at: usize, from: &[u8]| bytes[at..at + from.len()].copy_from_slice(from);
+    let place = |at: usize| u32::try_from(at - 4096).unwrap().to_le_bytes();
+    let cell = |length: usize| (-i32::try_from(length).unwrap()).to_le_bytes();
+    let (lists, list, key) = (8192, 8192 + 4 * LISTS + 16, 8192 + 8 * LISTS + 64);
+    // The root has a list of lists, all of them one and the same, of which every entry is one and the same key.
+    put(4132 + 20, &1_u32.to_le_bytes());
+    put(4132 + 28, &place(lists));
+    for (at, kind, entry) in [(lists, b"ri", list), (list, b"li", key)] {
+        put(at, &cell(4 * LISTS + 8));
+        put(at + 4, kind);
+        put(at + 6, &u16::try_from(LISTS).unwrap().to_le_bytes());
+        for number in 0..LISTS {
+            put(at + 8 + 4 * number, &place(entry));
+        }
+    }
+    put(key, &cell(65_000));
+    put(key + 4, b"nk");
+    put(key + 4 + 2, &0x20_u16.to_le_bytes());
+    put(key + 4 + 72, &4_u16.to_le_bytes());
+    put(key + 4 + 76, b"Name");
+    let hive = Hive::new(bytes.clone()).unwrap();
+    assert_eq!(hive.keys(hive.root().unwrap()).len(), KEYS_MAX);
+    bytes[key + 4 + 72..key + 4 + 74].copy_from_slice(&60_000_u16.to_le_bytes());
+    let hive = Hive::new(bytes).unwrap();
+    assert!(hive.keys(hive.root().unwrap()).is_empty(), "no key has a name of 60000 letters");
+}

@@ -2,24 +2,24 @@
 
 use std::io::{self, BufRead, Error, ErrorKind, Read};
 
-use super::Entry;
+use super::{Budget, Entry};
 
 const HEADER_BYTES: usize = 110;
 const TRAILER: &str = "TRAILER!!!";
-/// Longest name and longest file that is kept.
+/// Longest name, which is a link's target too, and longest file that is kept.
 const NAME_BYTES_MAX: u64 = 4096;
 const KEPT_BYTES_MAX: u64 = 1 << 20;
 
 /// An archive being read.
 pub(super) struct Walk<'a> {
     source: &'a mut dyn BufRead,
-    left: &'a mut u64,
+    budget: &'a mut Budget,
 }
 
 impl<'a> Walk<'a> {
-    /// May read so many bytes, which it counts down.
-    pub(super) fn new(source: &'a mut dyn BufRead, left: &'a mut u64) -> Self {
-        Self { source, left }
+    /// May read and keep as much as is left.
+    pub(super) fn new(source: &'a mut dyn BufRead, budget: &'a mut Budget) -> Self {
+        Self { source, budget }
     }
 
     /// The next entry; `None` behind the trailer.
@@ -51,8 +51,12 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let path = name.trim_start_matches("./").trim_start_matches('/').to_owned();
-        let keep = kind == LINK || (kind == FILE && is_kept(&path));
-        let content = if keep && bytes <= KEPT_BYTES_MAX {
+        let kept_max = match kind {
+            LINK => NAME_BYTES_MAX,
+            FILE if is_kept(&path) => KEPT_BYTES_MAX,
+            _ => 0,
+        };
+        let content = if kept_max > 0 && bytes <= kept_max {
             Some(self.take(bytes, 0)?)
         } else {
             self.skip(bytes.next_multiple_of(4))?;
@@ -68,12 +72,13 @@ impl<'a> Walk<'a> {
     }
 
     fn fill(&mut self, into: &mut [u8]) -> io::Result<()> {
-        self.count(into.len() as u64)?;
+        self.budget.unpack(into.len() as u64)?;
         self.source.read_exact(into)
     }
 
     /// So many bytes, and those that fill up to four counted from `before`.
     fn take(&mut self, bytes: u64, before: u64) -> io::Result<Vec<u8>> {
+        self.budget.keep(bytes)?;
         let padding = (before + bytes).next_multiple_of(4) - before - bytes;
         let mut taken = vec![0; usize::try_from(bytes).unwrap_or(0)];
         self.fill(&mut taken)?;
@@ -82,19 +87,13 @@ impl<'a> Walk<'a> {
     }
 
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        self.count(bytes)?;
+        self.budget.unpack(bytes)?;
         let skipped = io::copy(&mut (&mut *self.source).take(bytes), &mut io::sink())?;
         if skipped == bytes { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
     }
-
-    fn count(&mut self, bytes: u64) -> io::Result<()> {
-        *self.left =
-            self.left.checked_sub(bytes).ok_or_else(|| broken("it unpacks to too much"))?;
-        Ok(())
-    }
 }
 
-fn broken(words: &str) -> Error {
+pub(super) fn broken(words: &str) -> Error {
     Error::new(ErrorKind::InvalidData, format!("an archive of it is damaged: {words}"))
 }
 

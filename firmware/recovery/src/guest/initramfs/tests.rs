@@ -138,3 +138,37 @@ fn what_is_not_known_is_named_and_hostile_bytes_end_in_errors() {
     }
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn what_unpacks_to_too_much_or_names_too_much_is_refused() {
+    let budget = |unpacked, kept| Budget { unpacked, kept };
+    let mut archive = Archive::default();
+    archive.file("a/b", b"content").unwrap();
+    let archive = archive.finish();
+    Contents::read_within(archive.as_slice(), budget(2048, 2048)).unwrap();
+    // Zeros behind it count, packed ones too.
+    let mut long = archive.clone();
+    long.resize(1 << 20, 0);
+    let mut packed = vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3];
+    packed.extend(miniz_oxide::deflate::compress_to_vec(&long, 9));
+    packed.extend([0; 8]);
+    for bytes in [&long, &packed] {
+        assert_eq!(
+            Contents::read_within(bytes.as_slice(), budget(2 << 20, 2048)).unwrap().entries.len(),
+            2
+        );
+        let error = Contents::read_within(bytes.as_slice(), budget(64 << 10, 2048)).unwrap_err();
+        assert!(error.to_string().contains("unpacks to too much"), "{error}");
+    }
+    let error = Contents::read_within(archive.as_slice(), budget(2048, 10)).unwrap_err();
+    assert!(error.to_string().contains("names and links"), "{error}");
+    let many = archive.repeat(ARCHIVES_MAX + 1);
+    let error = Contents::read(many.as_slice()).unwrap_err();
+    assert!(error.to_string().contains("more archives"), "{error}");
+    // A link whose target is longer than a path is no link that is remembered.
+    let mut link = archive;
+    let at = link.windows(8).position(|mode| mode == b"000081A4").unwrap();
+    link[at..at + 8].copy_from_slice(b"0000A1FF");
+    let found = Contents::read(link.as_slice()).unwrap();
+    assert_eq!(found.entries.get("a/b"), Some(&Entry::Link("content".to_owned())));
+}

@@ -1,5 +1,6 @@
 //! Settings of a Linux that hold it to the machine it ran on: file systems, network, LVM, programs of others.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use super::Report;
@@ -7,6 +8,7 @@ use crate::guest::boot;
 use crate::guest::network;
 use crate::guest::platform::Platform;
 use crate::guest::readiness::{Generation, Remedy, Severity, What};
+use crate::guest::repair::REPLICA;
 use crate::guest::survey::{ESP, Survey};
 use crate::guest::tree::{Tree, join};
 use crate::guest::volumes::content::Content;
@@ -58,6 +60,9 @@ pub(super) fn judge(
     report: &mut Report,
 ) -> io::Result<()> {
     file_systems(survey, report);
+    if let Some(words) = hidden_mark(survey) {
+        report.add(What::Lineage, REPLICA, Severity::Blocks, Remedy::None, words);
+    }
     rules(survey, report)?;
     blocked(survey, platform, report)?;
     addresses(survey, report)?;
@@ -72,6 +77,16 @@ pub(super) fn judge(
         }
     }
     Ok(())
+}
+
+/// Why the mark that silences a copy's agent cannot be put where the agent looks.
+pub(in crate::guest) fn hidden_mark(survey: &Survey) -> Option<String> {
+    let line = survey.hidden(REPLICA)?;
+    Some(format!(
+        "{} is mounted on {} and cannot be opened here, so the copy cannot be marked in it: its agent would speak in the server's name. \
+         Protect the disk that it is on too, or have its file system in /etc/fstab by UUID",
+        line.what, line.at
+    ))
 }
 
 fn file_systems(survey: &Survey, report: &mut Report) {
@@ -96,6 +111,19 @@ fn file_systems(survey: &Survey, report: &mut Report) {
             line.what, line.at
         );
         report.add(What::Fstab, &line.what, severity, repair, words);
+    }
+    let missing = survey.fstab.iter().filter(|line| {
+        let is_needed = line.at.starts_with('/') && !line.is_optional();
+        is_needed && line.is_by_tag() && survey.resolve(&line.what).is_none()
+    });
+    for line in missing {
+        // What is encrypted or cannot be mapped here may have it, so nothing is changed.
+        let words = format!(
+            "/etc/fstab mounts {} on {}, which nothing that can be opened of this point is: without that disk the copy \
+            stops in an emergency shell. Protect it too, or let the server start without it (nofail)",
+            line.what, line.at
+        );
+        report.add(What::Fstab, &line.what, Severity::Hinders, Remedy::None, words);
     }
     for volume in volumes {
         if matches!(volume.content, Content::Swap { .. }) {
@@ -198,7 +226,7 @@ fn lvm(survey: &Survey, report: &mut Report) -> io::Result<()> {
         return Ok(());
     }
     let text = tree.text(LVM_SETTINGS)?.unwrap_or_default();
-    if text.lines().any(is_lvm_filter) {
+    if !lvm_filters(&text).is_empty() {
         let words = format!(
             "/{LVM_SETTINGS} has a filter, which may not let through the disks of another machine: it is taken back"
         );
@@ -213,13 +241,46 @@ fn lvm(survey: &Survey, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// A filter that keeps something away.
-pub(in crate::guest) fn is_lvm_filter(line: &str) -> bool {
-    let line = line.trim();
-    let value = ["global_filter", "filter"]
-        .iter()
-        .find_map(|name| line.strip_prefix(name)?.trim_start().strip_prefix('='));
-    value.is_some_and(|value| value.contains("\"r"))
+/// The lines of filters that keep something away, by number. A list may go over many lines: it goes as a whole, as half
+/// of one makes all of LVM's settings unreadable.
+pub(in crate::guest) fn lvm_filters(text: &str) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut lines = text.lines().map(str::trim).enumerate();
+    while let Some((first, line)) = lines.next() {
+        let value = ["global_filter", "filter"]
+            .iter()
+            .find_map(|name| line.strip_prefix(name)?.trim_start().strip_prefix('='));
+        let Some(mut value) = value else { continue };
+        let (mut last, mut rejects) = (first, false);
+        loop {
+            rejects |= value.contains("\"r") || value.contains("'r");
+            let is_list = value.contains('[') || last > first;
+            if !is_list || ends_list(value) {
+                break;
+            }
+            let Some((number, line)) = lines.next() else { break };
+            (last, value) = (number, line);
+        }
+        if rejects {
+            found.extend(first..=last);
+        }
+    }
+    found
+}
+
+/// Whether a list is closed in a line: brackets in its words are of patterns, and remarks say nothing.
+fn ends_list(line: &str) -> bool {
+    let mut quote = None;
+    for letter in line.chars() {
+        match (quote, letter) {
+            (None, '#') => return false,
+            (None, ']') => return true,
+            (None, '"' | '\'') => quote = Some(letter),
+            (Some(open), _) if open == letter => quote = None,
+            _ => (),
+        }
+    }
+    false
 }
 
 /// What a UEFI firmware that does not know the server finds.
@@ -254,4 +315,19 @@ pub(super) fn firmware(survey: &Survey, report: &mut Report) -> io::Result<()> {
     );
     report.add(What::SecureBoot, "", Severity::Note, Remedy::None, words);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_found_with_all_their_lines() {
+        let text = "devices {\n\tfilter = [ \"r|/dev/cdrom|\", # ]\n\n\t\t\"a|/dev/[hs]d.*|\",\n\t\t\"r|.*|\" ]\n\
+            \tglobal_filter=[ \"a|.*|\" ]\n# filter = [ \"r|.*|\" ]\nglobal_filter = \"r|.*|\"\nscan = 1\n}\n";
+        assert_eq!(lvm_filters(text), BTreeSet::from([1, 2, 3, 4, 7]));
+        assert!(lvm_filters("filter = [\n\"a|.*|\"\n]\n").is_empty());
+        // One that is never closed ends with the text.
+        assert_eq!(lvm_filters("filter = [ \"r|.*|\",\nx\n"), BTreeSet::from([0, 1]));
+    }
 }

@@ -6,7 +6,7 @@ use std::io;
 use super::{Bench, LineageKind, REPLICA, Wish};
 use crate::guest::boot::{self, command_line::Edit};
 use crate::guest::judge::settings::{
-    LVM_DEVICES, NET_RULES, blocked_module, blocking_lines, is_lvm_filter,
+    LVM_DEVICES, NET_RULES, blocked_module, blocking_lines, hidden_mark, lvm_filters,
 };
 use crate::guest::network::{self, Network, root_may};
 use crate::guest::platform::Platform;
@@ -96,9 +96,19 @@ fn command_lines(
             add: add.clone(),
         };
         let form = file.form;
-        bench.edit(What::RootDevice, &file.path, &|text| {
-            form.changed(text, &|line| edit.apply(line, form))
-        })?;
+        // In a block of fixed size there may be no room for all of it; what starting needs comes before a console.
+        let least = Edit { roots: edit.roots.clone(), no_resume, ..Edit::default() };
+        let fits = [&edit, &least]
+            .into_iter()
+            .find_map(|edit| form.changed(&text, &|line| edit.apply(line, form)));
+        let Some(changed) = fits else {
+            let words = format!(
+                "/{} has no room for a longer command line: shorten kernelopts on the server, by grub2-editenv",
+                file.path
+            );
+            return Err(io::Error::new(io::ErrorKind::StorageFull, words));
+        };
+        bench.edit(What::RootDevice, &file.path, &|_| Some(changed.clone()))?;
     }
     Ok(())
 }
@@ -110,7 +120,7 @@ fn blocked(bench: &mut Bench<'_>, readiness: &Readiness, platform: &Platform) ->
     let names: Vec<&str> = platform.drivers.iter().map(|driver| driver.name.as_str()).collect();
     for (path, _) in blocking_lines(bench.survey, &names)? {
         bench.edit(What::BlockedDriver, &path, &|text| {
-            let is_blocking = |line: &str| {
+            let is_blocking = |_: usize, line: &str| {
                 blocked_module(line).is_some_and(|name| names.contains(&name.as_str()))
             };
             Some(commented(text, &is_blocking))
@@ -123,15 +133,19 @@ fn lvm(bench: &mut Bench<'_>, readiness: &Readiness) -> io::Result<()> {
     if !readiness.is_to_repair(What::LvmFilter) {
         return Ok(());
     }
-    bench
-        .edit(What::LvmFilter, "etc/lvm/lvm.conf", &|text| Some(commented(text, &is_lvm_filter)))?;
+    bench.edit(What::LvmFilter, "etc/lvm/lvm.conf", &|text| {
+        let filters = lvm_filters(text);
+        Some(commented(text, &|number, _| filters.contains(&number)))
+    })?;
     bench.put_aside(What::LvmFilter, LVM_DEVICES)
 }
 
 /// The same text with these lines as remarks.
-fn commented(text: &str, which: &dyn Fn(&str) -> bool) -> String {
-    let line = |line: &str| if which(line) { format!("# {line}") } else { line.to_owned() };
-    text.split_inclusive('\n').map(line).collect()
+fn commented(text: &str, which: &dyn Fn(usize, &str) -> bool) -> String {
+    let line = |(number, line): (usize, &str)| {
+        if which(number, line) { format!("# {line}") } else { line.to_owned() }
+    };
+    text.split_inclusive('\n').enumerate().map(line).collect()
 }
 
 fn interfaces(bench: &mut Bench<'_>, wanted: &Network) -> io::Result<()> {
@@ -145,8 +159,12 @@ fn interfaces(bench: &mut Bench<'_>, wanted: &Network) -> io::Result<()> {
     Ok(())
 }
 
-fn lineage(bench: &mut Bench<'_>, wish: &Wish) -> io::Result<()> {
+/// Says on the copy what it is, where its agent looks.
+pub(super) fn lineage(bench: &mut Bench<'_>, wish: &Wish) -> io::Result<()> {
     let Some(lineage) = &wish.lineage else { return Ok(()) };
+    if let Some(words) = hidden_mark(bench.survey) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, words));
+    }
     let kind = match lineage.kind {
         LineageKind::Drill => "drill",
         LineageKind::Failover => "failover",

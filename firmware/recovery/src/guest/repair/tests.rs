@@ -20,6 +20,9 @@ use crate::guest::tree::FolderTree;
 use crate::guest::undo::{Undone, undo, undo_list};
 use crate::guest::volumes::{GuestDisk, Volume};
 
+/// Servers that mislead.
+mod misleading;
+
 const KERNEL: &str = "5.14.0-427.el9.x86_64";
 
 /// A disk, and folders in place of what is on its partitions.

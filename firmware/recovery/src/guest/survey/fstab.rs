@@ -22,6 +22,20 @@ impl Line {
         pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
+    /// Whether the server starts without it, or it is in memory.
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        let lets = |option: &str| matches!(option, "nofail" | "noauto");
+        self.kind == "tmpfs" || self.options.split(',').any(lets)
+    }
+
+    /// Whether its device is named by what is written on it.
+    #[must_use]
+    pub fn is_by_tag(&self) -> bool {
+        let tags = ["UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="];
+        tags.iter().any(|tag| self.what.starts_with(tag))
+    }
+
     /// Whether its device is named by what changes with the machine: order and driver of disks.
     #[must_use]
     pub fn is_by_device(&self) -> bool {

@@ -137,14 +137,15 @@ impl Tree for FolderTree {
             File::from(made)
         };
         file.set_len(0)?;
-        file.write_all(bytes)
+        file.write_all(bytes).map_err(|error| unwritten(path, &error))
     }
 
     fn append(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.writable(path)?;
         let before = file.seek(SeekFrom::End(0))?;
         // Half of it would be worse than nothing.
-        file.write_all(bytes).inspect_err(|_| drop(file.set_len(before)))
+        let done = file.write_all(bytes).inspect_err(|_| drop(file.set_len(before)));
+        done.map_err(|error| unwritten(path, &error))
     }
 
     fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -188,6 +189,14 @@ impl Tree for FolderTree {
             Err(errno) => Err(named(path, errno)),
         }
     }
+}
+
+fn unwritten(path: &str, error: &Error) -> Error {
+    let then = match error.kind() {
+        ErrorKind::StorageFull => ": make room on that file system of the server",
+        _ => "",
+    };
+    Error::new(error.kind(), format!("/{path} cannot be written: {error}{then}"))
 }
 
 fn named(path: &str, errno: Errno) -> Error {

@@ -39,6 +39,8 @@ pub enum Content {
         name: String,
         /// Start and length of the array's bytes, where a member has all of them in one piece.
         data: Option<(u64, u64)>,
+        /// How often the array had changed when this member was last part of it.
+        events: u64,
     },
     /// Encrypted, by what.
     Encrypted(&'static str),
@@ -144,6 +146,20 @@ fn array(superblock: &[u8]) -> Option<Content> {
     }
     let is_new = word(superblock, 4)? == 1;
     let level = if is_new { word(superblock, 72)? } else { word(superblock, 28)? }.cast_signed();
+    // A spare, and what is still being filled from the others, has not what the others have.
+    let whole = if is_new {
+        const FILLING: u32 = 2;
+        const NO_ROLE: u16 = 0xFFF0;
+        let number = usize::try_from(word(superblock, 160)?).ok()?;
+        let is_counted = u32::try_from(number).ok()? < word(superblock, 220)?;
+        let role = number.checked_mul(2).and_then(|at| half(superblock, at.checked_add(256)?));
+        let is_spare = is_counted && role.is_some_and(|role| role >= NO_ROLE);
+        word(superblock, 8)? & FILLING == 0 && !is_spare
+    } else {
+        const IN_SYNC: u32 = 4;
+        word(superblock, 3984).is_none_or(|state| state & IN_SYNC != 0)
+    };
+    let events = long(superblock, if is_new { 200 } else { 156 })?;
     let (set, name, data) = if is_new {
         let data = (|| {
             let (start, sectors) = (long(superblock, 128)?, long(superblock, 136)?);
@@ -162,8 +178,8 @@ fn array(superblock: &[u8]) -> Option<Content> {
         let bytes = u64::from(word(superblock, 32)?).checked_mul(1024)?;
         (format!("{set:08x?}"), name, Some((0, bytes)))
     };
-    let data = data.filter(|_| level == 1);
-    Some(Content::Array { level, set, name, data })
+    let data = data.filter(|_| level == 1 && whole);
+    Some(Content::Array { level, set, name, data, events })
 }
 
 /// A UUID whose bytes stand in the order in which they are written.
@@ -183,6 +199,10 @@ fn text(bytes: &[u8], at: usize, length: usize) -> Option<String> {
     let raw = bytes.get(at..at.checked_add(length)?)?;
     let end = raw.iter().position(|byte| *byte == 0).unwrap_or(length);
     Some(String::from_utf8_lossy(&raw[..end]).into_owned())
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

@@ -266,6 +266,7 @@ fn a_mirror_is_looked_into_and_written_on_every_member() {
         put(superblock + 80, &(8 * MIB / 512).to_le_bytes());
         put(superblock + 128, &(data as u64 / 512).to_le_bytes());
         put(superblock + 136, &(8 * MIB / 512).to_le_bytes());
+        put(superblock + 200, &100_u64.to_le_bytes());
         put(data, &inside);
         let disk = |name: &str| GuestDisk {
             name: name.to_owned(),
@@ -287,6 +288,32 @@ fn a_mirror_is_looked_into_and_written_on_every_member() {
             disk.view.read_at(data as u64 + (3 << 20), &mut read).unwrap();
             assert_eq!(&read, b"on both", "{}", disk.name);
         }
+        only_members_that_are_up_to_date_count(&bytes, superblock, data);
+    }
+}
+
+/// A member that fell out of its mirror, a spare, and one that is being filled are neither read nor written.
+fn only_members_that_are_up_to_date_count(good: &[u8], superblock: usize, data: usize) {
+    let changes: [&[(usize, &[u8])]; 3] =
+        [&[(200, &[98])], &[(8, &[2])], &[(160, &[1]), (220, &[2]), (258, &[0xFF, 0xFF])]];
+    for change in changes {
+        let mut bad = good.to_vec();
+        for (at, bytes) in change {
+            bad[superblock + at..superblock + at + bytes.len()].copy_from_slice(bytes);
+        }
+        bad[data + (2 << 20)..data + (3 << 20)].fill(0xAA);
+        let disk = |name: &str, bytes: &[u8]| GuestDisk {
+            name: name.to_owned(),
+            view: Arc::new(Memory::new(bytes.to_vec())),
+        };
+        let disks = [disk("sda", &bad), disk("sdb", good)];
+        let mirror = Volumes::find(&disks).unwrap().volumes.pop().unwrap();
+        let mut read = [0; 512];
+        mirror.view.read_at(2 << 20, &mut read).unwrap();
+        assert_ne!(read, [0xAA; 512], "{change:?} is read");
+        mirror.view.write_at(2 << 20, b"on one").unwrap();
+        disks[0].view.read_at(data as u64 + (2 << 20), &mut read).unwrap();
+        assert_eq!(read, [0xAA; 512], "{change:?} is written");
     }
 }
 

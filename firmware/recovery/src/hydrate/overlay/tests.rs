@@ -113,7 +113,9 @@ fn memory_has_a_limit_and_zeros_cost_nothing_of_it() {
     overlay.write_at(5, b"one").unwrap();
     overlay.write_at(BLOCK, b"two").unwrap();
     overlay.write_at(7, b"one again").unwrap();
+    assert!(!overlay.was_full());
     let error = overlay.write_at(9 * BLOCK, b"three").unwrap_err();
+    assert!(overlay.was_full(), "whatever becomes of the error");
     assert!(error.to_string().contains("--overlay FILE"), "{error}");
     let mut read = [1; 3];
     overlay.read_at(9 * BLOCK, &mut read).unwrap();
@@ -134,4 +136,5 @@ fn nothing_past_the_end_and_a_full_scratch_is_said() {
     let overlay = Overlay::new(vec![0; 1000], Scratch::File(full));
     let error = overlay.write_at(0, b"a").unwrap_err();
     assert!(error.to_string().contains("is full"), "{error}");
+    assert!(overlay.was_full(), "whatever becomes of the error");
 }

@@ -180,6 +180,9 @@ fn what_runs_in_azure_is_the_last_point_of_the_drained_server_whatever_is_killed
     // Once it is the server again, nobody holds it to a drain of then, and another one may follow.
     site.agent.drains.clear();
     site.serving.vault(&["server", "accept", "web", "--after-failover"]);
+    site.agent.work_until("the end of the failover", |agent| agent.demotion.is_none());
+    // What it says before everything is compared is no point.
+    site.agent.cut();
     site.agent.work_until("the word to compare", |agent| agent.compares.is_some());
     let epoch = site.agent.compare_all(site.agent.compares.unwrap()).unwrap();
     site.agent.work_until("a point that holds", |agent| agent.vaulted >= epoch);

@@ -47,9 +47,10 @@ pub(super) fn ask(
         // The appliance has it switched off as soon as its answer is kept.
         SourceAct::PowerDown => proof(&roll, stop, order).map(|_| None),
         SourceAct::Return => {
-            if roll.roll().drain_of(order.server).is_some_and(|drain| drain.order == id) {
-                roll.change(&mut |roll| roll.call_off(name))?;
-            }
+            roll.change(&mut |roll| {
+                roll.end_drain(order.server, &id);
+                Ok(())
+            })?;
             log::warn!(
                 "server {name} goes on where it still runs; switched off, it is to be started by hand"
             );

@@ -238,6 +238,11 @@ fn accept_after_failover(asked: &ServerAccept, context: &Context) -> Ending {
         Error::misuse(format!("server {}", asked.name), "was not failed over, or that has ended")
             .remedy("without --after-failover it accepts another machine")
     })?;
+    // Of a planned failover; before its end, so that a cut between is mended by saying this again.
+    open(&asked.opening, context)?.change(&mut |roll| {
+        roll.end_drain(server, &standing.order);
+        Ok(())
+    })?;
     fork::end(&session.access(), server, &standing.order, End::Accepted)?;
     // What this machine has just made is what a later rollback is measured by.
     session.chain(server)?;

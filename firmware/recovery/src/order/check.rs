@@ -13,7 +13,7 @@ use super::calls::Thing;
 use super::hands::Survey;
 use super::run::{Stop, Work};
 use super::thing::Found;
-use super::{DiskPlan, Kind};
+use super::{DiskPlan, Kind, Order};
 use crate::profile::{Security, Signal};
 
 const GIB: u64 = 1 << 30;
@@ -56,6 +56,14 @@ impl Work<'_> {
                 "its signals by the network come only where this runs inside the drill's closed network: a line of the console comes everywhere",
             );
         }
+    }
+
+    /// The same before a server is stopped for a planned failover, by the newest point that there is: nobody goes down for a
+    /// place that is not ready. Nothing is kept, and the last point alone is read through.
+    pub(crate) fn foresee(&mut self) -> Result<(), Stop> {
+        let order = Order { reads_first: false, ..self.order().clone() };
+        let world = self.world;
+        self.signing(move || Work::rehearsal(world, order).check())?
     }
 
     /// What the point says, taken into the order.

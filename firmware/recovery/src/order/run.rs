@@ -173,7 +173,7 @@ impl<'a> Work<'a> {
 
     fn act(&mut self, step: Step) -> Result<(), Stop> {
         match step {
-            Step::Stop => self.ask_source(SourceAct::Stop),
+            Step::Stop => self.foresee().and_then(|()| self.ask_source(SourceAct::Stop)),
             Step::LastPoint => self.ask_source(SourceAct::LastPoint),
             Step::PowerDown => self.ask_source(SourceAct::PowerDown),
             Step::Check => self.check(),

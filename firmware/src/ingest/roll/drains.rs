@@ -73,6 +73,11 @@ impl Roll {
         Ok(self.drains.len() < before)
     }
 
+    /// An order needs its drain no more: it was taken back, or its failover has ended.
+    pub fn end_drain(&mut self, server: ServerId, order: &str) {
+        self.drains.retain(|known| known.server != server || known.order != order);
+    }
+
     /// The drain of a server.
     #[must_use]
     pub fn drain_of(&self, server: ServerId) -> Option<&DrainOrder> {
@@ -137,6 +142,8 @@ mod tests {
         roll.answer(WEB, "f-1", &Err("no".to_owned()));
         assert_eq!(roll.drain_of(WEB).unwrap().standing(), None);
         roll.drain("web", "f-2", false, 3).unwrap();
+        roll.end_drain(WEB, "f-1");
+        assert_eq!(roll.drain_of(WEB).unwrap().order, "f-2");
         assert!(roll.call_off("web").unwrap() && !roll.call_off("web").unwrap());
         assert_eq!(roll.to_bytes().unwrap()[0], 1);
     }

@@ -52,6 +52,10 @@ pub fn create(
     Ok(put(subnet.network(), actions, body))
 }
 
+/// Priorities that Azure takes are 100 to 4096.
+const RULE_FIRST: u32 = 100;
+const RULE_LAST: u32 = 4096;
+
 /// Makes a security group that lets nothing in and nothing out: for drills.
 ///
 /// A machine in it reaches nothing real and nothing reaches it; only what Azure itself provides to a machine
@@ -71,14 +75,14 @@ pub fn create_closed_around(
         return Err(Error::misuse(format!("prefix «{prefix}»"), "is no network")
             .remedy("write it like 10.99.0.0/24"));
     }
-    let inside = |name, direction| rule(name, direction, prefix, ("Allow", 90));
+    let inside = |name, direction| rule(name, direction, prefix, ("Allow", RULE_FIRST));
     let [first, second] = closing();
     let rules = [inside("inside-in", "Inbound"), inside("inside-out", "Outbound"), first, second];
     with_rules(group, location, tags, &rules)
 }
 
 fn closing() -> [Value; 2] {
-    let deny = |name, direction| rule(name, direction, "*", ("Deny", 100));
+    let deny = |name, direction| rule(name, direction, "*", ("Deny", RULE_LAST));
     [deny("nothing-in", "Inbound"), deny("nothing-out", "Outbound")]
 }
 
@@ -246,6 +250,8 @@ mod tests {
                 })
                 .collect();
             assert_eq!(said, [("Allow", ["10.99.0.0/24"; 2]), ("Deny", ["*"; 2])]);
+            let range = |rule: &&Value| (100..=4096).contains(&rule["priority"].as_u64().unwrap());
+            assert!(of.iter().all(range), "what Azure takes: {of:?}");
         }
         assert!(around("*").is_err() && around("10.99.0.0").is_err());
     }

@@ -41,7 +41,7 @@ fn two_at_once(one: impl FnOnce() + Send, two: impl FnOnce() + Send) {
 
 /// 160 MiB, no disk, no card, no screen. With 128 MiB the kernel itself gives up while it unpacks its first file system.
 fn nothing_and_too_little() {
-    let running = start("rootfstype=ramfs", |machine| machine.memory_mib(160).headless());
+    let running = start("", |machine| machine.memory_mib(160).headless());
     let events = await_ready(&running);
     assert_eq!(phase(&events, "memory"), Some("failed"), "{events:#?}");
     let words = phase_words(&events, "memory");

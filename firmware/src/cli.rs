@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use pipeline_vault::retain::Policy;
 
+use crate::cli::help::recovery::COMMIT;
 use crate::cli::help::{
     CREATE, FILES, HYDRATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE,
     SEND, SERVE, SERVE_PAGE, TICKET, VERIFY,
@@ -20,8 +21,8 @@ pub use crate::cli::hydrate::{Hydrate, Starts};
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
 pub use crate::cli::recovery::{
-    AddressChoice, Cleanup, Commit, Drill, Failover, OrderOptions, PlanCreate, PlanName,
-    PlanReport, PlanRun, PlanShow, PlanVerb, Ready, TargetSet, TargetShow, TargetVerb,
+    AddressChoice, Cleanup, Drill, Failover, OneServer, OrderOptions, PlanCreate, PlanName,
+    PlanReport, PlanRun, PlanShow, PlanVerb, Ready, TargetSet, TargetVerb,
 };
 pub use crate::cli::send::Send;
 pub use crate::cli::serve_nbd::ServeNbd;
@@ -132,7 +133,8 @@ pub enum Verb {
     /// Bring a server up in Azure in the place of one that is lost
     Failover(Failover),
     /// Keep a failover
-    Commit(Commit),
+    #[command(after_long_help = COMMIT)]
+    Commit(OneServer),
     /// List open orders and what is in Azure of them; take it away
     Cleanup(Cleanup),
     /// Recover several servers by a plan

@@ -4,6 +4,8 @@
 
 extern crate alloc;
 
+/// Buffers of disks that are no hardware.
+pub mod buffer;
 /// Block devices and image files: geometry, queues of owned buffers, sparse ranges.
 pub mod disk;
 /// What a disk says of itself: model, serial, WWN, partitions, mounts.

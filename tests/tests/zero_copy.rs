@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hal::disk::{Completion, Disk, DiskError, Geometry, Rejected, Request};
 use hal_linux::{SystemClock, SystemEntropy};
 use hal_sim::random::Random;
-use hal_sim::{SimBuffer, SimDisk};
+use hal_sim::{HeapBuffer, SimDisk};
 use pipeline_vault::store::guard::{Change, GuardedStore};
 use pipeline_vault::store::memory::MemoryStore;
 use pipeline_vault::vault::Vault;
@@ -254,13 +254,13 @@ struct Bouncing {
 }
 
 impl Disk for Bouncing {
-    type Buffer = SimBuffer;
+    type Buffer = HeapBuffer;
 
     fn geometry(&mut self) -> Result<Geometry, DiskError> {
         self.inner.geometry()
     }
 
-    fn buffer(&mut self, length: usize) -> Result<SimBuffer, DiskError> {
+    fn buffer(&mut self, length: usize) -> Result<HeapBuffer, DiskError> {
         self.inner.buffer(length)
     }
 
@@ -268,11 +268,11 @@ impl Disk for Bouncing {
         self.inner.depth()
     }
 
-    fn submit(&mut self, request: Request<SimBuffer>) -> Result<(), Rejected<SimBuffer>> {
+    fn submit(&mut self, request: Request<HeapBuffer>) -> Result<(), Rejected<HeapBuffer>> {
         self.inner.submit(request)
     }
 
-    fn complete(&mut self) -> Result<Option<Completion<SimBuffer>>, DiskError> {
+    fn complete(&mut self) -> Result<Option<Completion<HeapBuffer>>, DiskError> {
         let done = self.inner.complete()?;
         if let Some(buffer) = done.as_ref().and_then(|done| done.buffer.as_ref()) {
             self.bounce[..EXTENT].copy_from_slice(&buffer.as_ref()[..EXTENT]);

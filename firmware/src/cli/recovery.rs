@@ -7,8 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::Opening;
 use crate::cli::help::recovery::{
-    CLEANUP, COMMIT, DRILL, FAILOVER, PLAN_CREATE, PLAN_RUN, PLAN_SHOW, READY, TARGET_SET,
-    TARGET_SHOW,
+    CLEANUP, DRILL, FAILOVER, PLAN_CREATE, PLAN_RUN, PLAN_SHOW, READY, TARGET_SET, TARGET_SHOW,
 };
 use crate::cli::values::server_name;
 
@@ -91,10 +90,9 @@ pub struct Failover {
     pub cancel: bool,
 }
 
-/// `commit`
+/// One server of a vault: `commit`, `target show`
 #[derive(Debug, Args)]
-#[command(after_long_help = COMMIT)]
-pub struct Commit {
+pub struct OneServer {
     /// Which vault.
     #[command(flatten)]
     pub opening: Opening,
@@ -267,26 +265,10 @@ pub struct Ready {
 pub enum TargetVerb {
     /// Show where a server is recovered to
     #[command(after_long_help = TARGET_SHOW)]
-    Show(TargetShow),
+    Show(OneServer),
     /// Say where a server is recovered to
     #[command(after_long_help = TARGET_SET)]
     Set(Box<TargetSet>),
-}
-
-/// `target show`
-#[derive(Debug, Args)]
-pub struct TargetShow {
-    /// Which vault.
-    #[command(flatten)]
-    pub opening: Opening,
-
-    /// The server
-    #[arg(long, value_name = "NAME", value_parser = server_name)]
-    pub server: String,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `target set`

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hal::buffer::HeapBuffer;
 use hal::disk::{Completion, Disk, DiskError, ErrorKind, Geometry, Operation, Rejected, Request};
 
-use crate::buffer::SimBuffer;
 use crate::fault::Faults;
 
 /// Content, durability, faults.
@@ -64,7 +64,7 @@ pub struct SimDisk {
     /// The power cycle that this handle was opened in.
     power: u64,
     depth: usize,
-    waiting: VecDeque<Request<SimBuffer>>,
+    waiting: VecDeque<Request<HeapBuffer>>,
 }
 
 impl SimDisk {
@@ -166,7 +166,7 @@ impl SimDisk {
         self.medium.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn perform(&self, request: &mut Request<SimBuffer>) -> Result<(), DiskError> {
+    fn perform(&self, request: &mut Request<HeapBuffer>) -> Result<(), DiskError> {
         let (offset, length) = (request.offset, request.length as usize);
         let mut medium = self.medium();
         medium.count(self.power)?;
@@ -184,7 +184,7 @@ impl SimDisk {
 }
 
 impl Disk for SimDisk {
-    type Buffer = SimBuffer;
+    type Buffer = HeapBuffer;
 
     fn geometry(&mut self) -> Result<Geometry, DiskError> {
         let medium = self.medium();
@@ -195,15 +195,15 @@ impl Disk for SimDisk {
         Ok(now)
     }
 
-    fn buffer(&mut self, length: usize) -> Result<SimBuffer, DiskError> {
-        SimBuffer::zeroed(length)
+    fn buffer(&mut self, length: usize) -> Result<HeapBuffer, DiskError> {
+        HeapBuffer::zeroed(length)
     }
 
     fn depth(&self) -> usize {
         self.depth
     }
 
-    fn submit(&mut self, request: Request<SimBuffer>) -> Result<(), Rejected<SimBuffer>> {
+    fn submit(&mut self, request: Request<HeapBuffer>) -> Result<(), Rejected<HeapBuffer>> {
         if let Err(error) = self.known.check(&request) {
             return Err(Rejected { request, error });
         }
@@ -216,7 +216,7 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn complete(&mut self) -> Result<Option<Completion<SimBuffer>>, DiskError> {
+    fn complete(&mut self) -> Result<Option<Completion<HeapBuffer>>, DiskError> {
         if self.waiting.is_empty() {
             return Ok(None);
         }

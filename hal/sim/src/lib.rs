@@ -1,8 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-/// Owned memory, aligned as direct I/O wants it, in safe code.
-pub mod buffer;
 /// A clock that tests set and let jump.
 pub mod clock;
 /// The one suite that every implementation of `hal::disk::Disk` passes.
@@ -18,9 +16,9 @@ pub mod nic;
 /// Seeded numbers for everything above.
 pub mod random;
 
-pub use buffer::SimBuffer;
 pub use clock::SimClock;
 pub use disk::SimDisk;
 pub use entropy::SimEntropy;
 pub use fault::{Faults, Shrink};
+pub use hal::buffer::HeapBuffer;
 pub use nic::{SimNic, Wire, WireFaults};

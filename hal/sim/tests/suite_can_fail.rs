@@ -5,7 +5,7 @@ use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
 use hal::disk::{Completion, Disk, DiskError, Geometry, Operation, Rejected, Request};
-use hal_sim::{Faults, SimBuffer, SimDisk, conformance};
+use hal_sim::{Faults, HeapBuffer, SimDisk, conformance};
 
 const BYTES: u64 = 2 * 1024 * 1024 + 512;
 
@@ -50,13 +50,13 @@ impl Rude {
 }
 
 impl Disk for Rude {
-    type Buffer = SimBuffer;
+    type Buffer = HeapBuffer;
 
     fn geometry(&mut self) -> Result<Geometry, DiskError> {
         self.disk.geometry()
     }
 
-    fn buffer(&mut self, length: usize) -> Result<SimBuffer, DiskError> {
+    fn buffer(&mut self, length: usize) -> Result<HeapBuffer, DiskError> {
         self.disk.buffer(length)
     }
 
@@ -64,7 +64,7 @@ impl Disk for Rude {
         self.disk.depth()
     }
 
-    fn submit(&mut self, mut request: Request<SimBuffer>) -> Result<(), Rejected<SimBuffer>> {
+    fn submit(&mut self, mut request: Request<HeapBuffer>) -> Result<(), Rejected<HeapBuffer>> {
         let geometry = self.disk.geometry().unwrap();
         match self.manner {
             Manner::TakesAnything if geometry.check(&request).is_err() => {
@@ -83,12 +83,12 @@ impl Disk for Rude {
         self.disk.submit(request)
     }
 
-    fn complete(&mut self) -> Result<Option<Completion<SimBuffer>>, DiskError> {
+    fn complete(&mut self) -> Result<Option<Completion<HeapBuffer>>, DiskError> {
         let mut done = self.disk.complete()?;
         if let Some(done) = &mut done {
             match (self.manner, &mut done.buffer) {
                 (Manner::SwapsBuffers, Some(buffer)) => {
-                    let mut other = SimBuffer::zeroed(buffer.as_ref().len())?;
+                    let mut other = HeapBuffer::zeroed(buffer.as_ref().len())?;
                     other.as_mut().copy_from_slice(buffer.as_ref());
                     *buffer = other;
                 }

@@ -231,7 +231,8 @@ pub(crate) fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
 }
 
 /// Names and values of a query or a form.
-pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
+#[must_use]
+pub fn pairs(text: &str) -> Vec<(String, String)> {
     let split = text.split('&').filter(|pair| !pair.is_empty());
     split
         .map(|pair| {

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use qemu::region::http::pairs;
 use serde_json::{Value, json};
 
 use super::certificates::Certificates;
@@ -75,7 +76,7 @@ impl State {
         let proof = if managed {
             check_managed(request)
         } else {
-            let form = form(&request.body);
+            let form = pairs(&String::from_utf8_lossy(&request.body));
             self.check_application(request, &form, host)
         };
         if let Err(description) = proof {
@@ -158,7 +159,7 @@ impl State {
 
 fn check_managed(request: &Incoming) -> Result<(), String> {
     let query = request.target.split_once('?').map(|(_, query)| query).unwrap_or_default();
-    let query = form(query.as_bytes());
+    let query = pairs(query);
     let has = |name: &str, value: &str| query.iter().any(|(n, v)| n == name && v == value);
     let right = request.method == "GET"
         && request.header("metadata") == Some("true")
@@ -169,31 +170,4 @@ fn check_managed(request: &Incoming) -> Result<(), String> {
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// Names and values of a form or query.
-fn form(body: &[u8]) -> Vec<(String, String)> {
-    let text = String::from_utf8_lossy(body);
-    text.split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect()
-}
-
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        let digits = rest.get(..2).and_then(|digits| core::str::from_utf8(digits).ok());
-        match (first, digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = rest.get(2..).unwrap_or_default();
-            }
-            (b'+', _) => bytes.push(b' '),
-            (byte, _) => bytes.push(*byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

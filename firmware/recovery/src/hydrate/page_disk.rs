@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hal::buffer::HeapBuffer;
 use hal::disk::{Completion, Disk, DiskError, ErrorKind, Geometry, Operation, Rejected, Request};
 use pipeline_vault::{Blame, Error};
 
@@ -13,8 +14,6 @@ use super::pages::{PAGE_BYTES, PUT_BYTES_MAX, Pages};
 
 /// Writes that are under way behind the caller.
 mod behind;
-/// Buffers at a multiple of the page.
-mod buffer;
 /// What the blob holds already.
 mod held;
 /// Which parts of a write have to be sent.
@@ -23,7 +22,6 @@ mod split;
 pub(crate) mod tests;
 
 use behind::{Behind, Work};
-pub use buffer::PageBuffer;
 use held::{Held, Known};
 use split::{Part, split};
 
@@ -63,7 +61,7 @@ pub struct PageDisk {
     shared: Arc<Shared>,
     /// What is there already is right.
     trusting: bool,
-    waiting: VecDeque<Request<PageBuffer>>,
+    waiting: VecDeque<Request<HeapBuffer>>,
 }
 
 struct Shared {
@@ -139,7 +137,7 @@ impl PageDisk {
 }
 
 impl Shared {
-    fn perform(&self, request: &mut Request<PageBuffer>, trusting: bool) -> Result<(), DiskError> {
+    fn perform(&self, request: &mut Request<HeapBuffer>, trusting: bool) -> Result<(), DiskError> {
         let Request { operation, offset, length, .. } = *request;
         let length = usize::try_from(length).expect("32 bits");
         let buffer = request.buffer.as_mut().map_or(&mut [][..], |buffer| buffer.as_mut());
@@ -223,21 +221,21 @@ impl Shared {
 }
 
 impl Disk for PageDisk {
-    type Buffer = PageBuffer;
+    type Buffer = HeapBuffer;
 
     fn geometry(&mut self) -> Result<Geometry, DiskError> {
         Ok(self.shared.geometry)
     }
 
-    fn buffer(&mut self, length: usize) -> Result<PageBuffer, DiskError> {
-        PageBuffer::zeroed(length)
+    fn buffer(&mut self, length: usize) -> Result<HeapBuffer, DiskError> {
+        HeapBuffer::zeroed(length)
     }
 
     fn depth(&self) -> usize {
         1
     }
 
-    fn submit(&mut self, request: Request<PageBuffer>) -> Result<(), Rejected<PageBuffer>> {
+    fn submit(&mut self, request: Request<HeapBuffer>) -> Result<(), Rejected<HeapBuffer>> {
         if let Err(error) = self.shared.geometry.check(&request) {
             return Err(Rejected { request, error });
         }
@@ -249,7 +247,7 @@ impl Disk for PageDisk {
         Ok(())
     }
 
-    fn complete(&mut self) -> Result<Option<Completion<PageBuffer>>, DiskError> {
+    fn complete(&mut self) -> Result<Option<Completion<HeapBuffer>>, DiskError> {
         let Some(mut request) = self.waiting.pop_front() else { return Ok(None) };
         let result = self.shared.perform(&mut request, self.trusting);
         Ok(Some(Completion { token: request.token, buffer: request.buffer, result }))

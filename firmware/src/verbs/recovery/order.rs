@@ -9,7 +9,7 @@ use pipeline_vault::Error;
 use pipeline_vault::document::Name;
 
 use super::{Opened, page_of, write_page};
-use crate::cli::{Commit, Drill, Failover, OrderOptions};
+use crate::cli::{Drill, Failover, OneServer, OrderOptions};
 use crate::recovery::acts::new_id;
 use crate::recovery::person;
 use crate::report::{Ending, Failure, Outcome, Span, Utc, print, print_json, table};
@@ -52,7 +52,7 @@ pub(in crate::verbs) fn failover(asked: &Failover, context: &Context) -> Ending 
     })
 }
 
-pub(in crate::verbs) fn commit(asked: &Commit, context: &Context) -> Ending {
+pub(in crate::verbs) fn commit(asked: &OneServer, context: &Context) -> Ending {
     let opened = Opened::open(&asked.opening, context, asked.json)?;
     let server = opened.vault.session().server(&asked.server)?;
     let open = orders::open_of(&opened.vault, server, Kind::Failover)?.ok_or_else(|| {

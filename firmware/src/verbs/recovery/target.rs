@@ -6,7 +6,7 @@ use firmware_recovery::profile::{Address, Profile, Signal};
 use firmware_recovery::target;
 use pipeline_vault::Error;
 
-use crate::cli::{AddressChoice, TargetSet, TargetShow};
+use crate::cli::{AddressChoice, OneServer, TargetSet};
 use crate::recovery::vault::Shared;
 use crate::report::{Ending, Outcome, print, print_json};
 use crate::session::Session;
@@ -31,7 +31,7 @@ pub(super) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
     })
 }
 
-pub(in crate::verbs) fn show(asked: &TargetShow, context: &Context) -> Ending {
+pub(in crate::verbs) fn show(asked: &OneServer, context: &Context) -> Ending {
     let vault = Shared::new(Session::open(&asked.opening, &context.machine)?);
     let server = vault.session().server(&asked.server)?;
     let kept = target::load(&vault, server)?;

@@ -9,7 +9,7 @@ const BYTES: u64 = 4 * 1024 * 1024;
 const BLOCK: u32 = 65_536;
 const ALWAYS: u32 = 1_000_000;
 
-fn request(disk: &mut SimDisk, operation: Operation, offset: u64, fill: u8) -> Request<SimBuffer> {
+fn request(disk: &mut SimDisk, operation: Operation, offset: u64, fill: u8) -> Request<HeapBuffer> {
     let flush = operation == Operation::Flush;
     let mut buffer = disk.buffer(BLOCK as usize).unwrap();
     buffer.as_mut().fill(fill);

@@ -1,7 +1,7 @@
 //! Whatever set is asked for, every block of it comes once, as the disk has it, or is named.
 
 use hal_sim::random::Random;
-use hal_sim::{Faults, SimBuffer, SimDisk};
+use hal_sim::{Faults, HeapBuffer, SimDisk};
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn some_blocks(blocks: u64, random: &mut Random) -> BlockSet {
 }
 
 /// What an arena has, block by block.
-fn blocks_of(arena: &Arena<SimBuffer>, place: usize) -> Vec<(u64, Vec<u8>)> {
+fn blocks_of(arena: &Arena<HeapBuffer>, place: usize) -> Vec<(u64, Vec<u8>)> {
     let held = arena.held().filter(|held| held.disk == place);
     let blocks = held.flat_map(|held| {
         assert_eq!(held.bytes().len(), held.blocks as usize * BLOCK_BYTES);

@@ -110,7 +110,7 @@ impl Pages for MemoryPages {
     }
 }
 
-pub(crate) fn run<D: Disk<Buffer = PageBuffer>>(
+pub(crate) fn run<D: Disk<Buffer = HeapBuffer>>(
     disk: &mut D,
     operation: Operation,
     offset: u64,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use hal::disk::{Completion, DiskError, Geometry, Rejected, Request};
 use hal_sim::random::Random;
-use hal_sim::{SimBuffer, SimDisk};
+use hal_sim::{HeapBuffer, SimDisk};
 
 use hal::disk::Disk;
 use hal::time::{Clock, UnixMillis};
@@ -253,13 +253,13 @@ impl Hooks for Shared {
 struct Stirred(SimDisk, Shared);
 
 impl Disk for Stirred {
-    type Buffer = SimBuffer;
+    type Buffer = HeapBuffer;
 
     fn geometry(&mut self) -> Result<Geometry, DiskError> {
         self.0.geometry()
     }
 
-    fn buffer(&mut self, length: usize) -> Result<SimBuffer, DiskError> {
+    fn buffer(&mut self, length: usize) -> Result<HeapBuffer, DiskError> {
         self.0.buffer(length)
     }
 
@@ -267,12 +267,12 @@ impl Disk for Stirred {
         3
     }
 
-    fn submit(&mut self, request: Request<SimBuffer>) -> Result<(), Rejected<SimBuffer>> {
+    fn submit(&mut self, request: Request<HeapBuffer>) -> Result<(), Rejected<HeapBuffer>> {
         self.1.step();
         self.0.submit(request)
     }
 
-    fn complete(&mut self) -> Result<Option<Completion<SimBuffer>>, DiskError> {
+    fn complete(&mut self) -> Result<Option<Completion<HeapBuffer>>, DiskError> {
         self.1.step();
         self.1.lock().nanos += READ_NANOS;
         self.0.complete()
@@ -342,7 +342,7 @@ pub(super) struct World {
     shared: Shared,
     sources: Vec<Source<Stirred>>,
     blank: Vec<BlockSet>,
-    arena: Arena<SimBuffer>,
+    arena: Arena<HeapBuffer>,
     replica: Replica,
     changed: Vec<BlockSet>,
     cutter: Cutter,

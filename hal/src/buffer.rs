@@ -1,20 +1,22 @@
 //! Owned memory at a multiple of 4096, in safe code: a vector with room to start at the right
 //! address.
 
-use hal::disk::{DiskError, ErrorKind};
+use alloc::vec::Vec;
+
+use crate::disk::{DiskError, ErrorKind};
 
 /// What the strictest direct I/O asks of an address and a length.
 pub const ALIGN_BYTES: usize = 4096;
 
-/// A buffer of a simulated disk; its address stays the same wherever it moves.
+/// A buffer of a disk that is no hardware; its address stays the same wherever it moves.
 #[derive(Debug)]
-pub struct SimBuffer {
+pub struct HeapBuffer {
     memory: Vec<u8>,
     start: usize,
     bytes: usize,
 }
 
-impl SimBuffer {
+impl HeapBuffer {
     /// A zeroed buffer of at least `length` bytes, whose address and length are multiples of 4096.
     pub fn zeroed(length: usize) -> Result<Self, DiskError> {
         let too_large =
@@ -32,13 +34,13 @@ impl SimBuffer {
     }
 }
 
-impl AsRef<[u8]> for SimBuffer {
+impl AsRef<[u8]> for HeapBuffer {
     fn as_ref(&self) -> &[u8] {
         self.memory.get(self.start..self.start + self.bytes).unwrap_or_default()
     }
 }
 
-impl AsMut<[u8]> for SimBuffer {
+impl AsMut<[u8]> for HeapBuffer {
     fn as_mut(&mut self) -> &mut [u8] {
         self.memory.get_mut(self.start..self.start + self.bytes).unwrap_or_default()
     }
@@ -51,7 +53,7 @@ mod tests {
     #[test]
     fn buffers_are_zeroed_aligned_and_stay_in_place() {
         for length in [0, 1, 4096, 65_537, 1 << 20] {
-            let mut buffer = SimBuffer::zeroed(length).unwrap();
+            let mut buffer = HeapBuffer::zeroed(length).unwrap();
             assert!(buffer.as_ref().len() >= length.max(1));
             assert_eq!(buffer.as_ref().len() % ALIGN_BYTES, 0);
             let address = buffer.as_ref().as_ptr().addr();
@@ -61,7 +63,7 @@ mod tests {
             let moved = Box::new(buffer);
             assert_eq!(moved.as_ref().as_ref().as_ptr().addr(), address);
         }
-        assert_eq!(SimBuffer::zeroed(usize::MAX).unwrap_err().kind, ErrorKind::Misuse);
-        assert_eq!(SimBuffer::zeroed(1 << 60).unwrap_err().kind, ErrorKind::Exhausted);
+        assert_eq!(HeapBuffer::zeroed(usize::MAX).unwrap_err().kind, ErrorKind::Misuse);
+        assert_eq!(HeapBuffer::zeroed(1 << 60).unwrap_err().kind, ErrorKind::Exhausted);
     }
 }

@@ -48,6 +48,8 @@ impl AsMut<[u8]> for HeapBuffer {
 
 #[cfg(test)]
 mod tests {
+    use alloc::boxed::Box;
+
     use super::*;
 
     #[test]

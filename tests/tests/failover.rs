@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use qemu::region::faults::{Fault, Rule};
 use serde_json::{Value, json};
+use tests::azurite::Scratch;
 use tests::cli::run;
-use tests::program::lifeboat;
+use tests::program::{Place, lifeboat};
 use tests::recovering::Bed;
 
 /// No step of a small disk takes longer, even where several builds share the machine.
@@ -42,6 +43,14 @@ fn a_drill_proves_that_a_point_comes_up_and_leaves_nothing_that_costs() {
     assert!(bed.billed().is_empty() && bed.tagged().is_empty());
     let ready = run(bed.verbs(&["ready"]).args(["--json", "--server", "web1"])).json();
     assert_eq!(ready["servers"][0]["last_drill"]["up"], true, "{ready}");
+}
+
+#[test]
+fn who_was_not_asked_is_said_not_to_have_been_asked() {
+    let scratch = Scratch::new("unasked").unwrap();
+    let place = Place::in_folder(scratch.path());
+    let ran = run(&mut place.verb("cleanup")).succeeds();
+    assert!(ran.output.contains("Azure was not asked") && !ran.output.contains("Nothing in Azure"));
 }
 
 #[test]

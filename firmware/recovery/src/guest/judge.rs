@@ -149,10 +149,8 @@ fn nothing(survey: &Survey, platform: &Platform, report: &mut Report) -> io::Res
         _ => None,
     });
     let Some((name, by)) = locked else {
-        let kinds: Vec<String> = volumes
-            .iter()
-            .map(|volume| format!("{} ({:?})", volume.name, volume.content))
-            .collect();
+        let kinds: Vec<String> =
+            volumes.iter().map(|volume| format!("{} ({})", volume.name, volume.content)).collect();
         let words = format!("no Linux and no Windows was found on: {}", kinds.join(", "));
         report.add(What::NoSystem, "", Severity::Blocks, Remedy::None, words);
         return Ok(());

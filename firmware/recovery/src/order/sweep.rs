@@ -43,8 +43,17 @@ pub struct Tagged {
     pub thing: Option<Thing>,
 }
 
+/// What a look at Azure found, and where it looked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// Subscriptions that were asked. None where no order and no target profile names one.
+    pub asked: Vec<String>,
+    /// What is there.
+    pub found: Vec<Tagged>,
+}
+
 /// Everything that carries the vault's tag, where its orders and profiles say that there may be something.
-pub fn look(world: World<'_>, vault: &str) -> Result<Vec<Tagged>, Error> {
+pub fn look(world: World<'_>, vault: &str) -> Result<Swept, Error> {
     let (known, troubles) = orders::all(world.documents)?;
     for trouble in troubles {
         log::warn!("{trouble}");
@@ -80,7 +89,7 @@ pub fn look(world: World<'_>, vault: &str) -> Result<Vec<Tagged>, Error> {
             take(id, &tags, resource.map(Thing::Resource));
         }
     }
-    Ok(tagged)
+    Ok(Swept { asked: subscriptions, found: tagged })
 }
 
 fn profiles(world: World<'_>, known: &[Order]) -> Result<Vec<crate::profile::Profile>, Error> {

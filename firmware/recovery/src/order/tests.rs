@@ -69,7 +69,8 @@ fn a_failover_is_up_until_it_is_committed_and_keeps_what_it_made() {
     assert_eq!(site.region.things(), things);
     let kept = target::load(&process.documents, SERVER).unwrap();
     assert!(kept.failover.is_none() && kept.committed.is_some());
-    let found = sweep::look(process.world(), "vault-1").unwrap();
+    let sweep::Swept { asked, found } = sweep::look(process.world(), "vault-1").unwrap();
+    assert_eq!(asked.len(), 1, "the profile's subscription: {asked:?}");
     assert!(found.len() == 4 && found.iter().all(|tagged| tagged.belongs == Belongs::Needed));
 }
 
@@ -290,7 +291,7 @@ use crate::documents;
 
 /// Everything that a whole way needs afterwards.
 fn is_sound(site: &Site, process: &Process<'_>, order: &Order) {
-    let left = sweep::look(process.world(), "vault-1").expect("a region");
+    let left = sweep::look(process.world(), "vault-1").expect("a region").found;
     let orphans: Vec<_> = left.iter().filter(|tagged| tagged.belongs != Belongs::Needed).collect();
     assert!(orphans.is_empty(), "{orphans:?}");
     match order.state {

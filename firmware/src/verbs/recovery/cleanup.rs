@@ -2,7 +2,7 @@
 
 use firmware_recovery::order::orders;
 use firmware_recovery::order::run::Work;
-use firmware_recovery::order::sweep::{self, Belongs, Tagged};
+use firmware_recovery::order::sweep::{self, Belongs, Swept};
 use firmware_recovery::order::{Order, State};
 use serde::Serialize;
 
@@ -15,7 +15,8 @@ use crate::verbs::Context;
 #[derive(Serialize)]
 struct Answer {
     orders: Vec<Listed>,
-    found: Vec<Tagged>,
+    #[serde(flatten)]
+    swept: Swept,
     removed: Vec<String>,
 }
 
@@ -64,17 +65,17 @@ pub(in crate::verbs) fn run(asked: &Cleanup, context: &Context) -> Ending {
         }
         removed = made;
     }
-    let mut found = sweep::look(world, &opened.vault_id)?;
+    let mut swept = sweep::look(world, &opened.vault_id)?;
     let (known, _) = orders::all(&opened.vault)?;
     if asked.orphans
         && let Some(order) = known.first()
     {
-        removed.extend(sweep::clear(world, &found, order)?);
-        found = sweep::look(world, &opened.vault_id)?;
+        removed.extend(sweep::clear(world, &swept.found, order)?);
+        swept = sweep::look(world, &opened.vault_id)?;
     }
     let open: Vec<Listed> =
         known.iter().filter(|order| !order.is_over()).map(Listed::from).collect();
-    let answer = Answer { orders: open, found, removed };
+    let answer = Answer { orders: open, swept, removed };
     if asked.json {
         print_json(&answer)?;
     } else {
@@ -104,6 +105,7 @@ fn words(answer: &Answer) -> String {
         text += &table(&["order", "kind", "server", "at", "by"], &[false; 5], &rows);
     }
     let rows: Vec<Vec<String>> = answer
+        .swept
         .found
         .iter()
         .map(|tagged| {
@@ -115,7 +117,9 @@ fn words(answer: &Answer) -> String {
             vec![whose.to_owned(), tagged.order.clone(), tagged.id.clone()]
         })
         .collect();
-    if rows.is_empty() {
+    if answer.swept.asked.is_empty() {
+        text += "Azure was not asked: no order and no target profile names a subscription.\n";
+    } else if rows.is_empty() {
         text += "Nothing in Azure carries this vault's tag.\n";
     } else {
         text += &table(&["whose", "order", "resource"], &[false; 3], &rows);

@@ -417,9 +417,13 @@ fn what_cannot_be_looked_into_is_said() {
     let refused =
         repair(&server.survey(), &readiness, &Platform::azure(), &Wish::default()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
-    let empty = Server::new("empty", "truncate -s 20M disk", &[]);
+    let empty = Server::new("empty", "truncate -s 20M disk; mke2fs -q -t ext4 disk", &[]);
     let readiness = empty.judged(&Platform::azure());
-    assert!(readiness.about(What::NoSystem).next().is_some() && readiness.generation.is_none());
+    let words = &readiness.about(What::NoSystem).next().unwrap().words;
+    assert!(
+        words.contains("(ext4)") && readiness.generation.is_none(),
+        "words for a person: {words}"
+    );
 }
 
 /// A Windows on NTFS, its hive made by hivexsh; `None`, loudly, where the programs for it are missing.

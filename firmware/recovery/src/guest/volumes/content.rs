@@ -1,5 +1,6 @@
 //! What is on a volume, by its superblock: kind, `UUID` and `LABEL` as Linux writes them.
 
+use core::fmt;
 use std::io;
 
 use crate::guest::view::{View, read_some};
@@ -46,6 +47,19 @@ pub enum Content {
     Encrypted(&'static str),
     /// Nothing that is known.
     Unknown,
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FileSystem { kind, .. } => write!(f, "{kind}"),
+            Self::Swap { .. } => f.write_str("swap"),
+            Self::Physical => f.write_str("a physical volume of LVM"),
+            Self::Array { name, level, .. } => write!(f, "a member of array {name}, level {level}"),
+            Self::Encrypted(by) => write!(f, "encrypted by {by}"),
+            Self::Unknown => f.write_str("nothing that is known"),
+        }
+    }
 }
 
 /// What is on a volume.

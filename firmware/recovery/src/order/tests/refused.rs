@@ -319,7 +319,7 @@ fn what_is_left_of_orders_that_are_over_is_found_and_cleared_and_nothing_else() 
     };
     disk("left", &drill.id.to_string());
     disk("strange", &"99".repeat(16));
-    let found = sweep::look(process.world(), "vault-1").unwrap();
+    let found = sweep::look(process.world(), "vault-1").unwrap().found;
     let count = |belongs: Belongs| found.iter().filter(|tagged| tagged.belongs == belongs).count();
     assert_eq!(
         (count(Belongs::Needed), count(Belongs::Orphan), count(Belongs::Unknown)),
@@ -329,8 +329,12 @@ fn what_is_left_of_orders_that_are_over_is_found_and_cleared_and_nothing_else() 
     assert!(gone.len() == 1 && gone[0].ends_with("left"), "{gone:?}");
     assert_eq!(site.region.things().len(), 5);
     assert!(
-        sweep::clear(process.world(), &sweep::look(process.world(), "vault-1").unwrap(), &kept)
-            .unwrap()
-            .is_empty()
+        sweep::clear(
+            process.world(),
+            &sweep::look(process.world(), "vault-1").unwrap().found,
+            &kept
+        )
+        .unwrap()
+        .is_empty()
     );
 }

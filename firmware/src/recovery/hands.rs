@@ -1,7 +1,7 @@
 //! What an order needs of this program: the point out of the vault, its bytes into Azure, a look over the network, the fork.
 
 use core::net::{IpAddr, SocketAddr};
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use firmware_recovery::hydrate::content::ReadAt;
 use firmware_recovery::hydrate::fill::{How, OnTop, Source, fill};
-use firmware_recovery::hydrate::pages::Pages;
+use firmware_recovery::hydrate::pages::signed;
 use firmware_recovery::order::hands::{DiskFacts, Filled, Hands, SourceAct, Survey, Unfilled};
 use firmware_recovery::order::{Holder, Order, PointFacts};
 use firmware_recovery::profile::Signal;
 use pipeline_azure::Secret;
-use pipeline_azure::pages::PageOptions;
+use pipeline_azure::pages::{PageBlob, PageOptions};
 use pipeline_azure::transport::TransportOptions;
 use pipeline_vault::Error;
 use pipeline_vault::chain::Link;
@@ -28,7 +28,6 @@ use pipeline_vault::record::{Consistency, Manifest};
 
 use super::drained;
 use super::guest::{self, Layered};
-use super::region::SignedDisk;
 use super::source;
 use super::vault::Shared;
 use super::who;
@@ -137,8 +136,14 @@ impl Program {
             (session.access(), session.place().readers())
         };
         let frames = FrameReader::new(&access, order.server, &view.upkeep, CACHE_BYTES)?;
-        let signed = Arc::new(SignedDisk::open(to, &self.page_options()?)?);
-        let pages = Arc::clone(&signed) as Arc<dyn Pages>;
+        let blob = Arc::new(PageBlob::signed(to, &self.page_options()?)?);
+        let expired = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&expired);
+        // The order grants another signature and writes that down: nothing is renewed here.
+        let pages = signed(blob, move || {
+            noted.store(true, Ordering::Relaxed);
+            Err(Error::refused("the disk's signature", "has ended"))
+        });
         let how = How {
             workers,
             stop: Arc::clone(&self.stop),
@@ -158,7 +163,7 @@ impl Program {
                 }
                 Ok(Filled { written_bytes: hydrated.sent.put_bytes + hydrated.sent.kept_bytes })
             }
-            Err(_) if signed.has_expired() => Err(Unfilled::Expired),
+            Err(_) if expired.load(Ordering::Relaxed) => Err(Unfilled::Expired),
             Err(error) => Err(Unfilled::Failed(error)),
         }
     }

@@ -22,7 +22,7 @@ pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
 pub use crate::cli::recovery::{
     AddressChoice, Cleanup, Drill, Failover, OneServer, OrderOptions, PlanCreate, PlanName,
-    PlanReport, PlanRun, PlanShow, PlanVerb, Ready, TargetSet, TargetVerb,
+    PlanReport, PlanRun, PlanShow, PlanVerb, Ready, TargetRole, TargetSet, TargetVerb,
 };
 pub use crate::cli::send::Send;
 pub use crate::cli::serve_nbd::ServeNbd;

@@ -151,6 +151,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Ready(ready) => recovery::ready::run(&ready, &context),
         Verb::Target(TargetVerb::Show(show)) => recovery::target::show(&show, &context),
         Verb::Target(TargetVerb::Set(set)) => recovery::target::set(&set, &context),
+        Verb::Target(TargetVerb::Role(role)) => recovery::target::role(&role),
         Verb::Verify(verify) => verify::run(&verify, &context),
         Verb::Prune(prune) => prune::run(&prune, &context),
         Verb::Vault(VaultVerb::Info(info)) => info::run(info, &context),

@@ -15,6 +15,7 @@ use tests::azurite::Scratch;
 use tests::cli::run;
 use tests::program::{Place, lifeboat};
 use tests::recovering::Bed;
+use tests::region::SUBSCRIPTION;
 
 /// No step of a small disk takes longer, even where several builds share the machine.
 const STEP: Duration = Duration::from_secs(240);
@@ -43,6 +44,21 @@ fn a_drill_proves_that_a_point_comes_up_and_leaves_nothing_that_costs() {
     assert!(bed.billed().is_empty() && bed.tagged().is_empty());
     let ready = run(bed.verbs(&["ready"]).args(["--json", "--server", "web1"])).json();
     assert_eq!(ready["servers"][0]["last_drill"]["up"], true, "{ready}");
+}
+
+#[test]
+fn the_role_that_a_recovery_needs_is_printed_for_whoever_gives_it() {
+    let role = |more: &[&str]| {
+        run(Command::new(lifeboat()).args(["target", "role", "--subscription"]).args(more))
+    };
+    let whole = role(&[SUBSCRIPTION]).succeeds().json();
+    assert_eq!(whole["AssignableScopes"], json!([format!("/subscriptions/{SUBSCRIPTION}")]));
+    let actions = whole["Actions"].as_array().unwrap();
+    assert!(actions.contains(&json!("Microsoft.Compute/disks/beginGetAccess/action")));
+    assert!(!actions.iter().any(|action| action.as_str().unwrap().contains('*')), "{actions:?}");
+    let one = role(&[SUBSCRIPTION, "--group", "recovered"]).succeeds().json();
+    assert!(one["AssignableScopes"][0].as_str().unwrap().ends_with("/resourceGroups/recovered"));
+    role(&["no/subscription"]).fails(1, &["no/subscription"]);
 }
 
 #[test]

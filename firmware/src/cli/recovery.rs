@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 
 use crate::cli::Opening;
 use crate::cli::help::recovery::{
-    CLEANUP, DRILL, FAILOVER, PLAN_CREATE, PLAN_RUN, PLAN_SHOW, READY, TARGET_SET, TARGET_SHOW,
+    CLEANUP, DRILL, FAILOVER, PLAN_CREATE, PLAN_RUN, PLAN_SHOW, READY, TARGET_ROLE, TARGET_SET,
+    TARGET_SHOW,
 };
 use crate::cli::values::server_name;
 
@@ -269,6 +270,21 @@ pub enum TargetVerb {
     /// Say where a server is recovered to
     #[command(after_long_help = TARGET_SET)]
     Set(Box<TargetSet>),
+    /// Print the least role that recovery needs, as az role definition create takes it
+    #[command(after_long_help = TARGET_ROLE)]
+    Role(TargetRole),
+}
+
+/// `target role`
+#[derive(Debug, Args)]
+pub struct TargetRole {
+    /// The subscription that is recovered into
+    #[arg(long, value_name = "ID")]
+    pub subscription: String,
+
+    /// Only in this resource group; drills need drill_group in the target profile then [repeatable]
+    #[arg(long, value_name = "NAME")]
+    pub group: Vec<String>,
 }
 
 /// `target set`

@@ -114,6 +114,15 @@ Example:
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
 
+/// `target role`
+pub(in crate::cli) const TARGET_ROLE: &str = "\
+Examples:
+  lifeboat target role --subscription 00000000-0000-0000-0000-000000000000 > role.json
+  az role definition create --role-definition role.json
+  az role assignment create --role 'Lifeboat recovery' --assignee APPID --scope /subscriptions/00000000-0000-0000-0000-000000000000
+
+Exit codes: 0 done, 1 failed, 2 wrong command line.";
+
 /// `target set`
 pub(in crate::cli) const TARGET_SET: &str = "\
 Examples:

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use firmware_recovery::profile::{Address, Profile, Signal};
 use firmware_recovery::target;
+use pipeline_azure::arm::id::GroupId;
+use pipeline_azure::arm::role;
 use pipeline_vault::Error;
 
-use crate::cli::{AddressChoice, OneServer, TargetSet};
+use crate::cli::{AddressChoice, OneServer, TargetRole, TargetSet};
 use crate::recovery::vault::Shared;
 use crate::report::{Ending, Outcome, print, print_json};
 use crate::session::Session;
@@ -29,6 +31,21 @@ pub(super) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
         Error::misuse(name, error.to_string().trim().replace('\n', " "))
             .remedy("--help shows what such a file holds")
     })
+}
+
+/// Prints the role for a person to give; nothing is asked and nothing opened.
+pub(in crate::verbs) fn role(asked: &TargetRole) -> Ending {
+    // A group's name stands in for the subscription's own check.
+    let named = |group: &str| GroupId::new(&asked.subscription, group);
+    named("any")?;
+    let scopes: Vec<String> = if asked.group.is_empty() {
+        vec![format!("/subscriptions/{}", asked.subscription)]
+    } else {
+        let groups: Result<Vec<_>, _> = asked.group.iter().map(|group| named(group)).collect();
+        groups?.iter().map(ToString::to_string).collect()
+    };
+    print_json(&role::definition(&scopes))?;
+    Ok(Outcome::Done)
 }
 
 pub(in crate::verbs) fn show(asked: &OneServer, context: &Context) -> Ending {

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// The API for the page, scripts and command lines elsewhere.
+pub mod api;
 /// The page for people.
 mod page;
 /// Which answer a request gets.

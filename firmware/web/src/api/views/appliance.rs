@@ -1,0 +1,95 @@
+//! The machine that Lifeboat runs on.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ApplianceView {
+    /// What it is called.
+    pub name: String,
+    /// The program's version.
+    pub version: String,
+    /// `appliance`, or `program` where it runs beside others.
+    pub role: String,
+    /// Since it started.
+    pub uptime_seconds: u64,
+    /// Bytes of memory, and of that what is of use.
+    pub memory_bytes: u64,
+    /// See `memory_bytes`.
+    pub memory_available_bytes: u64,
+    /// Its disks.
+    pub disks: Vec<MachineDisk>,
+    /// Its network cards.
+    pub links: Vec<MachineLink>,
+    /// The spool in words.
+    pub spool: String,
+    /// Bytes that it holds at most; 0 where there is none.
+    pub spool_bytes: u64,
+    /// Bytes taken.
+    pub spool_used_bytes: u64,
+    /// At the pace of the last hour, how long it lasts without the vault.
+    pub spool_left_seconds: Option<u64>,
+    /// SHA-256 of the certificate.
+    pub certificate_sha256: String,
+    /// The time zone, as minutes east of UTC.
+    pub zone_minutes: i16,
+    /// Limits of what is sent.
+    pub calendar: CalendarView,
+}
+
+/// A disk of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MachineDisk {
+    /// As the kernel calls it.
+    pub name: String,
+    /// Model.
+    pub model: String,
+    /// Serial number.
+    pub serial: String,
+    /// Size.
+    pub bytes: u64,
+    /// What it is used for: `medium`, `spool`, `vault`, or empty.
+    pub used: String,
+    /// Where a sensor tells.
+    pub celsius: Option<i16>,
+}
+
+/// A network card.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MachineLink {
+    /// As the kernel calls it.
+    pub name: String,
+    /// Hardware address.
+    pub mac: String,
+    /// A cable is in, and somebody at its end.
+    pub carrier: bool,
+    /// Megabits a second.
+    pub speed_mbit: Option<u64>,
+    /// With their prefix.
+    pub addresses: Vec<String>,
+}
+
+/// How much may be sent at which hours of the week; where no row holds, as much as goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CalendarView {
+    /// Rows; the first that holds counts.
+    pub rows: Vec<CalendarRow>,
+    /// Where none holds; 0 for no limit.
+    pub otherwise_bytes_per_second: u64,
+}
+
+/// One row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CalendarRow {
+    /// Days, 0 is Monday.
+    pub days: Vec<u8>,
+    /// The first hour, 0 to 23.
+    pub from_hour: u8,
+    /// The hour that no longer counts, 1 to 24.
+    pub to_hour: u8,
+    /// 0 for no limit.
+    pub bytes_per_second: u64,
+}

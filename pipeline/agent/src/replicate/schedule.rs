@@ -50,7 +50,9 @@ pub(super) struct Schedule {
     /// Blocks that had been written to when it began.
     written: u64,
     /// No point begins before.
-    rest_until: Moment,
+    due_from: Moment,
+    /// When the newest was said: everything else gets its share of the interval from then on.
+    said: Option<Moment>,
     /// Said, and not in the vault: epoch, when it began, and its blocks.
     under_way: VecDeque<(u64, Moment, u64)>,
     took: VecDeque<Took>,
@@ -63,7 +65,8 @@ impl Schedule {
             interval_millis: 0,
             newest: None,
             written: 0,
-            rest_until: now,
+            due_from: now,
+            said: None,
             under_way: VecDeque::new(),
             took: VecDeque::new(),
         }
@@ -77,19 +80,22 @@ impl Schedule {
     /// The next point is due, whatever was before.
     pub(super) fn due_at_once(&mut self, now: Moment) {
         self.newest = None;
-        self.rest_until = now;
+        self.due_from = now;
+        self.said = None;
     }
 
     /// When the next point is to begin, where so many blocks were written to since tracking began.
     pub(super) fn due(&self, written: u64) -> Moment {
-        let Some((instant, of_group)) = self.newest else { return self.rest_until };
+        let Some((instant, of_group)) = self.newest else { return self.due_from };
         let wait = if of_group {
             // The appliance says when a group's next is made; this one by itself only where that does not come.
             self.interval_millis.saturating_add(self.interval_millis / 2)
         } else {
             self.interval_millis.saturating_sub(self.lead(written.saturating_sub(self.written)))
         };
-        instant.after(wait).max(self.rest_until)
+        // By the interval that holds now: a shorter one counts at once.
+        let rested = self.said.map(|said| said.after(share(self.interval_millis, REST_PERCENT)));
+        instant.after(wait).max(rested.unwrap_or(self.due_from))
     }
 
     /// A point was made and said.
@@ -109,7 +115,7 @@ impl Schedule {
         self.under_way.push_back((epoch, begun.at, blocks));
         self.newest = Some((instant, of_group));
         self.written = begun.written;
-        self.rest_until = now.after(share(self.interval_millis, REST_PERCENT));
+        self.said = Some(now);
     }
 
     /// The vault has everything up to this epoch.

@@ -1,7 +1,7 @@
 // Alerts: what stands, who is told and how, and when something is an alert at all.
 
 import { get, may } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, quiet, strong } from "./dom.js";
 import { attempt, change, dialog, field, form } from "./form.js";
 import { button, card, health, since, table } from "./parts.js";
 import { counted } from "./words.js";
@@ -16,7 +16,7 @@ export function alertsCard() {
       const view = await get("alerts");
       fill(place, draw(view, again));
     } catch (problem) {
-      fill(place, h("p", { class: "quiet" }, problem.words || problem.message));
+      fill(place, quiet(problem.words || problem.message));
     }
   };
   return { node: card("Alerts", {}, place), again };
@@ -33,17 +33,17 @@ function draw(view, again) {
   const others = (channel) => kept(view.channels.filter((one) => one.name !== channel?.name));
   return [
     table("Alerts that stand", ["How bad", "Object", "What", "Since"], view.standing.map((alert) => [
-      health(alert.health), alert.object, [alert.words, h("div", { class: "cause" }, alert.remedy)], since(alert.since_millis),
+      health(alert.health), alert.object, [alert.words, h("div.cause", alert.remedy)], since(alert.since_millis),
     ]), "Nothing is wrong just now."),
-    h("h3", {}, "Who is told"),
+    h("h3", "Who is told"),
     table("Channels", ["Name", "How", "To", "From which on", "Last message", ""], view.channels.map((channel) => [
-      h("strong", {}, channel.name), WAYS[channel.way.kind] || channel.way.kind, h("span", { class: "wrap mono" }, to(channel.way)), health(channel.at_least),
-      [channel.last || "none yet", channel.last_millis ? h("div", { class: "cause" }, since(channel.last_millis)) : null],
-      allowed ? h("div", { class: "buttons" }, button("Change", () => edit(channel, others(channel), save, again), { "aria-label": `Change ${channel.name}` }),
+      strong(channel.name), WAYS[channel.way.kind] || channel.way.kind, h("span.wrap.mono", to(channel.way)), health(channel.at_least),
+      [channel.last || "none yet", channel.last_millis ? h("div.cause", since(channel.last_millis)) : null],
+      allowed ? h("div.buttons", button("Change", () => edit(channel, others(channel), save, again), { "aria-label": `Change ${channel.name}` }),
         button("Remove", async () => { if (await attempt(() => save(others(channel)))) again(); }, { "aria-label": `Remove ${channel.name}` })) : "",
     ]), "Nobody is told of anything yet."),
-    view.waiting || view.given_up ? h("p", { class: "quiet" }, `${counted(view.waiting, "message")} waiting, ${view.given_up} given up.`) : null,
-    allowed ? h("div", { class: "buttons" }, ["webhook", "syslog", "mail"].map((kind) => button(`Add ${WAYS[kind].toLowerCase()}`, () => edit({ name: "", at_least: "attention", set: false, way: { kind } }, kept(view.channels), save, again))),
+    view.waiting || view.given_up ? quiet(`${counted(view.waiting, "message")} waiting, ${view.given_up} given up.`) : null,
+    allowed ? h("div.buttons", ["webhook", "syslog", "mail"].map((kind) => button(`Add ${WAYS[kind].toLowerCase()}`, () => edit({ name: "", at_least: "attention", set: false, way: { kind } }, kept(view.channels), save, again))),
       view.channels.length ? button("Send a test to all", test) : null) : null,
     allowed ? rules(view, save, again) : null,
   ];
@@ -63,7 +63,7 @@ function wayFields(way, at) {
   }
   return [field("host", "Mail server", { value: way.host || "", hint: "HOST or HOST:PORT; 587, with TLS from the first byte 465.", field: pointer("host") }),
     field("tls", "Privacy", { kind: "select", value: way.tls || "starttls", options: [["starttls", "STARTTLS"], ["tls", "TLS from the first byte"], ["none", "none: a relay on a trusted wire"]], field: pointer("tls") }),
-    field("user", "Log in as", { value: way.user || "", autocomplete: "off", hint: "Empty: not at all.", field: pointer("user") }),
+    field("user", "Log in as", { value: way.user || "", hint: "Empty: not at all.", field: pointer("user") }),
     field("from", "From", { kind: "email", value: way.from || "", field: pointer("from") }),
     field("to", "To", { value: (way.to || []).join(", "), hint: "Addresses, with commas between them.", field: pointer("to") })];
 }
@@ -73,7 +73,7 @@ async function edit(channel, others, save, again) {
   const at = others.length;
   const done = await dialog(channel.name ? `Channel ${channel.name}` : WAYS[kind], (close) => form({
     label: "Channel", submit: "Save", cancel: () => close(),
-    fields: [field("name", "Name", { value: channel.name, autocomplete: "off", field: `/channels/${at}/name` }), wayFields(channel.way, at),
+    fields: [field("name", "Name", { value: channel.name, field: `/channels/${at}/name` }), wayFields(channel.way, at),
       kind === "syslog" ? null : field("secret", kind === "mail" ? "Password" : "Key that signs", { kind: "password", autocomplete: "new-password", hint: channel.set ? "One is set. Empty: it stays." : "Empty: none.", field: `/channels/${at}/secret` }),
       field("at_least", "Tells from", { kind: "select", value: channel.at_least, options: [["attention", "Attention on"], ["bad", "Bad only"], ["good", "everything"]], field: `/channels/${at}/at_least` })],
     send: (held) => {
@@ -91,9 +91,9 @@ async function edit(channel, others, save, again) {
 function rules(view, save, again) {
   const rule = view.rules;
   const number = (name, label, hint) => field(name, label, { kind: "number", value: rule[name], min: 0, hint, field: `/rules/${name}` });
-  return h("details", {}, h("summary", {}, "When something is an alert"), form({
+  return h("details", h("summary", "When something is an alert"), form({
     label: "When something is an alert", submit: "Save",
-    fields: h("div", { class: "grid" },
+    fields: h("div.grid",
       number("rpo_percent", "RPO missed at, % of the target", "100 to 10 000."), number("silent_seconds", "Agent silent for, seconds", "60 to 604 800."),
       number("spool_percent", "Spool full to, %", "10 to 99."), number("spool_left_seconds", "Spool lasts less than, seconds", "0: never."),
       number("again_hours", "Told again after, hours", "0: never."), number("tripwire_pin_days", "Points pinned by the tripwire for, days", "1 to 365."),

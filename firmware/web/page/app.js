@@ -1,12 +1,12 @@
 // The page begins here: who is logged in, which view the address names, what is live beside it.
 
 import { Problem, call, login, may, onLogin, path, session, whoAmI } from "./api.js";
-import { attribute, fill, h, icon, say, text } from "./dom.js";
+import { attribute, fill, h, icon, say, text, quiet } from "./dom.js";
 import { dialog, refuse } from "./form.js";
 import * as jobs from "./jobs.js";
 import { listen, run, tryNow, watch } from "./live.js";
 import { loginForm, menu as accountMenu } from "./login.js";
-import { ageAll, waiting } from "./parts.js";
+import { ageAll, waiting, note } from "./parts.js";
 import { clock, seconds } from "./words.js";
 import * as access from "./access.js";
 import * as addServer from "./add.js";
@@ -87,14 +87,14 @@ async function show({ keepFocus = false } = {}) {
 }
 
 function failed(problem) {
-  return h("div", { class: "card trouble", role: "alert" }, h("h1", {}, "This could not be shown"),
-    h("p", {}, icon("bad"), " ", problem instanceof Problem ? problem.words : String(problem.message)),
+  return h("div.card.trouble", { role: "alert" }, h("h1", "This could not be shown"),
+    note("bad", problem instanceof Problem ? problem.words : String(problem.message)),
     h("button", { type: "button", class: "primary", onclick: () => show() }, "Try again"));
 }
 
 function markMenu(current) {
   const items = Object.entries(VIEWS).filter(([, [, name, role]]) => name && (!role || may(role)));
-  fill($("views"), items.map(([key, [, name]]) => h("li", {}, h("a", {
+  fill($("views"), items.map(([key, [, name]]) => h("li", h("a", {
     href: `#/${key}`, "aria-current": key === current || (current === "order" && key === "recovery") || (current === "server" && key === "") ? "page" : null,
   }, name))));
 }
@@ -141,9 +141,9 @@ function connection(state, left) {
   }
   let words = place.querySelector(".lost-words");
   if (!words) {
-    words = h("span", { class: "lost-words" }, "Connection lost, trying again.");
+    words = h("span.lost-words", "Connection lost, trying again.");
     // The seconds are for eyes alone: a screen reader that reads each of them is no help.
-    fill(place, icon("attention"), " ", words, h("span", { class: "lost-left", "aria-hidden": "true" }),
+    fill(place, icon("attention"), " ", words, h("span.lost-left", { "aria-hidden": "true" }),
       h("button", { type: "button", onclick: tryNow }, "Try now"));
   }
   text(place.querySelector(".lost-left"), left ? ` In ${seconds(left)}. What is shown may be old.` : " Now…");
@@ -152,7 +152,7 @@ function connection(state, left) {
 /** Login over whatever is shown; resolves once somebody is in. */
 async function overlay() {
   await dialog("Your session has ended", (close) => [
-    h("p", {}, "Log in again, and go on where you were. Nothing that you typed is lost."),
+    h("p", "Log in again, and go on where you were. Nothing that you typed is lost."),
     loginForm(() => close(true), session.current?.name),
   ], { closable: false });
   await entered();
@@ -166,12 +166,12 @@ async function door() {
   const status = await fetch("/status.json").then((answer) => answer.json(), () => ({}));
   await new Promise((done) => {
     const body = stage === "pair" ? setup.pairing(done) : loginForm(done);
-    fill(place, h("main", { class: "door" }, h("div", { class: "door-card" },
-      h("div", { class: "door-brand" }, icon("boat"), h("div", {}, h("h1", {}, status.name || "Lifeboat"), h("p", { class: "quiet" }, `Lifeboat ${status.version || ""}`))),
-      h("h2", {}, stage === "pair" ? "Make this appliance yours" : "Log in"), body,
-      h("details", {}, h("summary", {}, "Is this the right machine?"),
-        h("p", {}, "Its console shows the SHA-256 fingerprint of its certificate. Your browser shows the same:"),
-        h("p", { class: "mono wrap" }, status.certificate_sha256 || "not known")))));
+    fill(place, h("main.door", h("div.door-card",
+      h("div.door-brand", icon("boat"), h("div", h("h1", status.name || "Lifeboat"), quiet(`Lifeboat ${status.version || ""}`))),
+      h("h2", stage === "pair" ? "Make this appliance yours" : "Log in"), body,
+      h("details", h("summary", "Is this the right machine?"),
+        h("p", "Its console shows the SHA-256 fingerprint of its certificate. Your browser shows the same:"),
+        h("p.mono.wrap", status.certificate_sha256 || "not known")))));
     place.querySelector("input")?.focus();
   });
   place.replaceChildren();

@@ -13,21 +13,21 @@ export function calendarEditor(calendar, readonly = false) {
   const place = h("div");
   const mib = (value, label, onchange) => {
     const id = fresh("mib");
-    return h("span", { class: "inline-field" }, h("label", { for: id }, label), h("input", {
+    return h("span.inline-field", h("label", { for: id }, label), h("input", {
       id, type: "number", min: 0, step: "any", ".value": value / MIB, disabled: readonly,
       onchange: (event) => onchange(Math.max(0, Math.round(Number(event.target.value) * MIB))),
     }));
   };
   const hour = (row, key, label, from, to) => {
     const id = fresh("hour");
-    return h("span", { class: "inline-field" }, h("label", { for: id }, label), h("select", {
+    return h("span.inline-field", h("label", { for: id }, label), h("select", {
       id, disabled: readonly, onchange: (event) => { row[key] = Number(event.target.value); },
     }, Array.from({ length: to - from + 1 }, (_, at) => h("option", { value: at + from, ".selected": row[key] === at + from }, `${String(at + from).padStart(2, "0")}:00`))));
   };
-  const draw = () => fill(place, rows.map((row, at) => h("fieldset", { class: "calendar-row", "data-field": `/rows/${at}` }, h("legend", {}, `Row ${at + 1}`),
-    h("span", { class: "days" }, DAYS.map((day, number) => {
+  const draw = () => fill(place, rows.map((row, at) => h("fieldset.calendar-row", { "data-field": `/rows/${at}` }, h("legend", `Row ${at + 1}`),
+    h("span.days", DAYS.map((day, number) => {
       const id = fresh("day");
-      return h("span", { class: "day" }, h("input", {
+      return h("span.day", h("input", {
         type: "checkbox", id, ".checked": row.days.has(number), disabled: readonly,
         onchange: (event) => { if (event.target.checked) row.days.add(number); else row.days.delete(number); },
       }), h("label", { for: id }, day));

@@ -1,16 +1,16 @@
 // Figures over time as SVG: a small line for a row, a chart with axes for a page. Every chart says in words what it shows.
 
-import { h, s, text, attribute } from "./dom.js";
+import { h, s, text, attribute, quiet } from "./dom.js";
 import { clockTime, instant, now, utc } from "./words.js";
 
 /** A line of the last hour against its target, made once and brought up to date. */
 export class Spark {
   constructor() {
-    this.over = s("path", { class: "over" });
-    this.line = s("path", { class: "line" });
-    this.target = s("path", { class: "target" });
-    this.dot = s("circle", { class: "dot", r: 2 });
-    this.node = s("svg", { class: "spark", viewBox: "0 0 120 28", role: "img", preserveAspectRatio: "none" }, this.over, this.target, this.line, this.dot);
+    this.over = s("path.over");
+    this.line = s("path.line");
+    this.target = s("path.target");
+    this.dot = s("circle.dot", { r: 2 });
+    this.node = s("svg.spark", { viewBox: "0 0 120 28", role: "img", preserveAspectRatio: "none" }, this.over, this.target, this.line, this.dot);
   }
 
   set(values, target, label) {
@@ -58,7 +58,7 @@ function steps(most, base) {
 export function chart(name, series, { say, target, base = 10 }) {
   const { began_millis: began, step_seconds: step, values } = series;
   const known = values.filter((value) => value !== null);
-  if (!known.length) return h("p", { class: "quiet" }, "Nothing was measured in this time.");
+  if (!known.length) return quiet("Nothing was measured in this time.");
   const most = Math.max(...known, target ? target * 1.2 : 0, base === 10 ? 1 : 0) || 1;
   const marks = steps(most, base);
   const top = Math.max(most, marks.at(-1));
@@ -68,19 +68,19 @@ export function chart(name, series, { say, target, base = 10 }) {
   const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
   const worst = Math.max(...known);
   const summary = `${name}: newest ${say(known.at(-1))}, mean ${say(mean)}, highest ${say(worst)}${target ? `, target ${say(target)}` : ""}`;
-  const cross = s("path", { class: "cross" });
-  const dot = s("circle", { class: "dot", r: 3.5, cx: -9 });
-  const words = h("p", { class: "chart-words" }, summary);
+  const cross = s("path.cross");
+  const dot = s("circle.dot", { r: 3.5, cx: -9 });
+  const words = h("p.chart-words", summary);
   const line = broken(values, x, y);
   const svg = s("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, class: "chart", role: "img", "aria-label": summary },
-    marks.map((value) => [s("path", { class: "grid", d: `M${LEFT} ${y(value).toFixed(1)}H${WIDE}` }),
+    marks.map((value) => [s("path.grid", { d: `M${LEFT} ${y(value).toFixed(1)}H${WIDE}` }),
       s("text", { x: LEFT - 8, y: (y(value) + 4).toFixed(1), class: "axis end" }, say(value))]),
     [0, 0.25, 0.5, 0.75, 1].map((part) => s("text", {
       x: LEFT + part * (WIDE - LEFT - 6), y: HIGH - 4, class: `axis ${part === 0 ? "" : part === 1 ? "end" : "middle"}`,
-    }, values.length * step > 90000 ? instant(when(part * (values.length - 1))) : clockTime(when(part * (values.length - 1))).slice(0, 5))),
-    s("path", { class: "area", d: area(values, x, y) }),
-    s("path", { class: "line", d: line }),
-    target ? s("path", { class: "target", d: `M${LEFT} ${y(target).toFixed(1)}H${WIDE}` }) : null, cross, dot);
+    }, values.length * step > 20 * 86400 ? instant(when(part * (values.length - 1))).replace(/,? \d\d:\d\d$/, "") : values.length * step > 90000 ? instant(when(part * (values.length - 1))) : clockTime(when(part * (values.length - 1))).slice(0, 5))),
+    s("path.area", { d: area(values, x, y) }),
+    s("path.line", { d: line }),
+    target ? s("path.target", { d: `M${LEFT} ${y(target).toFixed(1)}H${WIDE}` }) : null, cross, dot);
   let chosen = values.length - 1;
   const show = (at) => {
     chosen = Math.max(0, Math.min(values.length - 1, at));

@@ -2,26 +2,35 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Makes an element: attributes, `onclick`-like listeners, `.property` values, then children. */
-export function h(tag, attributes, ...children) {
-  return dress(document.createElement(tag), attributes, children);
-}
+/** Makes an element: `quiet({ title: "…" }, children)`; attributes may be left out, `.name` sets a property, `onclick` listens. */
+export const h = (tag, ...rest) => dress((name) => document.createElement(name), tag, rest);
 
 /** The same within SVG. */
-export function s(tag, attributes, ...children) {
-  return dress(document.createElementNS(SVG, tag), attributes, children);
-}
+export const s = (tag, ...rest) => dress((name) => document.createElementNS(SVG, name), tag, rest);
 
-function dress(node, attributes, children) {
-  for (const [name, value] of Object.entries(attributes || {})) {
+function dress(make, tag, children) {
+  const [name, ...classes] = tag.split(".");
+  const node = make(name);
+  const attributes = children[0]?.constructor === Object ? children.shift() : {};
+  for (const [key, value] of Object.entries(attributes)) {
     if (value === undefined || value === null || value === false) continue;
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name.startsWith(".")) node[name.slice(1)] = value;
-    else node.setAttribute(name, value === true ? "" : String(value));
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (key.startsWith(".")) node[key.slice(1)] = value;
+    else node.setAttribute(key, value === true ? "" : value);
   }
+  node.classList.add(...classes);
   add(node, children);
   return node;
 }
+
+/** Words of less weight. */
+export const quiet = (...words) => h("p.quiet", ...words);
+
+/** An identity, an address, a line of code: broken anywhere. */
+export const mono = (...words) => h("span.mono.wrap", ...words);
+
+/** What names a row. */
+export const strong = (...words) => h("strong", ...words);
 
 function add(node, children) {
   for (const child of children) {
@@ -54,7 +63,7 @@ export function attribute(node, name, value) {
 
 /** A picture of the sheet in index.html. */
 export function icon(name) {
-  return s("svg", { class: `icon i-${name}`, "aria-hidden": "true" }, s("use", { href: `#i-${name}` }));
+  return s(`svg.icon.i-${name}`, { "aria-hidden": "true" }, s("use", { href: `#i-${name}` }));
 }
 
 /**
@@ -107,7 +116,7 @@ export function say(words) {
 
 /** Shows a sentence for a few seconds. */
 export function toast(words, kind = "good") {
-  const note = h("p", { class: `toast ${kind}` }, icon(kind), " ", words);
+  const note = h(`p.toast.${kind}`, icon(kind), " ", words);
   document.getElementById("toasts").append(note);
   setTimeout(() => note.remove(), 7000);
 }

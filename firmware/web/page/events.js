@@ -1,9 +1,9 @@
 // What happened: searched, live, and packed for whoever helps.
 
 import { get, path } from "./api.js";
-import { Keyed, h, text } from "./dom.js";
+import { Keyed, h, text, quiet } from "./dom.js";
 import { attempt } from "./form.js";
-import { button, card, head, health, time } from "./parts.js";
+import { button, card, cell, frame, head, health, row, rows, serverLink, time } from "./parts.js";
 import { exactly } from "./words.js";
 
 const PAGE = 100;
@@ -13,11 +13,11 @@ const RANK = ["good", "working", "attention", "bad"];
 /** The view. */
 export async function show({ query }) {
   const asked = { text: query.text || "", at_least: query.at_least || "", object: query.object || "" };
-  const body = h("tbody", { role: "rowgroup" });
+  const body = rows();
   const list = new Keyed(body, (event) => event.number, makeRow, () => {});
   const more = button("Older ones", () => older());
-  const count = h("p", { class: "quiet", "aria-live": "polite" });
-  const none = h("p", { class: "quiet" }, "Nothing of this kind happened.");
+  const count = quiet({ "aria-live": "polite" });
+  const none = quiet("Nothing of this kind happened.");
   let held = [];
   let wait = null;
   const draw = () => {
@@ -48,13 +48,13 @@ export async function show({ query }) {
   await load();
   return {
     title: "Events",
-    element: h("div", {}, head("Events", null, h("a", { class: "button", href: path(["support-bundle"]), download: "lifeboat-support.tar.gz" }, "Support bundle")),
-      card("What happened", {}, h("div", { class: "filter" }, input("text", "Search in all words"), input("object", "Of one object: server web1"),
+    element: h("div", head("Events", null, h("a.button", { href: path(["support-bundle"]), download: "lifeboat-support.tar.gz" }, "Support bundle")),
+      card("What happened", {}, h("div.filter", input("text", "Search in all words"), input("object", "Of one object: server web1"),
         h("select", { "aria-label": "How bad at least", onchange: (event) => { asked.at_least = event.target.value; search(); } },
           [["", "Everything"], ["attention", "Attention and worse"], ["bad", "Bad only"]].map(([value, words]) => h("option", { value, ".selected": value === asked.at_least }, words))), count),
-      h("table", { class: "rows events", role: "table" }, h("caption", { class: "unseen" }, "Events"), h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["When", "How bad", "Object", "What", "By"].map((name) => h("th", { scope: "col", role: "columnheader" }, name)))), body),
+      frame("Events", ["When", "How bad", "Object", "What", "By"], body, ".events"),
       none, more),
-      h("p", { class: "quiet" }, "The support bundle holds what helps whoever helps: versions, state, measurements, events. It holds no secret.")),
+      quiet("The support bundle holds what helps whoever helps: versions, state, measurements, events. It holds no secret.")),
     live: (kind, data) => {
       if (kind !== "event" || !fits(data) || held.some((event) => event.number === data.number)) return;
       held = [data, ...held].sort((a, b) => b.number - a.number).slice(0, SHOWN_MAX);
@@ -66,9 +66,7 @@ export async function show({ query }) {
 }
 
 function makeRow(event) {
-  const cell = (name, ...children) => h("td", { role: "cell", "data-label": name }, children);
   const server = event.object.match(/^server (.+)$/)?.[1];
-  return { node: h("tr", { role: "row" }, cell("When", time(event.at_millis, exactly)), cell("How bad", health(event.health)),
-    cell("Object", server ? h("a", { href: `#/server/${encodeURIComponent(server)}` }, event.object) : event.object),
-    cell("What", event.words), cell("By", event.by || "–")) };
+  return { node: row(cell("When", time(event.at_millis, exactly)), cell("How bad", health(event.health)),
+    cell("Object", server ? serverLink(server, event.object) : event.object), cell("What", event.words), cell("By", event.by || "–")) };
 }

@@ -16,22 +16,22 @@ export async function show({ query }) {
   if (!place.point) return choosePoint(place, points);
   const listing = await get("files", place);
   const point = points.find((one) => one.id === place.point);
-  return { title: "Files", element: h("div", {}, head("Files", point ? `${place.server}, as of ${exactly(point.at_millis)}` : place.server), crumbs(place, point), entries(place, listing)) };
+  return { title: "Files", element: h("div", head("Files", point ? `${place.server}, as of ${exactly(point.at_millis)}` : place.server), crumbs(place, point), entries(place, listing)) };
 }
 
 const to = (place) => `#/files?${new URLSearchParams(Object.entries(place).filter(([, value]) => value))}`;
 
 async function chooseServer() {
   const { servers } = await get("overview");
-  return { title: "Files", element: h("div", {}, head("Files", "Of which server?"), table("Servers", ["Server", "Newest point"], servers.map((row) => [
+  return { title: "Files", element: h("div", head("Files", "Of which server?"), table("Servers", ["Server", "Newest point"], servers.map((row) => [
     h("a", { href: to({ server: row.name }) }, row.name), row.newest_point_millis ? time(row.newest_point_millis) : "none yet",
   ]), "No server is protected yet.")) };
 }
 
 function choosePoint(place, points) {
   const link = (point) => to({ ...place, point: point.id });
-  return { title: "Files", element: h("div", {}, head("Files", `As of which point of ${place.server}?`), crumbs(place),
-    h("p", {}, h("a", { class: "button", href: `#/server/${encodeURIComponent(place.server)}` }, "Pick it from the timeline")),
+  return { title: "Files", element: h("div", head("Files", `As of which point of ${place.server}?`), crumbs(place),
+    h("p", h("a.button", { href: `#/server/${encodeURIComponent(place.server)}` }, "Pick it from the timeline")),
     table("Points", ["Instant", "Kind", ["Stored", "number"]], points.slice(0, 100).map((point) => [h("a", { href: link(point) }, exactly(point.at_millis)), named(point.consistency), bytes(point.stored_bytes)]), "There is no point yet.")) };
 }
 
@@ -42,7 +42,7 @@ function crumbs(place, point) {
   if (place.volume) steps.push([place.volume, { ...place, path: "" }]);
   const parts = place.path ? place.path.split("/") : [];
   parts.forEach((part, at) => steps.push([part, { ...place, path: parts.slice(0, at + 1).join("/") }]));
-  return h("nav", { class: "crumbs", "aria-label": "Where you are" }, h("ol", {}, steps.map(([words, where], at) => h("li", {},
+  return h("nav.crumbs", { "aria-label": "Where you are" }, h("ol", steps.map(([words, where], at) => h("li", {},
     at === steps.length - 1 ? h("span", { "aria-current": "page" }, words) : h("a", { href: to(where) }, words)))));
 }
 
@@ -57,7 +57,7 @@ function entries(place, listing) {
     return ["folder", "disk", "volume"].includes(entry.kind) ? h("a", { href: to(into(entry)) }, entry.name) : entry.name;
   };
   return h("div", {},
-    listing.cut ? h("p", { class: "card trouble" }, icon("attention"), " There is more here than is listed: the first 5000 are shown.") : null,
+    listing.cut ? h("p.card.trouble", icon("attention"), " There is more here than is listed: the first 5000 are shown.") : null,
     table("What lies here", ["Name", "Kind", ["Size", "number"], "Changed", "Remarks"], listing.entries.map((entry) => [
       h("span", { class: `entry ${entry.kind}` }, name(entry)), KINDS[entry.kind] || entry.kind, ["file", "disk", "volume"].includes(entry.kind) ? bytes(entry.bytes) : "–",
       entry.changed_millis === null ? "–" : time(entry.changed_millis), entry.detail,

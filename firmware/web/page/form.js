@@ -16,11 +16,11 @@ export function field(name, label, { kind = "text", value = "", hint, options, f
       const [key, words] = Array.isArray(option) ? option : [option, option];
       return h("option", { value: key, ".selected": String(key) === String(value) }, words);
     }));
-  } else if (kind === "textarea") control = h("textarea", { rows: 8, spellcheck: "false", ...common, ".value": value });
+  } else if (kind === "textarea") control = h("textarea", { rows: 8, ...common, ".value": value });
   else if (kind === "checkbox") control = h("input", { type: "checkbox", ...common, ".checked": Boolean(value) });
   else control = h("input", { type: kind, ...common, ".value": value });
-  const below = h("p", { class: "hint", id: `${id}-hint` }, hint);
-  const wrong = h("p", { class: "wrong", id: `${id}-wrong` });
+  const below = h("p.hint", { id: `${id}-hint` }, hint);
+  const wrong = h("p.wrong", { id: `${id}-wrong` });
   control.setAttribute("aria-describedby", `${hint ? `${id}-hint ` : ""}${id}-wrong`);
   const labelled = h("label", { for: id }, label);
   return h("div", { class: `field ${kind}` }, kind === "checkbox" ? [control, labelled] : [labelled, control], hint ? below : null, wrong);
@@ -83,8 +83,8 @@ export function form({ fields, submit, send, then, cancel, label, danger }) {
         node.classList.remove("busy");
       }
     },
-  }, fields, h("p", { class: "form-problem" }),
-  h("div", { class: "buttons" }, go, cancel && h("button", { type: "button", onclick: cancel }, "Cancel")));
+  }, fields, h("p.form-problem"),
+  h("div.buttons", go, cancel && h("button", { type: "button", onclick: cancel }, "Cancel")));
   return node;
 }
 
@@ -105,9 +105,9 @@ export function dialog(title, build, { closable = true, wide = false } = {}) {
       },
     });
     const close = (value) => { result = value; box.close(); };
-    box.append(h("div", { class: "dialog-head" }, h("h2", { id, tabindex: "-1" }, title),
+    box.append(h("div.dialog-head", h("h2", { id, tabindex: "-1" }, title),
       closable ? h("button", { type: "button", class: "plain", "aria-label": "Close", onclick: () => close() }, "✕") : null));
-    box.append(h("div", { class: "dialog-body" }, build(close)));
+    box.append(h("div.dialog-body", build(close)));
     document.body.append(box);
     box.showModal();
     (box.querySelector("input:not([type=hidden]), select, textarea") || box.querySelector("h2")).focus();
@@ -120,12 +120,12 @@ export function dialog(title, build, { closable = true, wide = false } = {}) {
  */
 export function confirm({ title, words, submit, typed, send, danger = true, fields = [] }) {
   return dialog(title, (close) => [
-    ...[words].flat().filter(Boolean).map((part) => (part instanceof Node ? part : h("p", {}, part))),
+    ...[words].flat().filter(Boolean).map((part) => (part instanceof Node ? part : h("p", part))),
     form({
       label: title,
       danger,
       submit,
-      fields: [...fields, typed ? field("confirm", ["Type ", h("code", {}, typed), " to go on"], { autocomplete: "off", autocapitalize: "off", spellcheck: "false" }) : null],
+      fields: [...fields, typed ? field("confirm", ["Type ", h("code", typed), " to go on"]) : null],
       cancel: () => close(),
       send: async (held) => {
         if (typed && held.confirm !== typed) {

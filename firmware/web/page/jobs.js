@@ -18,8 +18,8 @@ export function begin(place, button) {
     strip.hidden = !strip.hidden;
     attribute(toggle, "aria-expanded", String(!strip.hidden));
   };
-  const rows = h("ul", { class: "jobs" });
-  fill(strip, h("h2", { class: "unseen" }, "Long work"), rows);
+  const rows = h("ul.jobs");
+  fill(strip, h("h2.unseen", "Long work"), rows);
   list = new Keyed(rows, (job) => job.id, make, update);
   if (session.current) get("jobs").then((jobs) => all(jobs.filter((job) => job.state === "running")), () => {});
 }
@@ -27,9 +27,9 @@ export function begin(place, button) {
 function make() {
   const bar = new Bar("Progress");
   const title = h("strong");
-  const words = h("span", { class: "quiet" });
+  const words = h("span.quiet");
   const standing = h("span");
-  const node = h("li", {}, h("div", { class: "job-head" }, title, standing), bar.node, words);
+  const node = h("li", h("div.job-head", title, standing), bar.node, words);
   return { node, bar, title, words, standing, state: "" };
 }
 

@@ -8,10 +8,9 @@ import { named } from "./words.js";
 /** The form; `done` is called once somebody is in. */
 export function loginForm(done, name = "") {
   return form({
-    label: "Log in",
     submit: "Log in",
     fields: [
-      field("name", "Name", { value: name, autocomplete: "username", autocapitalize: "off", spellcheck: "false", required: true }),
+      field("name", "Name", { value: name, autocomplete: "username", required: true }),
       field("password", "Password", { kind: "password", autocomplete: "current-password", required: true }),
     ],
     send: async (held) => {
@@ -38,8 +37,8 @@ export function same(held) {
 export function menu() {
   const { name, role } = session.current;
   return dialog("Your account", (close) => [
-    h("p", {}, "Logged in as ", h("strong", {}, name), `, ${named(role).toLowerCase()}.`),
-    h("details", {}, h("summary", {}, "Change the password"), form({
+    h("p", "Logged in as ", h("strong", name), `, ${named(role).toLowerCase()}.`),
+    h("details", h("summary", "Change the password"), form({
       label: "Change the password",
       submit: "Change it",
       fields: [field("old", "The password so far", { kind: "password", autocomplete: "current-password" }), passwordFields()],
@@ -49,7 +48,7 @@ export function menu() {
       },
       then: () => { toast("The password is changed."); close(); },
     })),
-    h("div", { class: "buttons" }, h("button", {
+    h("div.buttons", h("button", {
       type: "button",
       class: "primary",
       onclick: () => attempt(async () => {

@@ -1,9 +1,9 @@
 // One order: its steps as they happen, what it proved, and what comes next.
 
 import { get, may, path } from "./api.js";
-import { fill, h, icon } from "./dom.js";
+import { fill, h, icon, quiet, mono } from "./dom.js";
 import { attempt, change, confirm } from "./form.js";
-import { button, card, facts, health, state, time } from "./parts.js";
+import { button, card, facts, health, state, time, note, serverLink } from "./parts.js";
 import { millis, named } from "./words.js";
 
 const STANDING = { waits: "off", begun: "working", done: "good", failed: "bad" };
@@ -34,10 +34,10 @@ export async function show({ parts: [id] }) {
 }
 
 function steps(order) {
-  return h("ol", { class: "steps" }, order.steps.map((step) => h("li", { class: step.standing, "aria-current": step.standing === "begun" ? "step" : null },
-    icon(STANDING[step.standing] || "off"), h("span", { class: "step-name" }, named(step.step)),
-    h("span", { class: "unseen" }, `: ${named(step.standing)}`),
-    h("span", { class: "quiet" }, step.took_millis ? millis(step.took_millis) : step.standing === "begun" ? "under way" : ""))));
+  return h("ol.steps", order.steps.map((step) => h("li", { class: step.standing, "aria-current": step.standing === "begun" ? "step" : null },
+    icon(STANDING[step.standing] || "off"), h("span.step-name", named(step.step)),
+    h("span.unseen", `: ${named(step.standing)}`),
+    h("span.quiet", step.took_millis ? millis(step.took_millis) : step.standing === "begun" ? "under way" : ""))));
 }
 
 function draw(order, set, open) {
@@ -57,21 +57,21 @@ function draw(order, set, open) {
   ] : null;
   const shot = order.screenshot && /^data:image\/(png|jpeg|bmp|webp);base64,/.test(order.screenshot) ? order.screenshot : null;
   return [
-    h("div", { class: "head" }, h("div", {}, h("p", { class: "crumb" }, h("a", { href: "#/recovery" }, "Recovery")),
-      h("h1", {}, `${named(order.kind)} of ${name} `, state(order.state)),
-      h("p", { class: "lead" }, "Ordered by ", order.by, " ", time(order.ordered_millis))),
-    h("div", { class: "tools" }, tools, h("a", { class: "button", href: path(["orders", order.order, "report"]), target: "_blank", rel: "noopener" }, "Report to print"))),
-    order.trouble ? h("div", { class: "card trouble", role: "alert" }, h("p", {}, icon("bad"), " ", order.trouble)) : null,
-    h("div", { class: "columns" },
+    h("div.head", h("div", h("p.crumb", h("a", { href: "#/recovery" }, "Recovery")),
+      h("h1", `${named(order.kind)} of ${name} `, state(order.state)),
+      h("p.lead", "Ordered by ", order.by, " ", time(order.ordered_millis))),
+    h("div.tools", tools, h("a.button", { href: path(["orders", order.order, "report"]), target: "_blank", rel: "noopener" }, "Report to print"))),
+    order.trouble ? h("div.card.trouble", { role: "alert" }, note("bad", order.trouble)) : null,
+    h("div.columns",
       card("Steps", {}, steps(order)),
       card("Evidence", {},
         facts(["Came up", order.up === null ? "not known yet" : health(order.up ? "good" : "bad", order.up ? "yes" : "no")],
           ["RTO", order.up ? millis(order.rto_millis) : "–"],
           ["Point", order.point_millis ? time(order.point_millis) : order.point || "the newest"],
-          ["Address", order.address || "–"], ["Server", h("a", { href: `#/server/${encodeURIComponent(name)}` }, name)],
-          ["Order", h("span", { class: "mono wrap" }, order.order)]),
-        shot ? h("figure", { class: "shot" }, h("img", { src: shot, alt: `The screen of ${name} as it ran in Azure` })) : h("p", { class: "quiet" }, "No picture of its screen yet."),
-        order.notes.length ? h("ul", { class: "plain-list" }, order.notes.map((note) => h("li", {}, icon("attention"), " ", note))) : null)),
-    order.console ? h("details", { class: "card console", open: open ?? true }, h("summary", {}, "The end of its console"), h("pre", { tabindex: "0" }, order.console)) : null,
+          ["Address", order.address || "–"], ["Server", serverLink(name)],
+          ["Order", mono(order.order)]),
+        shot ? h("figure.shot", h("img", { src: shot, alt: `The screen of ${name} as it ran in Azure` })) : quiet("No picture of its screen yet."),
+        order.notes.length ? h("ul.plain-list", order.notes.map((note) => h("li", icon("attention"), " ", note))) : null)),
+    order.console ? h("details.card.console", { open: open ?? true }, h("summary", "The end of its console"), h("pre", { tabindex: "0" }, order.console)) : null,
   ];
 }

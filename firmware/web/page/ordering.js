@@ -1,7 +1,7 @@
 // Orders are given here: drill, failover, planned failover, with what they would make and take beforehand.
 
 import { call, get, path } from "./api.js";
-import { fill, h, icon } from "./dom.js";
+import { fill, h, icon, mono } from "./dom.js";
 import { change, dialog, field, form, refuse } from "./form.js";
 import { facts, table, waiting } from "./parts.js";
 import { exactly, millis, named } from "./words.js";
@@ -15,11 +15,11 @@ const WORDS = {
 /** What an order would make and take. */
 function estimate(found) {
   const steps = (found.steps || []).map((step) => [named(step.step), millis(step.millis), step.from || ""]);
-  return h("div", { class: "estimate" },
-    facts(["Takes about", found.total_millis === undefined ? "not known" : millis(found.total_millis)], found.point ? ["Point", h("span", { class: "mono" }, found.point)] : null),
-    table("What it makes", ["Makes", "Name", "Detail"], (found.makes || []).map((made) => [made.what, h("span", { class: "mono wrap" }, made.name), made.detail || ""]), "It makes nothing."),
-    steps.length ? h("details", {}, h("summary", {}, "Step by step"), table("Steps", ["Step", "About", "Reckoned from"], steps)) : null,
-    (found.notes || []).length ? h("ul", { class: "plain-list" }, found.notes.map((note) => h("li", {}, icon("attention"), " ", note))) : null);
+  return h("div.estimate",
+    facts(["Takes about", found.total_millis === undefined ? "not known" : millis(found.total_millis)], found.point ? ["Point", mono(found.point)] : null),
+    table("What it makes", ["Makes", "Name", "Detail"], (found.makes || []).map((made) => [made.what, mono(made.name), made.detail || ""]), "It makes nothing."),
+    steps.length ? h("details", h("summary", "Step by step"), table("Steps", ["Step", "About", "Reckoned from"], steps)) : null,
+    (found.notes || []).length ? h("ul.plain-list", found.notes.map((note) => h("li", icon("attention"), " ", note))) : null);
 }
 
 /** Asks for an order, and goes to it once it is given. Without a server, it is chosen in the dialog. */
@@ -31,7 +31,7 @@ export async function orderDialog({ server, kind = "drill", point = "latest", at
     const explain = h("p");
     const confirmField = h("div");
     const fields = [
-      server ? h("p", {}, "Server ", h("strong", {}, server), at ? `, as of ${exactly(at)}` : "") : field("server", "Server", { kind: "select", options: servers }),
+      server ? h("p", "Server ", h("strong", server), at ? `, as of ${exactly(at)}` : "") : field("server", "Server", { kind: "select", options: servers }),
       field("kind", "What", { kind: "select", value: kind, options: ["drill", "failover", "planned"].map((one) => [one, named(one)]) }),
       chosen ? null : field("point", "Point", { kind: "select", value: point, options: [["latest", "The newest"], ["latest-app", "The newest that is application-consistent"]] }),
       field("keep", "Leave it up until it is taken back by hand", { kind: "checkbox" }),
@@ -63,7 +63,7 @@ export async function orderDialog({ server, kind = "drill", point = "latest", at
       const name = server || held.server;
       const typed = node.elements.confirm?.value || "";
       fill(confirmField, held.kind === "drill" ? null
-        : field("confirm", ["Type ", h("code", {}, name), " to go on"], { value: typed, autocomplete: "off", autocapitalize: "off", spellcheck: "false" }));
+        : field("confirm", ["Type ", h("code", name), " to go on"], { value: typed,  }));
       node.querySelector("[type=submit]").className = held.kind === "drill" ? "primary" : "danger";
     };
     node.addEventListener("change", (event) => { if (["kind", "server"].includes(event.target.name)) adapt(); });

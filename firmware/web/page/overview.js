@@ -2,7 +2,7 @@
 
 import { get, may } from "./api.js";
 import { Keyed, attribute, fill, h, say, text } from "./dom.js";
-import { Bar, choice, figure, head, health, time } from "./parts.js";
+import { Bar, cell, choice, figure, frame, head, health, row, rows, time } from "./parts.js";
 import { Spark } from "./chart.js";
 import { HEALTH, WORST, ago, bytes, clock, count, counted, exactly, millis, percent, seconds, utc } from "./words.js";
 
@@ -37,26 +37,25 @@ export async function show() {
 
 class View {
   constructor() {
-    this.body = h("tbody", { role: "rowgroup" });
-    this.rows = new Keyed(this.body, (row) => row.server, make, update);
-    this.summary = h("dl", { class: "figures" });
-    this.found = h("p", { class: "quiet found", "aria-live": "polite" });
+    this.body = rows();
+    this.rows = new Keyed(this.body, (server) => server.server, make, update);
+    this.summary = h("dl.figures");
+    this.found = h("p.quiet.found", { "aria-live": "polite" });
     this.headings = COLUMNS.map(([key, name]) => h("th", { scope: "col", role: "columnheader", class: `c-${key}` },
-      h("button", { type: "button", class: "sort", onclick: () => this.sortBy(key) }, name, h("span", { class: "arrow", "aria-hidden": "true" }))));
+      h("button", { type: "button", class: "sort", onclick: () => this.sortBy(key) }, name, h("span.arrow", { "aria-hidden": "true" }))));
     const search = h("input", {
       type: "search", placeholder: "Filter by name or cause", "aria-label": "Filter servers by name or cause", ".value": kept.text,
       oninput: (event) => { kept.text = event.target.value; this.draw(); },
     });
-    this.empty = h("div", { class: "empty card", hidden: true }, h("p", {}, "No server is protected yet."),
-      may("operator") ? h("a", { class: "button primary", href: "#/add" }, "Add the first server") : null);
-    this.filters = h("div", {});
-    this.table = h("table", { class: "rows servers", role: "table" }, h("caption", { class: "unseen" }, "Servers"),
-      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, this.headings)), this.body);
-    this.sorter = h("label", { class: "sorter" }, "Sort by ", h("select", {
+    this.empty = h("div.empty.card", { hidden: true }, h("p", "No server is protected yet."),
+      may("operator") && h("a.button.primary", { href: "#/add" }, "Add the first server"));
+    this.filters = h("div");
+    this.table = frame("Servers", this.headings, this.body, ".servers");
+    this.sorter = h("label.sorter", "Sort by ", h("select", {
       onchange: (event) => { kept.sort = event.target.value; kept.down = false; this.draw(); },
     }, COLUMNS.map(([key, name]) => h("option", { value: key, ".selected": key === kept.sort }, name))));
-    this.bar = h("div", { class: "filter" }, search, this.filters, this.sorter, this.found);
-    this.node = h("div", {}, head("Overview", null, may("operator") ? h("a", { class: "button primary", href: "#/add" }, "Add a server") : null),
+    this.bar = h("div.filter", search, this.filters, this.sorter, this.found);
+    this.node = h("div", head("Overview", null, may("operator") && h("a.button.primary", { href: "#/add" }, "Add a server")),
       this.summary, this.empty, this.bar, this.table);
     // Ages go on between two messages.
     this.timer = setInterval(() => this.ages(), 10_000);
@@ -121,23 +120,23 @@ class View {
   }
 }
 
-function make(row) {
+function make() {
   const link = h("a", { href: `#/server/${encodeURIComponent(row.name)}` });
-  const place = h("span", { class: "quiet agent" });
+  const place = h("span.quiet.agent");
   const word = h("div");
-  const cause = h("div", { class: "cause" });
+  const cause = h("div.cause");
   const spark = new Spark();
-  const rpo = h("span", { class: "rpo" });
+  const rpo = h("span.rpo");
+  const target = h("span.cause.block");
   const point = h("time");
   const backlog = h("span");
   const drill = h("div");
   const first = h("div");
-  const cell = (key, name, ...children) => h("td", { role: "cell", class: `c-${key}`, "data-label": name }, children);
-  const node = h("tr", { role: "row" },
+  const node = row(
     h("th", { scope: "row", role: "rowheader", class: "c-name" }, link, place),
-    cell("health", "Health", word, cause), cell("rpo", "RPO", h("div", { class: "rpo-cell" }, spark.node, rpo), first),
-    cell("point", "Last point", point), cell("backlog", "Waiting", backlog), cell("drill", "Last drill", drill));
-  return { node, link, place, word, cause, spark, rpo, point, backlog, drill, first };
+    cell(["Health", "c-health"], word, cause), cell(["RPO", "c-rpo"], h("div.rpo-cell", spark.node, h("span", rpo, target)), first),
+    cell(["Last point", "c-point"], point), cell(["Waiting", "c-backlog"], backlog), cell(["Last drill", "c-drill"], drill));
+  return { node, link, place, word, cause, spark, rpo, target, point, backlog, drill, first };
 }
 
 function update(held, row) {
@@ -153,16 +152,17 @@ function update(held, row) {
   text(held.cause, row.cause);
   const late = row.rpo_seconds !== null && row.rpo_seconds > row.rpo_target_seconds;
   const known = row.rpo_recent_seconds.filter((value) => value !== null);
-  const words = row.rpo_seconds === null ? "no point yet" : `${seconds(row.rpo_seconds)} of ${seconds(row.rpo_target_seconds)}`;
-  text(held.rpo, words);
+  const words = row.rpo_seconds === null ? "no point yet" : seconds(row.rpo_seconds);
+  text(held.rpo, words + (late ? ", missed" : ""));
+  text(held.target, `target ${seconds(row.rpo_target_seconds)}`);
   held.rpo.className = `rpo${late ? " late" : ""}`;
   held.spark.set(row.rpo_recent_seconds, row.rpo_target_seconds,
-    `RPO ${words}${late ? ", missed" : ""}${known.length ? `; worst of the last hour ${seconds(Math.max(...known))}` : ""}`);
+    `RPO ${words} of ${seconds(row.rpo_target_seconds)}${known.length ? `; worst of the last hour ${seconds(Math.max(...known))}` : ""}`);
   text(held.backlog, row.backlog_bytes ? bytes(row.backlog_bytes) : "–");
   const drill = row.last_drill;
   if (JSON.stringify(before?.last_drill) !== JSON.stringify(drill) || !before) {
-    fill(held.drill, drill ? [health(drill.up ? "good" : "bad", drill.up ? `RTO ${millis(drill.rto_millis)}` : "failed"), h("div", { class: "cause" }, time(drill.at_millis))]
-      : h("span", { class: "quiet" }, "never"));
+    fill(held.drill, drill ? [health(drill.up ? "good" : "bad", drill.up ? `RTO ${millis(drill.rto_millis)}` : "failed"), h("div.cause", time(drill.at_millis))]
+      : h("span.quiet", "never"));
   }
   if (row.first_copy) {
     held.bar ||= new Bar("First copy");

@@ -1,11 +1,11 @@
 // Small pieces that every view is made of: health, times, cards, progress, tables.
 
-import { fresh, h, icon, text, attribute } from "./dom.js";
+import { fresh, h, icon, quiet, text, attribute } from "./dom.js";
 import { HEALTH, ago, exactly, instant, named, percent, seconds, stateHealth, utc, bytes } from "./words.js";
 
 /** Health as a shape and a word. */
 export function health(value, word) {
-  return h("span", { class: `health ${value}` }, icon(value), h("span", {}, word || HEALTH[value] || value));
+  return h("span", { class: `health ${value}` }, icon(value), h("span", word || HEALTH[value] || value));
 }
 
 /** The state of an order, a run or a job. */
@@ -15,7 +15,7 @@ export function state(value) {
 
 /** An instant; UTC on hover. */
 export function time(value, words = instant) {
-  if (value === null || value === undefined) return h("span", { class: "quiet" }, "–");
+  if (value === null || value === undefined) return h("span.quiet", "–");
   return h("time", { datetime: new Date(value).toISOString(), title: `${exactly(value)} · ${utc(value)}` }, words(value));
 }
 
@@ -36,26 +36,26 @@ export function card(title, attributes, ...children) {
   const id = fresh("card");
   const { tools, ...rest } = attributes || {};
   return h("section", { ...rest, class: `card ${rest.class || ""}`, "aria-labelledby": id },
-    h("div", { class: "card-head" }, h("h2", { id }, title), tools && h("div", { class: "tools" }, tools)), children);
+    h("div.card-head", h("h2", { id }, title), tools && h("div.tools", tools)), children);
 }
 
 /** A figure with its name, and what it means below. */
 export function figure(name, value, below, kind = "") {
-  return h("div", { class: `figure ${kind}` }, h("dt", {}, name), h("dd", {}, h("span", { class: "value" }, value),
-    below && h("span", { class: "below" }, below)));
+  return h("div", { class: `figure ${kind}` }, h("dt", name), h("dd", h("span.value", value),
+    below && h("span.below", below)));
 }
 
 /** Pairs of name and value. */
 export function facts(...pairs) {
-  return h("dl", { class: "facts" }, pairs.filter(Boolean).map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h("dl.facts", pairs.filter(Boolean).map(([name, ...value]) => h("div", h("dt", name), h("dd", value))));
 }
 
 /** How far something is; `set` brings it up to date. */
 export class Bar {
   constructor(label) {
     this.meter = h("progress", { max: 100, "aria-label": label });
-    this.words = h("span", { class: "bar-words" });
-    this.node = h("div", { class: "bar" }, this.meter, this.words);
+    this.words = h("span.bar-words");
+    this.node = h("div.bar", this.meter, this.words);
   }
 
   set(progress, extra = "") {
@@ -69,17 +69,36 @@ export class Bar {
   }
 }
 
-/** A table; `columns` are names or [name, class]. Cells carry their column's name for narrow screens. */
-export function table(caption, columns, rows, empty = "Nothing here yet.") {
-  const names = columns.map((column) => (Array.isArray(column) ? column : [column, ""]));
-  if (!rows.length) return h("p", { class: "quiet" }, empty);
-  return h("table", { class: "rows", role: "table" }, h("caption", { class: "unseen" }, caption),
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, names.map(([name, kind]) => h("th", { scope: "col", role: "columnheader", class: kind },
-      name || h("span", { class: "unseen" }, "Actions"))))),
-    h("tbody", { role: "rowgroup" }, rows.map((cells) => h("tr", { role: "row" }, cells.map((cell, at) => h("td", {
-      role: "cell", class: names[at][1], "data-label": names[at][0],
-    }, cell))))));
+const name = (column) => [column].flat();
+
+/** The frame of a table around its body. Roles are said, since narrow screens lay rows out as cards. */
+export function frame(caption, columns, body, kind = "") {
+  return h(`table.rows${kind}`, { role: "table" }, h("caption.unseen", caption), h("thead", { role: "rowgroup" }, row(columns.map((column) => (column instanceof Node ? column
+    : h("th", { scope: "col", role: "columnheader", class: name(column)[1] }, name(column)[0] || h("span.unseen", "Actions")))))), body);
 }
+
+/** The body of a table. */
+export const rows = (...children) => h("tbody", { role: "rowgroup" }, ...children);
+
+/** A row of a table. */
+export const row = (...cells) => h("tr", { role: "row" }, ...cells);
+
+/** A cell, which carries its column's name for narrow screens. */
+export const cell = (column, ...content) => h("td", { role: "cell", class: name(column)[1], "data-label": name(column)[0] }, ...content);
+
+/** A whole table; a column is its name, or name and class. */
+export function table(caption, columns, lines, empty = "Nothing here yet.") {
+  return lines.length ? frame(caption, columns, rows(lines.map((cells) => row(cells.map((content, at) => cell(columns[at], [content])))))) : quiet(empty);
+}
+
+/** A sentence with its weight before it. */
+export const note = (kind, ...words) => h("p", icon(kind), " ", words);
+
+/** To a server's view. */
+export const serverLink = (server, words = server) => h("a", { href: `#/server/${encodeURIComponent(server)}` }, words);
+
+/** To an order's view. */
+export const orderLink = (order, words) => h("a", { href: `#/order/${encodeURIComponent(order)}` }, words);
 
 /** A button. */
 export function button(words, onclick, attributes) {
@@ -92,7 +111,7 @@ export function choice(label, options, chosen, onchoose) {
     for (const other of buttons) attribute(other, "aria-pressed", other.dataset.value === String(value));
     onchoose(value);
   }, { "aria-pressed": String(value === chosen), "data-value": value }));
-  return h("div", { class: "choice", role: "group", "aria-label": label }, buttons);
+  return h("div.choice", { role: "group", "aria-label": label }, buttons);
 }
 
 /** Copies text, and says so on its own face. */
@@ -111,11 +130,11 @@ export function copier(words, value) {
 
 /** The head of a view. */
 export function head(title, lead, ...tools) {
-  return h("div", { class: "head" }, h("div", {}, h("h1", {}, title), lead && h("p", { class: "lead" }, lead)),
-    tools.length ? h("div", { class: "tools" }, tools) : null);
+  return h("div.head", h("div", h("h1", title), lead && h("p.lead", lead)),
+    tools.length ? h("div.tools", tools) : null);
 }
 
 /** Words that something is awaited. */
 export function waiting(words = "Loading…") {
-  return h("p", { class: "quiet waiting", role: "status" }, words);
+  return h("p.quiet.waiting", { role: "status" }, words);
 }

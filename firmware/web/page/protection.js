@@ -1,7 +1,7 @@
 // How a server is protected: its policy, changed live; whether it is ready to be recovered; where it is recovered to.
 
 import { call, get, may, path } from "./api.js";
-import { fill, h, icon, toast } from "./dom.js";
+import { fill, h, icon, toast, quiet } from "./dom.js";
 import { attempt, change, field, form } from "./form.js";
 import { button, card, health, since, waiting } from "./parts.js";
 import { counted, millis } from "./words.js";
@@ -20,7 +20,7 @@ export function policyCard(name, server, changed) {
   const node = form({
     label: `Policy of ${name}`,
     submit: "Change it now",
-    fields: h("fieldset", { class: "plain grid", disabled: !allowed }, h("legend", { class: "unseen" }, "Policy"),
+    fields: h("fieldset.plain.grid", { disabled: !allowed }, h("legend.unseen", "Policy"),
       field("interval_seconds", "A point every, seconds", { kind: "number", value: policy.interval_seconds, min: 10, max: 86400, hint: "10 to 86 400. The RPO's target follows it." }),
       field("application_every", "Hooks run at every so many-th point", { kind: "number", value: policy.application_every, min: 0, hint: "0: never. Those points are application-consistent." }),
       field("freeze_budget_millis", "File systems are frozen for at most, ms", { kind: "number", value: policy.freeze_budget_millis, min: 0 }),
@@ -29,7 +29,7 @@ export function policyCard(name, server, changed) {
       field("compare_mib", "Reads everything at most, MiB/s", { kind: "number", value: mib(policy.compare_bytes_per_second), min: 0, step: "any", hint: "0: no limit.", field: "/compare_bytes_per_second" }),
       field("keep", "Points are kept", { value: policy.keep || "", placeholder: "as the vault's retention says", hint: "72h,hourly=7d,daily=30d. Empty: as the vault's retention says." }),
       field("group", "Consistency group", { value: policy.group || "", hint: "Servers of a group are cut at one instant. Empty: none." }),
-      h("div", { class: "ticks" }, disks,
+      h("div.ticks", disks,
         field("paused", "Paused: no points are made", { kind: "checkbox", value: policy.paused }),
         field("second_person", "Failover and deletion need a second person", { kind: "checkbox", value: policy.second_person }))),
     send: (held) => change("PUT", ["servers", name, "policy"], {
@@ -50,28 +50,28 @@ export function policyCard(name, server, changed) {
 
 /** Whether it is ready, judged on demand. */
 export function readinessCard(name) {
-  const place = h("div", {}, waiting());
+  const place = h("div", waiting());
   const judge = async (azure) => {
     fill(place, waiting(azure ? "The subscription is asked…" : "It is judged…"));
     const found = await attempt(() => get("servers", name, "readiness", azure ? { azure: true } : {}));
     if (!found) {
-      fill(place, h("p", { class: "quiet" }, "It could not be judged."));
+      fill(place, quiet("It could not be judged."));
       return;
     }
-    const list = (title, kind, items) => (items.length ? [h("h3", {}, title), h("ul", { class: "plain-list" }, items.map((item) => h("li", {}, icon(kind), " ", item)))] : null);
-    fill(place, h("p", {}, health(found.ready ? "good" : "bad", found.ready ? "Ready to be recovered" : `${counted(found.problems.length, "thing")} in the way`),
+    const list = (title, kind, items) => (items.length ? [h("h3", title), h("ul.plain-list", items.map((item) => h("li", icon(kind), " ", item)))] : null);
+    fill(place, h("p", health(found.ready ? "good" : "bad", found.ready ? "Ready to be recovered" : `${counted(found.problems.length, "thing")} in the way`),
       found.about_millis ? `; a failover takes about ${millis(found.about_millis)}` : ""),
     list("In the way", "bad", found.problems), list("Worth knowing", "attention", found.warnings), list("Repaired on the copy", "good", found.repairs),
-    h("p", { class: "quiet" }, "Judged ", found.judged_millis ? since(found.judged_millis) : "now", found.asked_azure ? ", the subscription was asked." : ", the subscription was not asked."));
+    quiet("Judged ", found.judged_millis ? since(found.judged_millis) : "now", found.asked_azure ? ", the subscription was asked." : ", the subscription was not asked."));
   };
   // Judging reads a recovery point: the page does not wait for it.
   judge(false);
-  return card("Readiness", { tools: may("operator") ? [button("Judge now", () => judge(false)), button("Ask Azure too", () => judge(true))] : null }, place);
+  return card("Readiness", { tools: may("operator") && [button("Judge now", () => judge(false)), button("Ask Azure too", () => judge(true))] }, place);
 }
 
 /** The target profile, as text. */
 export function targetCard(name) {
-  const place = h("div", {}, waiting());
+  const place = h("div", waiting());
   const draw = (value) => {
     const allowed = may("operator");
     const node = form({
@@ -86,7 +86,7 @@ export function targetCard(name) {
   };
   call("GET", path(["servers", name, "target"])).then(({ value }) => draw(value), (problem) => {
     if (problem.status === 404) draw("");
-    else fill(place, h("p", { class: "quiet" }, problem.words));
+    else fill(place, quiet(problem.words));
   });
   return card("Target profile", {}, place);
 }

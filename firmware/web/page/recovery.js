@@ -1,25 +1,24 @@
 // Drills, failovers and plans: given here, followed here; and what was left standing in Azure.
 
 import { call, get, may, path } from "./api.js";
-import { Keyed, fill, h, icon, text, toast } from "./dom.js";
+import { Keyed, fill, h, icon, text, toast, quiet, mono } from "./dom.js";
 import { attempt, change, confirm, dialog, field, form } from "./form.js";
 import { orderDialog } from "./ordering.js";
-import { button, card, head, state, table, time, waiting } from "./parts.js";
+import { button, card, head, state, table, time, waiting, serverLink, orderLink, frame, rows, row, cell } from "./parts.js";
 import { millis, named } from "./words.js";
 
 /** The view. */
 export async function show() {
   const [orders, plans] = await Promise.all([get("orders"), get("plans")]);
-  const body = h("tbody", { role: "rowgroup" });
-  const list = new Keyed(body, (order) => order.order, makeRow, updateRow);
+  const body = rows();
   const known = new Map(orders.map((order) => [order.order, order]));
-  const none = h("p", { class: "quiet" }, "Nothing was ordered yet. A drill proves that a server can be recovered, and touches nothing.");
-  const rows = h("table", { class: "rows", role: "table" }, h("caption", { class: "unseen" }, "Orders"),
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Server", "What", "State", "Ordered", "By", "RTO"].map((name) => h("th", { scope: "col", role: "columnheader" }, name)))), body);
+  const none = quiet("Nothing was ordered yet. A drill proves that a server can be recovered, and touches nothing.");
+  const list = new Keyed(body, (order) => order.order, makeRow, updateRow);
+  const whole = frame("Orders", ["Server", "What", "State", "Ordered", "By", "RTO"], body);
   const draw = () => {
     const sorted = [...known.values()].sort((a, b) => b.ordered_millis - a.ordered_millis);
     list.set(sorted);
-    rows.hidden = !sorted.length;
+    whole.hidden = !sorted.length;
     none.hidden = sorted.length > 0;
   };
   draw();
@@ -29,7 +28,7 @@ export async function show() {
     const key = JSON.stringify(all);
     if (key === planned) return;
     planned = key;
-    fill(planPlace, all.length ? all.map((plan) => planCard(plan, refreshPlans)) : h("p", { class: "quiet" }, "No plan yet. A plan recovers many servers in order, with waits and manual steps."));
+    fill(planPlace, all.length ? all.map((plan) => planCard(plan, refreshPlans)) : quiet("No plan yet. A plan recovers many servers in order, with waits and manual steps."));
   };
   const refreshPlans = () => get("plans").then(drawPlans, () => {});
   drawPlans(plans);
@@ -38,9 +37,9 @@ export async function show() {
     title: "Recovery",
     element: h("div", {},
       head("Recovery", "Drills, failovers and plans. Each step is told as it happens, and goes on whatever becomes of this page.",
-        may("operator") ? [button("Order a drill", () => orderDialog({ kind: "drill" }), { class: "primary" }), button("Order a failover", () => orderDialog({ kind: "failover" }), { class: "danger" })] : null),
-      card("Orders", {}, none, rows),
-      card("Plans", { tools: may("operator") ? button("Write a plan", () => editPlan(null, refreshPlans)) : null }, planPlace),
+        may("operator") && [button("Order a drill", () => orderDialog({ kind: "drill" }), { class: "primary" }), button("Order a failover", () => orderDialog({ kind: "failover" }), { class: "danger" })]),
+      card("Orders", {}, none, whole),
+      card("Plans", { tools: may("operator") && button("Write a plan", () => editPlan(null, refreshPlans)) }, planPlace),
       may("operator") ? sweepCard() : null),
     live: (kind, data) => {
       if (kind === "order") {
@@ -58,9 +57,8 @@ export async function show() {
 }
 
 function makeRow(order) {
-  const cell = (name, ...children) => h("td", { role: "cell", "data-label": name }, children);
-  const [standing, step, rto] = [h("div"), h("div", { class: "cause" }), h("span")];
-  const node = h("tr", { role: "row" }, h("th", { scope: "row", role: "rowheader" }, h("a", { href: `#/order/${encodeURIComponent(order.order)}` }, order.server)),
+  const [standing, step, rto] = [h("div"), h("div.cause"), h("span")];
+  const node = row(h("th", { scope: "row", role: "rowheader" }, orderLink(order.order, order.server)),
     cell("What", named(order.kind)), cell("State", standing, step), cell("Ordered", time(order.ordered_millis)), cell("By", order.by), cell("RTO", rto));
   return { node, standing, step, rto };
 }
@@ -83,26 +81,26 @@ function planCard(plan, again) {
       ? await attempt(() => change("POST", ["plans", plan.name, "run"], { drill, confirm: "" }, `The drill of ${plan.name} has begun.`))
       : await confirm({
         title: `Fail over by the plan ${plan.name}`, submit: "Fail over", typed: plan.name,
-        words: ["Every server of the plan is started in Azure, group by group:", h("p", {}, plan.groups.map((group) => group.join(", ")).join(" → "))],
+        words: ["Every server of the plan is started in Azure, group by group:", h("p", plan.groups.map((group) => group.join(", ")).join(" → "))],
         send: (held) => change("POST", ["plans", plan.name, "run"], { drill, confirm: held.confirm }, `The failover by ${plan.name} has begun.`),
       });
     if (answer) again();
   };
-  return h("article", { class: "plan" }, h("div", { class: "card-head" }, h("h3", {}, plan.name, " ", run ? state(run.state) : ""),
-    may("operator") ? h("div", { class: "tools" }, going ? null : [button("Drill it", begin(true)), button("Fail over", begin(false), { class: "danger" })],
+  return h("article.plan", h("div.card-head", h("h3", plan.name, " ", run ? state(run.state) : ""),
+    may("operator") ? h("div.tools", going ? null : [button("Drill it", begin(true)), button("Fail over", begin(false), { class: "danger" })],
       button("Edit", () => editPlan(plan, again)),
-      run ? h("a", { class: "button", href: path(["plans", run.run, "report"]), target: "_blank", rel: "noopener" }, "Report") : null) : null),
-  h("ol", { class: "groups" }, plan.groups.map((group, at) => h("li", {}, h("span", { class: "quiet" }, `Group ${at + 1}: `), group.map((name, nth) => [nth ? ", " : "", h("a", { href: `#/server/${encodeURIComponent(name)}` }, name)])))),
+      run ? h("a.button", { href: path(["plans", run.run, "report"]), target: "_blank", rel: "noopener" }, "Report") : null) : null),
+  h("ol.groups", plan.groups.map((group, at) => h("li", h("span.quiet", `Group ${at + 1}: `), group.map((name, nth) => [nth ? ", " : "", serverLink(name)])))),
   run ? [
-    h("p", { class: "quiet" }, `Last run: ${run.drill ? "drill" : "failover"} by ${run.by}, `, time(run.began_millis)),
-    run.waits_for ? h("div", { class: "card trouble" }, h("p", {}, icon("attention"), " Waits for a person: ", run.waits_for), may("operator") ? button("It is done, go on", () => attempt(async () => {
+    quiet(`Last run: ${run.drill ? "drill" : "failover"} by ${run.by}, `, time(run.began_millis)),
+    run.waits_for ? h("div.card.trouble", h("p", icon("attention"), " Waits for a person: ", run.waits_for), may("operator") ? button("It is done, go on", () => attempt(async () => {
       await change("POST", ["plans", plan.name, "continue"], {}, "It goes on.");
       again();
     }), { class: "primary" }) : null) : null,
-    run.trouble ? h("p", { class: "bad-words" }, icon("bad"), " ", run.trouble) : null,
-    h("details", { open: going }, h("summary", {}, "What was done"),
-      h("ol", { class: "plain-list" }, run.entries.map((entry) => h("li", {}, icon(entry.failed ? "bad" : entry.took_millis ? "good" : "working"), " ", entry.what, h("span", { class: "quiet" }, entry.took_millis ? `, ${millis(entry.took_millis)}` : ", under way"), entry.failed ? `: ${entry.failed}` : ""))),
-      run.orders.length ? h("p", {}, run.orders.map((order, at) => [at ? ", " : "Orders: ", h("a", { href: `#/order/${encodeURIComponent(order.order)}` }, order.server)])) : null),
+    run.trouble ? h("p.bad-words", icon("bad"), " ", run.trouble) : null,
+    h("details", { open: going }, h("summary", "What was done"),
+      h("ol.plain-list", run.entries.map((entry) => h("li", icon(entry.failed ? "bad" : entry.took_millis ? "good" : "working"), " ", entry.what, h("span.quiet", entry.took_millis ? `, ${millis(entry.took_millis)}` : ", under way"), entry.failed ? `: ${entry.failed}` : ""))),
+      run.orders.length ? h("p", run.orders.map((order, at) => [at ? ", " : "Orders: ", orderLink(order.order, order.server)])) : null),
   ] : null);
 }
 
@@ -119,7 +117,7 @@ async function editPlan(plan, again) {
     label: "Plan",
     submit: "Save",
     cancel: () => close(),
-    fields: [plan ? null : field("name", "Name", { autocomplete: "off" }),
+    fields: [plan ? null : field("name", "Name"),
       field("text", "The plan (TOML)", { kind: "textarea", rows: 16, class: "mono", value: plan ? plan.text : EXAMPLE })],
     send: (held) => {
       const name = plan ? plan.name : held.name.trim();
@@ -141,11 +139,11 @@ function sweepCard() {
       return;
     }
     const orphans = found.found.filter((one) => one.belongs === "orphan");
-    fill(place, table("Found in Azure", ["What", "Order", "Belongs to"], found.found.map((one) => [h("span", { class: "mono wrap" }, one.id), h("span", { class: "mono" }, one.order),
+    fill(place, table("Found in Azure", ["What", "Order", "Belongs to"], found.found.map((one) => [mono(one.id), mono(one.order),
       one.belongs === "needed" ? "an order that stands" : one.belongs === "orphan" ? "nothing: it can go" : "somebody else, perhaps"]), "Nothing of ours stands in Azure."),
     orphans.length ? button(`Remove ${orphans.length}`, async () => {
       const gone = await confirm({
-        title: "Remove what belongs to no order", submit: "Remove", typed: "remove", words: h("ul", {}, orphans.map((one) => h("li", { class: "mono wrap" }, one.id))),
+        title: "Remove what belongs to no order", submit: "Remove", typed: "remove", words: h("ul", orphans.map((one) => h("li.mono.wrap", one.id))),
         send: () => change("POST", ["sweep"], { remove: true }),
       });
       if (gone?.removed) {
@@ -154,5 +152,5 @@ function sweepCard() {
       }
     }, { class: "danger" }) : null);
   };
-  return card("Left in Azure", { tools: button("Look for leftovers", look) }, h("p", { class: "quiet" }, "Machines, disks and networks that carry our tags and belong to no order cost money and do nothing."), place);
+  return card("Left in Azure", { tools: button("Look for leftovers", look) }, quiet("Machines, disks and networks that carry our tags and belong to no order cost money and do nothing."), place);
 }

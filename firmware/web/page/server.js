@@ -2,7 +2,7 @@
 
 import { get, may } from "./api.js";
 import { chart } from "./chart.js";
-import { fill, h, icon, text } from "./dom.js";
+import { fill, h, icon, text, quiet, mono, strong } from "./dom.js";
 import { attempt, change, confirm, field } from "./form.js";
 import { orderDialog } from "./ordering.js";
 import { Bar, button, card, choice, facts, figure, health, since, table, time, waiting } from "./parts.js";
@@ -33,27 +33,27 @@ class View {
   constructor(name, server, points, refresh) {
     Object.assign(this, { name, server, refresh, closed: false });
     this.word = h("span");
-    this.cause = h("p", { class: "lead" });
-    this.figures = h("dl", { class: "figures" });
+    this.cause = h("p.lead");
+    this.figures = h("dl.figures");
     this.troubles = h("div");
     this.copy = new Bar(`First copy of ${name}`);
-    this.copyCard = card("First copy", { class: "first-copy" }, h("p", {}, "Everything on its disks is read and sent once. Points can be recovered to once that is done."), this.copy.node);
-    this.picked = h("div", { class: "picked", "aria-live": "polite" });
+    this.copyCard = card("First copy", { class: "first-copy" }, h("p", "Everything on its disks is read and sent once. Points can be recovered to once that is done."), this.copy.node);
+    this.picked = h("div.picked", { "aria-live": "polite" });
     this.timeline = new Timeline(name, points, (point) => this.pick(point));
-    this.charts = h("div", { class: "charts" });
-    this.actions = h("div", { class: "tools" });
+    this.charts = h("div.charts");
+    this.actions = h("div.tools");
     this.disks = h("div");
     this.span = 86400;
     const policy = policyCard(name, server, (changed) => this.set(changed));
     this.policy = policy;
     this.node = h("div", {},
-      h("div", { class: "head" }, h("div", {}, h("p", { class: "crumb" }, h("a", { href: "#/" }, "Overview")), h("h1", {}, name, " ", this.word), this.cause), this.actions),
+      h("div.head", h("div", h("p.crumb", h("a", { href: "#/" }, "Overview")), h("h1", name, " ", this.word), this.cause), this.actions),
       this.troubles, this.figures, this.copyCard,
-      card("Recovery points", {}, points.length ? [this.timeline.node, this.picked] : h("p", { class: "quiet" }, "There is none yet: the first comes once the first copy is done.")),
+      card("Recovery points", {}, points.length ? [this.timeline.node, this.picked] : quiet("There is none yet: the first comes once the first copy is done.")),
       card("Figures", { tools: choice("How far back", SPANS, this.span, (span) => { this.span = span; this.drawCharts(); }) }, this.charts),
-      h("div", { class: "columns" },
+      h("div.columns",
         card("Disks", {}, this.disks), readinessCard(name)),
-      h("div", { class: "columns" }, policy.node, targetCard(name)),
+      h("div.columns", policy.node, targetCard(name)),
       may("administrator") ? this.danger() : null);
     this.set(server);
     this.drawCharts();
@@ -83,14 +83,14 @@ class View {
     const key = JSON.stringify([notes, server.failed_over]);
     if (key !== this.noted) {
       this.noted = key;
-      fill(this.troubles, notes.length ? h("div", { class: "card trouble" }, h("ul", { class: "plain-list" }, notes.map((note) => h("li", {}, icon("attention"), " ", note))),
-        server.failed_over ? h("a", { class: "button", href: `#/order/${encodeURIComponent(server.failed_over)}` }, "To its failover") : null) : null);
+      fill(this.troubles, notes.length ? h("div.card.trouble", h("ul.plain-list", notes.map((note) => h("li", icon("attention"), " ", note))),
+        server.failed_over ? h("a.button", { href: `#/order/${encodeURIComponent(server.failed_over)}` }, "To its failover") : null) : null);
     }
     const disks = JSON.stringify(server.disks);
     if (disks !== this.disked) {
       this.disked = disks;
       fill(this.disks, table("Disks", ["Name", "Identity", ["Size", "number"], ["Changed, last hour", "number"], "Remarks"], server.disks.map((disk) => [
-        h("strong", {}, disk.name), h("span", { class: "mono wrap" }, disk.identity || "–"), bytes(disk.bytes), bytes(disk.hour_bytes),
+        strong(disk.name), mono(disk.identity || "–"), bytes(disk.bytes), bytes(disk.hour_bytes),
         disk.left_out ? health("off", "left out by the policy") : disk.unread_blocks ? health("bad", `${counted(disk.unread_blocks, "block")} could not be read`) : health("good", "protected"),
       ]), "The agent has not told its disks yet."));
     }
@@ -127,12 +127,12 @@ class View {
     fill(this.picked,
       facts(...pointFacts(point),
         ["Frozen for", point.frozen_micros === null ? "not frozen" : micros(point.frozen_micros)],
-        ["Identity", h("span", { class: "mono wrap" }, point.id)],
+        ["Identity", mono(point.id)],
         point.pinned ? ["Kept for good", point.pinned] : null,
         point.unread_blocks ? ["Not read", health("bad", counted(point.unread_blocks, "block"))] : null,
-        point.remarks.length ? ["Remarks", h("ul", { class: "plain-list" }, point.remarks.map((remark) => h("li", {}, remark)))] : null),
-      h("div", { class: "buttons" },
-        h("a", { class: "button", href: `#/files?${new URLSearchParams(place)}` }, "Browse its files"),
+        point.remarks.length ? ["Remarks", h("ul.plain-list", point.remarks.map((remark) => h("li", remark)))] : null),
+      h("div.buttons",
+        h("a.button", { href: `#/files?${new URLSearchParams(place)}` }, "Browse its files"),
         may("operator") ? [
           button("Drill from this point", () => orderDialog({ server: this.name, kind: "drill", point: point.id, at: point.at_millis })),
           button("Fail over to this point", () => orderDialog({ server: this.name, kind: "failover", point: point.id, at: point.at_millis }), { class: "danger" }),
@@ -159,7 +159,7 @@ class View {
     if (!this.charts.firstChild) fill(this.charts, waiting());
     const all = await attempt(() => Promise.all(FIGURES.map(([figure]) => get("servers", this.name, "series", { figure, span_seconds: span }))));
     if (!all || span !== this.span || this.closed) return;
-    fill(this.charts, FIGURES.map(([key, name, say, base], at) => h("figure", {}, h("figcaption", {}, name),
+    fill(this.charts, FIGURES.map(([key, name, say, base], at) => h("figure", h("figcaption", name),
       chart(name, all[at], { say, base, target: key === "rpo" ? this.server.rpo_target_seconds : undefined }))));
   }
 
@@ -178,18 +178,18 @@ class View {
   danger() {
     const name = this.name;
     const after = async (doing) => { if (await doing) this.again(); };
-    return card("Beware", { class: "beware" }, h("div", { class: "rows-of-actions" },
-      h("div", {}, h("p", {}, h("strong", {}, "Accept another machine. "), "After the server's hardware was replaced: the next machine that shows up as it is taken for it."),
+    return card("Beware", { class: "beware" }, h("div.rows-of-actions",
+      h("div", h("p", h("strong", "Accept another machine. "), "After the server's hardware was replaced: the next machine that shows up as it is taken for it."),
         button("Accept another machine", () => after(confirm({
           title: `Accept another machine as ${name}`, words: "The next machine that shows up as this server will be taken for it.", submit: "Accept", typed: name,
           send: () => change("POST", ["servers", name, "accept"], { after_failover: false }, "The next machine is accepted."),
         })))),
-      this.server.failed_over ? h("div", {}, h("p", {}, h("strong", {}, "End the failover. "), "The original is the server again; what it wrote since stays beside."),
+      this.server.failed_over ? h("div", h("p", h("strong", "End the failover. "), "The original is the server again; what it wrote since stays beside."),
         button("The failover is over", () => after(confirm({
           title: `The failover of ${name} is over`, words: "What the original sends becomes points of this server again, after a compare of everything.", submit: "End it", typed: name,
           send: () => change("POST", ["servers", name, "accept"], { after_failover: true }, "The failover is over."),
         })))) : null,
-      h("div", {}, h("p", {}, h("strong", {}, "Revoke. "), "No agent comes in as this server any more. Its points stay."),
+      h("div", h("p", h("strong", "Revoke. "), "No agent comes in as this server any more. Its points stay."),
         button("Revoke", () => after(confirm({
           title: `Revoke ${name}`, words: "Its agent is turned away from now on. To protect it again, it is added again.", submit: "Revoke", typed: name,
           send: () => change("POST", ["servers", name, "revoke"], {}, `${name} is revoked.`),

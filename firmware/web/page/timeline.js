@@ -22,8 +22,8 @@ export class Timeline {
     this.view = [end - span * 1.02, end + span * 0.02];
     this.marks = s("g");
     this.axis = s("g");
-    this.hand = s("path", { class: "hand" });
-    this.svg = s("svg", { class: "timeline", height: HIGH, "aria-hidden": "true" }, this.axis, this.marks, this.hand);
+    this.hand = s("path.hand");
+    this.svg = s("svg.timeline", { height: HIGH, "aria-hidden": "true" }, this.axis, this.marks, this.hand);
     this.slider = h("div", {
       class: "timeline-box", tabindex: "0", role: "slider", "aria-label": `Recovery points of ${server}`, "aria-orientation": "horizontal",
       "aria-valuemin": 1, "aria-valuemax": Math.max(1, this.points.length), "aria-valuenow": 1,
@@ -31,21 +31,21 @@ export class Timeline {
       onwheel: (event) => this.wheel(event),
       onpointerdown: (event) => this.press(event),
     }, this.svg);
-    this.span = h("span", { class: "quiet" });
-    this.buttons = h("div", { class: "timeline-tools" },
-      h("div", { class: "choice", role: "group", "aria-label": "How much is shown" },
+    this.span = h("span.quiet");
+    this.buttons = h("div.timeline-tools",
+      h("div.choice", { role: "group", "aria-label": "How much is shown" },
         h("button", { type: "button", "aria-label": "Show less time", onclick: () => this.zoom(0.5) }, "+"),
         h("button", { type: "button", "aria-label": "Show more time", onclick: () => this.zoom(2) }, "−"),
         ZOOMS.map(([words, span]) => h("button", { type: "button", onclick: () => this.zoomTo(span) }, words))),
-      h("div", { class: "choice", role: "group", "aria-label": "Go along" },
+      h("div.choice", { role: "group", "aria-label": "Go along" },
         h("button", { type: "button", "aria-label": "Earlier", onclick: () => this.move(-0.6) }, "◀"),
         h("button", { type: "button", "aria-label": "Later", onclick: () => this.move(0.6) }, "▶"),
         h("button", { type: "button", onclick: () => this.choose(this.points.length - 1, true) }, "Newest")),
-      h("label", { class: "jump" }, "Go to ", h("input", { type: "datetime-local", onchange: (event) => this.goTo(new Date(event.target.value).getTime()) })),
+      h("label.jump", "Go to ", h("input", { type: "datetime-local", onchange: (event) => this.goTo(new Date(event.target.value).getTime()) })),
       this.span);
-    this.legend = h("p", { class: "legend quiet" }, key("crash"), " crash-consistent ", key("application"), " application-consistent ",
+    this.legend = h("p.legend.quiet", key("crash"), " crash-consistent ", key("application"), " application-consistent ",
       key("fuzzy"), " fuzzy ", key("pinned"), " kept for good. Keys: ← → one point, Page Up and Page Down a day, + and − zoom.");
-    this.node = h("div", {}, this.buttons, this.slider, this.legend);
+    this.node = h("div", this.buttons, this.slider, this.legend);
     this.watcher = new ResizeObserver(([entry]) => {
       this.wide = Math.max(240, Math.floor(entry.contentRect.width));
       this.draw();
@@ -233,11 +233,11 @@ export class Timeline {
     const step = STEPS.find((one) => ((to - from) / one) * 92 < this.wide) || 90 * DAY;
     // Days begin at the viewer's midnight.
     const shift = new Date(from).getTimezoneOffset() * 60e3;
-    const parts = [s("path", { class: "grid", d: `M0 ${BASE}H${this.wide}` })];
+    const parts = [s("path.grid", { d: `M0 ${BASE}H${this.wide}` })];
     for (let at = Math.ceil((from - shift) / step) * step + shift; at < to; at += step) {
       const x = this.x(at).toFixed(1);
       const words = step >= DAY ? instant(at).replace(/,? \d\d:\d\d$/, "") : clockTime(at).slice(0, 5);
-      parts.push(s("path", { class: "grid", d: `M${x} 10V${BASE + 4}` }), s("text", { class: "axis middle", x, y: HIGH - 8 }, words));
+      parts.push(s("path.grid", { d: `M${x} 10V${BASE + 4}` }), s("text.axis.middle", { x, y: HIGH - 8 }, words));
     }
     fill(this.axis, parts);
   }
@@ -258,8 +258,8 @@ export class Timeline {
       columns.forEach(([all, application], at) => {
         if (!all) return;
         const high = 8 + (all * 46) / most;
-        held.push(s("rect", { class: "column", x: at * 6 + 1, y: BASE - high, width: 4, height: high }));
-        if (application) held.push(s("path", { class: "mark application", d: diamond(at * 6 + 3, BASE - high - 5, 3) }));
+        held.push(s("rect.column", { x: at * 6 + 1, y: BASE - high, width: 4, height: high }));
+        if (application) held.push(s("path.mark.application", { d: diamond(at * 6 + 3, BASE - high - 5, 3) }));
       });
     } else {
       const most = Math.max(1, ...this.points.slice(first, last).map((point) => Math.log2(1 + point.stored_bytes)));
@@ -282,8 +282,8 @@ function diamond(x, y, r) {
 function mark(point, x, y) {
   const kind = point.consistency;
   const at = x.toFixed(1);
-  if (point.pinned) return s("path", { class: "mark pinned", d: `M${at} ${y + 4}l-5 -9h10z` });
-  if (kind === "application") return s("path", { class: "mark application", d: diamond(Number(at), y, 4.5) });
+  if (point.pinned) return s("path.mark.pinned", { d: `M${at} ${y + 4}l-5 -9h10z` });
+  if (kind === "application") return s("path.mark.application", { d: diamond(Number(at), y, 4.5) });
   return s("circle", { class: `mark ${kind}`, cx: at, cy: y, r: 3 });
 }
 

@@ -41,7 +41,7 @@ export function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
   let unit = 0;
   let left = value;
-  while (left >= 1000 && unit < units.length - 1) {
+  while (left >= 1024 && unit < units.length - 1) {
     left /= 1024;
     unit += 1;
   }
@@ -62,7 +62,7 @@ export function seconds(value) {
   if (days >= 10) return `${whole.format(days)} d`;
   if (days) return hours ? `${days} d ${hours} h` : `${days} d`;
   if (hours) return minutes ? `${hours} h ${minutes} min` : `${hours} h`;
-  if (minutes) return rest && minutes < 10 ? `${minutes} min ${rest} s` : `${minutes} min`;
+  if (minutes) return rest && minutes < 5 ? `${minutes} min ${rest} s` : `${minutes} min`;
   return `${rest} s`;
 }
 
@@ -141,7 +141,7 @@ const NAMES = {
 /** The word for something of the API; what has none is shown with its underscores as spaces. */
 export function named(value) {
   if (Object.hasOwn(NAMES, value)) return NAMES[value];
-  const spaced = String(value ?? "").replaceAll("_", " ");
+  const spaced = String(value ?? "").replace(/_|(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase();
   return spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }
 

@@ -3,6 +3,8 @@
 //! The shapes are here, the routes in one table, from which the OpenAPI document is made too. Whatever needs a clock, a
 //! vault or a disk is asked of a [`Site`].
 
+/// First run.
+pub mod setup;
 /// What answers: the appliance behind the API.
 pub mod site;
 /// What is told and taken, as JSON.

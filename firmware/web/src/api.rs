@@ -5,6 +5,8 @@
 
 /// Who is told when something goes wrong.
 pub mod alarm;
+/// What is told to Prometheus.
+pub mod metrics;
 /// What answers: the appliance behind the API.
 pub mod site;
 /// Verbs of the command line for somebody elsewhere.

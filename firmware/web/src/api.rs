@@ -7,6 +7,8 @@
 pub mod alarm;
 /// What is told to Prometheus.
 pub mod metrics;
+/// First run, and what it sets.
+pub mod setup;
 /// What answers: the appliance behind the API.
 pub mod site;
 /// Verbs of the command line for somebody elsewhere.

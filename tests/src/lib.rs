@@ -44,3 +44,5 @@ pub mod serving;
 pub mod site;
 /// A small real vault in a folder, to be hurt.
 pub mod small_vault;
+/// An appliance of made-up servers.
+pub mod synthetic_site;

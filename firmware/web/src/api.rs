@@ -11,11 +11,13 @@ pub mod alarm;
 mod call;
 /// The document that describes it all.
 pub mod openapi;
+/// What is told to Prometheus.
+pub mod metrics;
 /// What is answered.
 pub mod reply;
 /// Every route.
 pub mod routes;
-/// First run.
+/// First run, and what it sets.
 pub mod setup;
 /// What answers: the appliance behind the API.
 pub mod site;

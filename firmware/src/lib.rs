@@ -3,6 +3,8 @@
 
 /// Users, sessions, tokens, approvals, the audit log.
 pub mod admin;
+/// What is wrong is told to whoever is to know.
+pub mod alerts;
 /// The program as the first process of a machine: boot, services, console, roles.
 pub mod appliance;
 /// The file of `--changed`: which ranges may differ from the last point.

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// Users, sessions, tokens, approvals, the audit log.
+pub mod admin;
 /// The program as the first process of a machine: boot, services, console, roles.
 pub mod appliance;
 /// The file of `--changed`: which ranges may differ from the last point.

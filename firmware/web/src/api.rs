@@ -3,11 +3,5 @@
 //! The shapes are here, the routes in one table, from which the OpenAPI document is made too. Whatever needs a clock, a
 //! vault or a disk is asked of a [`Site`].
 
-/// First run.
-pub mod setup;
-/// What answers: the appliance behind the API.
-pub mod site;
-/// What is told and taken, as JSON.
-pub mod views;
-
-pub use site::{Caller, Refusal, Role, Site};
+/// Who is told when something goes wrong.
+pub mod alarm;

@@ -45,6 +45,8 @@ pub mod serve;
 pub mod session;
 /// Where a point becomes a disk, as a person writes it.
 pub mod sink;
+/// The appliance behind the API.
+pub mod site;
 /// What sources sent and the vault does not have yet, on a disk.
 pub mod spool;
 /// The disk of a spool: which, whether, and how it becomes one.

@@ -70,6 +70,11 @@ pub trait Site: Send + Sync {
         before_millis: Option<u64>,
         limit: usize,
     ) -> Answer<Vec<PointView>>;
+    /// A point stays, whatever the retention says, until somebody lets it go. `why` is told beside it; pinned again, it is pinned
+    /// for the newer reason.
+    fn pin(&self, by: &Caller, name: &str, point: &str, why: &str) -> Answer<PointView>;
+    /// The retention counts for the point again.
+    fn unpin(&self, by: &Caller, name: &str, point: &str) -> Answer<PointView>;
     /// One measured figure over time.
     fn series(&self, name: &str, asked: &SeriesAsked) -> Answer<Series>;
     /// Its policy is replaced, live.

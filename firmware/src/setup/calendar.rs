@@ -21,9 +21,13 @@ pub(super) fn pace(calendar: &CalendarView, zone_minutes: i16) -> Result<Pace, R
     }
     let mut spans = Vec::new();
     for (place, row) in calendar.rows.iter().enumerate() {
-        let wrong = |name: &str, what: &str| field(&format!("/calendar/rows/{place}/{name}"), TITLE, what);
+        let wrong =
+            |name: &str, what: &str| field(&format!("/calendar/rows/{place}/{name}"), TITLE, what);
         if row.days.is_empty() || row.days.iter().any(|day| *day > 6) {
-            return Err(wrong("days", "names no day, or one that is none: 0 is Monday, 6 is Sunday"));
+            return Err(wrong(
+                "days",
+                "names no day, or one that is none: 0 is Monday, 6 is Sunday",
+            ));
         }
         if row.to_hour > 24 || row.from_hour >= row.to_hour {
             return Err(wrong("to_hour", "is not after the first hour: write 0 to 23 and 1 to 24"));
@@ -38,7 +42,8 @@ fn shifted(row: &CalendarRow, hours: i32) -> Vec<Span> {
     let (from, to) = (i32::from(row.from_hour) - hours, i32::from(row.to_hour) - hours);
     (-1..=1)
         .filter_map(|day: i32| {
-            let hour = |at: i32| u8::try_from(at.clamp(day * DAY, day * DAY + DAY) - day * DAY).ok();
+            let hour =
+                |at: i32| u8::try_from(at.clamp(day * DAY, day * DAY + DAY) - day * DAY).ok();
             let (from_hour, to_hour) = (hour(from)?, hour(to)?);
             let days = row.days.iter().fold(0, |bits, known| {
                 let moved = (i32::from(*known) + day).rem_euclid(7);

@@ -71,7 +71,12 @@ impl Code {
     }
 
     /// Somebody typed this.
-    pub fn attempt(&mut self, typed: &str, now: Moment, entropy: &dyn Entropy) -> Result<Tried, Error> {
+    pub fn attempt(
+        &mut self,
+        typed: &str,
+        now: Moment,
+        entropy: &dyn Entropy,
+    ) -> Result<Tried, Error> {
         if let Some(until) = self.paused {
             if now < until {
                 return Ok(Tried::Paused(until.since(now).div_ceil(1000)));
@@ -97,7 +102,8 @@ impl Code {
             return false;
         }
         let mut letters: Vec<u8> = typed.chars().filter_map(value).collect();
-        let differs = letters.iter().zip(&self.letters).fold(0, |all, (one, other)| all | (one ^ other));
+        let differs =
+            letters.iter().zip(&self.letters).fold(0, |all, (one, other)| all | (one ^ other));
         let right = letters.len() == LETTERS && differs == 0;
         letters.zeroize();
         right
@@ -168,7 +174,7 @@ mod tests {
         }
         let second = code.shown();
         assert_ne!(first, second);
-        let at = |millis| Moment(1000 + millis);
+        let at = |millis: u64| Moment(1000 + millis);
         assert_eq!(code.attempt(&second, at(0), &entropy).unwrap(), Tried::Paused(30));
         assert_eq!(code.attempt(&second, at(29_001), &entropy).unwrap(), Tried::Paused(1));
         assert_eq!(code.attempt(&first, at(30_000), &entropy).unwrap(), Tried::Wrong(4), "used up");
@@ -180,7 +186,10 @@ mod tests {
         let entropy = SimEntropy::new(5);
         let codes: Vec<String> = (0..200).map(|_| code(&entropy).shown()).collect();
         for code in &codes {
-            assert!(code.bytes().all(|letter| letter == b'-' || ALPHABET.contains(&letter)), "{code}");
+            assert!(
+                code.bytes().all(|letter| letter == b'-' || ALPHABET.contains(&letter)),
+                "{code}"
+            );
         }
         let unique: std::collections::BTreeSet<_> = codes.iter().collect();
         assert_eq!(unique.len(), codes.len());

@@ -51,7 +51,9 @@ impl Credential {
             Ok(Self::plain(kind, vec![(name.to_owned(), value)]))
         };
         match asked {
-            CredentialAsked::Managed => Ok(Self::plain("the machine's managed identity", Vec::new())),
+            CredentialAsked::Managed => {
+                Ok(Self::plain("the machine's managed identity", Vec::new()))
+            }
             CredentialAsked::ManagedClient { client } => {
                 let table = vec![("AZURE_CLIENT_ID".to_owned(), line("client", client)?)];
                 Ok(Self::plain("a managed identity", table))
@@ -73,7 +75,11 @@ impl Credential {
             CredentialAsked::ClientCertificate { tenant, client, value } => {
                 let pem = value.expose();
                 if pem.len() > PEM_BYTES_MAX {
-                    return Err(field("/credential/value", TITLE, "is larger than a certificate and its key are"));
+                    return Err(field(
+                        "/credential/value",
+                        TITLE,
+                        "is larger than a certificate and its key are",
+                    ));
                 }
                 ClientCertificate::from_pem(pem.as_bytes()).map_err(|what| {
                     remedy(
@@ -81,8 +87,10 @@ impl Credential {
                         "give PEM with the certificate and its RSA key, unencrypted",
                     )
                 })?;
-                let whole = Self::plain("an application's certificate", application(tenant, client)?);
-                Ok(Self { certificate: Some(pem.to_owned()), ..whole.clone() })
+                let mut whole =
+                    Self::plain("an application's certificate", application(tenant, client)?);
+                whole.certificate = Some(pem.to_owned());
+                Ok(whole)
             }
         }
     }
@@ -93,9 +101,10 @@ impl Credential {
 
     /// The same as requests want it, the certificate lying in this file.
     pub(super) fn table(&self, certificate: &std::path::Path) -> Vec<(String, String)> {
-        let file = self.certificate.as_ref().map(|_| {
-            (CERTIFICATE.to_owned(), certificate.display().to_string())
-        });
+        let file = self
+            .certificate
+            .as_ref()
+            .map(|_| (CERTIFICATE.to_owned(), certificate.display().to_string()));
         self.table.iter().cloned().chain(file).collect()
     }
 
@@ -167,10 +176,14 @@ mod tests {
         let told = Credential::of(&asked, &azure()).unwrap_err();
         assert_eq!(told.field.as_deref(), Some("/credential/tenant"));
         let (tenant, client) = ("t".to_owned(), "c".to_owned());
-        let asked = CredentialAsked::ClientCertificate { tenant, client, value: Secret::new("no PEM") };
+        let asked =
+            CredentialAsked::ClientCertificate { tenant, client, value: Secret::new("no PEM") };
         assert!(Credential::of(&asked, &azure()).unwrap_err().remedy.unwrap().contains("PEM"));
         let folder: VaultUri = "dir:/srv/v".parse().unwrap();
         let asked = CredentialAsked::AccountKey { value: Secret::new("x") };
-        assert_eq!(Credential::of(&asked, &folder).unwrap_err().field.as_deref(), Some("/credential"));
+        assert_eq!(
+            Credential::of(&asked, &folder).unwrap_err().field.as_deref(),
+            Some("/credential")
+        );
     }
 }

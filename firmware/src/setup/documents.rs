@@ -104,8 +104,11 @@ pub(super) fn read<D: Document>(keep: &dyn Keep) -> Result<Option<D>, Error> {
     }
     // What is in it may be secret, so its parser's words are not told.
     let damaged = |_| {
-        Error::corrupt(format!("document {}", D::NAME), "cannot be read: another version wrote it, or it is damaged")
-            .remedy("start the version that wrote it, or answer the question anew")
+        Error::corrupt(
+            format!("document {}", D::NAME),
+            "cannot be read: another version wrote it, or it is damaged",
+        )
+        .remedy("start the version that wrote it, or answer the question anew")
     };
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }
@@ -113,7 +116,8 @@ pub(super) fn read<D: Document>(keep: &dyn Keep) -> Result<Option<D>, Error> {
 /// Keeps it.
 pub(super) fn write<D: Document>(keep: &dyn Keep, document: &D) -> Result<(), Error> {
     let bytes = serde_json::to_vec(document).map(Zeroizing::new);
-    let bytes = bytes.map_err(|error| Error::misuse(format!("document {}", D::NAME), error.to_string()))?;
+    let bytes =
+        bytes.map_err(|error| Error::misuse(format!("document {}", D::NAME), error.to_string()))?;
     keep.write(D::NAME, &bytes)
 }
 
@@ -131,7 +135,8 @@ mod tests {
     fn an_answer_is_there_whole_or_not_at_all() {
         let keep = MemoryKeep::default();
         assert_eq!(read::<TimeKept>(&keep).unwrap(), None);
-        let kept = TimeKept { zone: "Europe/Berlin".into(), zone_minutes: 60, ..TimeKept::default() };
+        let kept =
+            TimeKept { zone: "Europe/Berlin".into(), zone_minutes: 60, ..TimeKept::default() };
         write(&keep, &kept).unwrap();
         assert_eq!(read(&keep).unwrap(), Some(kept));
         clear::<TimeKept>(&keep).unwrap();

@@ -1,14 +1,17 @@
 //! What the machine is that is set up: the appliance with its console and its disks, or a program beside others. And who may
 //! manage it.
 
+use core::fmt;
 use core::net::IpAddr;
 use std::path::PathBuf;
 
-use firmware_web::api::setup::{NetworkAsked, NetworkView, Secret};
+use firmware_web::api::Caller;
+use firmware_web::api::setup::{NetworkView, Secret};
 use firmware_web::api::site::Answer;
-use firmware_web::api::{Caller, Refusal};
+use zeroize::{Zeroize as _, Zeroizing};
 
-use super::in_use::Way;
+use super::network::Change;
+use crate::cli::Opening;
 use crate::session::Machine;
 use crate::vault_uri::VaultUri;
 
@@ -19,18 +22,43 @@ pub struct Named {
     pub by: &'static str,
     /// As it was written.
     pub place: String,
-    /// How to get at it; `None` where somebody else of the machine sees to that.
-    pub way: Option<Way>,
+}
+
+/// The vault that first run chose.
+#[derive(Clone)]
+pub struct Chosen {
+    /// As it was typed.
+    pub place: String,
+    /// The content of its key file.
+    pub key: Zeroizing<String>,
+    /// What opens the storage, as names and values of an environment.
+    pub credential: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chosen({})", self.place)
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.credential.iter_mut().for_each(|(_, value)| value.zeroize());
+    }
 }
 
 /// The machine.
 pub trait Ground: Send + Sync {
     /// The vault that `lifeboat.toml` or the command line names.
     fn named(&self) -> Option<Named>;
+    /// How to get at it.
+    fn named_way(&self) -> Answer<(Opening, Machine)>;
+    /// The vault that was chosen is to be used from now on.
+    fn take(&self, chosen: &Chosen);
     /// A place as it is typed, made ready: its disk mounted. The refusal is about the field `/place`.
-    fn ready(&self, place: &str) -> Result<VaultUri, Refusal>;
-    /// The machine with this credential, and with the proxies of its network: as names and values, and for this process.
-    fn dressed(&self, uri: &VaultUri, credential: Vec<(String, String)>) -> Answer<(Machine, Vec<(String, String)>)>;
+    fn ready(&self, place: &str) -> Answer<VaultUri>;
+    /// The machine with this credential, and with the proxies of its network.
+    fn dressed(&self, uri: &VaultUri, credential: &[(String, String)]) -> Answer<Machine>;
     /// Where the key and a certificate lie while they are needed.
     fn secrets(&self) -> PathBuf;
     /// Whether the clock is worth checking certificates by.
@@ -40,7 +68,7 @@ pub trait Ground: Send + Sync {
     /// The network.
     fn network(&self) -> Answer<NetworkView>;
     /// It is changed, or refused.
-    fn set_network(&self, asked: &NetworkAsked) -> Answer<NetworkView>;
+    fn set_network(&self, change: &Change<'_>) -> Answer<NetworkView>;
     /// Time servers beside those that DHCP names.
     fn set_time_servers(&self, servers: &[IpAddr]) -> Answer<()>;
 }

@@ -50,7 +50,8 @@ impl<'a> Change<'a> {
             _ => Err(Refusal {
                 status: 400,
                 title: TITLE.to_owned(),
-                detail: "is asked for none or several of keep, link, settings, confirm and forget".to_owned(),
+                detail: "is asked for none or several of keep, link, settings, confirm and forget"
+                    .to_owned(),
                 ..Refusal::default()
             }),
         }
@@ -70,7 +71,11 @@ pub fn with_link(mut page: Network, asked: &LinkAsked) -> Result<Network, Refusa
         return Err(field("/link/name", TITLE, format!("has no link «{}»", asked.name)));
     };
     if !asked.gateways.is_empty() && addresses.is_empty() {
-        return Err(field("/link/gateways", TITLE, "has a router and no address: name both, or neither for DHCP"));
+        return Err(field(
+            "/link/gateways",
+            TITLE,
+            "has a router and no address: name both, or neither for DHCP",
+        ));
     }
     *link = Link {
         name: link.name.clone(),
@@ -96,7 +101,8 @@ pub fn of_text(text: &str) -> Result<Network, Refusal> {
         return Err(field("/settings", TITLE, "is larger than any settings are"));
     }
     if text.contains(HIDDEN) {
-        let wrong = field("/settings", TITLE, "has a proxy whose name and password are not told here");
+        let wrong =
+            field("/settings", TITLE, "has a proxy whose name and password are not told here");
         return Err(remedy(wrong, "write them again: http://name:password@host:port"));
     }
     let read = toml::from_str::<Network>(text).map_err(|error| {

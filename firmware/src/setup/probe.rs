@@ -96,7 +96,8 @@ pub(super) fn walk(
             return Ok(rows.told("unknown"));
         }
     }
-    let place = Place::open(uri, machine).map_err(|error| refused::of(error, "/credential/value"))?;
+    let place =
+        Place::open(uri, machine).map_err(|error| refused::of(error, "/credential/value"))?;
     let holds = match &place {
         Place::Azure(store) => inside_azure(store, machine, &mut rows),
         Place::Folder(folder, store) => inside_folder(folder, store, machine, &mut rows),
@@ -117,7 +118,13 @@ impl Default for Rows {
 }
 
 impl Rows {
-    fn row(&mut self, step: &str, object: &str, standing: &str, verdict: impl Into<String>) -> &mut TestRow {
+    fn row(
+        &mut self,
+        step: &str,
+        object: &str,
+        standing: &str,
+        verdict: impl Into<String>,
+    ) -> &mut TestRow {
         self.rows.push(TestRow {
             step: step.to_owned(),
             object: object.to_owned(),
@@ -146,7 +153,13 @@ impl Rows {
     }
 
     /// One step that is right where this comes to be.
-    fn step<T>(&mut self, step: &str, object: &str, verdict: &str, act: impl FnOnce() -> Result<T, Error>) -> Option<T> {
+    fn step<T>(
+        &mut self,
+        step: &str,
+        object: &str,
+        verdict: &str,
+        act: impl FnOnce() -> Result<T, Error>,
+    ) -> Option<T> {
         let began = Instant::now();
         match act() {
             Ok(made) => {
@@ -173,12 +186,14 @@ fn walk_to_hosts(
     rows: &mut Rows,
 ) -> Answer<()> {
     let lookup = |name: &str| (machine.settings)(name)?.into_string().ok();
-    let tester = TransportOptions::from_lookup(&lookup)
-        .and_then(|options| Tester::new(&options, PATIENCE));
+    let tester =
+        TransportOptions::from_lookup(&lookup).and_then(|options| Tester::new(&options, PATIENCE));
     let mut tester = tester.map_err(refused::plain)?;
     for target in Target::of_vault(address) {
         let wanted = target.purpose == "blob"
-            || (target.purpose == "login" && credential.is_application() && lookup("AZURE_AUTHORITY_HOST").is_none());
+            || (target.purpose == "login"
+                && credential.is_application()
+                && lookup("AZURE_AUTHORITY_HOST").is_none());
         if wanted {
             tell_host(&tester.test(&target), target.origin.https, rows);
         }
@@ -189,7 +204,8 @@ fn walk_to_hosts(
 /// One host in rows, as far as the way led.
 fn tell_host(report: &Report, https: bool, rows: &mut Rows) {
     let host = format!("{}:{}", report.host, report.port);
-    let fails = |rows: &mut Rows, step: &str| rows.bad(step, &host, report.verdict.clone(), &report.remedy);
+    let fails =
+        |rows: &mut Rows, step: &str| rows.bad(step, &host, report.verdict.clone(), &report.remedy);
     if report.addresses.is_empty() {
         return fails(rows, "name");
     }
@@ -223,7 +239,12 @@ fn inside_azure(store: &Arc<AzureStore>, machine: &Machine, rows: &mut Rows) -> 
         Ok(listed) => listed.objects,
         // Only a container that is not there is told so.
         Err(error) if error.blame == Blame::Misuse && error.what == "does not exist" => {
-            rows.warn("container", &place, "is not there: it is made with the vault, and what may be done in it is seen then", "make it before, to have it tested here");
+            rows.warn(
+                "container",
+                &place,
+                "is not there: it is made with the vault, and what may be done in it is seen then",
+                "make it before, to have it tested here",
+            );
             return "nothing";
         }
         Err(error) => {
@@ -247,20 +268,30 @@ fn inside_azure(store: &Arc<AzureStore>, machine: &Machine, rows: &mut Rows) -> 
         }
         Err(error) => rows.failed("read", &error),
     }
-    let deletes = store.delete(core::slice::from_ref(name)).into_iter().all(|answer| answer.is_ok());
+    let deletes =
+        store.delete(core::slice::from_ref(name)).into_iter().all(|answer| answer.is_ok());
     if deletes {
         let written = rows.step("create", &place, "objects may be made", || {
             speed::measure(&**store, &*machine.entropy, SPEED_OBJECT_BYTES)
         });
         rows.good("delete", &place, "objects may be deleted: pruning works from here");
         if let Some(measured) = written {
-            tell_speed(&place, measured.upload_bytes_per_second, Some(measured.download_bytes_per_second), rows);
+            tell_speed(
+                &place,
+                measured.upload_bytes_per_second,
+                Some(measured.download_bytes_per_second),
+                rows,
+            );
         }
     } else {
         let began = rows.step("create", &place, "objects may be made", || {
             speed::timed(&bodies, |name, body| store.try_create(name, body))
         });
-        rows.good("delete", &place, "objects may not be deleted, which is enough: prune with another identity");
+        rows.good(
+            "delete",
+            &place,
+            "objects may not be deleted, which is enough: prune with another identity",
+        );
         if let Some(rate) = began {
             tell_speed(&place, rate, None, rows);
         }
@@ -269,7 +300,12 @@ fn inside_azure(store: &Arc<AzureStore>, machine: &Machine, rows: &mut Rows) -> 
 }
 
 /// What may be done in a folder. Whatever folders came to be go again.
-fn inside_folder(folder: &Path, store: &Arc<DirectoryStore>, machine: &Machine, rows: &mut Rows) -> &'static str {
+fn inside_folder(
+    folder: &Path,
+    store: &Arc<DirectoryStore>,
+    machine: &Machine,
+    rows: &mut Rows,
+) -> &'static str {
     let place = store.place();
     let before = Before::of(folder);
     let prepared = store.prepare();
@@ -301,7 +337,12 @@ fn tell_content(place: &str, holds: &str, rows: &mut Rows) {
         "vault" => {
             rows.good("container", place, "holds a vault: adopt it with its recovery key");
         }
-        "other" => rows.bad("container", place, "holds other things, and is no vault", "name an empty place or a new one"),
+        "other" => rows.bad(
+            "container",
+            place,
+            "holds other things, and is no vault",
+            "name an empty place or a new one",
+        ),
         _ => {
             rows.good("container", place, "is empty");
         }
@@ -315,7 +356,12 @@ fn tell_speed(place: &str, up: u64, down: Option<u64>, rows: &mut Rows) {
     };
     let verdict = format!("{} a second up, {down}", Size(up));
     if up < SLOW_BYTES_PER_SECOND {
-        rows.warn("speed", place, verdict, "a first copy of a TiB takes more than eleven days at this rate");
+        rows.warn(
+            "speed",
+            place,
+            verdict,
+            "a first copy of a TiB takes more than eleven days at this rate",
+        );
     } else {
         rows.good("speed", place, verdict);
     }
@@ -330,7 +376,8 @@ struct Before {
 
 impl Before {
     fn of(folder: &Path) -> Self {
-        let missing = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let missing =
+            folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         Self { names: names(folder), missing: missing.map(Path::to_path_buf).collect() }
     }
 

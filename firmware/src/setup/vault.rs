@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use firmware_web::api::Refusal;
 use firmware_web::api::setup::{How, KeyShown, VaultAsked, VaultFound};
 use firmware_web::api::site::Answer;
 use pipeline_vault::Error;
+use pipeline_vault::error::Blame;
 use pipeline_vault::keys::key_file::KeyFile;
 use pipeline_vault::keys::recovery_key::RecoveryKey;
 use pipeline_vault::points::read_chain_leniently;
@@ -35,7 +37,7 @@ pub(super) fn plan(
     machine: &Machine,
 ) -> Answer<(Plan, VaultKept)> {
     let planned = Vault::plan(store, &*machine.clock, &*machine.entropy);
-    let plan = planned.map_err(|error| refused::of(error, "/place"))?;
+    let plan = planned.map_err(store_refusal)?;
     let text = KeyFile::text(plan.vault(), &store.place(), plan.key(), None, &*machine.entropy);
     let key = text.map_err(refused::plain)?.to_string();
     let kept = VaultKept {
@@ -53,7 +55,13 @@ pub(super) fn plan(
 /// Makes it.
 pub(super) fn build(plan: &Plan, store: Arc<dyn BlobStore>, machine: &Machine) -> Answer<()> {
     let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
-    plan.build(store, clock, entropy).map(drop).map_err(|error| refused::of(error, "/place"))
+    plan.build(store, clock, entropy).map(drop).map_err(store_refusal)
+}
+
+/// Who refuses looks at the credential; everything else comes of the place.
+fn store_refusal(error: Error) -> Refusal {
+    let field = if error.blame == Blame::Refused { "/credential/value" } else { "/place" };
+    refused::of(error, field)
 }
 
 /// Whether the vault that was planned before a power cut is there and opens with the key that was kept.
@@ -77,7 +85,7 @@ pub(super) fn look(
 ) -> Answer<(VaultFound, VaultKept)> {
     let key = typed_key(asked)?;
     // What keeps the store from answering is no fault of the key.
-    store.list("", None, 1).map_err(|error| refused::of(error, "/place"))?;
+    store.list("", None, 1).map_err(store_refusal)?;
     let vault = open(Arc::clone(store), &key, machine).map_err(|error| {
         let field = if error.what.contains("no vault") { "/place" } else { "/key" };
         refused::of(error, field)
@@ -108,7 +116,8 @@ fn typed_key(asked: &VaultAsked) -> Answer<RecoveryKey> {
     if typed.len() > KEY_BYTES_MAX {
         return Err(refused::field("/key", "recovery key", "is far longer than any key file"));
     }
-    let file = KeyFile::parse(&typed, "recovery key").map_err(|error| refused::of(error, "/key"))?;
+    let file =
+        KeyFile::parse(&typed, "recovery key").map_err(|error| refused::of(error, "/key"))?;
     let passphrase = asked.passphrase.as_ref().map(|words| words.expose());
     let passphrase = passphrase.filter(|words| !words.is_empty());
     file.open(passphrase).map_err(|error| refused::of(error, "/passphrase"))
@@ -116,11 +125,8 @@ fn typed_key(asked: &VaultAsked) -> Answer<RecoveryKey> {
 
 /// What a person has to know of it.
 fn found(vault: &Vault) -> VaultFound {
-    let mut found = VaultFound {
-        vault: vault.id().to_string(),
-        place: vault.place(),
-        ..VaultFound::default()
-    };
+    let mut found =
+        VaultFound { vault: vault.id().to_string(), place: vault.place(), ..VaultFound::default() };
     let access = vault.access();
     for server in vault.servers() {
         found.servers.push(server.name.clone());

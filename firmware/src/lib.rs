@@ -45,6 +45,8 @@ pub mod report;
 pub mod serve;
 /// An opened vault as the verbs need it.
 pub mod session;
+/// First run.
+pub mod setup;
 /// Where a point becomes a disk, as a person writes it.
 pub mod sink;
 /// The appliance behind the API.

@@ -13,6 +13,7 @@ pub fn field(field: &str, title: &str, detail: impl Into<String>) -> Refusal {
         detail: detail.into(),
         remedy: None,
         field: Some(field.to_owned()),
+        ..Refusal::default()
     }
 }
 
@@ -42,7 +43,7 @@ pub fn plain(error: Error) -> Refusal {
         _ => 422,
     };
     let remedy = Some(error.remedy).filter(|remedy| !remedy.is_empty());
-    Refusal { status, title: error.object, detail: error.what, remedy, field: None }
+    Refusal { status, title: error.object, detail: error.what, remedy, ..Refusal::default() }
 }
 
 #[cfg(test)]

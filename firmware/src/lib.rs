@@ -3,6 +3,8 @@
 
 /// Users, sessions, tokens, approvals, the audit log.
 pub mod admin;
+/// What is wrong is told to whoever is to know.
+pub mod alerts;
 /// The program as the first process of a machine: boot, services, console, roles.
 pub mod appliance;
 /// The file of `--changed`: which ranges may differ from the last point.
@@ -45,6 +47,8 @@ pub mod report;
 pub mod serve;
 /// An opened vault as the verbs need it.
 pub mod session;
+/// First run.
+pub mod setup;
 /// Where a point becomes a disk, as a person writes it.
 pub mod sink;
 /// The appliance behind the API.

@@ -30,7 +30,6 @@ fn prune(roll: &KeptRoll, server: ServerId) -> Result<u64, Error> {
     };
     // Nothing is removed from a vault that was put back to an older state. The lock is not held while pruning.
     roll.session().chain(server)?;
-    let policy = rules.holding(server, policy);
     let report = upkeep::run(&roll.access(), server, &policy, &Options::default())?;
     Ok(report.points_removed)
 }

@@ -20,21 +20,21 @@ use crate::enrol::tokens::{Redeemed, Tokens};
 use crate::enrol::{Attempt, Grant};
 
 pub use drains::DrainOrder;
-pub use holds::{Hold, Rules};
+pub use rules::Rules;
 
 /// Servers that are drained for a planned failover.
 pub mod drains;
-/// Points that stay, and what counts for servers that say nothing themselves.
-pub mod holds;
 /// The roll in the vault, as a running appliance and the verbs use it.
 pub mod kept;
 /// Servers that come with a token.
 pub mod registrar;
+/// What is kept beside each server's own policy.
+pub mod rules;
 
 const VERSION: u16 = 1;
 /// With drains behind it: a program that knows nothing of them must not undo one by writing its own.
 const VERSION_DRAINS: u16 = 2;
-/// With rules behind them: a program that knows nothing of points that are held must not prune one.
+/// With rules behind them: a program that knows nothing of second persons must not undo one by writing its own.
 const VERSION_RULES: u16 = 3;
 /// Certificates that are remembered of one server.
 const KEYS_MAX: usize = 8;

@@ -6,6 +6,7 @@ use firmware_web::api::views::servers::{Install, PointView, PolicyView, ServerVi
 use firmware_web::api::views::vault::{Retention, VaultView};
 use pipeline_vault::Error;
 use pipeline_vault::fork::{self, End};
+use pipeline_vault::pins;
 use pipeline_vault::retain::Policy as Keep;
 use pipeline_wire::policy::{FREEZE_LIMIT_MILLIS_MAX, INTERVAL_SECONDS_MIN, Policy};
 
@@ -15,13 +16,17 @@ use super::{LiveSite, Refusal};
 use crate::disk_argument::check_name;
 use crate::enrol::Grant;
 use crate::enrol::issue::{Wanted, issue};
-use crate::ingest::roll::{Hold, Roll};
+use crate::ingest::roll::Roll;
 
 /// How long a token is good.
 const TOKEN_SECONDS: u64 = 3600;
+/// A person's pin ends by a person's word.
+const FOR_EVER_MILLIS: u64 = 100 * 366 * 86_400_000;
 const INTERVAL_SECONDS_MAX: u32 = 86_400;
 /// Names of disks and of groups.
 const NAME_BYTES_MAX: usize = 100;
+/// Longest reason of a pin.
+const WHY_BYTES_MAX: usize = 500;
 const LEFT_OUT_MAX: usize = 64;
 
 impl LiveSite {
@@ -102,29 +107,28 @@ impl LiveSite {
         let server = self.server_id(name)?;
         let found = self.point(name, server, point)?;
         let why = why.map(str::trim);
-        if why == Some("") {
-            return Err(wrong("/why", "a pin", "has no reason: say why the point is to stay"));
+        if why.is_some_and(|why| why.is_empty() || why.len() > WHY_BYTES_MAX) {
+            let words = format!("has no reason, or one longer than {WHY_BYTES_MAX} bytes");
+            return Err(wrong("/why", "a pin", words));
         }
-        self.change_roll(&mut |roll| {
-            match why {
-                Some(why) => roll.hold(Hold {
-                    server,
-                    slot: found.slot,
-                    point: found.id,
-                    why: why.to_owned(),
-                    by: by.name.clone(),
-                    at_millis: self.now(),
-                })?,
-                None => drop(roll.let_go(server, found.id)),
+        let access = self.opened()?.vault.session().access();
+        match why {
+            Some(why) => {
+                // Pinned again, it is pinned for the newer reason.
+                pins::release(&access, &server, found.id).map_err(refusal)?;
+                let why = format!("{why} ({})", by.name);
+                pins::hold(&access, server, found.slot, &why, FOR_EVER_MILLIS).map_err(refusal)?;
             }
-            Ok(())
-        })?;
+            None => drop(pins::release(&access, &server, found.id).map_err(refusal)?),
+        }
+        self.look_at_holds(server)?;
         let (kind, words) = match why {
             Some(why) => ("point_pinned", format!("Point {point} is pinned: {why}")),
             None => ("point_unpinned", format!("Point {point} is pinned no more.")),
         };
         self.tell_of(by, kind, format!("server {name}"), words);
-        Ok(point_view(self.sight().roll.as_deref(), server, &found))
+        let sight = self.sight();
+        Ok(point_view(sight.chains.get(&server).map(std::sync::Arc::as_ref), &found))
     }
 
     pub(super) fn let_in(&self, by: &Caller, name: Option<&str>) -> Answer<Install> {

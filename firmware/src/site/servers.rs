@@ -186,25 +186,25 @@ impl LiveSite {
         let server = self.server_id(name)?;
         let limit = limit.clamp(1, POINTS_MAX);
         let sight = self.sight();
-        let roll = sight.roll.as_deref();
+        let chain = sight.chains.get(&server).map(Arc::as_ref);
         let fits = |point: &&PointSight| before.is_none_or(|before| point.at_millis <= before);
-        if let Some(chain) = sight.chains.get(&server) {
-            let found: Vec<PointView> = chain
+        if let Some(known) = chain {
+            let found: Vec<PointView> = known
                 .points
                 .iter()
                 .rev()
                 .filter(fits)
                 .take(limit)
-                .map(|point| point_view(roll, server, point))
+                .map(|point| point_view(chain, point))
                 .collect();
-            if found.len() == limit || chain.is_whole() {
+            if found.len() == limit || known.is_whole() {
                 return Ok(found);
             }
         }
         // Older than what is remembered.
         let points = self.points_of(server)?;
         let found = points.iter().rev().filter(fits).take(limit);
-        Ok(found.map(|point| point_view(roll, server, point)).collect())
+        Ok(found.map(|point| point_view(chain, point)).collect())
     }
 
     /// One point of a server, by its whole identity.
@@ -279,8 +279,9 @@ pub(super) fn word(consistency: Consistency) -> &'static str {
     }
 }
 
-pub(super) fn point_view(roll: Option<&Roll>, server: ServerId, point: &PointSight) -> PointView {
-    let hold = roll.and_then(|roll| roll.held(server, point.slot));
+pub(super) fn point_view(chain: Option<&ChainSight>, point: &PointSight) -> PointView {
+    let holds = chain.map(|chain| chain.holds.as_slice()).unwrap_or_default();
+    let hold = holds.iter().find(|(slot, _)| *slot == point.slot);
     PointView {
         id: point.id.to_string(),
         at_millis: point.at_millis,
@@ -292,7 +293,7 @@ pub(super) fn point_view(roll: Option<&Roll>, server: ServerId, point: &PointSig
         frozen_micros: point.frozen_micros,
         unread_blocks: point.unread_blocks,
         remarks: point.remarks.to_vec(),
-        pinned: hold.map(|hold| hold.why.clone()),
+        pinned: hold.map(|(_, why)| why.clone()),
     }
 }
 

@@ -17,6 +17,7 @@ use pipeline_vault::chain::{Link, read_slot};
 use pipeline_vault::document::{Class, Name};
 use pipeline_vault::fork::{self, Fork};
 use pipeline_vault::names;
+use pipeline_vault::pins;
 use pipeline_vault::points::{ChainView, read_chain};
 use pipeline_vault::record::{Body, Consistency, DiskState, Manifest};
 
@@ -65,6 +66,8 @@ pub(super) struct ChainSight {
     pub(super) count: u64,
     pub(super) disks: Vec<DiskSight>,
     pub(super) fork: Option<Fork>,
+    /// Points that are pinned: slot, and why.
+    pub(super) holds: Vec<(u64, String)>,
     /// Why it cannot be read.
     pub(super) trouble: Option<String>,
 }
@@ -180,8 +183,22 @@ impl ChainSight {
     ) -> Result<(), Error> {
         let view = read_chain(access, server)?;
         vault.session().believe(&view)?;
-        *self = Self::of(&view);
+        *self = Self { holds: core::mem::take(&mut self.holds), ..Self::of(&view) };
         Ok(())
+    }
+
+    /// Looks which points are pinned; whether that is new.
+    pub(super) fn look_at_holds(
+        &mut self,
+        access: &Access,
+        server: ServerId,
+    ) -> Result<bool, Error> {
+        let holds = pins::holds(access, &server)?;
+        let holds: Vec<(u64, String)> =
+            holds.into_iter().map(|pin| (pin.slot, pin.reader)).collect();
+        let is_new = holds != self.holds;
+        self.holds = holds;
+        Ok(is_new)
     }
 
     fn of(view: &ChainView) -> Self {

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+use firmware_web::api::site::Answer;
 use firmware_web::api::views::servers::{Figure, Health, Progress};
 use hal::time::Moment;
 use pipeline::ids::ServerId;
@@ -12,6 +13,7 @@ use pipeline_vault::Error;
 use super::events::Note;
 use super::facts::is_worse;
 use super::health::Verdict;
+use super::refuse::refusal;
 use super::servers::one;
 use super::sight::{ChainSight, Sight};
 use super::{LiveSite, Opened, lock};
@@ -146,9 +148,17 @@ impl LiveSite {
             let remedy = refusal.remedy.unwrap_or_default();
             format!("{}: {}; {remedy}", refusal.title, refusal.detail)
         })?;
-        let mut sight = Sight::clone(&self.sight());
+        let before = self.sight();
+        let mut sight = Sight::clone(&before);
         self.look_at(&opened, &mut sight, due).map_err(|error| error.to_string())?;
         (sight.seen, sight.trouble) = (true, None);
+        // What a person pinned meanwhile is newer than what was seen of it here.
+        for (server, now) in &self.sight().chains {
+            let is_new = before.chains.get(server).is_none_or(|old| !Arc::ptr_eq(old, now));
+            if let Some(chain) = sight.chains.get_mut(server).filter(|_| is_new) {
+                Arc::make_mut(chain).holds.clone_from(&now.holds);
+            }
+        }
         self.show(sight);
         Ok(())
     }
@@ -196,7 +206,12 @@ impl LiveSite {
                 .chains
                 .get(&server)
                 .map_or_else(ChainSight::default, |known| ChainSight::clone(known));
-            match chain.look(&opened.vault, server, room) {
+            // Pins are looked at with the slow looks: few are made, and who makes one here looks at once.
+            let access = opened.vault.session().access();
+            let looked = chain.look(&opened.vault, server, room).and_then(|is_new| {
+                Ok(is_new | (every == slow && chain.look_at_holds(&access, server)?))
+            });
+            match looked {
                 Ok(false) if sight.chains.contains_key(&server) => {}
                 Ok(_) => drop(sight.chains.insert(server, Arc::new(chain))),
                 Err(error) if error.blame == pipeline_vault::Blame::Device => return Err(error),
@@ -212,6 +227,19 @@ impl LiveSite {
                 self.show(sight.clone());
             }
         }
+        Ok(())
+    }
+
+    /// Looks at a server's pins at once.
+    pub(super) fn look_at_holds(&self, server: ServerId) -> Answer<()> {
+        let access = self.opened()?.vault.session().access();
+        let known = self.sight().chains.get(&server).cloned().unwrap_or_default();
+        let mut chain = ChainSight::clone(&known);
+        chain.look_at_holds(&access, server).map_err(refusal)?;
+        let mut sight = self.sight.write().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh = Sight::clone(&sight);
+        fresh.chains.insert(server, Arc::new(chain));
+        *sight = Arc::new(fresh);
         Ok(())
     }
 

@@ -51,18 +51,13 @@ pub(super) fn run(prune: &Prune, context: &Context) -> Ending {
         Some(name) => vec![(name.clone(), session.server(name)?)],
         None => session.servers(),
     };
-    // What a person or a tripwire holds stays, whoever prunes.
-    let roll = Roll::of(session.vault()?)?;
+    let roll = if prune.as_kept { Roll::of(session.vault()?)? } else { None };
     let mut done = Vec::new();
     for (name, id) in servers {
         // One server's trouble keeps no other from being pruned.
-        let own = roll.as_ref().and_then(|roll| roll.keep_of(id)).filter(|_| prune.as_kept);
+        let own = roll.as_ref().and_then(|roll| roll.keep_of(id));
         let own = own.and_then(|keep| Policy::parse(keep).ok());
         let Some(policy) = prune.keep.clone().or(own) else { continue };
-        let policy = match &roll {
-            Some(roll) => roll.holding(id, policy),
-            None => policy,
-        };
         match one(prune, &policy, &mut session, &name, id) {
             Ok(pruned) => done.push(pruned),
             Err(error) => problems.push(name_server(error, &name)),

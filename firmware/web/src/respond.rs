@@ -28,7 +28,8 @@ const ALWAYS: [(&str, &str); 5] = [
     ("cache-control", "no-store"),
     (
         "content-security-policy",
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+        base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
@@ -45,7 +46,6 @@ pub fn respond(request: Request<'_>, status: &Status) -> Response {
     }
     match request.path {
         "/" => answer(200, "text/html; charset=utf-8", page::render(status)),
-        "/style.css" => answer(200, "text/css; charset=utf-8", page::STYLE.to_owned()),
         "/status.json" => match serde_json::to_string_pretty(status) {
             Ok(text) => answer(200, "application/json", text + "\n"),
             Err(_) => plain(500, "the status cannot be written down\n"),
@@ -54,7 +54,12 @@ pub fn respond(request: Request<'_>, status: &Status) -> Response {
             None => plain(200, "ok\n"),
             Some(why) => plain(503, why),
         },
-        _ => plain(404, "there is nothing here: / is the page, /status.json is for scripts\n"),
+        path => match page::asset(path) {
+            Some((kind, text)) => answer(200, kind, text.to_owned()),
+            None => {
+                plain(404, "there is nothing here: / is the page, /status.json is for scripts\n")
+            }
+        },
     }
 }
 
@@ -93,7 +98,7 @@ mod tests {
     #[test]
     fn every_answer_forbids_browsers_what_it_does_not_need() {
         let status = Status::default();
-        for path in ["/", "/style.css", "/status.json", "/health", "/nowhere"] {
+        for path in ["/", "/style.css", "/app.js", "/status.json", "/health", "/nowhere"] {
             let headers = get(path, &status).headers;
             for wanted in ALWAYS {
                 assert!(headers.contains(&wanted), "{path} lacks {}", wanted.0);

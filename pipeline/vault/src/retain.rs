@@ -32,8 +32,6 @@ pub struct Policy {
     /// In ascending order of the periods, each at most once.
     rules: Vec<(Period, Length)>,
     last: u32,
-    /// Slots of points that stay whatever the rules say, in ascending order.
-    held: Vec<u64>,
 }
 
 /// A point as far as retention looks at it.
@@ -57,7 +55,7 @@ pub enum Reason {
     All,
     /// It was failed over to, and that failover stands.
     Fork,
-    /// A person or a tripwire holds it.
+    /// Somebody holds it.
     Held,
     /// It is the newest of a calendar period.
     Period(Period),
@@ -99,7 +97,7 @@ impl Fate {
 impl Policy {
     /// Reads a policy; the error names the part that cannot be meant.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let mut policy = Self { all: None, rules: Vec::new(), last: 0, held: Vec::new() };
+        let mut policy = Self { all: None, rules: Vec::new(), last: 0 };
         let lower = text.trim().to_ascii_lowercase();
         for (at, part) in lower.split(',').map(str::trim).enumerate() {
             policy.take(at, part).map_err(|what| {
@@ -147,14 +145,6 @@ impl Policy {
         Ok(())
     }
 
-    /// The same, and the points in these slots stay.
-    #[must_use]
-    pub fn holding(mut self, slots: impl IntoIterator<Item = u64>) -> Self {
-        self.held.extend(slots);
-        self.held.sort_unstable();
-        self
-    }
-
     /// What becomes of each point now, in the order in which they are given (which does not matter).
     /// Points from the future count as just made.
     #[must_use]
@@ -168,10 +158,6 @@ impl Policy {
             }
             if u64::from(self.last) > rank as u64 {
                 fates[at].reasons.push(Reason::Last);
-            }
-            if self.held.binary_search(&points[at].slot).is_ok() {
-                fates[at].reasons.push(Reason::Held);
-                fates[at].until = u64::MAX;
             }
         }
         let mut by_time = by_slot;
@@ -238,7 +224,7 @@ impl fmt::Display for Reason {
             Self::Last => "last",
             Self::All => "all",
             Self::Fork => "failover",
-            Self::Held => "pinned",
+            Self::Held => "held",
             Self::Period(period) => period.rule(),
         })
     }

@@ -43,16 +43,6 @@ fn policies_read_back_as_they_were_written() {
 }
 
 #[test]
-fn points_that_are_held_stay_whatever_the_rules_say() {
-    let points = points([NOW, NOW - 86_400_000, NOW - 2 * 86_400_000, NOW - 3 * 86_400_000]);
-    let fates = policy("1h,last=1").holding([2]).keep(&points, NOW);
-    let kept: Vec<bool> = fates.iter().map(Fate::is_kept).collect();
-    // The newest is the one in the highest slot.
-    assert_eq!(kept, [true, false, true, true]);
-    assert_eq!((fates[2].reasons.clone(), fates[2].until), (vec![Reason::Held], u64::MAX));
-}
-
-#[test]
 fn what_cannot_be_meant_is_named() {
     for (text, part, what) in [
         ("", "«»", "is empty"),

@@ -11,8 +11,8 @@ pub fn field(field: &str, title: &str, detail: impl Into<String>) -> Refusal {
         status: 422,
         title: title.to_owned(),
         detail: detail.into(),
-        remedy: None,
         field: Some(field.to_owned()),
+        ..Refusal::default()
     }
 }
 
@@ -42,7 +42,8 @@ pub fn plain(error: Error) -> Refusal {
         _ => 422,
     };
     let remedy = Some(error.remedy).filter(|remedy| !remedy.is_empty());
-    Refusal { status, title: error.object, detail: error.what, remedy, field: None }
+    let (title, detail) = (error.object, error.what);
+    Refusal { status, title, detail, remedy, ..Refusal::default() }
 }
 
 #[cfg(test)]

@@ -288,6 +288,7 @@ fn not_now(words: &str) -> Refusal {
         detail: format!("cannot be kept: {words}"),
         remedy: Some("nothing was changed: try again".to_owned()),
         field: None,
+        ..Refusal::default()
     }
 }
 

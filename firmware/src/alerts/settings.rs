@@ -191,6 +191,7 @@ fn refused(object: &str, detail: String, field: &str, remedy: &str) -> Refusal {
         detail,
         remedy: Some(remedy.to_owned()),
         field: Some(field.to_owned()),
+        ..Refusal::default()
     }
 }
 

@@ -42,8 +42,7 @@ pub fn plain(error: Error) -> Refusal {
         _ => 422,
     };
     let remedy = Some(error.remedy).filter(|remedy| !remedy.is_empty());
-    let (title, detail) = (error.object, error.what);
-    Refusal { status, title, detail, remedy, ..Refusal::default() }
+    Refusal { status, title: error.object, detail: error.what, remedy, ..Refusal::default() }
 }
 
 #[cfg(test)]

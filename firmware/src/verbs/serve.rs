@@ -64,13 +64,13 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         let chosen = move || in_use.wait_until(|| agents_ended.is_closed());
         scope.spawn(move || chosen().into_iter().for_each(|way| watch(&way, seen, &ended)));
         scope.spawn(move || {
-            for way in chosen() {
+            if let Some(way) = chosen() {
                 recovery::ready::daily(&way.opening, &context.on(&way.machine), agents_ended);
             }
         });
         if let Some(address) = serve.agents {
             scope.spawn(move || {
-                for way in chosen() {
+                if let Some(way) = chosen() {
                     let replication = replication(serve, address, folder, &host, &way);
                     replication.keep_running(&way.machine, agents, &tell_agents, agents_ended);
                 }

@@ -17,6 +17,8 @@ pub mod first_run;
 pub mod ground;
 /// The vault that was chosen, for whoever waits for one.
 pub mod in_use;
+/// The users of the API as those who manage the machine.
+mod managers;
 /// Settings of the network, as a form and as a text give them.
 pub mod network;
 /// The way to a vault, walked live.

@@ -4,6 +4,7 @@
 //! no object ever names. A container that is not there is not made: a name that was just deleted cannot be used for a while.
 
 use core::time::Duration;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -312,7 +313,7 @@ fn inside_folder(
     let holds = match (store.facts(MARKER), store.list("", None, 1)) {
         (Ok(Some(_)), _) => "vault",
         (_, Ok(listed)) if prepared.is_ok() && listed.objects.is_empty() => "nothing",
-        _ if prepared.as_ref().is_err_and(|error| error.blame == Blame::Device) => "unknown",
+        _ if before.names.is_empty() => "unknown",
         _ => "other",
     };
     match prepared {
@@ -369,16 +370,13 @@ fn tell_speed(place: &str, up: u64, down: Option<u64>, rows: &mut Rows) {
 
 /// What there was before the test.
 struct Before {
-    names: Vec<std::ffi::OsString>,
-    /// Folders that were not there, the innermost first.
-    missing: Vec<PathBuf>,
+    names: Vec<OsString>,
+    was_there: bool,
 }
 
 impl Before {
     fn of(folder: &Path) -> Self {
-        let missing =
-            folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-        Self { names: names(folder), missing: missing.map(Path::to_path_buf).collect() }
+        Self { names: names(folder), was_there: folder.exists() }
     }
 
     /// Removes empty folders that came to be, and nothing else: a folder with something in it cannot be removed so.
@@ -386,13 +384,13 @@ impl Before {
         for name in names(folder).iter().filter(|name| !self.names.contains(name)) {
             let _ = std::fs::remove_dir(folder.join(name));
         }
-        for missing in &self.missing {
-            let _ = std::fs::remove_dir(missing);
+        if !self.was_there {
+            let _ = std::fs::remove_dir(folder);
         }
     }
 }
 
-fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+fn names(folder: &Path) -> Vec<OsString> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     entries.flatten().map(|entry| entry.file_name()).collect()
 }

@@ -11,7 +11,6 @@ pub fn field(field: &str, title: &str, detail: impl Into<String>) -> Refusal {
         status: 422,
         title: title.to_owned(),
         detail: detail.into(),
-        remedy: None,
         field: Some(field.to_owned()),
         ..Refusal::default()
     }

@@ -59,7 +59,8 @@ impl Setup for FirstRun {
             None => return Err(refused::conflict(TITLE, "is not made yet")),
         };
         let wrong = |detail: String, remedy: &str| {
-            Err(refused::remedy(refused::field("/code", TITLE, detail), remedy))
+            let refusal = refused::field("/code", TITLE, detail);
+            Err(refused::remedy(Refusal { status: 403, ..refusal }, remedy))
         };
         match tried {
             Tried::Right => {}
@@ -82,7 +83,7 @@ impl Setup for FirstRun {
                     TITLE,
                     format!("was wrong too often; it may be tried again in {seconds} s"),
                 );
-                return Err(Refusal { status: 429, ..refusal });
+                return Err(Refusal { status: 429, retry_seconds: Some(seconds), ..refusal });
             }
         }
         let caller = self.parts.administrators.make_first(&asked.name, &asked.password)?;

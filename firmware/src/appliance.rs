@@ -43,8 +43,6 @@ mod board;
 mod boot;
 /// The role *capture*.
 mod capture;
-/// The program's own verbs as processes of their own.
-mod child;
 /// The wall clock.
 mod clock;
 /// Screen and serial line.
@@ -84,7 +82,7 @@ mod phases;
 /// The power button.
 mod power_button;
 /// Children and orphans.
-mod processes;
+pub(crate) mod processes;
 /// The role *recover*.
 mod recover;
 /// What the machine is to be.

@@ -528,8 +528,12 @@ pub struct Prune {
     pub opening: Opening,
 
     /// What to keep: all of the last hours or days, then one an hour, a day, a week, a month for as long
-    #[arg(long, value_name = "POLICY", value_parser = policy)]
-    pub keep: Policy,
+    #[arg(long, value_name = "POLICY", value_parser = policy, required_unless_present = "as_kept")]
+    pub keep: Option<Policy>,
+
+    /// Keep of each server what its own policy says, or what is said for all; nothing of others is touched
+    #[arg(long, conflicts_with = "keep")]
+    pub as_kept: bool,
 
     /// Only this server's points
     #[arg(long, value_name = "NAME", value_parser = server_name)]

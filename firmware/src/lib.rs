@@ -9,6 +9,8 @@ pub mod alerts;
 pub mod appliance;
 /// The file of `--changed`: which ranges may differ from the last point.
 pub mod changed;
+/// The program's own verbs as processes of their own.
+mod child;
 /// The command line.
 pub mod cli;
 /// A disk as the command line names it.

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::board::{Answer, Board, Kind, Question};
-use super::child::Verb;
 use super::{Appliance, medium, mounts};
+use crate::child::Verb;
 use crate::cli::Opening;
 use crate::session::Machine;
 use crate::vault_uri::VaultUri;
@@ -186,7 +186,7 @@ impl VaultPlace {
         let mut all: Vec<OsString> = words.iter().map(OsString::from).collect();
         all.extend(["--vault".into(), self.address.clone().into()]);
         all.extend(["--key-file".into(), key_path().into_os_string()]);
-        Verb { words: all, environment: self.environment.clone() }
+        Verb { words: all, environment: self.environment.clone(), program: None }
     }
 }
 

@@ -3,10 +3,14 @@
 
 /// Users, sessions, tokens, approvals, the audit log.
 pub mod admin;
+/// What is wrong is told to whoever is to know.
+pub mod alerts;
 /// The program as the first process of a machine: boot, services, console, roles.
 pub mod appliance;
 /// The file of `--changed`: which ranges may differ from the last point.
 pub mod changed;
+/// The program's own verbs as processes of their own.
+mod child;
 /// The command line.
 pub mod cli;
 /// A disk as the command line names it.
@@ -43,6 +47,8 @@ pub mod report;
 pub mod serve;
 /// An opened vault as the verbs need it.
 pub mod session;
+/// First run.
+pub mod setup;
 /// Where a point becomes a disk, as a person writes it.
 pub mod sink;
 /// The appliance behind the API.

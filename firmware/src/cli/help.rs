@@ -197,9 +197,10 @@ pub(super) const PRUNE: &str = "\
 Examples:
   lifeboat prune --vault dir:/srv/vault --key-file vault.key --keep 72h,hourly=7d,daily=30d --dry-run
   lifeboat prune --vault dir:/srv/vault --key-file vault.key --keep 72h,hourly=7d,daily=30d,weekly=12w
+  lifeboat prune --vault dir:/srv/vault --key-file vault.key --as-kept
 
 --keep: first how long every point is kept, then for how long one an hour, a day, a week, a month. h, d, w, m and y
-are hours, days, weeks, months and years. The last points are always kept. What only removed points used is deleted
+are hours, days, weeks, months and years. The last points are always kept, and so are those that are pinned. What only removed points used is deleted
 in two steps, the second after --grace: run prune regularly. A credential that may not delete can prune but not collect.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong command line.";

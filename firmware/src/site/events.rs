@@ -11,6 +11,9 @@ use firmware_web::api::views::servers::Health;
 use hal::time::Clock;
 use smol::channel::{Receiver, Sender, bounded};
 
+/// How they are kept across restarts.
+mod saved;
+
 /// Events that are kept.
 pub const EVENTS_MAX: usize = 5000;
 /// Bytes of one event's words; what is longer is cut.
@@ -47,6 +50,8 @@ struct State {
     log: VecDeque<EventView>,
     /// The number of the next one.
     next: u64,
+    /// Something was noted since it was written down.
+    is_new: bool,
     /// Whom a new event wakes.
     wakes: Vec<Sender<()>>,
 }
@@ -64,6 +69,7 @@ impl Events {
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
+        state.is_new = true;
         state.log.push_back(EventView {
             number,
             at_millis,

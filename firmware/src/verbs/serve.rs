@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use async_io::Timer;
@@ -22,6 +22,7 @@ use crate::serve::listen::{Branch, Door, Teller};
 use crate::serve::replication::{Replication, Seen};
 use crate::serve::watch::{Sight, Watched, look};
 use crate::session::Machine;
+use crate::setup::in_use::{InUse, Way};
 use crate::verbs::{Context, host_name, recovery};
 
 /// How often the vault is looked at.
@@ -38,9 +39,11 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
     })?;
     let name = serve.name.clone().unwrap_or_else(host_name);
     let identity = Identity::of_folder(&folder, &name)?;
-    let watched = Watched::default();
-    watched.note(Ok(Sight { state: VaultState::Unknown, ..Sight::default() }));
-    let watched = Arc::new(watched);
+    let watched = Arc::new(Watched::default());
+    let in_use = InUse::default();
+    if let Some(opening) = serve.named.opening() {
+        in_use.set(Way::of(&opening, &context.machine));
+    }
     let fingerprint = identity.fingerprint();
     let agents = Seen::default();
     let teller = teller(
@@ -52,18 +55,27 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
     );
     let branches = branches(serve, &identity, &agents, context)?;
     // The same at each start, and no other machine's: by it what this appliance began in the vault is known again.
-    let replication = replication(serve, folder, format!("{name} {fingerprint}"));
+    let host = format!("{name} {fingerprint}");
     let (end, ended) = mpsc::channel::<Infallible>();
     let (end_agents, agents_ended) = smol::channel::bounded(1);
     let served = std::thread::scope(|scope| {
-        let seen = &*watched;
-        scope.spawn(move || watch(serve, &context.machine, seen, &ended));
-        let judged = &agents_ended;
-        scope.spawn(move || recovery::ready::daily(&serve.opening, context, judged));
-        if let Some(replication) = &replication {
-            let (machine, agents, ended) = (&context.machine, &agents, &agents_ended);
-            scope.spawn(move || replication.keep_running(machine, agents, &tell_agents, ended));
-            scope.spawn(move || note_servers(&replication.state, agents, ended));
+        let (seen, agents, agents_ended) = (&*watched, &agents, &agents_ended);
+        let (in_use, folder) = (&in_use, &folder);
+        let chosen = move || in_use.wait_until(|| agents_ended.is_closed());
+        scope.spawn(move || chosen().into_iter().for_each(|way| watch(&way, seen, &ended)));
+        scope.spawn(move || {
+            if let Some(way) = chosen() {
+                recovery::ready::daily(&way.opening, &context.on(&way.machine), agents_ended);
+            }
+        });
+        if let Some(address) = serve.agents {
+            scope.spawn(move || {
+                if let Some(way) = chosen() {
+                    let replication = replication(serve, address, folder, &host, &way);
+                    replication.keep_running(&way.machine, agents, &tell_agents, agents_ended);
+                }
+            });
+            scope.spawn(move || note_servers(folder, agents, agents_ended));
         }
         let served = smol::block_on(async {
             let door = Door::open(serve.listen, &identity, teller).await?.with(branches);
@@ -85,15 +97,21 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
     Ok(served?)
 }
 
-/// What is to be run beside the page, where agents are to be taken.
-fn replication(serve: &Serve, state: PathBuf, host: String) -> Option<Replication> {
-    Some(Replication {
-        opening: serve.opening.clone(),
-        address: serve.agents?,
+/// What is to be run beside the page once there is a vault.
+fn replication(
+    serve: &Serve,
+    address: SocketAddr,
+    state: &Path,
+    host: &str,
+    way: &Way,
+) -> Replication {
+    Replication {
+        opening: way.opening.clone(),
+        address,
         spool: serve.spool.clone(),
-        state,
-        host,
-    })
+        state: state.to_path_buf(),
+        host: host.to_owned(),
+    }
 }
 
 /// What is behind the page's door where agents are taken: their enrolment and their delivery.
@@ -172,14 +190,15 @@ fn teller(
 }
 
 /// Looks at the vault until the other end of `ended` is gone.
-fn watch(serve: &Serve, machine: &Machine, watched: &Watched, ended: &mpsc::Receiver<Infallible>) {
+fn watch(way: &Way, watched: &Watched, ended: &mpsc::Receiver<Infallible>) {
+    watched.note(Ok(Sight { state: VaultState::Unknown, ..Sight::default() }));
     loop {
-        let seen = look(&serve.opening, machine);
+        let seen = look(&way.opening, &way.machine);
         let pause = if seen.is_ok() { PACE } else { RETRY };
         if let Err(error) = &seen {
             log::warn!("{error}");
         }
-        watched.note(seen.map_err(|_| machine.clock.monotonic_nanos()));
+        watched.note(seen.map_err(|_| way.machine.clock.monotonic_nanos()));
         if ended.recv_timeout(pause) != Err(mpsc::RecvTimeoutError::Timeout) {
             return;
         }

@@ -9,10 +9,10 @@ pub mod admin;
 pub mod alarm;
 /// What a route is asked, and how its parts are read.
 mod call;
-/// The document that describes it all.
-pub mod openapi;
 /// What is told to Prometheus.
 pub mod metrics;
+/// The document that describes it all.
+pub mod openapi;
 /// What is answered.
 pub mod reply;
 /// Every route.

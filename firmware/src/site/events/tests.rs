@@ -1,8 +1,10 @@
 //! The log of what happened.
 
 use hal_sim::clock::SimClock;
+use hal_sim::random::Random;
 
 use super::*;
+use crate::admin::keep::{Keep, MemoryKeep};
 
 fn note(health: Health, object: &str, words: &str) -> Note {
     Note { health, kind: "tested", object: object.to_owned(), words: words.to_owned(), by: None }
@@ -73,4 +75,29 @@ fn whatever_is_noted_has_an_end() {
     events.note(note(Health::Good, &"ö".repeat(9999), &"ü".repeat(99_999)));
     let all = events.all();
     assert!(all[0].object.len() <= NAME_BYTES_MAX + 3 && all[0].words.len() <= WORDS_BYTES_MAX + 3);
+}
+
+#[test]
+fn a_restart_keeps_the_log_and_takes_no_number_twice() {
+    let clock = || Arc::new(SimClock::default());
+    let keep = MemoryKeep::default();
+    let events = Arc::new(Events::open(clock(), &keep));
+    assert!(events.all().is_empty());
+    let mut random = Random::new(3);
+    for _ in 0..5500 {
+        let (server, seconds) = (random.below(50), random.below(5000));
+        let words = format!("The newest point is {seconds} s old, the target is 60 s.");
+        events.note(note(Health::Attention, &format!("server web{server}"), &words));
+    }
+    events.save(&keep).unwrap();
+    events.note(note(Health::Good, "appliance", "not written down before the power went"));
+    let again = Arc::new(Events::open(clock(), &keep));
+    let (kept, before) = (again.all(), events.all());
+    // The newest without a hole, all of them where they are as these.
+    assert_eq!(kept.len(), EVENTS_MAX);
+    assert_eq!(kept[1..], before[..EVENTS_MAX - 1]);
+    assert!(again.note(note(Health::Good, "appliance", "after it")) > events.newest());
+    keep.write("events-before", b"damaged").unwrap();
+    let without = Arc::new(Events::open(clock(), &keep));
+    assert!(!without.all().is_empty() && without.newest() >= 5500);
 }

@@ -105,7 +105,11 @@ pub fn json_of<T: Serialize>(status: u16, value: &T) -> Answer<Reply> {
 pub fn problem(refusal: &Refusal) -> Reply {
     let refusal = Refusal { status: told_status(refusal.status), ..refusal.clone() };
     let bytes = serde_json::to_vec(&refusal).unwrap_or_default();
-    Reply::bytes(refusal.status, PROBLEM, bytes)
+    let reply = Reply::bytes(refusal.status, PROBLEM, bytes);
+    match refusal.retry_seconds {
+        Some(seconds) => reply.with("retry-after", seconds.to_string()),
+        None => reply,
+    }
 }
 
 /// What a refusal may be. Any other number is a mistake of ours.
@@ -127,6 +131,13 @@ impl Refusal {
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// To be tried again after so many seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_seconds = Some(seconds);
         self
     }
 

@@ -52,6 +52,9 @@ pub struct Refusal {
     /// The field of what was sent that is meant, as a JSON pointer: `/policy/interval_seconds`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// After how many seconds it may be tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_seconds: Option<u64>,
 }
 
 /// What a call answers.

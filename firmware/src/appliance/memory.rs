@@ -472,7 +472,8 @@ mod tests {
     #[test]
     fn the_bytes_of_the_fourth_version_do_not_change_by_accident_and_it_is_read_as_the_newest() {
         let network = Some("x".to_owned());
-        let fourth = Remembered::Fourth(Fourth { starts: 3, network: network.clone(), ..Fourth::default() });
+        let fourth =
+            Remembered::Fourth(Fourth { starts: 3, network: network.clone(), ..Fourth::default() });
         let bytes = postcard::to_allocvec(&fourth).unwrap();
         assert_eq!(bytes, [3, 3, 0, 1, 1, b'x', 0, 0, 0]);
         assert_eq!(postcard::from_bytes(&bytes), Ok(fourth.clone()));

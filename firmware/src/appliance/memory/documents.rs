@@ -42,8 +42,9 @@ impl Keep for Memory {
         let others: usize = others.map(|(_, bytes)| bytes.len()).sum();
         if others + bytes.len() > ALL_BYTES_MAX {
             let what = format!("would make all documents larger than {ALL_BYTES_MAX} bytes");
-            return Err(Error::exhausted(object(), what)
-                .remedy("remove what is no longer needed in them"));
+            return Err(
+                Error::exhausted(object(), what).remedy("remove what is no longer needed in them")
+            );
         }
         self.change_or_not(|kept| {
             kept.documents.0.insert(name.to_owned(), bytes.to_vec());

@@ -169,6 +169,15 @@ pub(crate) struct Memory(Mutex<Inner>);
 impl Memory {
     /// Changes what is remembered. A failure is told, and costs the memory only.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Fifth)) -> Result<(), String> {
+        self.change_and(change, true)
+    }
+
+    /// The same; what cannot be written is not so in memory either.
+    fn change_or_not(&self, change: impl FnOnce(&mut Fifth)) -> Result<(), String> {
+        self.change_and(change, false)
+    }
+
+    fn change_and(&self, change: impl FnOnce(&mut Fifth), holds: bool) -> Result<(), String> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = inner.kept.clone();
         change(&mut inner.kept);
@@ -177,17 +186,11 @@ impl Memory {
         }
         let kept = Remembered::Fifth(inner.kept.clone());
         let Some(store) = &mut inner.store else { return Ok(()) };
-        store.write(&kept, &SystemEntropy).map_err(|error| error.to_string())
-    }
-
-    /// The same; what cannot be written is not so either.
-    fn change_or_not(&self, change: impl FnOnce(&mut Fifth)) -> Result<(), String> {
-        let before = self.kept();
-        let changed = self.change(change);
-        if changed.is_err() {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).kept.documents = before.documents;
+        let written = store.write(&kept, &SystemEntropy).map_err(|error| error.to_string());
+        if written.is_err() && !holds {
+            inner.kept = before;
         }
-        changed
+        written
     }
 
     /// The partition is gone: what is set from now on is held in memory.

@@ -4,6 +4,8 @@
 pub mod appliance;
 /// Azurite, installed once and started per test.
 pub mod azurite;
+/// A real browser.
+pub mod browser;
 /// Runs the program with a deadline and looks at how it ended.
 pub mod cli;
 /// curl as a client of the API.
@@ -28,6 +30,8 @@ pub mod loop_mount;
 pub mod media;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.
 pub mod model;
+/// Programs of npm.
+pub mod node;
 /// Points held against an agent's model.
 pub mod points;
 /// The program `lifeboat` as a person or a script runs it.
@@ -46,3 +50,5 @@ pub mod serving;
 pub mod site;
 /// A small real vault in a folder, to be hurt.
 pub mod small_vault;
+/// An appliance of made-up servers.
+pub mod synthetic_site;

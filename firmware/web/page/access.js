@@ -12,14 +12,14 @@ const ROLES = [["viewer", "Viewer: sees everything but secrets"], ["operator", "
 
 /** The view. */
 export async function show() {
-  const parts = [approvals(), may("administrator") && users(), may("administrator") && tokens(), sessions(), alertsCard(), may("administrator") && audit()].filter(Boolean);
+  const parts = [may("operator") && approvals(), may("administrator") && users(), may("administrator") && tokens(), sessions(), alertsCard(), may("administrator") && audit()].filter(Boolean);
   const again = () => Promise.all(parts.map((part) => part.again?.()));
   await again();
   return {
     title: "Access",
     element: h("div", head("Access", `You are ${session.current.name}, ${named(session.current.role).toLowerCase()}.`), parts.map((part) => part.node)),
     refresh: again,
-    live: (kind) => { if (kind === "event") parts[0].soon(); },
+    live: (kind) => { if (kind === "event") parts[0].soon?.(); },
   };
 }
 

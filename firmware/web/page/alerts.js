@@ -50,7 +50,7 @@ function draw(view, again) {
 }
 
 async function test() {
-  const came = await attempt(() => change("POST", ["alerts", "test"], {}));
+  const came = await attempt(() => change("POST", ["alerts", "test"]));
   if (came) await dialog("Test messages", () => table("Test messages", ["Channel", "Taken", "What was said"], came.map((one) => [one.name, health(one.taken ? "good" : "bad", one.taken ? "yes" : "no"), one.words])));
 }
 

@@ -1,6 +1,6 @@
 // What happened: searched, live, and packed for whoever helps.
 
-import { get, path } from "./api.js";
+import { get, may, path } from "./api.js";
 import { Keyed, h, text, quiet } from "./dom.js";
 import { attempt } from "./form.js";
 import { button, card, cell, frame, head, health, row, rows, serverLink, time } from "./parts.js";
@@ -48,7 +48,7 @@ export async function show({ query }) {
   await load();
   return {
     title: "Events",
-    element: h("div", head("Events", null, h("a.button", { href: path(["support-bundle"]), download: "lifeboat-support.tar.gz" }, "Support bundle")),
+    element: h("div", head("Events", null, may("operator") && h("a.button", { href: path(["support-bundle"]), download: "lifeboat-support.tar.gz" }, "Support bundle")),
       card("What happened", {}, h("div.filter", input("text", "Search in all words"), input("object", "Of one object: server web1"),
         h("select", { "aria-label": "How bad at least", onchange: (event) => { asked.at_least = event.target.value; search(); } },
           [["", "Everything"], ["attention", "Attention and worse"], ["bad", "Bad only"]].map(([value, words]) => h("option", { value, ".selected": value === asked.at_least }, words))), count),

@@ -1,6 +1,6 @@
 // Files of any point: browsed like folders, taken out one by one.
 
-import { get, path } from "./api.js";
+import { get, may, path } from "./api.js";
 import { h, icon } from "./dom.js";
 import { head, table, time } from "./parts.js";
 import { fetchPoints } from "./timeline.js";
@@ -53,7 +53,7 @@ function entries(place, listing) {
     return { ...place, path: place.path ? `${place.path}/${entry.name}` : entry.name };
   };
   const name = (entry) => {
-    if (entry.kind === "file") return h("a", { href: path(["files", "content"], into(entry)), download: entry.name }, entry.name);
+    if (entry.kind === "file" && may("operator")) return h("a", { href: path(["files", "content"], into(entry)), download: entry.name }, entry.name);
     return ["folder", "disk", "volume"].includes(entry.kind) ? h("a", { href: to(into(entry)) }, entry.name) : entry.name;
   };
   return h("div", {},

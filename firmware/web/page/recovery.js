@@ -94,7 +94,7 @@ function planCard(plan, again) {
   run ? [
     quiet(`Last run: ${run.drill ? "drill" : "failover"} by ${run.by}, `, time(run.began_millis)),
     run.waits_for ? h("div.card.trouble", h("p", icon("attention"), " Waits for a person: ", run.waits_for), may("operator") ? button("It is done, go on", () => attempt(async () => {
-      await change("POST", ["plans", plan.name, "continue"], {}, "It goes on.");
+      await change("POST", ["plans", plan.name, "continue"], undefined, "It goes on.");
       again();
     }), { class: "primary" }) : null) : null,
     run.trouble ? h("p.bad-words", icon("bad"), " ", run.trouble) : null,

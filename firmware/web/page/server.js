@@ -52,7 +52,7 @@ class View {
       card("Recovery points", {}, points.length ? [this.timeline.node, this.picked] : quiet("There is none yet: the first comes once the first copy is done.")),
       card("Figures", { tools: choice("How far back", SPANS, this.span, (span) => { this.span = span; this.drawCharts(); }) }, this.charts),
       h("div.columns",
-        card("Disks", {}, this.disks), readinessCard(name)),
+        card("Disks", {}, this.disks), may("operator") && readinessCard(name)),
       h("div.columns", policy.node, targetCard(name)),
       may("administrator") ? this.danger() : null);
     this.set(server);
@@ -192,7 +192,7 @@ class View {
       h("div", h("p", h("strong", "Revoke. "), "No agent comes in as this server any more. Its points stay."),
         button("Revoke", () => after(confirm({
           title: `Revoke ${name}`, words: "Its agent is turned away from now on. To protect it again, it is added again.", submit: "Revoke", typed: name,
-          send: () => change("POST", ["servers", name, "revoke"], {}, `${name} is revoked.`),
+          send: () => change("POST", ["servers", name, "revoke"], undefined, `${name} is revoked.`),
         })), { class: "danger" }))));
   }
 }

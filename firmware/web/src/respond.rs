@@ -24,13 +24,15 @@ pub struct Response {
 }
 
 /// What browsers are told beside every answer: nothing is kept, framed, guessed or loaded from elsewhere.
-const ALWAYS: [(&str, &str); 5] = [
+pub const ALWAYS: [(&str, &str); 7] = [
     ("cache-control", "no-store"),
     (
         "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),

@@ -30,6 +30,8 @@ pub struct Behind<'a> {
     pub alarm: Option<&'a dyn Alarm>,
     /// Verbs for somebody elsewhere, where they are run.
     pub verbs: Option<&'a dyn Verbs>,
+    /// Everything that is measured, in Prometheus' format.
+    pub metrics: Option<&'a dyn Fn() -> String>,
 }
 
 impl fmt::Debug for Behind<'_> {
@@ -107,6 +109,11 @@ impl Call<'_> {
     /// Verbs.
     pub fn verbs(&self) -> Answer<&dyn Verbs> {
         self.behind.verbs.ok_or_else(|| absent("verbs"))
+    }
+
+    /// What is measured.
+    pub fn metrics(&self) -> Answer<String> {
+        self.behind.metrics.map(|metrics| metrics()).ok_or_else(|| absent("metrics"))
     }
 
     /// Who asks.

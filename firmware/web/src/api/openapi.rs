@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::reply::{JSON, PROBLEM, REFUSED};
-use super::routes::{BEGIN, Gives, Kind, Parameter, Route, Takes, all, role_word};
+use super::routes::{BEGIN, Gives, Kind, METRICS, Parameter, Route, Takes, all, role_word};
 use super::site::Refusal;
 use super::views::admin::ApprovalView;
 
@@ -30,7 +30,7 @@ pub fn document() -> Value {
     let mut paths = Map::new();
     for route in all() {
         let operation = operation(route, &mut shapes);
-        let path = paths.entry(format!("{BEGIN}{}", route.path)).or_insert_with(|| json!({}));
+        let path = paths.entry(whole_path(route)).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(route.method.to_ascii_lowercase(), operation);
         }
@@ -62,6 +62,14 @@ pub fn document() -> Value {
             },
         },
     })
+}
+
+/// Where a route is asked.
+fn whole_path(route: &Route) -> String {
+    match route.path {
+        METRICS => METRICS.to_owned(),
+        path => format!("{BEGIN}{path}"),
+    }
 }
 
 /// Generators of both directions.

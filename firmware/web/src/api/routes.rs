@@ -23,6 +23,7 @@ mod setup;
 mod vault;
 
 pub use access::COOKIE;
+pub use appliance::METRICS;
 
 /// What every path begins with.
 pub const BEGIN: &str = "/api/v1";
@@ -226,7 +227,8 @@ impl Route {
     #[must_use]
     pub fn body_bytes_max(&self) -> usize {
         match self.takes {
-            Takes::Nothing => 0,
+            // Many clients send `{}` where nothing is taken.
+            Takes::Nothing => 1024,
             Takes::Json(_, most) | Takes::Text(most) => most,
         }
     }

@@ -5,6 +5,7 @@ use super::{
     put, shape,
 };
 use crate::api::call::Call;
+use crate::api::metrics;
 use crate::api::reply::{Body, Reply, json};
 use crate::api::site::Answer;
 use crate::api::verbs::{FILE_BYTES_MAX, VerbAsked, VerbTold};
@@ -13,6 +14,8 @@ use crate::api::views::appliance::{ApplianceView, CalendarView};
 use crate::api::views::events::{EventFilter, EventPage};
 use crate::api::views::servers::Health;
 
+/// Where Prometheus asks: the one route that is not below the others.
+pub const METRICS: &str = "/metrics";
 /// Events of one answer at most.
 const EVENTS_MAX: u64 = 500;
 /// A file in base64, and the words beside it.
@@ -72,6 +75,12 @@ pub(super) const ROUTES: &[Route] = &[
         Ok(Reply::bytes(200, "application/gzip", call.site().support_bundle()?)
             .with("content-disposition", name.to_owned()))
     }),
+    get("metrics", METRICS, VIEWER, "Everything that is measured, for Prometheus")
+        .gives_content(metrics::CONTENT_TYPE)
+        .does(|call| {
+            let text = call.metrics()?.into_bytes();
+            Ok(Reply::bytes(200, metrics::CONTENT_TYPE, text))
+        }),
     get("alerts", "/alerts", VIEWER, "Who is told when something goes wrong, and what does")
         .gives::<AlertsView>()
         .does(|call| json(call.alarm()?.alerts())),

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ADMINISTRATOR, Kind, Meant, OPERATOR, Route, VIEWER, get, needed, parameter, post, put, shape,
+    ADMINISTRATOR, Kind, Meant, OPERATOR, Route, VIEWER, delete, get, needed, parameter, post, put,
+    shape,
 };
 use crate::api::call::Call;
 use crate::api::reply::{Reply, json};
@@ -28,6 +29,14 @@ const TOML: &str = "text/plain; charset=utf-8";
 pub(super) struct InstallAsked {
     /// What the server is to be called; null as it calls itself.
     pub name: Option<String>,
+}
+
+/// Why a point is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PinAsked {
+    /// Told beside it.
+    pub why: String,
 }
 
 /// A machine that is taken for a server.
@@ -61,6 +70,31 @@ pub(super) const ROUTES: &[Route] = &[
         ])
         .gives::<Vec<PointView>>()
         .does(points),
+    put(
+        "pin",
+        "/servers/{name}/points/{point}/pin",
+        OPERATOR,
+        "Keeps a point, whatever the retention says",
+    )
+    .takes::<PinAsked>()
+    .gives::<PointView>()
+    .does(|call| {
+        let asked: PinAsked = call.json()?;
+        json(call.site().pin(call.by()?, call.name(), point(call), &asked.why))
+    }),
+    delete(
+        "unpin",
+        "/servers/{name}/points/{point}/pin",
+        OPERATOR,
+        "Lets the retention count for it again",
+    )
+    .destroys()
+    .gives::<PointView>()
+    .weighs(|call| {
+        let words = format!("point {} of server {} may go again", point(call), call.name());
+        Ok(Meant::Servers(vec![call.name().to_owned()], words))
+    })
+    .does(|call| json(call.site().unpin(call.by()?, call.name(), point(call)))),
     get("series", "/servers/{name}/series", VIEWER, "One measured figure over time")
         .query(&[
             needed("figure", Kind::Word(shape::<Figure>), "Which"),
@@ -124,6 +158,10 @@ pub(super) const ROUTES: &[Route] = &[
         .about(|call| Some(format!("network {}", call.text("network").ok()??)))
         .does(|call| json(call.site().seen(&call.needed("network")?))),
 ];
+
+fn point<'a>(call: &'a Call<'_>) -> &'a str {
+    call.parts.get(1).map_or("", String::as_str)
+}
 
 fn text(text: String) -> Reply {
     Reply::bytes(200, TOML, text.into_bytes())

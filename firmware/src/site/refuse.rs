@@ -20,7 +20,13 @@ pub(super) fn refusal(error: Error) -> Refusal {
 /// What was sent cannot be meant; `field` is a JSON pointer into it.
 pub(super) fn wrong(field: &str, object: impl Into<String>, detail: impl Into<String>) -> Refusal {
     let field = Some(field.to_owned()).filter(|field| !field.is_empty());
-    Refusal { status: 422, title: object.into(), detail: detail.into(), field, ..Refusal::default() }
+    Refusal {
+        status: 422,
+        title: object.into(),
+        detail: detail.into(),
+        field,
+        ..Refusal::default()
+    }
 }
 
 /// It is not there.
@@ -35,7 +41,13 @@ pub(super) fn not_now(
     remedy: &str,
 ) -> Refusal {
     let remedy = Some(remedy.to_owned());
-    Refusal { status: 503, title: object.into(), detail: detail.into(), remedy, ..Refusal::default() }
+    Refusal {
+        status: 503,
+        title: object.into(),
+        detail: detail.into(),
+        remedy,
+        ..Refusal::default()
+    }
 }
 
 /// Something is in the way.

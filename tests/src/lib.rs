@@ -26,6 +26,8 @@ pub mod kernels;
 pub mod lan;
 /// File systems on loop devices, in a mount namespace of the test's own.
 pub mod loop_mount;
+/// An appliance that is managed, and clients that log in.
+pub mod managing;
 /// Disks that tests plug into machines.
 pub mod media;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.

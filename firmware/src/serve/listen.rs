@@ -139,6 +139,17 @@ struct Rooms {
 }
 
 impl Door {
+    /// Listens, for whoever runs no executor.
+    ///
+    /// Errors: as of [`Door::open`].
+    pub fn open_now(
+        address: SocketAddr,
+        identity: &Identity,
+        teller: Teller,
+    ) -> Result<Self, Error> {
+        smol::block_on(Self::open(address, identity, teller))
+    }
+
     /// Listens.
     ///
     /// Errors: the address is taken, foreign, or not allowed.
@@ -184,6 +195,18 @@ impl Door {
     /// Where it listens: the port that was free for port 0.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Answers on a thread of its own, until what is given back is called.
+    pub fn serve_apart(self) -> (impl FnOnce() + Send + 'static, std::thread::JoinHandle<()>) {
+        let (end, ended) = smol::channel::bounded::<()>(1);
+        let thread = std::thread::spawn(move || {
+            smol::block_on(future::or(self.serve(), async {
+                // Nobody ever sends: an answer means that it is closed.
+                let _ = ended.recv().await;
+            }));
+        });
+        (move || drop(end), thread)
     }
 
     /// Answers until it is dropped.

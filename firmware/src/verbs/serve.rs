@@ -18,12 +18,17 @@ use crate::enrol::delivery::Delivery;
 use crate::report::{Ending, Outcome, cannot_listen, print};
 use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
-use crate::serve::listen::{Branch, Door, Teller};
+use crate::serve::listen::{Branch, Door, Names, Teller};
 use crate::serve::replication::{Replication, Seen};
 use crate::serve::watch::{Sight, Watched, look};
 use crate::session::Machine;
 use crate::setup::in_use::{InUse, Way};
 use crate::verbs::{Context, host_name, recovery};
+
+/// What stands behind the API.
+mod behind;
+
+use behind::{Around, Behind};
 
 /// How often the vault is looked at.
 const PACE: Duration = Duration::from_secs(5 * 60);
@@ -38,12 +43,9 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
             .remedy("name one with --state")
     })?;
     let name = serve.name.clone().unwrap_or_else(host_name);
-    let identity = Identity::of_folder(&folder, &name)?;
+    let identity = Arc::new(Identity::of_folder(&folder, &name)?);
     let watched = Arc::new(Watched::default());
     let in_use = InUse::default();
-    if let Some(opening) = serve.named.opening() {
-        in_use.set(Way::of(&opening, &context.machine));
-    }
     let fingerprint = identity.fingerprint();
     let agents = Seen::default();
     let teller = teller(
@@ -54,6 +56,16 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         &context.machine,
     );
     let branches = branches(serve, &identity, &agents, context)?;
+    let behind = behind::open(&Around {
+        serve,
+        context,
+        folder: &folder,
+        name: &name,
+        identity: &identity,
+        in_use: &in_use,
+        agents: &agents,
+    })?;
+    let names = names(&name, &behind, &identity);
     // The same at each start, and no other machine's: by it what this appliance began in the vault is known again.
     let host = format!("{name} {fingerprint}");
     let (end, ended) = mpsc::channel::<Infallible>();
@@ -79,6 +91,7 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         }
         let served = smol::block_on(async {
             let door = Door::open(serve.listen, &identity, teller).await?.with(branches);
+            let door = door.with_api(Arc::clone(&behind.api)).called(names);
             let address = door.address().map_err(|error| cannot_listen(&serve.listen, &error))?;
             print(&format!(
                 "Serving https://{address}/\nCertificate: SHA-256 {fingerprint}\nStop it with Ctrl-C.\n"
@@ -95,6 +108,16 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         served
     });
     Ok(served?)
+}
+
+/// What a browser may call the machine: its name, those of its certificate, and what an administrator added.
+fn names(name: &str, behind: &Behind, identity: &Arc<Identity>) -> Names {
+    let (name, accounts) = (name.to_owned(), Arc::clone(&behind.accounts));
+    let identity = Arc::clone(identity);
+    Arc::new(move |asked| {
+        let own = || identity.own().is_some_and(|own| own.is_for(asked));
+        asked.eq_ignore_ascii_case(&name) || own() || accounts.is_host(asked)
+    })
 }
 
 /// What is to be run beside the page once there is a vault.

@@ -58,6 +58,8 @@ mod machine;
 mod packed;
 /// Policies, pins, and who comes in.
 mod policies;
+/// `lifeboat serve` as the machine of a site.
+pub mod program;
 /// Drills, failovers, plans.
 mod recovery;
 /// Errors as the API tells them.
@@ -203,7 +205,7 @@ impl LiveSite {
 
     /// The opened vault; opened now where nobody has it yet.
     fn opened(&self) -> Answer<Arc<Opened>> {
-        let Some(vaulted) = (self.facts.vault)() else {
+        let Some(vaulted) = self.facts.vaulted() else {
             return Err(not_now(
                 "the vault",
                 "is not named yet",
@@ -395,3 +397,6 @@ impl Site for LiveSite {
 fn failed(object: impl Into<String>, failed: crate::child::Failed) -> Refusal {
     not_now(object, failed.words, "mend that, then try again")
 }
+
+#[cfg(test)]
+mod tests;

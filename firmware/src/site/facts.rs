@@ -17,21 +17,30 @@ use crate::disk_facts::identity;
 use crate::serve::identity::Identity;
 use crate::serve::replication::Seen;
 use crate::session::Machine;
+use crate::setup::in_use::{InUse, Way};
 
 /// A vault as it is opened, by this process and by the verbs that it runs.
 #[derive(Clone)]
-pub struct Vaulted {
+pub(super) struct Vaulted {
     /// What opens it.
-    pub opening: Opening,
+    pub(super) opening: Opening,
     /// What it is opened on: with the credentials that it takes.
-    pub machine: Machine,
+    pub(super) machine: Machine,
     /// The environment of verbs: the same credentials.
-    pub environment: Vec<(String, String)>,
+    pub(super) environment: Vec<(String, String)>,
     /// Where it is, as a person wrote it; without credentials.
-    pub shown: String,
+    pub(super) shown: String,
 }
 
 impl Vaulted {
+    /// The vault in use. `beside` is the environment that verbs have anyway.
+    fn of(way: Way, beside: &[(String, String)]) -> Self {
+        let mut environment = beside.to_vec();
+        environment.retain(|(name, _)| way.environment.iter().all(|(own, _)| own != name));
+        environment.extend(way.environment);
+        Self { opening: way.opening, machine: way.machine, environment, shown: way.place }
+    }
+
     /// A verb on this vault. What opens it stands in files and in the environment, never on a command line.
     pub(super) fn verb(&self, words: &[&str], program: Option<&PathBuf>) -> Verb {
         let mut all: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
@@ -69,8 +78,10 @@ pub struct Facts {
     pub role: &'static str,
     /// The clocks and randomness.
     pub machine: Machine,
-    /// The vault, where one is named just now.
-    pub vault: Ask<Option<Vaulted>>,
+    /// The vault, once one is named.
+    pub in_use: InUse,
+    /// The environment that verbs have, whatever the vault.
+    pub environment: Vec<(String, String)>,
     /// Ingest, as far as agents are taken.
     pub agents: Seen,
     /// Whether agents are taken here at all.
@@ -93,6 +104,13 @@ pub struct Facts {
     pub events: Arc<Events>,
     /// The program whose verbs are run, where it is not this one.
     pub program: Option<PathBuf>,
+}
+
+impl Facts {
+    /// The vault in use now.
+    pub(super) fn vaulted(&self) -> Option<Vaulted> {
+        self.in_use.way().map(|way| Vaulted::of(way, &self.environment))
+    }
 }
 
 impl core::fmt::Debug for Facts {

@@ -1,17 +1,17 @@
 //! `serve`: the machine's page, and its vault watched, until it is told to stop.
 
-use core::convert::Infallible;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use async_io::Timer;
-use firmware_web::{Status, VaultState};
+use firmware_web::Status;
 use pipeline_vault::Error;
 use smol::channel::Receiver;
 use smol::future;
 
+use crate::admin::keep::{FolderKeep, Keep};
 use crate::cli::Serve;
 use crate::enrol::Enrolment;
 use crate::enrol::delivery::Delivery;
@@ -20,17 +20,15 @@ use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
 use crate::serve::listen::{Branch, Door, Teller};
 use crate::serve::replication::{Replication, Seen};
-use crate::serve::watch::{Sight, Watched, look};
 use crate::session::Machine;
 use crate::setup::in_use::{InUse, Way};
-use crate::verbs::{Context, host_name, recovery};
+use crate::site::LiveSite;
+use crate::site::events::Events;
+use crate::site::program::{self, Listening, Parts};
+use crate::verbs::{Context, host_name};
 
-/// How often the vault is looked at.
-const PACE: Duration = Duration::from_secs(5 * 60);
 /// How often it is noted how servers fare.
 const NOTE_PACE: Duration = Duration::from_secs(2);
-/// The same while it cannot be read.
-const RETRY: Duration = Duration::from_secs(30);
 
 pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> Ending {
     let folder = serve.state.clone().or_else(default_folder).ok_or_else(|| {
@@ -38,36 +36,44 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
             .remedy("name one with --state")
     })?;
     let name = serve.name.clone().unwrap_or_else(host_name);
-    let identity = Identity::of_folder(&folder, &name)?;
-    let watched = Arc::new(Watched::default());
+    let identity = Arc::new(Identity::of_folder(&folder, &name)?);
     let in_use = InUse::default();
     if let Some(opening) = serve.named.opening() {
         in_use.set(Way::of(&opening, &context.machine));
     }
     let fingerprint = identity.fingerprint();
     let agents = Seen::default();
+    let keep: Arc<dyn Keep> = Arc::new(FolderKeep::open(&folder)?);
+    let events = Arc::new(Events::open(Arc::clone(&context.machine.clock), &*keep));
+    let listening = Listening::default();
+    let site = LiveSite::start(program::facts(
+        serve,
+        &Parts {
+            name: &name,
+            machine: &context.machine,
+            in_use: &in_use,
+            agents: &agents,
+            identity: &identity,
+            keep: &keep,
+            events: &events,
+            listening: &listening,
+        },
+    ))?;
     let teller = teller(
         name.clone(),
         fingerprint.clone(),
-        Arc::clone(&watched),
+        Arc::clone(&site),
         agents.clone(),
         &context.machine,
     );
     let branches = branches(serve, &identity, &agents, context)?;
     // The same at each start, and no other machine's: by it what this appliance began in the vault is known again.
     let host = format!("{name} {fingerprint}");
-    let (end, ended) = mpsc::channel::<Infallible>();
     let (end_agents, agents_ended) = smol::channel::bounded(1);
     let served = std::thread::scope(|scope| {
-        let (seen, agents, agents_ended) = (&*watched, &agents, &agents_ended);
+        let (agents, agents_ended) = (&agents, &agents_ended);
         let (in_use, folder) = (&in_use, &folder);
         let chosen = move || in_use.wait_until(|| agents_ended.is_closed());
-        scope.spawn(move || chosen().into_iter().for_each(|way| watch(&way, seen, &ended)));
-        scope.spawn(move || {
-            if let Some(way) = chosen() {
-                recovery::ready::daily(&way.opening, &context.on(&way.machine), agents_ended);
-            }
-        });
         if let Some(address) = serve.agents {
             scope.spawn(move || {
                 if let Some(way) = chosen() {
@@ -80,6 +86,7 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         let served = smol::block_on(async {
             let door = Door::open(serve.listen, &identity, teller).await?.with(branches);
             let address = door.address().map_err(|error| cannot_listen(&serve.listen, &error))?;
+            listening.set(address);
             print(&format!(
                 "Serving https://{address}/\nCertificate: SHA-256 {fingerprint}\nStop it with Ctrl-C.\n"
             ))?;
@@ -90,10 +97,10 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
             future::or(door.serve(), told).await;
             Ok::<_, Error>(Outcome::Done)
         });
-        drop(end);
         end_agents.close();
         served
     });
+    site.end();
     Ok(served?)
 }
 
@@ -168,7 +175,7 @@ fn note_servers(state: &Path, agents: &Seen, ended: &Receiver<()>) {
 fn teller(
     name: String,
     fingerprint: String,
-    watched: Arc<Watched>,
+    site: Arc<LiveSite>,
     agents: Seen,
     machine: &Machine,
 ) -> Teller {
@@ -183,24 +190,8 @@ fn teller(
         ready: true,
         uptime_seconds: clock.monotonic_nanos().saturating_sub(began) / 1_000_000_000,
         certificate_sha256: fingerprint.clone(),
-        vault: watched.sight().told(&*clock),
+        vault: site.summary().told(&*clock),
         replication: agents.view().map(|view| figures::public(&view)),
         job: None,
     })
-}
-
-/// Looks at the vault until the other end of `ended` is gone.
-fn watch(way: &Way, watched: &Watched, ended: &mpsc::Receiver<Infallible>) {
-    watched.note(Ok(Sight { state: VaultState::Unknown, ..Sight::default() }));
-    loop {
-        let seen = look(&way.opening, &way.machine);
-        let pause = if seen.is_ok() { PACE } else { RETRY };
-        if let Err(error) = &seen {
-            log::warn!("{error}");
-        }
-        watched.note(seen.map_err(|_| way.machine.clock.monotonic_nanos()));
-        if ended.recv_timeout(pause) != Err(mpsc::RecvTimeoutError::Timeout) {
-            return;
-        }
-    }
 }

@@ -11,6 +11,9 @@ use tests::synthetic_site::SyntheticSite;
 /// A wire that can be pulled.
 #[path = "page/cable.rs"]
 mod cable;
+/// From nobody's machine to the first point.
+#[path = "page/first_run.rs"]
+mod first_run;
 /// What is typed, and what is said to it.
 #[path = "page/typed.rs"]
 mod typed;

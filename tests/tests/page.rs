@@ -47,7 +47,8 @@ impl Bed {
         self.browser.types(page, "Name", name);
         self.browser.types(page, "Password", PASSWORD);
         self.browser.presses(page, "Log in");
-        self.browser.sees(page, "Overview");
+        self.browser
+            .run(page, "await page.locator('#main h1', { hasText: 'Overview' }).waitFor();");
     }
 
     /// The page of an administrator.

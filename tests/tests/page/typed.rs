@@ -9,6 +9,7 @@ fn a_wrong_password_is_told_beside_its_field_and_what_was_typed_stays() {
     let mut bed = Bed::new();
     bed.browser.open("a", &json!({}));
     bed.browser.run("a", &format!("await page.goto('https://{}/');", bed.managed.address));
+    bed.browser.run("a", "await page.getByLabel('Password').waitFor();");
     bed.browser.is_accessible("a", "login");
     bed.browser.types("a", "Name", "anna");
     bed.browser.types("a", "Password", "no such password");

@@ -52,7 +52,8 @@ function draw() {
   toggle.hidden = jobs.length === 0;
   if (!jobs.length) strip.hidden = true;
   const failed = jobs.filter((job) => job.state === "failed").length;
-  text(toggle, running ? `${counted(running, "job")} under way` : failed ? `${counted(failed, "job")} failed` : `${counted(jobs.length, "job")} done`);
+  const [number, words] = running ? [running, " under way"] : failed ? [failed, " failed"] : [jobs.length, " done"];
+  if (toggle.textContent !== counted(number, "job") + words) fill(toggle, counted(number, "job"), h("span.wide-only", words));
   toggle.className = running ? "busy" : failed ? "failed" : "";
 }
 

@@ -18,6 +18,7 @@ use tests::managing::{Answered, Client, Managed, PASSWORD, chunk, head};
 use tests::synthetic_site::SyntheticSite;
 
 /// What is sent to each route so that it is well answered.
+#[path = "api/samples.rs"]
 mod samples;
 
 use samples::{Sample, samples};

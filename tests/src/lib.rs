@@ -8,6 +8,8 @@ pub mod azurite;
 pub mod browser;
 /// Runs the program with a deadline and looks at how it ended.
 pub mod cli;
+/// curl as a client of the API.
+pub mod curl;
 /// A real Debian on a disk.
 pub mod debian;
 /// A TCP proxy that is only far away.

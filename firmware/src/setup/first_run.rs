@@ -109,6 +109,12 @@ impl FirstRun {
         self.answers().vault.as_ref().map(|kept| self.way_of(kept))
     }
 
+    /// Minutes that the zone is east of UTC.
+    #[must_use]
+    pub fn zone_minutes(&self) -> i16 {
+        self.answers().time.as_ref().map_or(0, |time| time.zone_minutes)
+    }
+
     /// Somebody at the console wants the machine to have no administrator any more: a new one may pair.
     pub fn forget_administrator(&self) -> Answer<()> {
         let _one = self.changing();

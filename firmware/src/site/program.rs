@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::events::Events;
-use super::facts::{Facts, links_of_kernel};
+use super::facts::{Ask, Facts, Vaulted, links_of_kernel};
 use crate::admin::keep::Keep;
 use crate::cli::Serve;
 use crate::serve::identity::Identity;
@@ -59,6 +59,8 @@ pub struct Parts<'a> {
     pub events: &'a Arc<Events>,
     /// Where the page is.
     pub listening: &'a Listening,
+    /// The time zone.
+    pub zone_minutes: Ask<i16>,
 }
 
 impl core::fmt::Debug for Parts<'_> {
@@ -69,7 +71,7 @@ impl core::fmt::Debug for Parts<'_> {
 
 /// The facts of `lifeboat serve`.
 #[must_use]
-pub fn facts(serve: &Serve, parts: &Parts<'_>) -> Facts {
+pub fn facts(serve: &Serve, parts: Parts<'_>) -> Facts {
     let spool = serve.spool.clone();
     let words = spool.as_ref().map_or_else(
         || "none: nothing is acknowledged before the vault has it".to_owned(),
@@ -79,12 +81,13 @@ pub fn facts(serve: &Serve, parts: &Parts<'_>) -> Facts {
     // What is no text is no setting of ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment: Vec<(String, String)> = environment.collect();
+    let in_use = parts.in_use.clone();
     Facts {
         name: parts.name.to_owned(),
         role: "program",
         machine: parts.machine.clone(),
-        in_use: parts.in_use.clone(),
-        environment: environment.collect(),
+        vault: Arc::new(move || in_use.way().map(|way| Vaulted::of(way, &environment))),
         agents: parts.agents.clone(),
         takes_agents: serve.agents.is_some(),
         identity: Arc::clone(parts.identity),
@@ -95,7 +98,7 @@ pub fn facts(serve: &Serve, parts: &Parts<'_>) -> Facts {
             Some(path) if path.ends_with(disk) => "spool",
             _ => "",
         }),
-        zone_minutes: Arc::new(|| 0),
+        zone_minutes: parts.zone_minutes,
         keep: Arc::clone(parts.keep),
         events: Arc::clone(parts.events),
         program: None,

@@ -7,25 +7,28 @@ use std::sync::Arc;
 
 use async_io::Timer;
 use firmware_web::Status;
+use hal::time::Clock;
 use pipeline_vault::Error;
 use smol::channel::Receiver;
 use smol::future;
 
-use crate::admin::keep::{FolderKeep, Keep};
 use crate::cli::Serve;
 use crate::enrol::Enrolment;
 use crate::enrol::delivery::Delivery;
 use crate::report::{Ending, Outcome, cannot_listen, print};
 use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
-use crate::serve::listen::{Branch, Door, Teller};
+use crate::serve::listen::{Branch, Door, Names, Teller};
 use crate::serve::replication::{Replication, Seen};
-use crate::session::Machine;
 use crate::setup::in_use::{InUse, Way};
 use crate::site::LiveSite;
-use crate::site::events::Events;
-use crate::site::program::{self, Listening, Parts};
+use crate::site::program::Listening;
 use crate::verbs::{Context, host_name};
+
+/// What stands behind the API.
+mod behind;
+
+use behind::{Around, Behind};
 
 /// How often it is noted how servers fare.
 const NOTE_PACE: Duration = Duration::from_secs(2);
@@ -38,35 +41,22 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
     let name = serve.name.clone().unwrap_or_else(host_name);
     let identity = Arc::new(Identity::of_folder(&folder, &name)?);
     let in_use = InUse::default();
-    if let Some(opening) = serve.named.opening() {
-        in_use.set(Way::of(&opening, &context.machine));
-    }
     let fingerprint = identity.fingerprint();
-    let agents = Seen::default();
-    let keep: Arc<dyn Keep> = Arc::new(FolderKeep::open(&folder)?);
-    let events = Arc::new(Events::open(Arc::clone(&context.machine.clock), &*keep));
-    let listening = Listening::default();
-    let site = LiveSite::start(program::facts(
-        serve,
-        &Parts {
-            name: &name,
-            machine: &context.machine,
-            in_use: &in_use,
-            agents: &agents,
-            identity: &identity,
-            keep: &keep,
-            events: &events,
-            listening: &listening,
-        },
-    ))?;
-    let teller = teller(
-        name.clone(),
-        fingerprint.clone(),
-        Arc::clone(&site),
-        agents.clone(),
-        &context.machine,
-    );
+    let (agents, listening) = (Seen::default(), Listening::default());
     let branches = branches(serve, &identity, &agents, context)?;
+    let behind = behind::open(&Around {
+        serve,
+        context,
+        folder: &folder,
+        name: &name,
+        identity: &identity,
+        in_use: &in_use,
+        agents: &agents,
+        listening: &listening,
+    })?;
+    let (clock, site) = (Arc::clone(&context.machine.clock), Arc::clone(&behind.site));
+    let teller = teller(name.clone(), fingerprint.clone(), site, agents.clone(), clock);
+    let names = names(&name, &behind, &identity);
     // The same at each start, and no other machine's: by it what this appliance began in the vault is known again.
     let host = format!("{name} {fingerprint}");
     let (end_agents, agents_ended) = smol::channel::bounded(1);
@@ -85,6 +75,7 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         }
         let served = smol::block_on(async {
             let door = Door::open(serve.listen, &identity, teller).await?.with(branches);
+            let door = door.with_api(Arc::clone(&behind.api)).called(names);
             let address = door.address().map_err(|error| cannot_listen(&serve.listen, &error))?;
             listening.set(address);
             print(&format!(
@@ -100,8 +91,17 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         end_agents.close();
         served
     });
-    site.end();
     Ok(served?)
+}
+
+/// What a browser may call the machine: its name, those of its certificate, and what an administrator added.
+fn names(name: &str, behind: &Behind, identity: &Arc<Identity>) -> Names {
+    let (name, accounts) = (name.to_owned(), Arc::clone(&behind.accounts));
+    let identity = Arc::clone(identity);
+    Arc::new(move |asked| {
+        let own = || identity.own().is_some_and(|own| own.is_for(asked));
+        asked.eq_ignore_ascii_case(&name) || own() || accounts.is_host(asked)
+    })
 }
 
 /// What is to be run beside the page once there is a vault.
@@ -177,9 +177,8 @@ fn teller(
     fingerprint: String,
     site: Arc<LiveSite>,
     agents: Seen,
-    machine: &Machine,
+    clock: Arc<dyn Clock>,
 ) -> Teller {
-    let clock = Arc::clone(&machine.clock);
     let began = clock.monotonic_nanos();
     Arc::new(move || Status {
         product: "lifeboat",

@@ -109,7 +109,8 @@ impl Own {
     }
 
     /// Whether it is for this name; a star stands for one part.
-    fn is_for(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn is_for(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         let rest = name.split_once('.').map(|(_, rest)| rest);
         self.names.iter().any(|known| {

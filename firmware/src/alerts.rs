@@ -39,10 +39,14 @@ mod message;
 mod post;
 /// What is wrong.
 pub mod rules;
+/// Beside the API.
+pub mod service;
 /// Who is told, and when.
 mod settings;
 /// By syslog.
 mod syslog;
+/// Ransomware.
+pub mod tripwire;
 /// By a webhook.
 mod webhook;
 /// A connection to a receiver.
@@ -84,9 +88,18 @@ impl Alerts {
     ///
     /// Errors: the certificates that the machine's settings name are no good.
     pub fn open(keep: Arc<dyn Keep>, machine: &Machine, name: &str) -> Result<Arc<Self>, Error> {
+        Self::open_with(keep, machine, name, PATIENCE)
+    }
+
+    fn open_with(
+        keep: Arc<dyn Keep>,
+        machine: &Machine,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Arc<Self>, Error> {
         let lookup = |name: &str| (machine.settings)(name)?.into_string().ok();
         let options = TransportOptions::from_lookup(&lookup)?;
-        let deliver = deliverer(&options, Arc::clone(&machine.clock))?;
+        let deliver = deliverer(&options, Arc::clone(&machine.clock), patience)?;
         let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
         let post = Post::open(Arc::clone(&keep), Arc::clone(&clock), Arc::clone(&entropy), deliver);
         let settings = read(&*keep, SETTINGS, &Settings::read).unwrap_or_default();
@@ -308,21 +321,22 @@ fn read<T>(keep: &dyn Keep, name: &str, parse: &dyn Fn(&[u8]) -> Result<T, Strin
 fn deliverer(
     options: &TransportOptions,
     clock: Arc<dyn Clock>,
+    patience: Duration,
 ) -> Result<Box<post::Deliver>, Error> {
     let transport = HttpTransport::new(&TransportOptions {
         kept_connections: 4,
-        answer: PATIENCE,
+        answer: patience,
         ..options.clone()
     })?;
     let ways = wire::Ways {
         names: Arc::new(Names::new(NameOptions::default())),
         tls: tls::client_config(&options.ca_files)?,
-        patience: PATIENCE,
+        patience,
     };
     Ok(Box::new(move |channel, message| match &channel.way {
         Way::Webhook { url } => {
             let (secret, now) = (channel.secret.as_ref(), clock.now().0);
-            webhook::send(&transport, PATIENCE, url, secret, message, now)
+            webhook::send(&transport, patience, url, secret, message, now)
         }
         Way::Syslog { host, by } => syslog::send(&ways, host, *by, message),
         Way::Mail { host, tls, user, from, to } => {

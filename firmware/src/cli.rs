@@ -78,6 +78,19 @@ pub struct CommandLine {
     #[arg(long, global = true, conflicts_with = "quiet")]
     pub progress_json: bool,
 
+    /// Run the verb on this appliance, with its vault and key: https://HOST or https://HOST:PORT (else LIFEBOAT_REMOTE);
+    /// stands before the verb, as the next two do
+    #[arg(long, value_name = "URL")]
+    pub remote: Option<String>,
+
+    /// File that holds a token of that appliance (else LIFEBOAT_TOKEN)
+    #[arg(long, value_name = "FILE", requires = "remote")]
+    pub token_file: Option<PathBuf>,
+
+    /// The certificate that it shows, as its console has it; without it, one that an authority vouches for
+    #[arg(long, value_name = "SHA256", requires = "remote")]
+    pub fingerprint: Option<String>,
+
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,

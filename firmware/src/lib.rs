@@ -41,6 +41,8 @@ pub mod program;
 pub mod progress;
 /// Recovery into Azure: drills, failovers, plans.
 pub mod recovery;
+/// The command line against an appliance elsewhere.
+pub mod remote;
 /// What the program says at its end.
 pub mod report;
 /// What the appliance does for others over the network.

@@ -289,6 +289,3 @@ impl Post {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,6 +12,7 @@ Start:
   lifeboat restore --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda --to sda.img
   lifeboat verify  --vault dir:/srv/vault --key-file vault.key --deep
   lifeboat send    --token TOKEN --server web1 /dev/sda      through an appliance that has the vault
+  lifeboat --remote https://HOST --token-file FILE points    on an appliance elsewhere, with its vault
 Each verb's own --help has more, for example lifeboat restore --help.
 
 Words:
@@ -40,6 +41,9 @@ Environment:
                                a proxy, with user:password@ where it wants them
   LIFEBOAT_CA_FILE             certificate authorities of your own, as PEM, beside the built-in ones
   LIFEBOAT_PASSPHRASE          the passphrase of a sealed key file
+  LIFEBOAT_REMOTE, LIFEBOAT_TOKEN
+                               the appliance that verbs are run on, and a token of it; a verb that names
+                               a vault, and one that can only be run here, is run here
   LIFEBOAT_STATE               where this machine remembers the newest points that it saw, to notice a vault
                                that was rolled back (/var/lib/lifeboat, or ~/.local/state/lifeboat)
 

@@ -19,7 +19,7 @@ use crate::setup::in_use::InUse;
 use crate::setup::program::Program;
 use crate::site::LiveSite;
 use crate::site::events::Events;
-use crate::site::facts::{Facts, Vaulted, links_of_kernel};
+use crate::site::program::{self, Listening};
 use crate::verbs::Context;
 
 /// It, running.
@@ -28,7 +28,8 @@ pub(super) struct Behind {
     pub(super) api: Arc<Api>,
     /// Who may manage it.
     pub(super) accounts: Arc<Accounts>,
-    site: Arc<LiveSite>,
+    /// The site.
+    pub(super) site: Arc<LiveSite>,
 }
 
 impl Drop for Behind {
@@ -53,6 +54,8 @@ pub(super) struct Around<'a> {
     pub(super) in_use: &'a InUse,
     /// What agents do.
     pub(super) agents: &'a Seen,
+    /// Where the page is, once it listens.
+    pub(super) listening: &'a Listening,
 }
 
 /// Puts it together.
@@ -72,44 +75,24 @@ pub(super) fn open(around: &Around<'_>) -> Result<Behind, Error> {
         clock: clock.clone(),
         entropy,
     })?);
-    let site = LiveSite::start(facts(around, keep, &first_run))?;
+    let events = Arc::new(Events::open(Arc::clone(&machine.clock), &*keep));
+    let zone = Arc::clone(&first_run);
+    let site = LiveSite::start(program::facts(
+        around.serve,
+        program::Parts {
+            name: around.name,
+            machine,
+            in_use: around.in_use,
+            agents: around.agents,
+            identity: around.identity,
+            keep: &keep,
+            events: &events,
+            listening: around.listening,
+            zone_minutes: Arc::new(move || zone.zone_minutes()),
+        },
+    ))?;
     let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(&accounts));
     Ok(Behind { api: Arc::new(api.with_setup(first_run)), accounts, site })
-}
-
-fn facts(around: &Around<'_>, keep: Arc<dyn Keep>, first_run: &Arc<FirstRun>) -> Facts {
-    let machine = &around.context.machine;
-    let in_use = around.in_use.clone();
-    let vault = move || {
-        in_use.way().map(|way| Vaulted {
-            opening: way.opening,
-            machine: way.machine,
-            environment: way.environment,
-            shown: way.place,
-        })
-    };
-    let page = around.serve.listen.to_string();
-    let spool = around.serve.spool.as_ref().map(|path| path.display().to_string());
-    let spool = spool.unwrap_or_else(|| "none".to_owned());
-    let zone = Arc::clone(first_run);
-    let events = Events::open(Arc::clone(&machine.clock), &*keep);
-    Facts {
-        name: around.name.to_owned(),
-        role: "program",
-        machine: machine.clone(),
-        vault: Arc::new(vault),
-        agents: around.agents.clone(),
-        takes_agents: around.serve.agents.is_some(),
-        identity: Arc::clone(around.identity),
-        pages: Arc::new(move || vec![page.clone()]),
-        links: Arc::new(links_of_kernel),
-        spool: Arc::new(move || spool.clone()),
-        used: Arc::new(|_| ""),
-        zone_minutes: Arc::new(move || zone.zone_minutes()),
-        keep,
-        events: Arc::new(events),
-        program: None,
-    }
 }
 
 /// Whoever started the program may pair a browser with it.

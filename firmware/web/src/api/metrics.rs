@@ -508,9 +508,10 @@ fn count(many: usize) -> u64 {
     u64::try_from(many).unwrap_or(u64::MAX)
 }
 
-/// Beyond 2^53 the last bits are lost, as the format has them.
+/// As the format has numbers: beyond 2^53 the last bits are lost.
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-fn number(value: u64) -> f64 {
+#[must_use]
+pub fn number(value: u64) -> f64 {
     value as f64
 }
 

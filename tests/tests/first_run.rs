@@ -473,7 +473,11 @@ fn a_certificate_of_ones_own_is_shown_by_name_and_the_machines_by_address() {
     assert_eq!(refused("nonsense", &key), "/chain");
     let set = fresh.curl.change("PUT", "/setup/certificate", &json!({"chain": chain, "key": key}));
     assert_eq!(set["own"]["names"], json!(["lifeboat.example"]));
-    assert_eq!(named.ask("GET", "/setup", None).status, 200, "its authority vouches for it at once");
+    assert_eq!(
+        named.ask("GET", "/setup", None).status,
+        200,
+        "its authority vouches for it at once"
+    );
     fresh.kill_and_go_on();
     assert_eq!(named.ask("GET", "/setup", None).status, 200, "and behind a new start");
     fresh.curl.change("PUT", "/setup/certificate", &json!({"chain": "", "key": ""}));

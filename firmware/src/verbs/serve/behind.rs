@@ -8,7 +8,9 @@ use pipeline_vault::Error;
 use crate::admin::accounts::Accounts;
 use crate::admin::audit::Room;
 use crate::admin::keep::{FolderKeep, Keep};
+use crate::alerts::service::{self, Service};
 use crate::cli::Serve;
+use crate::remote::run::Runner;
 use crate::report::print;
 use crate::serve::identity::Identity;
 use crate::serve::listen::api::Api;
@@ -29,6 +31,8 @@ pub(super) struct Behind {
     /// Who may manage it.
     pub(super) accounts: Arc<Accounts>,
     site: Arc<LiveSite>,
+    /// Looks at the site until it is dropped.
+    _alerts: Service,
 }
 
 impl Drop for Behind {
@@ -72,9 +76,33 @@ pub(super) fn open(around: &Around<'_>) -> Result<Behind, Error> {
         clock: clock.clone(),
         entropy,
     })?);
-    let site = LiveSite::start(facts(around, keep, &first_run))?;
-    let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(&accounts));
-    Ok(Behind { api: Arc::new(api.with_setup(first_run)), accounts, site })
+    let site = LiveSite::start(facts(around, Arc::clone(&keep), &first_run))?;
+    let alerts = Service::start(
+        Arc::clone(&site) as Arc<_>,
+        service::Parts {
+            keep,
+            machine: machine.clone(),
+            name: around.name.to_owned(),
+            in_use: around.in_use.clone(),
+            events: Arc::clone(site.events()),
+        },
+    )?;
+    let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(&accounts))
+        .with_setup(first_run)
+        .with_alarm(alerts.alerts())
+        .with_measure(alerts.measure(&machine.clock))
+        .with_verbs(Arc::new(verbs(around)));
+    Ok(Behind { api: Arc::new(api), accounts, site, _alerts: alerts })
+}
+
+/// Verbs for command lines elsewhere: with all that this program was started with.
+fn verbs(around: &Around<'_>) -> Runner {
+    // What is no text is no setting of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let (state, entropy) = (around.folder.to_path_buf(), &around.context.machine.entropy);
+    let (in_use, scratch) = (around.in_use.clone(), state.clone());
+    Runner::new(in_use, environment.collect(), Some(state), scratch, Arc::clone(entropy))
 }
 
 fn facts(around: &Around<'_>, keep: Arc<dyn Keep>, first_run: &Arc<FirstRun>) -> Facts {

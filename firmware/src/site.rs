@@ -58,6 +58,8 @@ mod machine;
 mod packed;
 /// Policies, pins, and who comes in.
 mod policies;
+/// `lifeboat serve` as the machine of a site.
+pub mod program;
 /// Drills, failovers, plans.
 mod recovery;
 /// Errors as the API tells them.
@@ -395,3 +397,6 @@ impl Site for LiveSite {
 fn failed(object: impl Into<String>, failed: crate::child::Failed) -> Refusal {
     not_now(object, failed.words, "mend that, then try again")
 }
+
+#[cfg(test)]
+mod tests;

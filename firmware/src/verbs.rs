@@ -69,12 +69,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// The same on a machine with other settings.
-    fn on(&self, machine: &Machine) -> Self {
-        let (machine, stop) = (machine.clone(), Arc::clone(&self.stop));
-        Self { machine, stop, quiet: self.quiet, progress_json: self.progress_json }
-    }
-
     /// Counters that are shown until the painter is dropped.
     fn progress(&self, label: &str, json: bool) -> (Arc<Counters>, Painter) {
         let counters = Arc::new(Counters::default());

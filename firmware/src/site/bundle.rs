@@ -7,7 +7,8 @@ use firmware_web::api::site::Answer;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{LiveSite, Vaulted, packed};
+use super::facts::Vaulted;
+use super::{LiveSite, packed};
 use crate::report::Utc;
 
 /// What stands where a secret stood.

@@ -17,6 +17,7 @@ use crate::disk_facts::identity;
 use crate::serve::identity::Identity;
 use crate::serve::replication::Seen;
 use crate::session::Machine;
+use crate::setup::in_use::Way;
 
 /// A vault as it is opened, by this process and by the verbs that it runs.
 #[derive(Clone)]
@@ -25,13 +26,22 @@ pub struct Vaulted {
     pub opening: Opening,
     /// What it is opened on: with the credentials that it takes.
     pub machine: Machine,
-    /// The environment of verbs: the same credentials.
+    /// The whole environment of verbs: the same credentials.
     pub environment: Vec<(String, String)>,
     /// Where it is, as a person wrote it; without credentials.
     pub shown: String,
 }
 
 impl Vaulted {
+    /// The vault in use. `beside` is the environment that verbs have anyway.
+    #[must_use]
+    pub fn of(way: Way, beside: &[(String, String)]) -> Self {
+        let mut environment = beside.to_vec();
+        environment.retain(|(name, _)| way.environment.iter().all(|(own, _)| own != name));
+        environment.extend(way.environment);
+        Self { opening: way.opening, machine: way.machine, environment, shown: way.place }
+    }
+
     /// A verb on this vault. What opens it stands in files and in the environment, never on a command line.
     pub(super) fn verb(&self, words: &[&str], program: Option<&PathBuf>) -> Verb {
         let mut all: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();

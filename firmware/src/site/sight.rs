@@ -10,6 +10,7 @@ use firmware_recovery::documents::{self, Documents};
 use firmware_recovery::order::Order;
 use firmware_recovery::plan::Plan;
 use firmware_recovery::target::Target;
+use hal::time::Moment;
 use pipeline::ids::{Digest, PointId, ServerId};
 use pipeline_vault::Error;
 use pipeline_vault::access::Access;
@@ -239,6 +240,8 @@ pub(super) struct Sight {
     pub(super) trouble: Option<String>,
     /// It was read at least once.
     pub(super) seen: bool,
+    /// When it was looked at last, by the clock that only runs forwards.
+    pub(super) looked: Moment,
     /// What of it could not be read, each with its remedy.
     pub(super) damage: Vec<String>,
 }

@@ -151,7 +151,7 @@ impl LiveSite {
         let before = self.sight();
         let mut sight = Sight::clone(&before);
         self.look_at(&opened, &mut sight, due).map_err(|error| error.to_string())?;
-        (sight.seen, sight.trouble) = (true, None);
+        (sight.seen, sight.trouble, sight.looked) = (true, None, self.moment());
         // What a person pinned meanwhile is newer than what was seen of it here.
         for (server, now) in &self.sight().chains {
             let is_new = before.chains.get(server).is_none_or(|old| !Arc::ptr_eq(old, now));
@@ -393,7 +393,7 @@ impl LiveSite {
             servers: sight.servers.len() as u64,
             points: sight.chains.values().map(|chain| chain.count).sum(),
             newest: newest.map(|point| point.at_millis).max(),
-            looked: self.facts.machine.clock.monotonic_nanos(),
+            looked: sight.looked.0 * 1_000_000,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! `serve`: the machine's page, and its vault watched, until it is told to stop.
 
-use core::convert::Infallible;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use async_io::Timer;
-use firmware_web::{Status, VaultState};
+use firmware_web::Status;
+use hal::time::Clock;
 use pipeline_vault::Error;
 use smol::channel::Receiver;
 use smol::future;
@@ -20,22 +20,18 @@ use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
 use crate::serve::listen::{Branch, Door, Names, Teller};
 use crate::serve::replication::{Replication, Seen};
-use crate::serve::watch::{Sight, Watched, look};
-use crate::session::Machine;
 use crate::setup::in_use::{InUse, Way};
-use crate::verbs::{Context, host_name, recovery};
+use crate::site::LiveSite;
+use crate::site::program::Listening;
+use crate::verbs::{Context, host_name};
 
 /// What stands behind the API.
 mod behind;
 
 use behind::{Around, Behind};
 
-/// How often the vault is looked at.
-const PACE: Duration = Duration::from_secs(5 * 60);
 /// How often it is noted how servers fare.
 const NOTE_PACE: Duration = Duration::from_secs(2);
-/// The same while it cannot be read.
-const RETRY: Duration = Duration::from_secs(30);
 
 pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> Ending {
     let folder = serve.state.clone().or_else(default_folder).ok_or_else(|| {
@@ -44,17 +40,9 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
     })?;
     let name = serve.name.clone().unwrap_or_else(host_name);
     let identity = Arc::new(Identity::of_folder(&folder, &name)?);
-    let watched = Arc::new(Watched::default());
     let in_use = InUse::default();
     let fingerprint = identity.fingerprint();
-    let agents = Seen::default();
-    let teller = teller(
-        name.clone(),
-        fingerprint.clone(),
-        Arc::clone(&watched),
-        agents.clone(),
-        &context.machine,
-    );
+    let (agents, listening) = (Seen::default(), Listening::default());
     let branches = branches(serve, &identity, &agents, context)?;
     let behind = behind::open(&Around {
         serve,
@@ -64,22 +52,18 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         identity: &identity,
         in_use: &in_use,
         agents: &agents,
+        listening: &listening,
     })?;
+    let (clock, site) = (Arc::clone(&context.machine.clock), Arc::clone(&behind.site));
+    let teller = teller(name.clone(), fingerprint.clone(), site, agents.clone(), clock);
     let names = names(&name, &behind, &identity);
     // The same at each start, and no other machine's: by it what this appliance began in the vault is known again.
     let host = format!("{name} {fingerprint}");
-    let (end, ended) = mpsc::channel::<Infallible>();
     let (end_agents, agents_ended) = smol::channel::bounded(1);
     let served = std::thread::scope(|scope| {
-        let (seen, agents, agents_ended) = (&*watched, &agents, &agents_ended);
+        let (agents, agents_ended) = (&agents, &agents_ended);
         let (in_use, folder) = (&in_use, &folder);
         let chosen = move || in_use.wait_until(|| agents_ended.is_closed());
-        scope.spawn(move || chosen().into_iter().for_each(|way| watch(&way, seen, &ended)));
-        scope.spawn(move || {
-            if let Some(way) = chosen() {
-                recovery::ready::daily(&way.opening, &context.on(&way.machine), agents_ended);
-            }
-        });
         if let Some(address) = serve.agents {
             scope.spawn(move || {
                 if let Some(way) = chosen() {
@@ -93,6 +77,7 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
             let door = Door::open(serve.listen, &identity, teller).await?.with(branches);
             let door = door.with_api(Arc::clone(&behind.api)).called(names);
             let address = door.address().map_err(|error| cannot_listen(&serve.listen, &error))?;
+            listening.set(address);
             print(&format!(
                 "Serving https://{address}/\nCertificate: SHA-256 {fingerprint}\nStop it with Ctrl-C.\n"
             ))?;
@@ -103,7 +88,6 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
             future::or(door.serve(), told).await;
             Ok::<_, Error>(Outcome::Done)
         });
-        drop(end);
         end_agents.close();
         served
     });
@@ -191,11 +175,10 @@ fn note_servers(state: &Path, agents: &Seen, ended: &Receiver<()>) {
 fn teller(
     name: String,
     fingerprint: String,
-    watched: Arc<Watched>,
+    site: Arc<LiveSite>,
     agents: Seen,
-    machine: &Machine,
+    clock: Arc<dyn Clock>,
 ) -> Teller {
-    let clock = Arc::clone(&machine.clock);
     let began = clock.monotonic_nanos();
     Arc::new(move || Status {
         product: "lifeboat",
@@ -206,24 +189,8 @@ fn teller(
         ready: true,
         uptime_seconds: clock.monotonic_nanos().saturating_sub(began) / 1_000_000_000,
         certificate_sha256: fingerprint.clone(),
-        vault: watched.sight().told(&*clock),
+        vault: site.summary().told(&*clock),
         replication: agents.view().map(|view| figures::public(&view)),
         job: None,
     })
-}
-
-/// Looks at the vault until the other end of `ended` is gone.
-fn watch(way: &Way, watched: &Watched, ended: &mpsc::Receiver<Infallible>) {
-    watched.note(Ok(Sight { state: VaultState::Unknown, ..Sight::default() }));
-    loop {
-        let seen = look(&way.opening, &way.machine);
-        let pause = if seen.is_ok() { PACE } else { RETRY };
-        if let Err(error) = &seen {
-            log::warn!("{error}");
-        }
-        watched.note(seen.map_err(|_| way.machine.clock.monotonic_nanos()));
-        if ended.recv_timeout(pause) != Err(mpsc::RecvTimeoutError::Timeout) {
-            return;
-        }
-    }
 }

@@ -67,6 +67,12 @@ export function form({ fields, submit, send, then, cancel, label, danger }) {
   const node = h("form", {
     "aria-label": label,
     novalidate: true,
+    // What is being put right is wrong no longer.
+    oninput: ({ target }) => {
+      target.removeAttribute("aria-invalid");
+      const wrong = document.getElementById(`${target.id}-wrong`);
+      if (wrong) text(wrong, "");
+    },
     onsubmit: async (event) => {
       event.preventDefault();
       if (go.getAttribute("aria-disabled") === "true") return;

@@ -159,7 +159,7 @@ export class Timeline {
       if (!moved) return;
       const time = (by * (view[1] - view[0])) / this.wide;
       this.view = [view[0] - time, view[1] - time];
-      this.draw();
+      this.hold();
     }, { signal: stop.signal });
     for (const end of ["pointerup", "pointercancel"]) {
       addEventListener(end, (up) => {
@@ -176,7 +176,7 @@ export class Timeline {
     const span = Math.max(30e3, Math.min((to - from) * by, 800 * DAY));
     const part = (inside - from) / (to - from);
     this.view = [inside - span * part, inside + span * (1 - part)];
-    this.draw();
+    this.hold();
     this.older();
   }
 
@@ -187,8 +187,16 @@ export class Timeline {
   move(parts) {
     const by = (this.view[1] - this.view[0]) * parts;
     this.view = this.view.map((edge) => edge + by);
-    this.draw();
+    this.hold();
     this.older();
+  }
+
+  /** What is to come is not shown. */
+  hold() {
+    const [from, to] = this.view;
+    const over = to - now() - (to - from) * 0.03;
+    if (over > 0) this.view = [from - over, to - over];
+    this.draw();
   }
 
   /** Fetches older points while the left edge lies before the oldest that is known. */

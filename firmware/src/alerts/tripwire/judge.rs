@@ -26,7 +26,7 @@ const LED_MAX: usize = 256;
 /// Less than this, in all points of a span, is no jump.
 const LEAST_MIB: f64 = 24.0;
 /// How far out of the history it must be: deviations from the median, on a scale where each step is a factor.
-const DEVIATIONS: f64 = 6.0;
+const DEVIATIONS: f64 = 3.0;
 /// The least that counts as a deviation: a history without any sway is no reason to jump at trifles.
 const DEVIATION_LEAST: f64 = 0.35;
 /// Only points count that exceed the largest of their hour on other days: a nightly backup is no jump.
@@ -160,7 +160,7 @@ fn jump(samples: &[Sample], span: usize, usual: &Usual) -> Option<Jump> {
     // It may have begun before the span: what leads up to it and is far from usual belongs to it.
     let leads = |sample: &&Sample| {
         let hour = usual.at(sample);
-        (step(dense(sample, usual.base)) - hour.middle) / hour.sway >= DEVIATIONS / 2.0
+        (step(dense(sample, usual.base)) - hour.middle) / hour.sway >= DEVIATIONS / 1.5
     };
     let led = before.iter().rev().take(LED_MAX).take_while(leads).count();
     jumps.then(|| Jump {

@@ -21,7 +21,7 @@ use crate::setup::in_use::InUse;
 use crate::setup::program::Program;
 use crate::site::LiveSite;
 use crate::site::events::Events;
-use crate::site::facts::{Facts, Vaulted, links_of_kernel};
+use crate::site::program::{self, Listening};
 use crate::verbs::Context;
 
 /// It, running.
@@ -30,7 +30,8 @@ pub(super) struct Behind {
     pub(super) api: Arc<Api>,
     /// Who may manage it.
     pub(super) accounts: Arc<Accounts>,
-    site: Arc<LiveSite>,
+    /// The site.
+    pub(super) site: Arc<LiveSite>,
     /// Looks at the site until it is dropped.
     _alerts: Service,
 }
@@ -57,6 +58,8 @@ pub(super) struct Around<'a> {
     pub(super) in_use: &'a InUse,
     /// What agents do.
     pub(super) agents: &'a Seen,
+    /// Where the page is, once it listens.
+    pub(super) listening: &'a Listening,
 }
 
 /// Puts it together.
@@ -76,17 +79,30 @@ pub(super) fn open(around: &Around<'_>) -> Result<Behind, Error> {
         clock: clock.clone(),
         entropy,
     })?);
-    let site = LiveSite::start(facts(around, Arc::clone(&keep), &first_run))?;
-    let alerts = Service::start(
-        Arc::clone(&site) as Arc<_>,
-        service::Parts {
-            keep,
-            machine: machine.clone(),
-            name: around.name.to_owned(),
-            in_use: around.in_use.clone(),
-            events: Arc::clone(site.events()),
+    let events = Arc::new(Events::open(Arc::clone(&machine.clock), &*keep));
+    let zone = Arc::clone(&first_run);
+    let site = LiveSite::start(program::facts(
+        around.serve,
+        program::Parts {
+            name: around.name,
+            machine,
+            in_use: around.in_use,
+            agents: around.agents,
+            identity: around.identity,
+            keep: &keep,
+            events: &events,
+            listening: around.listening,
+            zone_minutes: Arc::new(move || zone.zone_minutes()),
         },
-    )?;
+    ))?;
+    let parts = service::Parts {
+        keep,
+        machine: machine.clone(),
+        name: around.name.to_owned(),
+        in_use: around.in_use.clone(),
+        events,
+    };
+    let alerts = Service::start(Arc::clone(&site) as Arc<_>, parts)?;
     let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(&accounts))
         .with_setup(first_run)
         .with_alarm(alerts.alerts())
@@ -103,41 +119,6 @@ fn verbs(around: &Around<'_>) -> Runner {
     let (state, entropy) = (around.folder.to_path_buf(), &around.context.machine.entropy);
     let (in_use, scratch) = (around.in_use.clone(), state.clone());
     Runner::new(in_use, environment.collect(), Some(state), scratch, Arc::clone(entropy))
-}
-
-fn facts(around: &Around<'_>, keep: Arc<dyn Keep>, first_run: &Arc<FirstRun>) -> Facts {
-    let machine = &around.context.machine;
-    let in_use = around.in_use.clone();
-    let vault = move || {
-        in_use.way().map(|way| Vaulted {
-            opening: way.opening,
-            machine: way.machine,
-            environment: way.environment,
-            shown: way.place,
-        })
-    };
-    let page = around.serve.listen.to_string();
-    let spool = around.serve.spool.as_ref().map(|path| path.display().to_string());
-    let spool = spool.unwrap_or_else(|| "none".to_owned());
-    let zone = Arc::clone(first_run);
-    let events = Events::open(Arc::clone(&machine.clock), &*keep);
-    Facts {
-        name: around.name.to_owned(),
-        role: "program",
-        machine: machine.clone(),
-        vault: Arc::new(vault),
-        agents: around.agents.clone(),
-        takes_agents: around.serve.agents.is_some(),
-        identity: Arc::clone(around.identity),
-        pages: Arc::new(move || vec![page.clone()]),
-        links: Arc::new(links_of_kernel),
-        spool: Arc::new(move || spool.clone()),
-        used: Arc::new(|_| ""),
-        zone_minutes: Arc::new(move || zone.zone_minutes()),
-        keep,
-        events: Arc::new(events),
-        program: None,
-    }
 }
 
 /// Whoever started the program may pair a browser with it.

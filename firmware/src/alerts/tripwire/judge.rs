@@ -152,7 +152,9 @@ fn jump(samples: &[Sample], span: usize, usual: &Usual) -> Option<Jump> {
     }
     let share = excess / new;
     let mean = excess / float(u64::try_from(span.len()).unwrap_or(1));
-    let most = |of: &dyn Fn(&Hour) -> f64| span.iter().map(|sample| of(usual.at(sample))).fold(0.0, f64::max);
+    let most = |of: &dyn Fn(&Hour) -> f64| {
+        span.iter().map(|sample| of(usual.at(sample))).fold(0.0, f64::max)
+    };
     let (middle, sway) = (most(&|hour| hour.middle), most(&|hour| hour.sway));
     let jumps = (step(mean) - middle) / sway >= DEVIATIONS
         && share >= SHARE_LEAST

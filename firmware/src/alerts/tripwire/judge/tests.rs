@@ -100,7 +100,10 @@ fn ordinary_histories_jump_so_seldom_that_the_second_look_costs_nothing() {
     }
     // A jump of the figures alone has the vault read, and raises nothing.
     let later = nights.iter().filter(|(.., day)| *day >= 3).count();
-    println!("in {days} days {} with a jump, {later} of them with three days of history", nights.len());
+    println!(
+        "in {days} days {} with a jump, {later} of them with three days of history",
+        nights.len()
+    );
     println!("{:?}", nights.iter().take(20).collect::<Vec<_>>());
     assert!(later * 100 <= days, "{later} of {days} days");
 }

@@ -13,7 +13,8 @@ use firmware_web::api::reply::problem;
 use firmware_web::api::routes::{BEGIN, COOKIE, Found, METRICS, Route, find, perform};
 use firmware_web::api::setup::Setup;
 use firmware_web::api::verbs::Verbs;
-use firmware_web::api::{Answer, Behind, Call, Refusal, Reply, Site, Who};
+use firmware_web::api::views::admin::Settled;
+use firmware_web::api::{Answer, Behind, Body, Call, Refusal, Reply, Site, Who};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE as COOKIES, HOST, ORIGIN, RANGE};
 use hyper::{HeaderMap, Request};
@@ -38,6 +39,8 @@ const LARGE_BYTES: usize = 256 * 1024;
 /// Logins in vain that are noted in an hour; what is more is told in the program's log, so that nobody can push the audit log's
 /// older entries out from outside.
 const VAIN_MAX: u32 = 30;
+/// By which a second person agrees.
+const SETTLE: &str = "settleApproval";
 const HOUR_NANOS: u64 = 3_600_000_000_000;
 
 /// Tells what is measured.
@@ -225,7 +228,22 @@ impl Api {
         };
         let reply = perform(asked.route, &call).unwrap_or_else(|refusal| problem(&refusal));
         self.note(asked, &call, reply.status);
+        if asked.route.id == SETTLE {
+            self.note_deed(asked, &reply);
+        }
         reply
+    }
+
+    /// What a second person agreed to was done in the name of who asked.
+    fn note_deed(&self, asked: &Asked, reply: &Reply) {
+        let Body::Bytes(bytes) = &reply.body else { return };
+        let Ok(Settled { approval, .. }) = serde_json::from_slice(bytes) else { return };
+        let Some(outcome) = approval.outcome else { return };
+        let agreed = approval.settled_by.unwrap_or_default();
+        let object = format!("{}, agreed to by {agreed}", approval.object);
+        let address = asked.origin.address.to_string();
+        let (by, what) = (&approval.by, &approval.operation);
+        self.accounts.note(&Noted { by, what, object: &object, outcome, address: &address });
     }
 
     fn note(&self, asked: &Asked, call: &Call<'_>, outcome: u16) {

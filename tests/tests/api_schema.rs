@@ -15,8 +15,8 @@ use tests::managing::{Client, PASSWORD};
 use tests::program::{Place, checked};
 
 const SCHEMATHESIS: &str = "4.32.5";
-/// How many requests of each kind for each operation; more by `LIFEBOAT_API_EXAMPLES`.
-const EXAMPLES: u32 = 6;
+/// For how long it tries; longer by `LIFEBOAT_API_SECONDS`.
+const SECONDS: u32 = 100;
 /// What would reach for hosts of any name on the network, or never ends.
 const LEFT_OUT: [&str; 6] =
     ["eventStream", "seen", "testVault", "setVault", "setAlerts", "testAlerts"];
@@ -100,13 +100,13 @@ fn no_request_fails_inside_or_is_answered_otherwise_than_described() {
     let document = scratch.path().join("openapi.json");
     fs::write(&document, nobody.get("/openapi.json").body).expect("a file");
 
-    let examples = std::env::var("LIFEBOAT_API_EXAMPLES").ok().and_then(|it| it.parse().ok());
+    let seconds = std::env::var("LIFEBOAT_API_SECONDS").ok().and_then(|it| it.parse().ok());
     let mut command = Command::new(program);
     command.arg("run").arg(&document).current_dir(scratch.path());
     command.args(["--url", &format!("https://{}", serving.address), "--tls-verify", "false"]);
     command.args(["--header", &format!("Authorization: Bearer {token}")]);
     command.args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--seed", "6"]);
-    command.args(["--max-examples", &examples.unwrap_or(EXAMPLES).to_string()]);
+    command.args(["--max-time", &seconds.unwrap_or(SECONDS).to_string(), "--workers", "4"]);
     command.args(["--suppress-health-check", "all", "--request-timeout", "60", "--no-shrink"]);
     command.args(["--generation-database", "none", "--continue-on-failure", "--warnings", "off"]);
     for operation in LEFT_OUT {

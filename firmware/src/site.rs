@@ -205,7 +205,7 @@ impl LiveSite {
 
     /// The opened vault; opened now where nobody has it yet.
     fn opened(&self) -> Answer<Arc<Opened>> {
-        let Some(vaulted) = self.facts.vaulted() else {
+        let Some(vaulted) = (self.facts.vault)() else {
             return Err(not_now(
                 "the vault",
                 "is not named yet",

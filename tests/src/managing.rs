@@ -238,15 +238,28 @@ impl Client {
     /// # Panics
     /// Where nothing is.
     pub fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answered {
+        self.try_ask(method, path, headers, body).expect("an answer")
+    }
+
+    /// The same where nothing may be answered.
+    ///
+    /// Errors: the connection ended before an answer was there.
+    pub fn try_ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> io::Result<Answered> {
         let mut stream = self.connect();
         let length = format!("content-length: {}\r\n", body.len());
         let length = if method == "GET" || method == "HEAD" { "" } else { &length };
         let head = self.head(method, path);
         let request = format!("{head}{length}connection: close\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).expect("it is heard");
+        stream.write_all(request.as_bytes())?;
         // It may be answered, and closed on, before all of it was sent.
         let _ = stream.write_all(body).and_then(|()| stream.flush());
-        answered(&mut stream, method == "HEAD").expect("an answer")
+        answered(&mut stream, method == "HEAD")
     }
 
     /// Asks without a body.

@@ -109,10 +109,13 @@ fn what_is_too_large_is_refused_before_it_is_kept() {
     let managed = start();
     let oskar = managed.client("oskar");
     let kind = "content-type: application/json\r\n";
-    for bytes in [64 * 1024 + 1, 1 << 20, 16 << 20] {
+    for bytes in [64 * 1024 + 1, 1 << 20] {
         let answer = oskar.ask("POST", "/orders", kind, &vec![b' '; bytes]);
         assert_eq!(answer.status, 413, "{bytes}");
     }
+    // Who goes on and on is closed on, and may not hear why.
+    let endless = oskar.try_ask("POST", "/orders", kind, &vec![b' '; 64 << 20]);
+    assert!(endless.map_or(413, |answer| answer.status) == 413);
     let mut stream = oskar.connect();
     let head = format!("{}{kind}transfer-encoding: chunked\r\n\r\n", oskar.head("POST", "/orders"));
     stream.write_all(head.as_bytes()).expect("it is heard");
@@ -122,6 +125,7 @@ fn what_is_too_large_is_refused_before_it_is_kept() {
             break;
         }
     }
+    let _ = stream.write_all(b"0\r\n\r\n");
     assert_eq!(answered(&mut stream, false).expect("an answer").status, 413, "of no length");
     for (length, expected) in [(8 << 10, 200), (15 << 10, 200), (64 << 10, 431)] {
         let header = format!("x: {}\r\n", "a".repeat(length));

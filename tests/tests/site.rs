@@ -1,12 +1,14 @@
 //! Promise: what the appliance tells is what the vault holds, what is ordered of it is done by a process of its own, and nothing
 //! that it gives away holds a secret.
 //!
-//! A site over a real vault, with the real program as what its jobs run.
+//! A site over a real vault, with the real program as what its jobs run; and the real `lifeboat serve` with a scripted agent,
+//! asked by curl.
 
 use core::time::Duration;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,10 +17,10 @@ use firmware::cli::Opening;
 use firmware::serve::identity::Identity;
 use firmware::serve::replication::Seen;
 use firmware::session::Machine;
-use firmware::setup::in_use::{InUse, Way};
+use firmware::setup::in_use::Way;
 use firmware::site::LiveSite;
 use firmware::site::events::Events;
-use firmware::site::facts::Facts;
+use firmware::site::facts::{Facts, Vaulted};
 use firmware_web::api::site::{Caller, Role, Site};
 use firmware_web::api::views::events::EventFilter;
 use firmware_web::api::views::files::FilePlace;
@@ -26,9 +28,13 @@ use firmware_web::api::views::recovery::OrderAsked;
 use firmware_web::api::views::servers::{Health, PointView};
 use firmware_web::api::views::vault::{JobState, JobView, Retention};
 use hal_linux::SystemClock;
-use tests::azurite::Scratch;
+use pipeline::limits::BLOCK_BYTES;
+use serde_json::{Value, json};
+use tests::azurite::{Scratch, free_port};
 use tests::cli::{image, run};
+use tests::curl::Curl;
 use tests::program::{Place, lifeboat};
+use tests::scripted_agent::ScriptedAgent;
 
 const PATIENCE: Duration = Duration::from_secs(240);
 /// What a credential of this run looks like.
@@ -72,14 +78,12 @@ impl Bed {
             passphrase_file: None,
             older_key: false,
         };
-        let in_use = InUse::default();
-        in_use.set(Way::of(&opening, &machine));
+        let way = Way::of(&opening, &machine);
         let facts = Facts {
             name: "site".to_owned(),
             role: "program",
             machine,
-            in_use,
-            environment,
+            vault: Arc::new(move || Some(Vaulted::of(way.clone(), &environment))),
             agents: Seen::default(),
             takes_agents: false,
             identity: Arc::new(Identity::generate("site").expect("an identity")),
@@ -331,4 +335,96 @@ fn file_system(bed: &Bed, kind: &str, disk: &Path, large: &[u8]) {
     run(Command::new("mmd").arg("-i").arg(disk).arg("::etc")).succeeds();
     run(Command::new("mcopy").arg("-i").arg(disk).arg(tree.join("etc/large.bin")).arg("::etc/"))
         .succeeds();
+}
+
+/// A `serve` that is killed with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The real program with agents, and somebody who paired with it.
+fn managed(place: &Place) -> (Running, Curl) {
+    let (port, agents) = (free_port().expect("a port"), free_port().expect("a port"));
+    let mut command = place.verb("serve");
+    command.args(["--listen", &format!("127.0.0.1:{port}")]);
+    command.args(["--agents", &format!("127.0.0.1:{agents}")]);
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = piped.spawn().expect("the program starts");
+    let output = child.stdout.take().expect("a pipe");
+    let running = Running(child);
+    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+    let (mut code, mut awaited) = (None, vec!["Serving ", "Agents connect to "]);
+    while !awaited.is_empty() || code.is_none() {
+        let line = lines.next().expect("it says where it is and how to pair");
+        if let Some(rest) = line.strip_prefix("Pairing code: ") {
+            code = rest.split_whitespace().next().map(str::to_owned);
+        }
+        awaited.retain(|begin| !line.starts_with(begin));
+    }
+    std::thread::spawn(move || lines.for_each(drop));
+    let mut curl = Curl::new(&format!("https://127.0.0.1:{port}"));
+    let pair = json!({"code": code, "name": "ada", "password": "a lifeboat holds everybody"});
+    curl.begin("/setup/pair", &pair);
+    (running, curl)
+}
+
+#[test]
+fn a_server_is_followed_through_the_api_from_its_line_to_its_end() {
+    let scratch = Scratch::new("site-agent").expect("a scratch folder");
+    let place = Place::in_folder(scratch.path());
+    let (_running, curl) = managed(&place);
+    let install = curl.change("POST", "/install", &json!({}));
+    let line = install["line"].as_str().expect("a line").to_owned();
+    let token = line.rsplit(' ').next().expect("a token");
+    let mut agent = ScriptedAgent::enrol(token, "web", 64 * BLOCK_BYTES, 5).expect("let in");
+    agent.connect_patiently();
+    agent.write_some(20);
+    let epoch = agent.cut();
+    agent.work_until("the point", |agent| agent.vaulted >= epoch);
+    let row = |wanted: &dyn Fn(&Value) -> bool| -> Value {
+        until("the row", || {
+            let overview = curl.get("/overview");
+            overview["servers"].as_array()?.iter().find(|row| wanted(row)).cloned()
+        })
+    };
+    let good = row(&|row| {
+        row["name"] == "web" && row["connected"] == true && row["newest_point_millis"].is_u64()
+    });
+    assert!(good["rpo_seconds"].is_u64() && good["rpo_target_seconds"] == 60, "{good}");
+    let points = curl.get("/servers/web/points");
+    let points = points.as_array().cloned().unwrap_or_default();
+    assert_eq!(points.len(), 1);
+    let events = until("its arrival", || {
+        let page = curl.get("/events?object=server%20web");
+        page["events"].to_string().contains("agent_came").then_some(page)
+    });
+    assert!(events["events"].as_array().is_some_and(|events| !events.is_empty()));
+    until("a figure", || {
+        let series = curl.get("/servers/web/series?figure=rpo&span_seconds=3600");
+        series["values"].as_array()?.iter().any(Value::is_number).then_some(())
+    });
+    // Its policy is changed live, and what cannot be meant is told beside its field.
+    let mut policy = curl.get("/servers/web")["policy"].clone();
+    policy["interval_seconds"] = json!(5);
+    let refused = curl.ask("PUT", "/servers/web/policy", Some(&policy));
+    assert_eq!(
+        (refused.status, refused.json()["field"].as_str()),
+        (422, Some("/interval_seconds"))
+    );
+    (policy["interval_seconds"], policy["paused"]) = (json!(30), json!(true));
+    let view = curl.change("PUT", "/servers/web/policy", &policy);
+    assert_eq!((&view["policy"], view["health"].as_str()), (&policy, Some("off")));
+    policy["paused"] = json!(false);
+    curl.change("PUT", "/servers/web/policy", &policy);
+    agent.hang_up();
+    row(&|row| row["name"] == "web" && row["connected"] == false);
+    let view = curl.change("POST", "/servers/web/revoke", &json!({"confirm": "web"}));
+    assert!(view["revoked"] == true && view["health"] == "off", "{view}");
+    assert!(agent.connect().is_err(), "it was revoked");
 }

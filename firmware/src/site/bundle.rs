@@ -23,7 +23,7 @@ const SECRET_NAMES: [&str; 8] =
 
 impl LiveSite {
     pub(super) fn pack_bundle(&self) -> Answer<Vec<u8>> {
-        let vaulted = self.facts.vaulted();
+        let vaulted = (self.facts.vault)();
         let secrets = vaulted.as_ref().map(secrets_of).unwrap_or_default();
         let mut tar = Tar { bytes: Vec::new(), secrets, at_millis: self.now() };
         let about = format!(

@@ -17,24 +17,25 @@ use crate::disk_facts::identity;
 use crate::serve::identity::Identity;
 use crate::serve::replication::Seen;
 use crate::session::Machine;
-use crate::setup::in_use::{InUse, Way};
+use crate::setup::in_use::Way;
 
 /// A vault as it is opened, by this process and by the verbs that it runs.
 #[derive(Clone)]
-pub(super) struct Vaulted {
+pub struct Vaulted {
     /// What opens it.
-    pub(super) opening: Opening,
+    pub opening: Opening,
     /// What it is opened on: with the credentials that it takes.
-    pub(super) machine: Machine,
-    /// The environment of verbs: the same credentials.
-    pub(super) environment: Vec<(String, String)>,
+    pub machine: Machine,
+    /// The whole environment of verbs: the same credentials.
+    pub environment: Vec<(String, String)>,
     /// Where it is, as a person wrote it; without credentials.
-    pub(super) shown: String,
+    pub shown: String,
 }
 
 impl Vaulted {
     /// The vault in use. `beside` is the environment that verbs have anyway.
-    fn of(way: Way, beside: &[(String, String)]) -> Self {
+    #[must_use]
+    pub fn of(way: Way, beside: &[(String, String)]) -> Self {
         let mut environment = beside.to_vec();
         environment.retain(|(name, _)| way.environment.iter().all(|(own, _)| own != name));
         environment.extend(way.environment);
@@ -78,10 +79,8 @@ pub struct Facts {
     pub role: &'static str,
     /// The clocks and randomness.
     pub machine: Machine,
-    /// The vault, once one is named.
-    pub in_use: InUse,
-    /// The environment that verbs have, whatever the vault.
-    pub environment: Vec<(String, String)>,
+    /// The vault, where one is named just now.
+    pub vault: Ask<Option<Vaulted>>,
     /// Ingest, as far as agents are taken.
     pub agents: Seen,
     /// Whether agents are taken here at all.
@@ -104,13 +103,6 @@ pub struct Facts {
     pub events: Arc<Events>,
     /// The program whose verbs are run, where it is not this one.
     pub program: Option<PathBuf>,
-}
-
-impl Facts {
-    /// The vault in use now.
-    pub(super) fn vaulted(&self) -> Option<Vaulted> {
-        self.in_use.way().map(|way| Vaulted::of(way, &self.environment))
-    }
 }
 
 impl core::fmt::Debug for Facts {

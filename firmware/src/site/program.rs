@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::events::Events;
-use super::facts::{Ask, Facts, links_of_kernel};
+use super::facts::{Ask, Facts, Vaulted, links_of_kernel};
 use crate::admin::keep::Keep;
 use crate::cli::Serve;
 use crate::serve::identity::Identity;
@@ -81,12 +81,13 @@ pub fn facts(serve: &Serve, parts: Parts<'_>) -> Facts {
     // What is no text is no setting of ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment: Vec<(String, String)> = environment.collect();
+    let in_use = parts.in_use.clone();
     Facts {
         name: parts.name.to_owned(),
         role: "program",
         machine: parts.machine.clone(),
-        in_use: parts.in_use.clone(),
-        environment: environment.collect(),
+        vault: Arc::new(move || in_use.way().map(|way| Vaulted::of(way, &environment))),
         agents: parts.agents.clone(),
         takes_agents: serve.agents.is_some(),
         identity: Arc::clone(parts.identity),

@@ -15,7 +15,6 @@ use crate::admin::keep::{Keep, MemoryKeep};
 use crate::serve::identity::Identity;
 use crate::serve::replication::Seen;
 use crate::session::Machine;
-use crate::setup::in_use::InUse;
 
 fn facts() -> Facts {
     let keep: Arc<dyn Keep> = Arc::new(MemoryKeep::default());
@@ -23,8 +22,7 @@ fn facts() -> Facts {
         name: "tested".to_owned(),
         role: "program",
         machine: Machine::with_table(Vec::new()),
-        in_use: InUse::default(),
-        environment: Vec::new(),
+        vault: Arc::new(|| None),
         agents: Seen::default(),
         takes_agents: false,
         identity: Arc::new(Identity::generate("tested").unwrap()),

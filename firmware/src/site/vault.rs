@@ -35,7 +35,7 @@ impl LiveSite {
     pub(super) fn vault_view(&self) -> Answer<VaultView> {
         let sight = self.sight();
         let (health, cause) = self.vault_health(&sight);
-        let vaulted = self.facts.vaulted();
+        let vaulted = (self.facts.vault)();
         let ledger = lock(&self.ledger).clone();
         let id = lock(&self.opened).as_ref().map(|opened| opened.id.clone()).unwrap_or_default();
         let own = |listed: &crate::ingest::roll::Listed| Retention {

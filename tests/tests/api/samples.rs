@@ -167,7 +167,9 @@ fn servers(made: &Made, client: &Client, add: &mut Add<'_>) {
     add("seen", "/seen?network=192.0.2.0%2F24", None);
     let place = format!("server=web1&point={}", made.point);
     add("files", &format!("/files?{place}"), None);
-    let file = format!("/files/content?{place}&disk=sda&volume=1&path=etc%2Ffstab");
+    let file = format!(
+        "/files/content?{place}&disk=sda&volume=1&path=etc%2Fmotd%20%3Cimg%20src%3Dx%20onerror%3Dalert%282%29%3E"
+    );
     add("fileContent", &file, None);
 }
 

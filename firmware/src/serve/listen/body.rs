@@ -13,6 +13,10 @@ use smol::stream::Stream as _;
 /// So much of an answer is copied at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// So much of a body that is too large is heard and forgotten, so that its client hears the refusal: who is closed on while it still
+/// sends hears nothing.
+const HEARD_BYTES_MAX: usize = 1024 * 1024;
+
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoBody {
@@ -24,20 +28,23 @@ pub(super) enum NoBody {
 
 /// The whole of a request's body.
 pub(super) async fn whole(incoming: Incoming, bytes_max: usize) -> Result<Vec<u8>, NoBody> {
-    if incoming.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
-        return Err(NoBody::Large);
-    }
+    let mut is_large = incoming.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX);
     let mut incoming = pin!(incoming);
-    let mut bytes = Vec::new();
+    let (mut bytes, mut heard) = (Vec::new(), 0_usize);
     while let Some(frame) = poll_fn(|context| incoming.as_mut().poll_frame(context)).await {
-        if let Ok(data) = frame.map_err(|_| NoBody::Cut)?.into_data() {
-            if data.len() > bytes_max - bytes.len() {
-                return Err(NoBody::Large);
+        let Ok(data) = frame.map_err(|_| NoBody::Cut)?.into_data() else { continue };
+        heard = heard.saturating_add(data.len());
+        is_large = is_large || heard > bytes_max;
+        if is_large {
+            bytes = Vec::new();
+            if heard > bytes_max.saturating_add(HEARD_BYTES_MAX) {
+                break;
             }
+        } else {
             bytes.extend_from_slice(&data);
         }
     }
-    Ok(bytes)
+    if is_large { Err(NoBody::Large) } else { Ok(bytes) }
 }
 
 /// Where pieces of an answer come from. An error ends the connection, so that nobody takes a part for the whole.

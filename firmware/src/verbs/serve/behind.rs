@@ -8,7 +8,9 @@ use pipeline_vault::Error;
 use crate::admin::accounts::Accounts;
 use crate::admin::audit::Room;
 use crate::admin::keep::{FolderKeep, Keep};
+use crate::alerts::service::{self, Service};
 use crate::cli::Serve;
+use crate::remote::run::Runner;
 use crate::report::print;
 use crate::serve::identity::Identity;
 use crate::serve::listen::api::Api;
@@ -30,6 +32,8 @@ pub(super) struct Behind {
     pub(super) accounts: Arc<Accounts>,
     /// The site.
     pub(super) site: Arc<LiveSite>,
+    /// Looks at the site until it is dropped.
+    _alerts: Service,
 }
 
 impl Drop for Behind {
@@ -91,8 +95,30 @@ pub(super) fn open(around: &Around<'_>) -> Result<Behind, Error> {
             zone_minutes: Arc::new(move || zone.zone_minutes()),
         },
     ))?;
-    let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(&accounts));
-    Ok(Behind { api: Arc::new(api.with_setup(first_run)), accounts, site })
+    let parts = service::Parts {
+        keep,
+        machine: machine.clone(),
+        name: around.name.to_owned(),
+        in_use: around.in_use.clone(),
+        events,
+    };
+    let alerts = Service::start(Arc::clone(&site) as Arc<_>, parts)?;
+    let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(&accounts))
+        .with_setup(first_run)
+        .with_alarm(alerts.alerts())
+        .with_measure(alerts.measure(&machine.clock))
+        .with_verbs(Arc::new(verbs(around)));
+    Ok(Behind { api: Arc::new(api), accounts, site, _alerts: alerts })
+}
+
+/// Verbs for command lines elsewhere: with all that this program was started with.
+fn verbs(around: &Around<'_>) -> Runner {
+    // What is no text is no setting of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let (state, entropy) = (around.folder.to_path_buf(), &around.context.machine.entropy);
+    let (in_use, scratch) = (around.in_use.clone(), state.clone());
+    Runner::new(in_use, environment.collect(), Some(state), scratch, Arc::clone(entropy))
 }
 
 /// Whoever started the program may pair a browser with it.

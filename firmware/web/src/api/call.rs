@@ -198,8 +198,9 @@ impl Call<'_> {
             let named = ["missing field `", "unknown field `"]
                 .iter()
                 .find_map(|begin| words.strip_prefix(begin)?.split('`').next());
-            if let Some(named) = named.filter(|named| !field.ends_with(&format!("/{named}"))) {
-                field.push_str(&format!("/{}", pointer(named)));
+            let named = named.map(|named| format!("/{}", pointer(named)));
+            if let Some(named) = named.filter(|named| !field.ends_with(named)) {
+                field.push_str(&named);
             }
             sent(format!("is not what is taken here: {words}")).at(field)
         })

@@ -51,7 +51,10 @@ fn await_page(curl: &Curl, running: &Running) -> Value {
 /// The token in a line that is run on a server.
 fn token_of(line: &str) -> Token {
     let words = line.split(|letter: char| letter.is_whitespace() || "'\"".contains(letter));
-    words.filter_map(|word| word.parse().ok()).next().unwrap_or_else(|| panic!("no token in {line}"))
+    words
+        .filter_map(|word| word.parse().ok())
+        .next()
+        .unwrap_or_else(|| panic!("no token in {line}"))
 }
 
 /// Pairs and answers everything; the groups of the recovery key.
@@ -71,7 +74,8 @@ fn set_up(curl: &mut Curl, code: &str) -> Vec<String> {
     assert_eq!(tested["good"], json!(true), "{tested}");
     let made = curl.change("POST", "/setup/vault", &json!({"place": place, "how": "new"}));
     let groups = made["key"]["groups"].as_array().expect("groups").iter();
-    let key: Vec<String> = groups.map(|group| group.as_str().expect("letters").to_owned()).collect();
+    let key: Vec<String> =
+        groups.map(|group| group.as_str().expect("letters").to_owned()).collect();
     curl.change("POST", "/setup/key", &json!({"typed": key.join("-")}));
     let calendar = json!({"rows": [], "otherwise_bytes_per_second": 0});
     let time = json!({"zone": "Europe/Berlin", "zone_minutes": 60, "calendar": calendar});

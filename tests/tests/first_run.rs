@@ -472,7 +472,8 @@ fn a_certificate_of_ones_own_is_shown_by_name_and_the_machines_by_address() {
     assert_eq!(refused(&chain, "nonsense"), "/key");
     assert_eq!(refused("nonsense", &key), "/chain");
     let set = fresh.curl.change("PUT", "/setup/certificate", &json!({"chain": chain, "key": key}));
-    assert_eq!(set["own"]["names"], json!(["lifeboat.example"]));
+    let names = set["own"]["names"].as_array().expect("names");
+    assert!(names.contains(&json!("lifeboat.example")), "{set}");
     assert_eq!(
         named.ask("GET", "/setup", None).status,
         200,

@@ -34,6 +34,7 @@ use crate::net::state::State;
 use crate::serve::identity::Identity;
 use crate::serve::watch::Watched;
 use crate::setup::first_run::FirstRun;
+use crate::site::facts::Vaulted;
 
 /// Replication.
 mod agents;
@@ -63,6 +64,8 @@ pub(crate) mod figures;
 mod first_run;
 /// What is said, and where to.
 mod journal;
+/// The API behind the page.
+mod managed;
 /// What was booted from.
 mod medium;
 /// What is remembered across restarts.
@@ -127,6 +130,10 @@ pub(crate) struct Appliance {
     accounts: OnceLock<Arc<Accounts>>,
     /// What it is asked at first; none in a role that asks nothing.
     first_run: OnceLock<Arc<FirstRun>>,
+    /// What the page manages the machine by; none in a role that is not managed.
+    managed: OnceLock<managed::Managed>,
+    /// The vault as it was made ready last.
+    vaulted: Mutex<Option<Vaulted>>,
     /// Time servers beside those that DHCP names.
     time_servers: Mutex<Vec<IpAddr>>,
     /// How the network stands.
@@ -178,6 +185,8 @@ impl Appliance {
             memory: Arc::default(),
             accounts: OnceLock::new(),
             first_run: OnceLock::new(),
+            managed: OnceLock::new(),
+            vaulted: Mutex::default(),
             time_servers: Mutex::default(),
             network: Arc::default(),
             identity: Mutex::default(),
@@ -304,6 +313,7 @@ fn end(appliance: &Appliance, ending: Ending, why: &str) {
     appliance.board.update(|view| view.status = format!("going down: {why}"));
     appliance.board.close();
     appliance.stop.ask();
+    managed::end(appliance);
     let left = appliance.stop.drain(DRAIN_PATIENCE);
     if left > 0 {
         log::warn!("{left} services did not end in time");

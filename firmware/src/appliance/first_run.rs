@@ -52,8 +52,8 @@ fn open(appliance: &Arc<Appliance>) -> Result<(), String> {
     };
     let run = FirstRun::open(parts).map_err(|error| error.to_string())?;
     // It is begun once, before any service runs.
-    let _ = appliance.first_run.set(Arc::new(run));
-    Ok(())
+    let run = appliance.first_run.get_or_init(|| Arc::new(run));
+    super::managed::begin(appliance, run)
 }
 
 /// What a person at the console wishes: nobody manages the machine any more, and whoever reads the next code does.

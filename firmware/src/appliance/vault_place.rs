@@ -16,6 +16,7 @@ use super::{Appliance, medium, mounts};
 use crate::child::Verb;
 use crate::cli::Opening;
 use crate::session::Machine;
+use crate::site::facts::Vaulted;
 use crate::vault_uri::VaultUri;
 
 /// Where the recovery key lies while it is needed.
@@ -161,7 +162,12 @@ impl VaultPlace {
         let address = uri.to_string();
         fs::create_dir_all(KNOWN_FOLDER).map_err(|error| format!("{KNOWN_FOLDER}: {error}"))?;
         let environment = environment(appliance, wanted, &uri)?;
-        Ok(Self { shown, address, uri, environment, disk })
+        let place = Self { shown, address, uri, environment, disk };
+        let (opening, machine) = place.opening();
+        let (environment, shown) = (place.environment.clone(), place.shown.clone());
+        let vaulted = Vaulted { opening, machine, environment, shown };
+        *appliance.vaulted.lock().unwrap_or_else(PoisonError::into_inner) = Some(vaulted);
+        Ok(place)
     }
 
     /// Whether credentials and proxies are still those that it was made ready with.

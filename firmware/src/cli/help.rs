@@ -215,7 +215,10 @@ Answers browsers and scripts: / is the page, /status.json the same for scripts, 
 Everybody who reaches the port may read them; they name no server, no disk and no place. The certificate is signed
 by this machine itself and kept in the state folder: compare the fingerprint that is printed with the browser's.
 
+Without a vault the page asks for one: the code that is printed lets a browser in, once.
+
 Examples:
+  lifeboat serve
   lifeboat serve --vault dir:/srv/vault --key-file vault.key
   lifeboat serve --vault azure://account/vault --key-file vault.key --listen 0.0.0.0:443
   lifeboat serve --vault dir:/srv/vault --key-file vault.key --agents 0.0.0.0:9443 --spool /dev/sdb

@@ -22,7 +22,7 @@ use crate::cli::Opening;
 use crate::session::Machine;
 use crate::vault_uri::VaultUri;
 
-/// Folders that first run makes lie below this one of the state folder.
+/// Key and certificate lie in this folder of the state folder.
 const SECRETS: &str = "secrets";
 /// What requests look for that only a credential may say.
 const CREDENTIALS: [&str; 7] = [

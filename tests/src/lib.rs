@@ -34,6 +34,8 @@ pub mod media;
 pub mod model;
 /// Programs of npm.
 pub mod node;
+/// The real `lifeboat serve`, set up, and tokens for it.
+pub mod paired;
 /// Points held against an agent's model.
 pub mod points;
 /// The program `lifeboat` as a person or a script runs it.

@@ -101,7 +101,7 @@ fn waits(reply: &mut Reply) -> Ended {
         if id.is_empty() { String::new() } else { format!(": approval {id}") }
     );
     Error::refused("the verb", words)
-        .remedy("another administrator grants it on the page; the appliance then does it")
+        .remedy("once another administrator has agreed on the page, within the hour, run the same command again")
         .into()
 }
 

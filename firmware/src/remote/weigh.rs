@@ -165,7 +165,8 @@ fn weigh(verb: &Verb, asked: &VerbAsked) -> Answer<Weight> {
         Verb::Cleanup(cleanup) => (Role::Operator, cleanup.order.is_some(), None),
         Verb::Server(verb) => server_weight(verb),
         Verb::Plan(PlanVerb::Show(_) | PlanVerb::Report(_)) => (Role::Viewer, false, None),
-        Verb::Plan(PlanVerb::Create(_)) => (Role::Operator, false, None),
+        // A plan may name commands, and those run on the appliance.
+        Verb::Plan(PlanVerb::Create(_)) => (Role::Administrator, false, None),
         Verb::Plan(PlanVerb::Run(run)) => (Role::Operator, !run.drill && !run.dry_run, None),
         Verb::Plan(PlanVerb::Continue(_)) => (Role::Operator, true, None),
         Verb::Target(TargetVerb::Set(_)) => (Role::Operator, false, None),

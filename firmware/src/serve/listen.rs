@@ -12,7 +12,7 @@ use async_io::Timer;
 use firmware_web::{ALWAYS, Request, Status, respond};
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
-use hyper::header::HOST;
+use hyper::header::{ACCEPT_ENCODING, HOST};
 use hyper::service::service_fn;
 use pipeline_vault::Error;
 use smol::Executor;
@@ -327,10 +327,11 @@ impl Rooms {
             }
             return response(status, &headers, told);
         }
-        let answer = respond(Request { method, path }, &(self.teller)());
+        let answer =
+            respond(Request { method, path, unpacks: unpacks(&request) }, &(self.teller)());
         let headers: Vec<_> =
             answer.headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        response(answer.code, &headers, Told::new(Arc::new(answer.body.into_bytes())))
+        response(answer.code, &headers, Told::new(Arc::new(answer.body)))
     }
 
     async fn branch(
@@ -390,6 +391,13 @@ impl Rooms {
         }
         Err(reply)
     }
+}
+
+/// Whether a client takes what is packed.
+fn unpacks(request: &hyper::Request<Incoming>) -> bool {
+    let said = request.headers().get(ACCEPT_ENCODING).and_then(|said| said.to_str().ok());
+    let mut kinds = said.unwrap_or_default().split(',');
+    kinds.any(|kind| kind.trim().eq_ignore_ascii_case("deflate"))
 }
 
 fn response(status: u16, headers: &[(&'static str, String)], told: Told) -> hyper::Response<Told> {

@@ -27,7 +27,13 @@ export async function show({ parts: [id] }) {
   return {
     title: `${named(order.kind)} of ${order.server}`,
     element: node,
-    live: (kind, data) => { if (kind === "order" && data.order === id) set(data); },
+    // The stream leaves out what is large: console and screen are asked for once something has come to its end.
+    live: (kind, data) => {
+      if (kind !== "order" || data.order !== id) return;
+      const ended = data.state !== order.state || data.running !== order.running || data.up !== order.up;
+      set({ ...data, console: order.console, screenshot: order.screenshot });
+      if (ended) again();
+    },
     refresh: again,
     close: () => clearInterval(timer),
   };

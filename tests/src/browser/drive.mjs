@@ -19,6 +19,9 @@ const AsyncFunction = (async () => {}).constructor;
 async function open(name, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ignoreHTTPSErrors: true, ...options });
   context.setDefaultTimeout(30_000);
+  // LIFEBOAT_PAGE=FOLDER takes the page's files from there: changes are tried without building.
+  const folder = process.env.LIFEBOAT_PAGE;
+  if (folder) await context.route(/\.(js|css)$/, (route) => route.fulfill({ path: folder + new URL(route.request().url()).pathname }));
   const page = await context.newPage();
   const held = { context, page, complaints: [] };
   // Whatever the page's own code or the browser's policy complains of; what the network refuses is the tests' own doing.

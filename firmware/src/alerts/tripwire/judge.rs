@@ -13,6 +13,8 @@ const DAY_HOURS: u64 = 24;
 /// Points before there is a history to jump out of, and the time that they must span.
 const WARM_POINTS: usize = 32;
 const WARM_MILLIS: u64 = 24 * HOUR_MILLIS;
+/// A jump may have gone on for so long already.
+const FRESH_MILLIS: u64 = 6 * HOUR_MILLIS;
 /// How far back the history goes.
 const HISTORY_MILLIS: u64 = 28 * DAY_HOURS * HOUR_MILLIS;
 /// Points of the same hour, with the hours beside it, that are enough to be a history of their own.
@@ -24,15 +26,17 @@ const LED_MAX: usize = 256;
 /// Less than this, in all points of a span, is no jump.
 const LEAST_MIB: f64 = 24.0;
 /// How far out of the history it must be: deviations from the median, on a scale where each step is a factor.
-const DEVIATIONS: f64 = 6.0;
+const DEVIATIONS: f64 = 5.0;
+/// Makes the middle of what is off the standard deviation, where the sway is a normal one.
+const DEVIATION: f64 = 1.4826;
 /// The least that counts as a deviation: a history without any sway is no reason to jump at trifles.
 const DEVIATION_LEAST: f64 = 0.35;
-/// It must exceed the largest point of the same hour too: a nightly backup is no jump.
+/// Only points count that exceed the largest of their hour on other days: a nightly backup is no jump.
 const OVER_LARGEST: f64 = 1.5;
 /// How much of what is new must not compress, and how much more of it than usual.
 const SHARE_LEAST: f64 = 0.4;
 const SHARE_MORE: f64 = 0.25;
-/// A server whose blocks usually become more than this of their size cannot jump.
+/// Blocks that usually become more than this of their size say nothing of those that compress.
 const RATIO_MOST: f64 = 0.9;
 /// A point of less than this says nothing of how blocks compress: the map's pages outweigh it.
 const RATIO_BYTES_LEAST: f64 = 1.0 * MIB;
@@ -66,63 +70,120 @@ pub struct Jump {
 #[must_use]
 pub fn judge(samples: &[Sample]) -> Option<Jump> {
     let newest = samples.last()?;
-    let base = usual_ratio(samples)?;
-    SPANS.iter().filter(|span| **span * 2 <= samples.len()).find_map(|span| {
-        let (before, span) = samples.split_at(samples.len() - span);
-        let since = newest.at.saturating_sub(HISTORY_MILLIS);
-        let before = &before[before.partition_point(|sample| sample.at < since)..];
-        let warm = before.len() >= WARM_POINTS
-            && newest.at.saturating_sub(before.first()?.at) >= WARM_MILLIS;
-        warm.then(|| jump(before, span, base)).flatten()
-    })
+    let base = usual_ratio(samples);
+    let since = newest.at.saturating_sub(HISTORY_MILLIS);
+    // What is younger grew up with the jump itself: it says nothing of other days.
+    let until = newest.at.saturating_sub(FRESH_MILLIS);
+    let history = samples.get(
+        samples.partition_point(|sample| sample.at < since)
+            ..samples.partition_point(|sample| sample.at < until),
+    )?;
+    let span_millis = newest.at.saturating_sub(history.first()?.at);
+    if history.len() < WARM_POINTS || span_millis < WARM_MILLIS {
+        return None;
+    }
+    let usual = Usual::of(history, base);
+    let spans = SPANS.iter().filter(|span| **span < samples.len());
+    spans.into_iter().find_map(|span| jump(samples, *span, &usual))
 }
 
-fn jump(before: &[Sample], span: &[Sample], base: f64) -> Option<Jump> {
-    let newest = span.last()?;
-    let dense_of =
-        |samples: &[Sample]| samples.iter().map(|sample| dense(sample, base)).collect::<Vec<f64>>();
-    let dense_now: f64 = dense_of(span).iter().sum();
-    let new_now: f64 = span.iter().map(|sample| float(sample.new_bytes)).sum();
-    let share = if new_now > 0.0 { dense_now / new_now } else { 0.0 };
-    let mean = dense_now / float(u64::try_from(span.len()).unwrap_or(1));
-    let hour: Vec<Sample> =
-        before.iter().filter(|sample| is_same_hour(sample.at, newest.at)).copied().collect();
-    // The span itself grew up today: how today's hour went before it says nothing of other days.
-    let others: Vec<Sample> =
-        hour.iter().filter(|sample| newest.at - sample.at > 3 * HOUR_MILLIS).copied().collect();
-    let history = if others.len() >= HOUR_POINTS { &others[..] } else { before };
-    let mut steps: Vec<f64> = dense_of(history).into_iter().map(step).collect();
-    let middle = median(&mut steps)?;
-    let mut sways: Vec<f64> = steps.iter().map(|step| (step - middle).abs()).collect();
-    // 1.4826 makes it the standard deviation where the sway is a normal one.
-    let sway = (1.4826 * median(&mut sways)?).max(DEVIATION_LEAST);
-    let largest = dense_of(&others).into_iter().fold(0.0, f64::max);
-    let usual_share = share_of(history, base);
-    let jumps = dense_now >= LEAST_MIB * MIB
-        && (step(mean) - middle) / sway >= DEVIATIONS
-        && mean > OVER_LARGEST * largest
+/// What is usual at one hour of the day, with the hours beside it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hour {
+    /// On the scale where each step is a factor: the middle, and how far points are from it.
+    middle: f64,
+    sway: f64,
+    /// The largest.
+    largest: f64,
+    /// How much of what is new does not compress.
+    share: f64,
+}
+
+/// What is usual.
+struct Usual {
+    base: f64,
+    hours: [Hour; 24],
+}
+
+impl Usual {
+    fn of(history: &[Sample], base: f64) -> Self {
+        let mut hours = [Hour::default(); 24];
+        let mut by_hour: [Vec<Sample>; 24] = core::array::from_fn(|_| Vec::new());
+        for sample in history {
+            by_hour[hour_of(sample.at)].push(*sample);
+        }
+        for (hour, usual) in hours.iter_mut().enumerate() {
+            let beside = [(hour + 23) % 24, hour, (hour + 1) % 24];
+            let same: Vec<Sample> = beside.iter().flat_map(|at| &by_hour[*at]).copied().collect();
+            *usual = Hour::of(if same.len() >= HOUR_POINTS { &same } else { history }, base);
+        }
+        Self { base, hours }
+    }
+
+    fn at(&self, sample: &Sample) -> &Hour {
+        &self.hours[hour_of(sample.at)]
+    }
+
+    /// What does not compress of a sample, beyond the largest of its hour.
+    fn excess(&self, sample: &Sample) -> f64 {
+        let most = OVER_LARGEST * self.at(sample).largest;
+        let dense = dense(sample, self.base);
+        if dense > most { dense } else { 0.0 }
+    }
+}
+
+impl Hour {
+    fn of(samples: &[Sample], base: f64) -> Self {
+        let all: Vec<f64> = samples.iter().map(|sample| dense(sample, base)).collect();
+        let mut steps: Vec<f64> = all.iter().copied().map(step).collect();
+        let middle = median(&mut steps).unwrap_or(0.0);
+        let mut sways: Vec<f64> = steps.iter().map(|step| (step - middle).abs()).collect();
+        let sway = (DEVIATION * median(&mut sways).unwrap_or(0.0)).max(DEVIATION_LEAST);
+        let largest = all.iter().copied().fold(0.0, f64::max);
+        Self { middle, sway, largest, share: share_of(samples, base) }
+    }
+}
+
+fn jump(samples: &[Sample], span: usize, usual: &Usual) -> Option<Jump> {
+    let (before, span) = samples.split_at(samples.len() - span);
+    let excess: f64 = span.iter().map(|sample| usual.excess(sample)).sum();
+    let new: f64 = span.iter().map(|sample| float(sample.new_bytes)).sum();
+    if excess < LEAST_MIB * MIB {
+        return None;
+    }
+    let share = excess / new;
+    let mean = excess / float(u64::try_from(span.len()).unwrap_or(1));
+    let most = |of: &dyn Fn(&Hour) -> f64| {
+        span.iter().map(|sample| of(usual.at(sample))).fold(0.0, f64::max)
+    };
+    let (middle, sway) = (most(&|hour| hour.middle), most(&|hour| hour.sway));
+    let jumps = (step(mean) - middle) / sway >= DEVIATIONS
         && share >= SHARE_LEAST
-        && share - usual_share >= SHARE_MORE;
-    let usual = middle.exp() * MIB - MIB;
+        && share - most(&|hour| hour.share) >= SHARE_MORE;
     // It may have begun before the span: what leads up to it and is far from usual belongs to it.
-    let leads = |sample: &&Sample| (step(dense(sample, base)) - middle) / sway >= DEVIATIONS / 2.0;
+    let leads = |sample: &&Sample| {
+        let hour = usual.at(sample);
+        (step(dense(sample, usual.base)) - hour.middle) / hour.sway >= DEVIATIONS / 2.0
+    };
     let led = before.iter().rev().take(LED_MAX).take_while(leads).count();
     jumps.then(|| Jump {
         points: span.len() + led,
-        dense_bytes: whole(dense_now),
-        times: mean / usual.max(MIB),
+        dense_bytes: whole(excess),
+        times: mean / (middle.exp() * MIB - MIB).max(MIB),
         percent: whole(share * 100.0),
     })
 }
 
-/// How much of its size a new block usually becomes, by the middle of all points; nothing where that says nothing.
-fn usual_ratio(samples: &[Sample]) -> Option<f64> {
+/// How much of its size a new block becomes where nothing is unusual: the middle of all points and what they sway by. Where that
+/// says nothing, since no point is large enough, or all that is large does not compress (a backup each night of a server that
+/// rests), it is a half.
+fn usual_ratio(samples: &[Sample]) -> f64 {
     let telling = |sample: &&Sample| float(sample.new_bytes) >= RATIO_BYTES_LEAST;
     let ratio = |sample: &Sample| float(sample.stored_bytes) / float(sample.new_bytes);
     let mut ratios: Vec<f64> = samples.iter().filter(telling).map(ratio).collect();
-    // Where no point says anything, a block becomes a half: jumps are told by their size then.
-    let usual = median(&mut ratios).unwrap_or(0.5);
-    (usual < RATIO_MOST).then_some(usual)
+    let Some(middle) = median(&mut ratios).filter(|usual| *usual < RATIO_MOST) else { return 0.5 };
+    let mut sways: Vec<f64> = ratios.iter().map(|ratio| (ratio - middle).abs()).collect();
+    (middle + 3.0 * DEVIATION * median(&mut sways).unwrap_or(0.0)).min(RATIO_MOST)
 }
 
 /// Bytes of a point's new blocks that did not compress, if the others did as usual.
@@ -150,10 +211,9 @@ fn step(bytes: f64) -> f64 {
     (1.0 + bytes / MIB).ln()
 }
 
-fn is_same_hour(one: u64, other: u64) -> bool {
-    let hour = |at: u64| at / HOUR_MILLIS % DAY_HOURS;
-    let apart = hour(one).abs_diff(hour(other));
-    apart <= 1 || apart == DAY_HOURS - 1
+/// Of the day, by UTC.
+fn hour_of(at: u64) -> usize {
+    usize::try_from(at / HOUR_MILLIS % DAY_HOURS).unwrap_or(0)
 }
 
 fn median(values: &mut [f64]) -> Option<f64> {

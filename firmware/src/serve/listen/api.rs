@@ -17,7 +17,7 @@ use firmware_web::api::{Answer, Behind, Call, Refusal, Reply, Site, Who};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE as COOKIES, HOST, ORIGIN, RANGE};
 use hyper::{HeaderMap, Request};
-use smol::lock::Semaphore;
+use smol::lock::{Semaphore, SemaphoreGuard};
 
 use super::body::{NoBody, whole};
 use super::feed::Feed;
@@ -32,6 +32,9 @@ const CALLS_MAX: usize = 32;
 const TURN: Duration = Duration::from_secs(10);
 /// Answers at once that take as long as their client does: files, and verbs that run.
 const LONG_MAX: usize = 24;
+/// Bodies larger than most that are held at once.
+const LARGE_MAX: usize = 4;
+const LARGE_BYTES: usize = 256 * 1024;
 /// Logins in vain that are noted in an hour; what is more is told in the program's log, so that nobody can push the audit log's
 /// older entries out from outside.
 const VAIN_MAX: u32 = 30;
@@ -51,6 +54,7 @@ pub struct Api {
     requests: Requests,
     pub(super) feed: Feed,
     calls: Semaphore,
+    large: Semaphore,
     pub(super) long: Arc<Semaphore>,
     /// The hour by the clock that only runs forwards, and logins in vain that were noted in it.
     vain: Mutex<(u64, u32)>,
@@ -75,6 +79,7 @@ impl Api {
             measure,
             requests: Requests::default(),
             calls: Semaphore::new(CALLS_MAX),
+            large: Semaphore::new(LARGE_MAX),
             long: Arc::new(Semaphore::new(LONG_MAX)),
             vain: Mutex::default(),
             began: std::time::Instant::now(),
@@ -164,16 +169,14 @@ impl Api {
                 .remedy("log in, or send a token that has not ended"));
         }
         from_our_page(route, &head.headers, who.as_ref())?;
+        let is_large = route.body_bytes_max() > LARGE_BYTES;
+        let large = if is_large { Some(turn(&self.large).await?) } else { None };
         let body = body(route, &head.headers, incoming).await?;
-        let turn = async {
-            let turn = self.calls.acquire().await;
-            Ok(turn)
-        };
-        let turn = within(TURN, turn).await.map_err(|_| too_many())?;
+        let turn = turn(&self.calls).await?;
         let api = Arc::clone(self);
         let noted_who = who.clone();
         let reply = smol::unblock(move || api.perform(&asked, who.as_ref(), &body)).await;
-        drop(turn);
+        drop((turn, large));
         Ok(Telling { reply, who: noted_who })
     }
 
@@ -265,6 +268,12 @@ impl Api {
         vain.1 = vain.1.saturating_add(1);
         vain.1 <= VAIN_MAX
     }
+}
+
+/// One of so many turns, unless it takes too long to come.
+async fn turn(turns: &Semaphore) -> Answer<SemaphoreGuard<'_>> {
+    let turn = async { Ok(turns.acquire().await) };
+    within(TURN, turn).await.map_err(|_| too_many())
 }
 
 /// What is asked of a route, but for its body.

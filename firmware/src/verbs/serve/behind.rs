@@ -8,7 +8,9 @@ use pipeline_vault::Error;
 use crate::admin::accounts::Accounts;
 use crate::admin::audit::Room;
 use crate::admin::keep::{FolderKeep, Keep};
+use crate::alerts::service::{self, Service};
 use crate::cli::Serve;
+use crate::remote::run::Runner;
 use crate::report::print;
 use crate::serve::identity::Identity;
 use crate::serve::listen::api::Api;
@@ -19,6 +21,7 @@ use crate::setup::in_use::InUse;
 use crate::setup::program::Program;
 use crate::site::LiveSite;
 use crate::site::events::Events;
+use crate::site::facts::{Ask, Vaulted};
 use crate::site::program::{self, Listening};
 use crate::verbs::Context;
 
@@ -30,6 +33,8 @@ pub(super) struct Behind {
     pub(super) accounts: Arc<Accounts>,
     /// The site.
     pub(super) site: Arc<LiveSite>,
+    /// Looks at the site until it is dropped.
+    _alerts: Service,
 }
 
 impl Drop for Behind {
@@ -91,8 +96,46 @@ pub(super) fn open(around: &Around<'_>) -> Result<Behind, Error> {
             zone_minutes: Arc::new(move || zone.zone_minutes()),
         },
     ))?;
-    let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(&accounts));
-    Ok(Behind { api: Arc::new(api.with_setup(first_run)), accounts, site })
+    let environment = environment();
+    let vault = vault(around.in_use, environment.clone());
+    let parts = service::Parts {
+        keep,
+        machine: machine.clone(),
+        name: around.name.to_owned(),
+        vault: Arc::clone(&vault),
+        events,
+    };
+    let alerts = Service::start(Arc::clone(&site) as Arc<_>, parts)?;
+    let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(&accounts))
+        .with_setup(first_run)
+        .with_alarm(alerts.alerts())
+        .with_measure(alerts.measure(&machine.clock))
+        .with_verbs(Arc::new(verbs(around, vault, environment)));
+    Ok(Behind { api: Arc::new(api), accounts, site, _alerts: alerts })
+}
+
+/// All that this program was started with; what is no text is no setting of ours.
+fn environment() -> Vec<(String, String)> {
+    let all = std::env::vars_os();
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The vault, once there is one, with what opens its storage.
+fn vault(in_use: &InUse, environment: Vec<(String, String)>) -> Ask<Option<Vaulted>> {
+    let in_use = in_use.clone();
+    Arc::new(move || in_use.way().map(|way| Vaulted::of(way, &environment)))
+}
+
+/// Verbs for command lines elsewhere.
+fn verbs(
+    around: &Around<'_>,
+    vault: Ask<Option<Vaulted>>,
+    environment: Vec<(String, String)>,
+) -> Runner {
+    let (state, entropy) = (around.folder.to_path_buf(), &around.context.machine.entropy);
+    let scratch = state.clone();
+    Runner::new(vault, environment, Some(state), scratch, Arc::clone(entropy))
 }
 
 /// Whoever started the program may pair a browser with it.

@@ -219,7 +219,7 @@ fn answers(route: &Route, shapes: &mut Shapes) -> Value {
         answers.insert("202".into(), answer(JSON, &waits));
     }
     let refusal = shapes.answered(|generator| generator.subschema_for::<Refusal>());
-    for status in REFUSED.iter().filter(|status| **status != 405) {
+    for status in REFUSED {
         answers.insert(status.to_string(), answer(PROBLEM, &refusal));
     }
     Value::Object(answers)

@@ -81,44 +81,46 @@ impl Server {
 const HABITS: [Habit; 4] = [Habit::Database, Habit::Logs, Habit::Documents, Habit::Idle];
 
 #[test]
-fn ordinary_histories_are_no_jump_but_for_once_in_months() {
-    let mut jumps = Vec::new();
-    let mut days = 0_u32;
-    for seed in 0..60 {
+fn ordinary_histories_jump_so_seldom_that_the_second_look_costs_nothing() {
+    let (mut days, mut nights) = (0_usize, Vec::new());
+    for seed in 0..12 {
         for habit in HABITS {
             let mut server = Server::new(seed, habit);
             let mut samples = Vec::new();
-            for sample in server.days(12) {
+            for sample in server.days(10) {
                 samples.push(sample);
                 thin(&mut samples);
-                if judge(&samples).is_some() {
-                    jumps.push((seed, habit, (sample.at - BEGIN) / HOUR_MILLIS));
+                let day = (sample.at - BEGIN) / HOUR_MILLIS / 24;
+                if judge(&samples).is_some() && nights.last() != Some(&(seed, habit, day)) {
+                    nights.push((seed, habit, day));
                 }
             }
-            days += 12;
+            days += 10;
         }
     }
     // A jump of the figures alone has the vault read, and raises nothing.
-    println!("{} jumps in {days} days of servers: {jumps:?}", jumps.len());
-    let mut nights: Vec<_> =
-        jumps.iter().map(|(seed, habit, hour)| (*seed, *habit as u8, hour / 24)).collect();
-    nights.dedup();
-    let later = nights.iter().filter(|(_, _, day)| *day >= 3).count();
-    assert!(
-        later <= 12,
-        "{later} times the vault would be read for nothing, after three days of history: {nights:?}"
+    let later = nights.iter().filter(|(.., day)| *day >= 3).count();
+    println!(
+        "in {days} days {} with a jump, {later} of them with three days of history",
+        nights.len()
     );
+    println!("the first: {:?}", nights.iter().take(20).collect::<Vec<_>>());
+    assert!(later * 100 <= days, "{later} of {days} days");
 }
 
 #[test]
 fn files_that_are_encrypted_are_a_jump_within_few_points() {
-    for seed in 0..60 {
+    for seed in 0..20 {
         for habit in HABITS {
             let mut server = Server::new(seed, habit);
             let mut samples = server.days(10);
             let noon = samples.last().unwrap().at;
+            for point in 0..12 * 12 {
+                samples.push(server.sample(noon + (point + 1) * 5 * MINUTE));
+            }
+            let noon = samples.last().unwrap().at;
             // 60 MiB a point is 200 KiB a second: slow, for what it is.
-            let raised = (1..=8).find(|point| {
+            let raised = (1..=12).find(|point| {
                 let mut sample = server.sample(noon + point * 5 * MINUTE);
                 let encrypted = whole((60.0_f64).max(server.busy * 45.0) * MIB);
                 sample.new_bytes += encrypted;
@@ -127,12 +129,12 @@ fn files_that_are_encrypted_are_a_jump_within_few_points() {
                 thin(&mut samples);
                 judge(&samples).is_some()
             });
-            assert!(raised.is_some_and(|point| point <= 6), "seed {seed}, {habit:?}: {raised:?}");
+            assert!(raised.is_some_and(|point| point <= 8), "seed {seed}, {habit:?}: {raised:?}");
             let jump = judge(&samples).unwrap();
             let began = u64::try_from(jump.points).unwrap();
             assert!(
                 began >= raised.unwrap(),
-                "what is held is older than the jump: seed {seed}, {habit:?}, {jump:?}"
+                "what is held is younger than the jump: seed {seed}, {habit:?}, {jump:?}"
             );
         }
     }

@@ -92,12 +92,7 @@ impl Own {
             ));
         }
         let provider = rustls::crypto::ring::default_provider();
-        let certified = CertifiedKey::from_der(certificates, key, &provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                wrong("key", "is not that of the first certificate".to_owned(), "give the key that the certificate was made for, and the server's certificate first")
-            }
-            other => wrong("key", format!("cannot be used: {other}"), "give an ECDSA (P-256, P-384), Ed25519 or RSA key of at least 2048 bits"),
-        })?;
+        let certified = CertifiedKey::from_der(certificates, key, &provider).map_err(bad_key)?;
         let issuer = facts.issuer().to_string();
         Ok(Self {
             certified: Arc::new(certified),
@@ -117,6 +112,17 @@ impl Own {
             *known == name || known.strip_prefix("*.").is_some_and(|known| Some(known) == rest)
         })
     }
+}
+
+/// Why rustls does not take a key.
+fn bad_key(error: rustls::Error) -> Wrong {
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        let remedy =
+            "give the key that the certificate was made for, and the server's certificate first";
+        return wrong("key", "is not that of the first certificate".to_owned(), remedy);
+    }
+    let remedy = "give an ECDSA (P-256, P-384), Ed25519 or RSA key of at least 2048 bits";
+    wrong("key", format!("cannot be used: {error}"), remedy)
 }
 
 fn wrong(field: &'static str, what: String, remedy: &'static str) -> Wrong {

@@ -162,6 +162,14 @@ impl Users {
         })
     }
 
+    /// Nobody is left: only who stands at the machine may want that.
+    pub fn forget_all(&self) -> Answer<()> {
+        self.change(|users| {
+            users.clear();
+            Ok(())
+        })
+    }
+
     /// Another password.
     pub fn set_password(&self, name: &str, password: &str) -> Answer<()> {
         passwords::check(name, password)?;

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
 
 use firmware_web::api::site::Answer;
@@ -75,6 +75,9 @@ mod vault;
 /// Who looks and who measures.
 mod watch;
 
+/// A vault that could not be opened is not asked again so soon.
+const REFUSED_MILLIS: u64 = 5000;
+
 /// The vault, opened and kept.
 struct Opened {
     vaulted: Vaulted,
@@ -90,6 +93,8 @@ pub struct LiveSite {
     facts: Facts,
     began: Moment,
     opened: Mutex<Option<Arc<Opened>>>,
+    /// Held by who opens it; when it was refused last, and why.
+    opening: Mutex<Option<(Moment, Refusal)>>,
     /// The roll, for changes where no agents are taken.
     roll: Mutex<Option<Arc<KeptRoll>>>,
     sight: RwLock<Arc<Sight>>,
@@ -133,6 +138,7 @@ impl LiveSite {
             ledger: Mutex::new(ledger::Ledger::load(&*keep)),
             facts,
             opened: Mutex::default(),
+            opening: Mutex::default(),
             roll: Mutex::default(),
             sight: RwLock::default(),
             told: Mutex::default(),
@@ -212,20 +218,39 @@ impl LiveSite {
                 "say where it is: first run asks for it",
             ));
         };
-        let mut opened = lock(&self.opened);
-        if let Some(known) = &*opened
+        if let Some(known) = &*lock(&self.opened)
             && known.vaulted.is_like(&vaulted)
         {
             return Ok(Arc::clone(known));
         }
+        // A store far away may take minutes to say that it is not there: one asks it, and nobody queues up behind.
+        let mut refused = match self.opening.try_lock() {
+            Ok(refused) => refused,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let remedy = "try it again in a moment";
+                return Err(not_now("the vault", "is being opened just now", remedy));
+            }
+        };
+        if let Some((at, refusal)) = &*refused
+            && self.moment().since(*at) < REFUSED_MILLIS
+        {
+            return Err(refusal.clone());
+        }
+        let fresh = self.open(vaulted);
+        *refused = fresh.as_ref().err().map(|refusal| (self.moment(), refusal.clone()));
+        fresh
+    }
+
+    fn open(&self, vaulted: Vaulted) -> Answer<Arc<Opened>> {
         let mut session = Session::open(&vaulted.opening, &vaulted.machine).map_err(refusal)?;
         let id = session.vault().map_err(refusal)?.id().to_string();
         let fresh = Arc::new(Opened { vaulted, vault: Shared::new(session), id });
-        if opened.as_ref().is_some_and(|known| known.id != fresh.id) {
+        let before = lock(&self.opened).replace(Arc::clone(&fresh));
+        if before.is_some_and(|known| known.id != fresh.id) {
             *self.sight.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         }
         *lock(&self.roll) = None;
-        *opened = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
 
@@ -395,7 +420,8 @@ impl Site for LiveSite {
 
 /// What a verb that failed said.
 fn failed(object: impl Into<String>, failed: crate::child::Failed) -> Refusal {
-    not_now(object, failed.words, "mend that, then try again")
+    // Its words hold its remedy.
+    Refusal { status: 409, title: object.into(), detail: failed.words, ..Refusal::default() }
 }
 
 #[cfg(test)]

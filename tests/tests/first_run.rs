@@ -463,8 +463,8 @@ fn a_certificate_of_ones_own_is_shown_by_name_and_the_machines_by_address() {
     let named = Curl::new(&format!("https://lifeboat.example:{}", fresh.port));
     let named = named.by_name(&resolve, &certificates.ca().display().to_string());
     assert_eq!(named.ask("GET", "/setup", None).status, 0, "nobody vouches for the machine's own");
-    let stranger = Certificates::make(&["other.example"]).expect("certificates").server();
-    let stranger = fs::read_to_string(stranger.key).expect("a key");
+    let strangers = Certificates::make(&["other.example"]).expect("certificates");
+    let stranger = fs::read_to_string(strangers.server().key).expect("a key");
     let refused = |chain: &str, key: &str| {
         fresh.refused("PUT", "/setup/certificate", &json!({"chain": chain, "key": key})).1
     };
@@ -472,7 +472,8 @@ fn a_certificate_of_ones_own_is_shown_by_name_and_the_machines_by_address() {
     assert_eq!(refused(&chain, "nonsense"), "/key");
     assert_eq!(refused("nonsense", &key), "/chain");
     let set = fresh.curl.change("PUT", "/setup/certificate", &json!({"chain": chain, "key": key}));
-    assert_eq!(set["own"]["names"], json!(["lifeboat.example"]));
+    let names = set["own"]["names"].as_array().expect("names");
+    assert!(names.contains(&json!("lifeboat.example")), "{set}");
     assert_eq!(
         named.ask("GET", "/setup", None).status,
         200,

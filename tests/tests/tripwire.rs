@@ -13,7 +13,8 @@ use firmware::alerts::rules::{Kind, Reading};
 use firmware::alerts::tripwire::{Tripwire, VaultHands};
 use firmware::cli::Opening;
 use firmware::session::{Machine, Session};
-use firmware::setup::in_use::{InUse, Way};
+use firmware::setup::in_use::Way;
+use firmware::site::facts::Vaulted;
 use firmware_web::api::views::alerts::AlertRules;
 use firmware_web::api::views::servers::PointView;
 use hal::disk::Disk as _;
@@ -186,10 +187,10 @@ impl Server {
     }
 
     fn tripwire(&self) -> Tripwire {
-        let in_use = InUse::default();
-        in_use.set(Way::of(&self.opening, &self.machine));
+        let way = Way::of(&self.opening, &self.machine);
+        let vault = Arc::new(move || Some(Vaulted::of(way.clone(), &[])));
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        Tripwire::open(Box::new(VaultHands(in_use)), Arc::new(MemoryKeep::default()), clock)
+        Tripwire::open(Box::new(VaultHands(vault)), Arc::new(MemoryKeep::default()), clock)
     }
 
     fn look(&self, tripwire: &mut Tripwire) -> Vec<Reading> {

@@ -73,6 +73,17 @@ impl Accounts {
         &self.users
     }
 
+    /// Every user, session and token goes, as somebody at the console wants it. Who they were.
+    pub fn forget_everybody(&self) -> Answer<Vec<String>> {
+        let names: Vec<String> = self.users.all()?.into_iter().map(|user| user.name).collect();
+        for name in &names {
+            self.sessions().end_of(name, None);
+            self.tokens.end_of(name)?;
+        }
+        self.users.forget_all()?;
+        Ok(names)
+    }
+
     /// Notes what was done.
     pub fn note(&self, noted: &Noted<'_>) {
         self.audit.note(noted);

@@ -17,8 +17,8 @@ use super::tripwire::{Tripwire, VaultHands};
 use crate::admin::keep::Keep;
 use crate::serve::listen::api::Measure;
 use crate::session::Machine;
-use crate::setup::in_use::InUse;
 use crate::site::events::{Events, Note};
+use crate::site::facts::{Ask, Vaulted};
 
 /// Every so many-th look is the tripwire's too: a point is a minute old then at most.
 const TRIPWIRE_LOOKS: u64 = 4;
@@ -35,7 +35,7 @@ pub struct Parts {
     /// What the appliance is called.
     pub name: String,
     /// The vault, once there is one.
-    pub in_use: InUse,
+    pub vault: Ask<Option<Vaulted>>,
     /// Where they are noted.
     pub events: Arc<Events>,
 }
@@ -52,13 +52,13 @@ impl Service {
     ///
     /// Errors: certificates that the machine's settings name are no good, or it starts no thread.
     pub fn start(site: Arc<dyn Site>, parts: Parts) -> Result<Self, Error> {
-        let Parts { keep, machine, name, in_use, events } = parts;
+        let Parts { keep, machine, name, vault, events } = parts;
         let alerts = Alerts::open(Arc::clone(&keep), &machine, &name)?;
         let (end, ended) = smol::channel::bounded(1);
         let watching = Arc::clone(&alerts);
         let clock = Arc::clone(&machine.clock);
         let work = move || {
-            let mut tripwire = Tripwire::open(Box::new(VaultHands(in_use)), keep, clock);
+            let mut tripwire = Tripwire::open(Box::new(VaultHands(vault)), keep, clock);
             let mut looks = 0_u64;
             let mut beside = || {
                 looks += 1;

@@ -22,7 +22,7 @@ use super::rules::{Kind, Level, Reading};
 use crate::admin::keep::Keep;
 use crate::report::Size;
 use crate::session::Session;
-use crate::setup::in_use::InUse;
+use crate::site::facts::{Ask, Vaulted};
 
 use judge::{Jump, Sample, judge, thin};
 use look::{Look, look};
@@ -60,12 +60,11 @@ pub trait Hands: Send {
 }
 
 /// The vault in use.
-#[derive(Debug)]
-pub struct VaultHands(pub InUse);
+pub struct VaultHands(pub Ask<Option<Vaulted>>);
 
 impl VaultHands {
     fn open(&self, server: &str) -> Result<(Access, ChainView), Error> {
-        let way = self.0.way().ok_or_else(|| Error::misuse("the vault", "is not chosen yet"))?;
+        let way = (self.0)().ok_or_else(|| Error::misuse("the vault", "is not chosen yet"))?;
         let mut session = Session::open(&way.opening, &way.machine)?;
         let view = session.chain(session.server(server)?)?;
         Ok((session.access(), view))

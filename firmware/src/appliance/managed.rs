@@ -3,11 +3,14 @@
 use std::sync::{Arc, PoisonError};
 
 use firmware_web::api::views::appliance::MachineLink;
+use hal::time::Clock;
 use hal_linux::SystemClock;
 
 use super::{Appliance, page, vault_place};
 use crate::admin::keep::Keep;
+use crate::alerts::service::{self, Service};
 use crate::net::state::LinkState;
+use crate::remote::run::Runner;
 use crate::serve::listen::Names;
 use crate::serve::listen::api::Api;
 use crate::session::Machine;
@@ -21,6 +24,8 @@ pub(crate) struct Managed {
     api: Arc<Api>,
     names: Names,
     site: Arc<LiveSite>,
+    /// Looks at the site for as long as the machine runs.
+    _alerts: Service,
 }
 
 impl Managed {
@@ -40,16 +45,32 @@ pub(super) fn begin(appliance: &Arc<Appliance>, first_run: &Arc<FirstRun>) -> Re
     let accounts = appliance.accounts.get().ok_or("nobody may manage this machine")?;
     let facts = facts(appliance, first_run)?;
     let (name, identity) = (facts.name.clone(), Arc::clone(&facts.identity));
+    let alerts = service::Parts {
+        keep: Arc::clone(&facts.keep),
+        machine: facts.machine.clone(),
+        name: name.clone(),
+        vault: Arc::clone(&facts.vault),
+        events: Arc::clone(&facts.events),
+    };
+    // Files of verbs are in memory, as everything but the state partition is.
+    let (vault, entropy) = (Arc::clone(&facts.vault), Arc::clone(&facts.machine.entropy));
+    let verbs = Runner::new(vault, Vec::new(), None, "/run".into(), entropy);
     let site = LiveSite::start(facts).map_err(|error| error.to_string())?;
-    let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(accounts));
-    let api = Arc::new(api.with_setup(Arc::clone(first_run) as Arc<_>));
+    let alerts =
+        Service::start(Arc::clone(&site) as Arc<_>, alerts).map_err(|error| error.to_string())?;
+    let api = Api::new(Arc::clone(&site) as Arc<_>, Arc::clone(accounts))
+        .with_setup(Arc::clone(first_run) as Arc<_>)
+        .with_alarm(alerts.alerts())
+        .with_measure(alerts.measure(&(Arc::new(SystemClock) as Arc<dyn Clock>)))
+        .with_verbs(Arc::new(verbs));
+    let api = Arc::new(api);
     let accounts = Arc::clone(accounts);
     let names: Names = Arc::new(move |asked| {
         let own = || identity.own().is_some_and(|own| own.is_for(asked));
         asked.eq_ignore_ascii_case(&name) || own() || accounts.is_host(asked)
     });
     // Whoever was first is the one: it is begun once.
-    let _ = appliance.managed.set(Managed { api, names, site });
+    let _ = appliance.managed.set(Managed { api, names, site, _alerts: alerts });
     Ok(())
 }
 

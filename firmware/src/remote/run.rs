@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::weigh::{Checked, Own, check};
 use crate::appliance::processes::Owned;
 use crate::report::EXIT_FAILED;
-use crate::setup::in_use::{InUse, Way};
+use crate::site::facts::{Ask, Vaulted};
 
 /// This program, wherever its file is.
 const PROGRAM: &str = "/proc/self/exe";
@@ -39,7 +39,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What runs verbs.
 pub struct Runner {
-    in_use: InUse,
+    vault: Ask<Option<Vaulted>>,
     environment: Vec<(String, String)>,
     state: Option<PathBuf>,
     scratch: PathBuf,
@@ -48,39 +48,43 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// On the vault in use. A verb finds `environment` in its own, and what opens the storage; folders for its files are made in
+    /// On the vault in use, and its environment; a verb that wants none finds `environment`. folders for its files are made in
     /// `scratch` and taken away again. `state` is the folder that `serve` keeps its documents in, where there is one.
     #[must_use]
     pub fn new(
-        in_use: InUse,
+        vault: Ask<Option<Vaulted>>,
         environment: Vec<(String, String)>,
         state: Option<PathBuf>,
         scratch: PathBuf,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { in_use, environment, state, scratch, entropy, running: Arc::default() }
+        Self { vault, environment, state, scratch, entropy, running: Arc::default() }
     }
 
-    fn checked(&self, asked: &VerbAsked, folder: &Path) -> Answer<(Checked, Option<Way>)> {
-        let way = self.in_use.way();
+    fn checked(&self, asked: &VerbAsked, folder: &Path) -> Answer<(Checked, Option<Vaulted>)> {
+        let vaulted = (self.vault)();
         let own = Own {
-            opening: way.as_ref().map(|way| &way.opening),
+            opening: vaulted.as_ref().map(|vaulted| &vaulted.opening),
             state: self.state.as_deref(),
             input: folder.join("input"),
             output: folder.join("output"),
         };
-        Ok((check(asked, &own)?, way))
+        Ok((check(asked, &own)?, vaulted))
     }
 
-    fn start(&self, by: &Caller, checked: &Checked, way: Option<&Way>) -> io::Result<Owned> {
-        let ours =
-            self.environment.iter().filter(|(name, _)| !NOT_HANDED_ON.contains(&name.as_str()));
+    fn start(
+        &self,
+        by: &Caller,
+        checked: &Checked,
+        vaulted: Option<&Vaulted>,
+    ) -> io::Result<Owned> {
+        let all = vaulted.map_or(&self.environment, |vaulted| &vaulted.environment);
+        let ours = all.iter().filter(|(name, _)| !NOT_HANDED_ON.contains(&name.as_str()));
         let mut command = Command::new(PROGRAM);
         command
             .args(&checked.words)
             .env_clear()
             .envs(ours.cloned())
-            .envs(way.iter().flat_map(|way| way.environment.iter().cloned()))
             // Who gives an order is who asked for it.
             .env("USER", &by.name)
             .stdin(Stdio::null())
@@ -105,7 +109,7 @@ impl Verbs for Runner {
         let place = Place::take(&self.running)?;
         let scratch = Scratch::make(&self.scratch, &*self.entropy)
             .map_err(|error| unavailable(format!("has no folder to work in: {error}")))?;
-        let (checked, way) = self.checked(asked, &scratch.0)?;
+        let (checked, vaulted) = self.checked(asked, &scratch.0)?;
         if let Some(input) = &asked.input {
             let bytes = base64_decode(input).filter(|bytes| bytes.len() <= FILE_BYTES_MAX);
             let bytes = bytes.ok_or_else(|| {
@@ -116,7 +120,7 @@ impl Verbs for Runner {
                 .map_err(|error| unavailable(format!("cannot keep its file: {error}")))?;
         }
         let mut child = self
-            .start(by, &checked, way.as_ref())
+            .start(by, &checked, vaulted.as_ref())
             .map_err(|error| unavailable(format!("cannot be started: {error}")))?;
         let (tell, told) = sync_channel(PIECES_MAX);
         let out = child.0.stdout.take();

@@ -1,8 +1,8 @@
 //! Who manages the machine: the users that the API knows.
 
+use firmware_web::api::Caller;
 use firmware_web::api::setup::Secret;
 use firmware_web::api::site::Answer;
-use firmware_web::api::{Admin as _, Caller, Role, Who};
 
 use super::ground::Administrators;
 use crate::admin::accounts::Accounts;
@@ -23,11 +23,8 @@ impl Administrators for Accounts {
     }
 
     fn forget(&self) -> Answer<()> {
-        let caller = Caller { name: CONSOLE.to_owned(), role: Role::Administrator };
-        let who = Who { caller, user: CONSOLE.to_owned(), session: None, csrf: String::new() };
-        for user in self.everybody().all()? {
-            self.remove_user(&who, &user.name)?;
-            let object = format!("user {}", user.name);
+        for name in self.forget_everybody()? {
+            let object = format!("user {name}");
             self.note(&Noted {
                 by: CONSOLE,
                 what: "forgetUser",
@@ -45,6 +42,8 @@ mod tests {
     use std::sync::Arc;
 
     use hal_linux::{SystemClock, SystemEntropy};
+
+    use firmware_web::api::{Admin as _, Role};
 
     use super::*;
     use crate::admin::audit::Room;
@@ -66,11 +65,9 @@ mod tests {
         assert!(accounts.exist() && accounts.make_first("eve", &password).is_err());
         accounts.forget().unwrap();
         assert!(!accounts.exist());
-        let caller = Caller { name: "ada".to_owned(), role: Role::Administrator };
         let page = accounts.audit(None, 10);
         let told = format!("{page:?}");
         assert!(told.contains("forgetUser") && told.contains("user ada"), "{told}");
-        drop(caller);
         keep.write("users", b"nonsense").unwrap();
         assert!(accounts.exist(), "what cannot be read is not taken for nobody");
     }

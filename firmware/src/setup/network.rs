@@ -179,7 +179,9 @@ mod tests {
     use super::*;
 
     fn page() -> Network {
-        of_text("[[link]]\nname = \"uplink\"\nnic = \"eth0\"\nmtu = 1400\n[[link]]\nname = \"other\"\nnic = \"eth1\"\n").unwrap()
+        let uplink = "[[link]]\nname = \"uplink\"\nnic = \"eth0\"\nmtu = 1400\n";
+        let other = "[[link]]\nname = \"other\"\nnic = \"eth1\"\n";
+        of_text(&[uplink, other].concat()).unwrap()
     }
 
     fn asked(addresses: &[&str], gateways: &[&str]) -> LinkAsked {

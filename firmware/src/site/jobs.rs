@@ -3,7 +3,7 @@
 //! A crash or want of memory ends a job and nothing else. When the program ends, jobs end in order; what they were at is gone on
 //! with when a person orders it. It refuses to know what a verb does.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,6 +55,8 @@ pub(super) struct Jobs {
     clock: Arc<dyn Clock>,
     keep: Arc<dyn Keep>,
     stop: AtomicBool,
+    /// How many have ended since the start.
+    ended: AtomicU64,
 }
 
 #[derive(Default)]
@@ -96,7 +98,7 @@ impl Jobs {
         };
         let jobs = saved.map_or_else(Vec::new, |saved| saved.jobs).into_iter().map(job).collect();
         let state = Mutex::new(State { jobs, ..State::default() });
-        Self { state, events, clock, keep, stop: AtomicBool::new(false) }
+        Self { state, events, clock, keep, stop: AtomicBool::new(false), ended: AtomicU64::new(0) }
     }
 
     /// Begins one.
@@ -172,6 +174,7 @@ impl Jobs {
         }
         let view = job.view.clone();
         drop(state);
+        self.ended.fetch_add(1, Ordering::SeqCst);
         self.tell(&view);
         self.save();
     }
@@ -236,6 +239,11 @@ impl Jobs {
             view.took_millis = self.clock.moment().since(job.began);
         }
         view
+    }
+
+    /// How many have ended since the start.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// Whether somebody is at an order here.

@@ -10,12 +10,15 @@ use super::packed;
 use super::{LiveSite, lock};
 use crate::admin::keep::Keep;
 use crate::child;
+use crate::ingest::retention;
 
 const NAME: &str = "vault-ledger";
 const PLAIN_BYTES_MAX: usize = 1024 * 1024;
 /// Days of growth that are kept.
 const DAYS_MAX: usize = 366;
 const DAY_MILLIS: u64 = 86_400_000;
+/// Points that are no longer kept go so often.
+const PRUNE_MILLIS: u64 = 3_600_000;
 /// How long until counting is tried again where it failed.
 const AGAIN_MILLIS: u64 = 600_000;
 /// How often it is looked whether something is due.
@@ -98,7 +101,7 @@ impl Ledger {
 impl LiveSite {
     /// Counts the vault and judges servers once a day, until the end.
     pub(super) fn count(&self) {
-        let (mut tried, mut judged) = (None, None);
+        let (mut tried, mut judged, mut pruned) = (None, None, None);
         while !self.is_over() {
             std::thread::sleep(LOOK);
             self.note_verified();
@@ -113,10 +116,29 @@ impl LiveSite {
                 self.count_once();
                 tried = Some(moment);
             }
+            if pruned.is_none_or(|at| moment.since(at) >= PRUNE_MILLIS) {
+                self.enforce_retention();
+                pruned = Some(moment);
+            }
             if judged.is_none_or(|at| moment.since(at) >= DAY_MILLIS) {
                 self.judge_all();
                 judged = Some(moment);
             }
+        }
+    }
+
+    /// Prunes where no ingest does it.
+    fn enforce_retention(&self) {
+        let said = self.sight().roll.as_ref().is_some_and(|roll| {
+            let own = roll.servers.iter().any(|listed| listed.keep.is_some());
+            own || roll.rules.keep.is_some()
+        });
+        if self.facts.takes_agents || !said {
+            return;
+        }
+        match self.kept_roll() {
+            Ok(roll) => retention::enforce(&roll, &|| self.is_over()),
+            Err(refusal) => log::warn!("points are not pruned: {}", refusal.detail),
         }
     }
 

@@ -42,6 +42,15 @@ impl LiveSite {
         opened.vaulted.verb(words, self.facts.program.as_ref())
     }
 
+    /// The same for somebody: what it begins in the vault says by whom.
+    pub(super) fn verb_of(&self, opened: &Opened, by: &Caller, words: &[&str]) -> Verb {
+        let mut verb = self.verb(opened, words);
+        verb.environment
+            .retain(|(name, _)| !["SUDO_USER", "USER", "LOGNAME"].contains(&name.as_str()));
+        verb.environment.push(("USER".to_owned(), by.name.clone()));
+        verb
+    }
+
     /// Runs a verb while somebody waits for its answer.
     fn ask(&self, object: &str, verb: &Verb) -> Answer<Value> {
         let answer = child::run(verb, &|| self.is_over(), &mut |_| {});
@@ -145,7 +154,7 @@ impl LiveSite {
             kind,
             object: format!("server {}", order.server_name),
             by: by.name.clone(),
-            verb: self.verb(&opened, words),
+            verb: self.verb_of(&opened, by, words),
             order: Some(order.id.to_string()),
         })?;
         self.wake();
@@ -194,9 +203,14 @@ impl LiveSite {
 
     pub(super) fn estimate_order(&self, asked: &OrderAsked) -> Answer<Value> {
         let (kind, verb) = kind_of(&asked.kind)?;
-        self.server_id(&asked.server)?;
+        let server = self.server_id(&asked.server)?;
         let opened = self.opened()?;
         let point = point_of(asked)?;
+        let kept = target::load(&opened.vault, server).map_err(refusal)?;
+        if kept.profile.is_none() {
+            let (object, words) = (format!("server {}", asked.server), "has no target profile");
+            return Err(in_the_way(object, words, "say where it is recovered to first"));
+        }
         let mut words = vec![verb, "--dry-run", "--server", &asked.server];
         if kind == Kind::Planned {
             words.push("--planned");
@@ -273,7 +287,7 @@ impl LiveSite {
     pub(super) fn sweep_azure(&self, by: &Caller, remove: bool) -> Answer<Sweep> {
         let opened = self.opened()?;
         let words: &[&str] = if remove { &["cleanup", "--orphans"] } else { &["cleanup"] };
-        let value = self.ask("Azure", &self.verb(&opened, words))?;
+        let value = self.ask("Azure", &self.verb_of(&opened, by, words))?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let found = list(&value["found"])
@@ -398,7 +412,7 @@ impl LiveSite {
             kind,
             object: object.clone(),
             by: by.name.clone(),
-            verb: self.verb(&opened, &words),
+            verb: self.verb_of(&opened, by, &words),
             order: None,
         };
         let job = self.jobs.begin(work)?;

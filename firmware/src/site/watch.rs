@@ -100,6 +100,8 @@ struct Due {
     roll: Option<Moment>,
     documents: Option<Moment>,
     profiles: Option<Moment>,
+    /// Jobs that had ended at the last look.
+    jobs: u64,
     chains: BTreeMap<ServerId, Moment>,
     /// The newest cut that the vault has, as it was told at the last look.
     cuts: BTreeMap<ServerId, u64>,
@@ -174,6 +176,11 @@ impl LiveSite {
         }
         if let Some(view) = self.facts.agents.view() {
             sight.roll = Some(view.roll().roll());
+        }
+        let ended = self.jobs.ended();
+        if core::mem::replace(&mut due.jobs, ended) != ended {
+            // What it did to an order is to be seen at once.
+            due.documents = None;
         }
         let at_work = sight.orders.iter().any(|order| self.jobs.is_at(&order.id.to_string()));
         if is_due(due.documents, if at_work { AT_WORK_MILLIS } else { roll }, now) {

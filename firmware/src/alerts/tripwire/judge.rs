@@ -26,7 +26,9 @@ const LED_MAX: usize = 256;
 /// Less than this, in all points of a span, is no jump.
 const LEAST_MIB: f64 = 24.0;
 /// How far out of the history it must be: deviations from the median, on a scale where each step is a factor.
-const DEVIATIONS: f64 = 3.0;
+const DEVIATIONS: f64 = 5.0;
+/// Makes the middle of what is off the standard deviation, where the sway is a normal one.
+const DEVIATION: f64 = 1.4826;
 /// The least that counts as a deviation: a history without any sway is no reason to jump at trifles.
 const DEVIATION_LEAST: f64 = 0.35;
 /// Only points count that exceed the largest of their hour on other days: a nightly backup is no jump.
@@ -34,7 +36,7 @@ const OVER_LARGEST: f64 = 1.5;
 /// How much of what is new must not compress, and how much more of it than usual.
 const SHARE_LEAST: f64 = 0.4;
 const SHARE_MORE: f64 = 0.25;
-/// A server whose blocks usually become more than this of their size cannot jump.
+/// Blocks that usually become more than this of their size say nothing of those that compress.
 const RATIO_MOST: f64 = 0.9;
 /// A point of less than this says nothing of how blocks compress: the map's pages outweigh it.
 const RATIO_BYTES_LEAST: f64 = 1.0 * MIB;
@@ -68,7 +70,7 @@ pub struct Jump {
 #[must_use]
 pub fn judge(samples: &[Sample]) -> Option<Jump> {
     let newest = samples.last()?;
-    let base = usual_ratio(samples)?;
+    let base = usual_ratio(samples);
     let since = newest.at.saturating_sub(HISTORY_MILLIS);
     // What is younger grew up with the jump itself: it says nothing of other days.
     let until = newest.at.saturating_sub(FRESH_MILLIS);
@@ -136,8 +138,7 @@ impl Hour {
         let mut steps: Vec<f64> = all.iter().copied().map(step).collect();
         let middle = median(&mut steps).unwrap_or(0.0);
         let mut sways: Vec<f64> = steps.iter().map(|step| (step - middle).abs()).collect();
-        // 1.4826 makes it the standard deviation where the sway is a normal one.
-        let sway = (1.4826 * median(&mut sways).unwrap_or(0.0)).max(DEVIATION_LEAST);
+        let sway = (DEVIATION * median(&mut sways).unwrap_or(0.0)).max(DEVIATION_LEAST);
         let largest = all.iter().copied().fold(0.0, f64::max);
         Self { middle, sway, largest, share: share_of(samples, base) }
     }
@@ -162,7 +163,7 @@ fn jump(samples: &[Sample], span: usize, usual: &Usual) -> Option<Jump> {
     // It may have begun before the span: what leads up to it and is far from usual belongs to it.
     let leads = |sample: &&Sample| {
         let hour = usual.at(sample);
-        (step(dense(sample, usual.base)) - hour.middle) / hour.sway >= DEVIATIONS / 1.5
+        (step(dense(sample, usual.base)) - hour.middle) / hour.sway >= DEVIATIONS / 2.0
     };
     let led = before.iter().rev().take(LED_MAX).take_while(leads).count();
     jumps.then(|| Jump {
@@ -173,14 +174,16 @@ fn jump(samples: &[Sample], span: usize, usual: &Usual) -> Option<Jump> {
     })
 }
 
-/// How much of its size a new block usually becomes, by the middle of all points; nothing where that says nothing.
-fn usual_ratio(samples: &[Sample]) -> Option<f64> {
+/// How much of its size a new block becomes where nothing is unusual: the middle of all points and what they sway by. Where that
+/// says nothing, since no point is large enough, or all that is large does not compress (a backup each night of a server that
+/// rests), it is a half.
+fn usual_ratio(samples: &[Sample]) -> f64 {
     let telling = |sample: &&Sample| float(sample.new_bytes) >= RATIO_BYTES_LEAST;
     let ratio = |sample: &Sample| float(sample.stored_bytes) / float(sample.new_bytes);
     let mut ratios: Vec<f64> = samples.iter().filter(telling).map(ratio).collect();
-    // Where no point says anything, a block becomes a half: jumps are told by their size then.
-    let usual = median(&mut ratios).unwrap_or(0.5);
-    (usual < RATIO_MOST).then_some(usual)
+    let Some(middle) = median(&mut ratios).filter(|usual| *usual < RATIO_MOST) else { return 0.5 };
+    let mut sways: Vec<f64> = ratios.iter().map(|ratio| (ratio - middle).abs()).collect();
+    (middle + 3.0 * DEVIATION * median(&mut sways).unwrap_or(0.0)).min(RATIO_MOST)
 }
 
 /// Bytes of a point's new blocks that did not compress, if the others did as usual.

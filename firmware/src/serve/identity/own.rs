@@ -92,12 +92,7 @@ impl Own {
             ));
         }
         let provider = rustls::crypto::ring::default_provider();
-        let certified = CertifiedKey::from_der(certificates, key, &provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                wrong("key", "is not that of the first certificate".to_owned(), "give the key that the certificate was made for, and the server's certificate first")
-            }
-            other => wrong("key", format!("cannot be used: {other}"), "give an ECDSA (P-256, P-384), Ed25519 or RSA key of at least 2048 bits"),
-        })?;
+        let certified = CertifiedKey::from_der(certificates, key, &provider).map_err(bad_key)?;
         let issuer = facts.issuer().to_string();
         Ok(Self {
             certified: Arc::new(certified),
@@ -117,6 +112,17 @@ impl Own {
             *known == name || known.strip_prefix("*.").is_some_and(|known| Some(known) == rest)
         })
     }
+}
+
+/// Why rustls does not take a key.
+fn bad_key(error: rustls::Error) -> Wrong {
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        let remedy =
+            "give the key that the certificate was made for, and the server's certificate first";
+        return wrong("key", "is not that of the first certificate".to_owned(), remedy);
+    }
+    let remedy = "give an ECDSA (P-256, P-384), Ed25519 or RSA key of at least 2048 bits";
+    wrong("key", format!("cannot be used: {error}"), remedy)
 }
 
 fn wrong(field: &'static str, what: String, remedy: &'static str) -> Wrong {
@@ -220,4 +226,55 @@ pub(super) fn machine(
     let provider = rustls::crypto::ring::default_provider();
     let chain = vec![CertificateDer::from(certificate.to_vec())];
     CertifiedKey::from_der(chain, key, &provider).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+    use crate::serve::identity::pem;
+
+    /// 2026-11-30.
+    const NOW: u64 = 1_795_996_800_000;
+
+    fn made(names: &[&str], years: (i32, i32)) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        (pem("CERTIFICATE", certificate.der()), pem("PRIVATE KEY", &key.serialize_der()))
+    }
+
+    #[test]
+    fn a_name_is_one_of_its_own_whatever_its_letters_and_a_star_is_one_part() {
+        let (chain, key) = made(&["Lifeboat.example", "*.site.example", "10.0.0.5"], (2025, 2030));
+        let own = Own::parse(&chain, &key, NOW).unwrap();
+        assert_eq!(own.names, ["lifeboat.example", "*.site.example", "10.0.0.5"]);
+        for name in ["lifeboat.example", "LIFEBOAT.EXAMPLE", "a.site.example"] {
+            assert!(own.is_for(name), "{name}");
+        }
+        for name in ["site.example", "a.b.site.example", "example", "", "lifeboat.example.org"] {
+            assert!(!own.is_for(name), "{name}");
+        }
+        assert_eq!((own.sha256.len(), own.ends_millis), (95, 1_893_456_000_000));
+    }
+
+    #[test]
+    fn dates_names_and_keys_are_looked_at_before_anything_is_shown() {
+        let told = |(chain, key): (String, String)| {
+            let wrong = Own::parse(&chain, &key, NOW).unwrap_err();
+            (wrong.field, wrong.what)
+        };
+        assert_eq!(told(made(&["a.example"], (2020, 2021))), ("chain", "has ended already".into()));
+        assert_eq!(told(made(&["a.example"], (2030, 2040))), ("chain", "is not good yet".into()));
+        assert_eq!(told(made(&[], (2025, 2030))), ("chain", "names no host".into()));
+        let (one, other) = (made(&["a.example"], (2025, 2030)), made(&["a.example"], (2025, 2030)));
+        assert_eq!(told((one.0.clone(), other.1)).0, "key");
+        assert_eq!(told((one.0.repeat(11), one.1.clone())).0, "chain");
+        assert_eq!(told((one.0.clone(), "-----BEGIN ENCRYPTED PRIVATE KEY-----".into())).0, "key");
+        assert_eq!(told((String::new(), one.1)).0, "chain");
+    }
 }

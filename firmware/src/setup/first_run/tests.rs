@@ -1,7 +1,7 @@
 //! Every stage, every refusal, and every cut between two of them.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use firmware_web::api::Role;
 use firmware_web::api::setup::{

@@ -21,6 +21,7 @@ use crate::setup::in_use::InUse;
 use crate::setup::program::Program;
 use crate::site::LiveSite;
 use crate::site::events::Events;
+use crate::site::facts::{Ask, Vaulted};
 use crate::site::program::{self, Listening};
 use crate::verbs::Context;
 
@@ -95,11 +96,13 @@ pub(super) fn open(around: &Around<'_>) -> Result<Behind, Error> {
             zone_minutes: Arc::new(move || zone.zone_minutes()),
         },
     ))?;
+    let environment = environment();
+    let vault = vault(around.in_use, environment.clone());
     let parts = service::Parts {
         keep,
         machine: machine.clone(),
         name: around.name.to_owned(),
-        in_use: around.in_use.clone(),
+        vault: Arc::clone(&vault),
         events,
     };
     let alerts = Service::start(Arc::clone(&site) as Arc<_>, parts)?;
@@ -107,18 +110,32 @@ pub(super) fn open(around: &Around<'_>) -> Result<Behind, Error> {
         .with_setup(first_run)
         .with_alarm(alerts.alerts())
         .with_measure(alerts.measure(&machine.clock))
-        .with_verbs(Arc::new(verbs(around)));
+        .with_verbs(Arc::new(verbs(around, vault, environment)));
     Ok(Behind { api: Arc::new(api), accounts, site, _alerts: alerts })
 }
 
-/// Verbs for command lines elsewhere: with all that this program was started with.
-fn verbs(around: &Around<'_>) -> Runner {
-    // What is no text is no setting of ours.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+/// All that this program was started with; what is no text is no setting of ours.
+fn environment() -> Vec<(String, String)> {
+    let all = std::env::vars_os();
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The vault, once there is one, with what opens its storage.
+fn vault(in_use: &InUse, environment: Vec<(String, String)>) -> Ask<Option<Vaulted>> {
+    let in_use = in_use.clone();
+    Arc::new(move || in_use.way().map(|way| Vaulted::of(way, &environment)))
+}
+
+/// Verbs for command lines elsewhere.
+fn verbs(
+    around: &Around<'_>,
+    vault: Ask<Option<Vaulted>>,
+    environment: Vec<(String, String)>,
+) -> Runner {
     let (state, entropy) = (around.folder.to_path_buf(), &around.context.machine.entropy);
-    let (in_use, scratch) = (around.in_use.clone(), state.clone());
-    Runner::new(in_use, environment.collect(), Some(state), scratch, Arc::clone(entropy))
+    let scratch = state.clone();
+    Runner::new(vault, environment, Some(state), scratch, Arc::clone(entropy))
 }
 
 /// Whoever started the program may pair a browser with it.

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::site::Site;
 use super::views::appliance::ApplianceView;
-use super::views::recovery::OrderView;
+use super::views::recovery::{LastDrill, OrderView};
 use super::views::servers::{Health, Overview, ServerRow, ServerView};
 use super::views::vault::{JobState, JobView, VaultView};
 
@@ -239,9 +239,6 @@ impl Page {
     fn servers(&mut self, rows: &[ServerRow]) {
         type Row = ServerRow;
         let seconds = |millis: u64| number(millis) / 1000.0;
-        let drill = |row: &Row, of: &dyn Fn(&super::views::recovery::LastDrill) -> f64| {
-            row.last_drill.as_ref().map(of)
-        };
         self.of_servers(
             "lifeboat_server_rpo_seconds",
             "Age of the newest point in the vault.",
@@ -281,6 +278,30 @@ impl Page {
                 Some((&row.name, number(copy.done_bytes) / number(copy.total_bytes)))
             },
         );
+        self.drills(rows);
+        if rows.is_empty() {
+            return;
+        }
+        self.head(
+            "lifeboat_server_health",
+            "gauge",
+            "How the server fares: 1 for the state that holds.",
+        );
+        for row in rows.iter().take(SERVERS_MAX) {
+            for (state, holds) in states(row.health) {
+                self.sample(
+                    "lifeboat_server_health",
+                    &[("server", &row.name), ("state", state)],
+                    holds,
+                );
+            }
+        }
+    }
+
+    fn drills(&mut self, rows: &[ServerRow]) {
+        type Row = ServerRow;
+        let seconds = |millis: u64| number(millis) / 1000.0;
+        let drill = |row: &Row, of: &dyn Fn(&LastDrill) -> f64| row.last_drill.as_ref().map(of);
         self.of_servers(
             "lifeboat_server_last_drill_timestamp_seconds",
             "When it was last drilled.",
@@ -299,23 +320,6 @@ impl Page {
             rows,
             |row: &Row| Some((&row.name, drill(row, &|drill| seconds(drill.rto_millis))?)),
         );
-        if rows.is_empty() {
-            return;
-        }
-        self.head(
-            "lifeboat_server_health",
-            "gauge",
-            "How the server fares: 1 for the state that holds.",
-        );
-        for row in rows.iter().take(SERVERS_MAX) {
-            for (state, holds) in states(row.health) {
-                self.sample(
-                    "lifeboat_server_health",
-                    &[("server", &row.name), ("state", state)],
-                    holds,
-                );
-            }
-        }
     }
 
     fn views(&mut self, views: &[ServerView]) {

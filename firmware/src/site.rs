@@ -152,14 +152,15 @@ impl LiveSite {
             wake: (Mutex::new(false), Condvar::new()),
             threads: Mutex::default(),
         });
-        let works: [(&str, fn(&Self)); 3] =
-            [("sight", Self::look), ("measure", Self::measure), ("count", Self::count)];
-        for (name, work) in works {
+        for name in ["sight", "measure", "count"] {
             let held = Arc::clone(&site);
-            let thread = std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || work(&held))
-                .map_err(|error| {
+            let work = move || match name {
+                "sight" => held.look(),
+                "measure" => held.measure(),
+                _ => held.count(),
+            };
+            let thread =
+                std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| {
                     Error::device("this machine", format!("starts no thread: {error}"))
                 })?;
             lock(&site.threads).push(thread);

@@ -38,7 +38,8 @@ struct Network {
 impl Network {
     fn parse(text: &str) -> Result<Self, Refusal> {
         let bad = |what: &str| wrong("/network", format!("network {text:?}"), what);
-        let (address, bits) = text.trim().split_once('/').unwrap_or((text.trim(), "32"));
+        let plain = text.trim();
+        let (address, bits) = plain.split_once('/').unwrap_or((plain, "32"));
         let address: Ipv4Addr =
             address.parse().map_err(|_| bad("is no IPv4 network: write it like 192.0.2.0/24"))?;
         let plain = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit());

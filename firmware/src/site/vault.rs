@@ -22,7 +22,7 @@ impl LiveSite {
             return (Health::Working, "It is being looked at.".to_owned());
         }
         let damaged = sight.chains.values().find_map(|chain| chain.trouble.as_ref());
-        if let Some(trouble) = damaged.or(sight.damage.first()) {
+        if let Some(trouble) = damaged.or_else(|| sight.damage.first()) {
             return (Health::Bad, format!("Something in it cannot be read: {trouble}"));
         }
         let verified = lock(&self.ledger).verified.clone();

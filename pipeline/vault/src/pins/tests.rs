@@ -114,7 +114,7 @@ fn a_hold_is_a_pin_with_a_byte_behind() {
 fn a_hold_outlives_its_maker_ends_by_itself_and_can_be_released() {
     let (store, access) = vault();
     let held = hold(&access, SERVER, 1, "the tripwire", 30 * LIFE).expect("a hold");
-    assert_eq!(holds(&access, &SERVER).expect("holds"), [held.clone()]);
+    assert_eq!(holds(&access, &SERVER).expect("holds"), core::slice::from_ref(&held));
     let reader = pin_and_check(&access, SERVER, 1, "a reader").expect("a pin");
     assert_eq!(holds(&access, &SERVER).expect("holds").len(), 1, "a reader holds nothing");
     assert_eq!(release(&access, &SERVER, PointId([7; 16])).expect("none"), 0);

@@ -65,7 +65,7 @@ impl LiveSite {
         fresh
     }
 
-    fn fresh_overview(&self) -> Overview {
+    pub(super) fn fresh_overview(&self) -> Overview {
         let (sight, told) = (self.sight(), self.told());
         let (vault, vault_cause) = self.vault_health(&sight);
         let usage = self.facts.agents.view().map(|view| view.usage()).unwrap_or_default();

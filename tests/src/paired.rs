@@ -123,7 +123,7 @@ impl Paired {
         if with_vault {
             command.args(["--vault", &self.place.vault, "--key-file"]).arg(&self.place.key);
         }
-        if words[..2] == ["server", "list"] {
+        if words.starts_with(&["server", "list"]) {
             command.arg("--state").arg(self.folder.join("served"));
         }
         command.output().expect("it starts")

@@ -130,6 +130,27 @@ fn channels(ports: [u16; 3], logs: [u16; 2]) -> Value {
     ]})
 }
 
+/// Waits until rsyslog has the alert and its end, by UDP and TCP each.
+fn await_records(heard: &Path) {
+    let until = Instant::now() + LINE;
+    let wanted = |log: &str| {
+        [
+            "daemon|err|1|lifeboat|vault_refused|[origin software=\"lifeboat\"",
+            "daemon|notice|1|lifeboat|vault_refused|",
+        ]
+        .into_iter()
+        .all(|begin| log.lines().filter(|line| line.starts_with(begin)).count() == 2)
+    };
+    loop {
+        let log = fs::read_to_string(heard).unwrap_or_default();
+        if wanted(&log) {
+            break;
+        }
+        assert!(Instant::now() < until, "by UDP and TCP each: {log}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 #[test]
 fn a_vault_that_is_refused_is_told_by_every_way_and_so_is_its_return() {
     let scratch = Scratch::new().expect("a folder");
@@ -181,23 +202,7 @@ fn a_vault_that_is_refused_is_told_by_every_way_and_so_is_its_return() {
         let standing = bed.curl.get("/alerts")["standing"].as_array().expect("a list").len();
         assert_eq!(standing, usize::from(event == "raised"));
     }
-    let until = Instant::now() + LINE;
-    let wanted = |log: &str| {
-        [
-            "daemon|err|1|lifeboat|vault_refused|[origin software=\"lifeboat\"",
-            "daemon|notice|1|lifeboat|vault_refused|",
-        ]
-        .into_iter()
-        .all(|begin| log.lines().filter(|line| line.starts_with(begin)).count() == 2)
-    };
-    loop {
-        let log = fs::read_to_string(&heard).unwrap_or_default();
-        if wanted(&log) {
-            break;
-        }
-        assert!(Instant::now() < until, "by UDP and TCP each: {log}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    await_records(&heard);
     let events = bed.curl.get("/events?text=vault&limit=50").to_string();
     assert!(events.contains("alert_over"), "{events}");
 }

@@ -14,9 +14,37 @@ use serde_json::json;
 use tests::azurite::Scratch;
 use tests::paired::Paired;
 
-const TARGET: &str = "subscription = \"00000000-0000-0000-0000-000000000000\"\nlocation = \"westeurope\"\n\
+const PROFILE: &str = "subscription = \"00000000-0000-0000-0000-000000000000\"\nlocation = \"westeurope\"\n\
     group = \"recovered\"\nnetwork = \"hub\"\nsubnet = \"servers\"\nsizes = [\"Standard_D4s_v5\"]\n";
-const PLAN: &str = "name = \"shop\"\n[[group]]\nname = \"front\"\nafter = [{ wait = 30 }]\n[[group.server]]\nname = \"web1\"\n";
+const SHOP: &str = "name = \"shop\"\n[[group]]\nname = \"front\"\nafter = [{ wait = 30 }]\n[[group.server]]\nname = \"web1\"\n";
+
+/// Verbs, and whether they take the vault. `TARGET` and `PLAN` stand for files.
+const VERBS: &[(&[&str], bool)] = &[
+    (&["points"], true),
+    (&["points", "--server", "web1", "--json"], true),
+    (&["points", "--server", "nobody"], true),
+    (&["files", "--server", "web1", "--json"], true),
+    (&["vault", "info", "--json"], true),
+    (&["vault", "kit"], true),
+    (&["vault", "kit", "--html"], true),
+    (&["verify", "--deep"], true),
+    (&["prune", "--keep", "72h", "--dry-run", "--json"], true),
+    (&["server", "list", "--json"], true),
+    (&["server", "policy", "web1"], true),
+    (&["server", "revoke", "nobody"], true),
+    (&["server", "accept", "nobody"], true),
+    (&["server", "drain", "nobody", "--wait", "1s"], true),
+    (&["target", "role", "--subscription", "1"], false),
+    (&["target", "set", "--server", "web1", "--file", "TARGET"], true),
+    (&["target", "show", "--server", "web1", "--json"], true),
+    (&["plan", "create", "--file", "PLAN"], true),
+    (&["plan", "show", "shop", "--json"], true),
+    (&["plan", "continue", "shop"], true),
+    (&["plan", "report", "shop"], true),
+    (&["failover", "--server", "web1", "--cancel"], true),
+    (&["commit", "--server", "web1"], true),
+    (&["net", "show", "--json"], false),
+];
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -27,36 +55,18 @@ fn a_verb_elsewhere_prints_and_ends_as_it_does_at_home() {
     let scratch = Scratch::new().expect("a folder");
     let bed = Paired::new(scratch.path(), &[]);
     let (target, plan) = (bed.folder.join("web1.toml"), bed.folder.join("shop.toml"));
-    fs::write(&target, TARGET).expect("a file");
-    fs::write(&plan, PLAN).expect("a file");
+    fs::write(&target, PROFILE).expect("a file");
+    fs::write(&plan, SHOP).expect("a file");
     let (target, plan) = (target.display().to_string(), plan.display().to_string());
-    let lines: &[(&[&str], bool)] = &[
-        (&["points"], true),
-        (&["points", "--server", "web1", "--json"], true),
-        (&["points", "--server", "nobody"], true),
-        (&["files", "--server", "web1", "--json"], true),
-        (&["vault", "info", "--json"], true),
-        (&["vault", "kit"], true),
-        (&["vault", "kit", "--html"], true),
-        (&["verify", "--deep"], true),
-        (&["prune", "--keep", "72h", "--dry-run", "--json"], true),
-        (&["server", "list", "--json"], true),
-        (&["server", "policy", "web1"], true),
-        (&["server", "revoke", "nobody"], true),
-        (&["server", "accept", "nobody"], true),
-        (&["server", "drain", "nobody", "--wait", "1s"], true),
-        (&["target", "role", "--subscription", "1"], false),
-        (&["target", "set", "--server", "web1", "--file", &target], true),
-        (&["target", "show", "--server", "web1", "--json"], true),
-        (&["plan", "create", "--file", &plan], true),
-        (&["plan", "show", "shop", "--json"], true),
-        (&["plan", "continue", "shop"], true),
-        (&["plan", "report", "shop"], true),
-        (&["failover", "--server", "web1", "--cancel"], true),
-        (&["commit", "--server", "web1"], true),
-        (&["net", "show", "--json"], false),
-    ];
-    for (words, with_vault) in lines {
+    for (words, with_vault) in VERBS {
+        let named = |word: &&'static str| match *word {
+            "TARGET" => target.clone(),
+            "PLAN" => plan.clone(),
+            word => word.to_owned(),
+        };
+        let words: Vec<String> = words.iter().map(named).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let words = &words[..];
         let (there, here) = (bed.remote("administrator", words), bed.home(words, *with_vault));
         assert_eq!(text(&there.stdout), text(&here.stdout), "{words:?}: {}", text(&there.stderr));
         assert_eq!(there.status.code(), here.status.code(), "{words:?}: {}", text(&there.stderr));

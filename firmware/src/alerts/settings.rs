@@ -219,92 +219,71 @@ fn check_rules(rules: &AlertRules) -> Result<(), Refusal> {
 }
 
 fn check_way(name: &str, way: &Way, has_secret: bool, field: &str) -> Result<(), Refusal> {
-    let no = |words: &str, field: String, remedy: &str| {
-        Err(refused(name, words.to_owned(), &field, remedy))
-    };
     match way {
-        Way::Webhook { url } => {
-            let field = format!("{field}/url");
-            if url.len() > TEXT_BYTES_MAX
-                || url.contains(['@', ' ', '#'])
-                || url.chars().any(char::is_control)
-            {
-                return no(
-                    "the address holds what it must not: a blank, @ or #, or more than 400 letters",
-                    field,
-                    "write it like https://host/path; a secret goes into its own field",
-                );
-            }
-            match Origin::parse(url.split('?').next().unwrap_or_default()) {
-                Err(_) => no(
-                    "that is no address of a web server",
-                    field,
-                    "write it like https://host:port/path",
-                ),
-                Ok((origin, _)) if !origin.https && !origin.is_loopback() => no(
-                    "the address is without TLS: anybody on the way could read and change alerts",
-                    field,
-                    "begin it with https://",
-                ),
-                Ok(_) => Ok(()),
-            }
+        Way::Webhook { url } => check_webhook(name, url, &format!("{field}/url")),
+        Way::Syslog { host, .. } => {
+            let field = format!("{field}/host");
+            let remedy = "write it like log.example.com or 192.0.2.7:514";
+            let read = host_and_port(host, 514);
+            read.map(drop).map_err(|words| refused(name, words, &field, remedy))
         }
-        Way::Syslog { host, .. } => host_and_port(host, 514).map(drop).map_err(|words| {
-            refused(
-                name,
-                words,
-                &format!("{field}/host"),
-                "write it like log.example.com or 192.0.2.7:514",
-            )
-        }),
-        Way::Mail { host, tls, user, from, to } => {
-            host_and_port(host, 587).map_err(|words| {
-                refused(
-                    name,
-                    words,
-                    &format!("{field}/host"),
-                    "write it like mail.example.com or 192.0.2.7:587",
-                )
-            })?;
-            if *tls == MailTls::None && (user.is_some() || has_secret) {
-                return no(
-                    "a password would go in the clear",
-                    format!("{field}/tls"),
-                    "choose starttls or tls, or leave user and password out",
-                );
-            }
-            if user.as_ref().is_some_and(|user| {
-                user.is_empty() || user.len() > TEXT_BYTES_MAX || user.chars().any(char::is_control)
-            }) {
-                return no(
-                    "the user's name is empty, too long, or holds what cannot be typed",
-                    format!("{field}/user"),
-                    "leave it out where none is needed",
-                );
-            }
-            if !is_mailbox(from) {
-                return no(
-                    "that is no mail address",
-                    format!("{field}/from"),
-                    "write it like lifeboat@example.com",
-                );
-            }
-            if to.is_empty() || to.len() > RECEIVERS_MAX {
-                return no(
-                    "a message goes to 1 to 16 addresses",
-                    format!("{field}/to"),
-                    "a list of your mail server reaches more",
-                );
-            }
-            match to.iter().position(|mailbox| !is_mailbox(mailbox)) {
-                Some(place) => no(
-                    "that is no mail address",
-                    format!("{field}/to/{place}"),
-                    "write it like ops@example.com",
-                ),
-                None => Ok(()),
-            }
+        Way::Mail { .. } => check_mail(name, way, has_secret, field),
+    }
+}
+
+fn check_webhook(name: &str, url: &str, field: &str) -> Result<(), Refusal> {
+    let no = |words: &str, remedy: &str| Err(refused(name, words.to_owned(), field, remedy));
+    let is_odd = url.contains(['@', ' ', '#']) || url.chars().any(char::is_control);
+    if url.len() > TEXT_BYTES_MAX || is_odd {
+        return no(
+            "the address holds what it must not: a blank, @ or #, or more than 400 letters",
+            "write it like https://host/path; a secret goes into its own field",
+        );
+    }
+    match Origin::parse(url.split('?').next().unwrap_or_default()) {
+        Err(_) => no("that is no address of a web server", "write it like https://host:port/path"),
+        Ok((origin, _)) if !origin.https && !origin.is_loopback() => no(
+            "the address is without TLS: anybody on the way could read and change alerts",
+            "begin it with https://",
+        ),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn check_mail(name: &str, way: &Way, has_secret: bool, field: &str) -> Result<(), Refusal> {
+    let Way::Mail { host, tls, user, from, to } = way else { return Ok(()) };
+    let no = |words: &str, part: String, remedy: &str| {
+        Err(refused(name, words.to_owned(), &format!("{field}/{part}"), remedy))
+    };
+    if let Err(words) = host_and_port(host, 587) {
+        let remedy = "write it like mail.example.com or 192.0.2.7:587";
+        return no(&words, "host".to_owned(), remedy);
+    }
+    if *tls == MailTls::None && (user.is_some() || has_secret) {
+        let remedy = "choose starttls or tls, or leave user and password out";
+        return no("a password would go in the clear", "tls".to_owned(), remedy);
+    }
+    let is_odd = |user: &String| {
+        user.is_empty() || user.len() > TEXT_BYTES_MAX || user.chars().any(char::is_control)
+    };
+    if user.as_ref().is_some_and(is_odd) {
+        let words = "the user's name is empty, too long, or holds what cannot be typed";
+        return no(words, "user".to_owned(), "leave it out where none is needed");
+    }
+    if !is_mailbox(from) {
+        let remedy = "write it like lifeboat@example.com";
+        return no("that is no mail address", "from".to_owned(), remedy);
+    }
+    if to.is_empty() || to.len() > RECEIVERS_MAX {
+        let remedy = "a list of your mail server reaches more";
+        return no("a message goes to 1 to 16 addresses", "to".to_owned(), remedy);
+    }
+    match to.iter().position(|mailbox| !is_mailbox(mailbox)) {
+        Some(place) => {
+            let remedy = "write it like ops@example.com";
+            no("that is no mail address", format!("to/{place}"), remedy)
         }
+        None => Ok(()),
     }
 }
 

@@ -221,10 +221,12 @@ fn record(bytes: &[u8]) -> (u8, String, String) {
     (priority.parse().unwrap(), kind, text.to_owned())
 }
 
-#[test]
-fn every_way_tells_an_alert_and_its_end_and_the_webhook_is_signed() {
-    let trust = Trust::new("ways");
-    let (tell, told) = channel::<(&str, Vec<u8>)>();
+/// What a receiver heard, and by which way.
+type Heard = Inbox<(&'static str, Vec<u8>)>;
+
+/// A receiver for each way but mail: their ports for HTTPS, UDP, TCP and TLS.
+fn receivers(trust: &Trust) -> ([u16; 4], Heard) {
+    let (tell, told) = channel();
     let (config, hook) = (Arc::clone(&trust.server), tell.clone());
     let https = listen(move |stream| {
         let (head, body) = http(within_tls(stream, &config), OK).unwrap();
@@ -259,6 +261,13 @@ fn every_way_tells_an_alert_and_its_end_and_the_webhook_is_signed() {
     let tls = listen(move |stream| {
         drop(tls_tell.send(("tls", counted(Box::new(within_tls(stream, &config))))))
     });
+    ([https, datagrams, tcp, tls], told)
+}
+
+#[test]
+fn every_way_tells_an_alert_and_its_end_and_the_webhook_is_signed() {
+    let trust = Trust::new("ways");
+    let ([https, datagrams, tcp, tls], told) = receivers(&trust);
     let keep = Arc::new(MemoryKeep::default());
     let alerts = open(&trust, &keep, PATIENCE);
     set(
@@ -366,35 +375,70 @@ fn mail_goes_within_tls_logged_in_and_says_whom_it_did_not_reach() {
     alerts.post.end();
 }
 
-#[test]
-fn receivers_that_are_down_slow_or_lying_are_told_apart_in_words_and_none_is_waited_for_long() {
-    let trust = Trust::new("bad");
-    let answers = |answer: &'static str| {
-        let config = Arc::clone(&trust.server);
-        listen(move |stream| drop(http(within_tls(stream, &config), answer)))
-    };
-    let says = |text: &'static [u8]| {
-        listen(move |mut stream| {
-            let _ = stream.write_all(text);
-            let _ = stream.read(&mut [0; 64]);
-            // The same again, for as long as somebody reads it.
-            while stream.write_all(text).is_ok() {}
-        })
-    };
-    let floods = listen(|mut stream| while stream.write_all(b"220-more\r\n").is_ok() {});
+/// Says this, and the same again for as long as somebody reads it.
+fn says(text: &'static [u8]) -> u16 {
+    listen(move |mut stream| {
+        let _ = stream.write_all(text);
+        let _ = stream.read(&mut [0; 64]);
+        while stream.write_all(text).is_ok() {}
+    })
+}
+
+/// Channels to receivers that are no good, as many at a time as there may be, each with what is said of it.
+fn bad_channels(trust: &Trust, stranger: &Trust) -> [Vec<(ChannelSet, &'static str)>; 2] {
+    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let silent = listen(|stream| {
         std::thread::sleep(Duration::from_secs(30));
         drop(stream);
     });
+    [bad_hooks(trust, stranger, down, silent), bad_mail(down, silent)]
+}
+
+fn bad_hooks(
+    trust: &Trust,
+    stranger: &Trust,
+    down: u16,
+    silent: u16,
+) -> Vec<(ChannelSet, &'static str)> {
+    let answers = |answer: &'static str| {
+        let config = Arc::clone(&trust.server);
+        listen(move |stream| drop(http(within_tls(stream, &config), answer)))
+    };
+    let config = Arc::clone(&stranger.server);
+    let foreign = listen(move |stream| drop(http(within_tls(stream, &config), OK)));
+    vec![
+        (webhook("down", down), "connect"),
+        (
+            webhook("refuses", answers("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n")),
+            "refuses it (403)",
+        ),
+        (
+            webhook(
+                "elsewhere",
+                answers(
+                    "HTTP/1.1 302 Go\r\nlocation: https://thief.example/\r\ncontent-length: 0\r\n\r\n",
+                ),
+            ),
+            "not followed",
+        ),
+        (
+            webhook("broken", answers("HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n")),
+            "did not take it (500)",
+        ),
+        (webhook("foreign", foreign), "certificate"),
+        (webhook("no-tls", says(b"HTTP/1.1 200 OK\r\n\r\n")), ""),
+        (syslog("no-log", down, SyslogBy::Tcp), "takes no connection"),
+        (syslog("no-log-tls", silent, SyslogBy::Tls), "took too long"),
+    ]
+}
+
+fn bad_mail(down: u16, silent: u16) -> Vec<(ChannelSet, &'static str)> {
+    let floods = listen(|mut stream| while stream.write_all(b"220-more\r\n").is_ok() {});
     let dripping = listen(|mut stream| {
         while stream.write_all(b"2").is_ok() {
             std::thread::sleep(Duration::from_millis(100));
         }
     });
-    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let stranger = Trust::new("stranger");
-    let config = Arc::clone(&stranger.server);
-    let foreign = listen(move |stream| drop(http(within_tls(stream, &config), OK)));
     // What is put behind the answer to STARTTLS, by somebody on the way, is never heard.
     let injected = listen(|mut stream| {
         let _ = stream.write_all(b"220 box\r\n");
@@ -406,42 +450,22 @@ fn receivers_that_are_down_slow_or_lying_are_told_apart_in_words_and_none_is_wai
     });
     let to = ["a@example.com"];
     let letter = |name: &str, port| mail(name, port, MailTls::Starttls, Some("ops"), &to);
-    let batches = [
-        vec![
-            (webhook("down", down), "connect"),
-            (
-                webhook("refuses", answers("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n")),
-                "refuses it (403)",
-            ),
-            (
-                webhook(
-                    "elsewhere",
-                    answers(
-                        "HTTP/1.1 302 Go\r\nlocation: https://thief.example/\r\ncontent-length: 0\r\n\r\n",
-                    ),
-                ),
-                "not followed",
-            ),
-            (
-                webhook("broken", answers("HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n")),
-                "did not take it (500)",
-            ),
-            (webhook("foreign", foreign), "certificate"),
-            (webhook("no-tls", says(b"HTTP/1.1 200 OK\r\n\r\n")), ""),
-            (syslog("no-log", down, SyslogBy::Tcp), "takes no connection"),
-            (syslog("no-log-tls", silent, SyslogBy::Tls), "took too long"),
-        ],
-        vec![
-            (letter("no-mail", down), "takes no connection"),
-            (letter("silent", silent), "took too long"),
-            (letter("dripping", dripping), "took too long"),
-            (letter("no-smtp", says(b"SSH-2.0-OpenSSH\r\n")), "does not speak SMTP"),
-            (letter("endless-line", says(&[b'2'; 4096])), "does not end"),
-            (letter("endless", floods), "without end"),
-            (letter("full", says(b"421 too busy\r\n")), "421"),
-            (letter("injected", injected), "more than it was asked"),
-        ],
-    ];
+    vec![
+        (letter("no-mail", down), "takes no connection"),
+        (letter("silent", silent), "took too long"),
+        (letter("dripping", dripping), "took too long"),
+        (letter("no-smtp", says(b"SSH-2.0-OpenSSH\r\n")), "does not speak SMTP"),
+        (letter("endless-line", says(&[b'2'; 4096])), "does not end"),
+        (letter("endless", floods), "without end"),
+        (letter("full", says(b"421 too busy\r\n")), "421"),
+        (letter("injected", injected), "more than it was asked"),
+    ]
+}
+
+#[test]
+fn receivers_that_are_down_slow_or_lying_are_told_apart_in_words_and_none_is_waited_for_long() {
+    let trust = Trust::new("bad");
+    let batches = bad_channels(&trust, &Trust::new("stranger"));
     let alerts = open(&trust, &Arc::new(MemoryKeep::default()), Duration::from_secs(3));
     for batch in batches {
         set(&alerts, batch.iter().map(|(channel, _)| channel.clone()).collect());

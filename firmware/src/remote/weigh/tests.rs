@@ -127,6 +127,10 @@ fn the_vault_its_key_and_files_of_the_appliance_cannot_be_named_however_it_is_wr
         // What the appliance adds by itself is nobody's business.
         assert!(!format!("{refusal:?}").contains("/srv/"), "{line}: {refusal:?}");
     }
+}
+
+#[test]
+fn files_and_words_that_no_verb_takes_are_refused() {
     let with = |verb: &str, input: Option<&str>, output: Option<&str>| {
         let (input, output) = (input.map(str::to_owned), output.map(str::to_owned));
         read(&VerbAsked { input, output, ..asked(verb) })

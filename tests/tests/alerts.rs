@@ -153,7 +153,7 @@ fn await_records(heard: &Path) {
 
 #[test]
 fn a_vault_that_is_refused_is_told_by_every_way_and_so_is_its_return() {
-    let scratch = Scratch::new().expect("a folder");
+    let scratch = Scratch::new("alerts").expect("a folder");
     let folder = scratch.path();
     certificate(folder);
     let (_receiver, ports, told) = receiver(folder);
@@ -209,13 +209,15 @@ fn a_vault_that_is_refused_is_told_by_every_way_and_so_is_its_return() {
 
 #[test]
 fn what_is_measured_passes_promtool_and_only_a_known_reader_gets_it() {
-    let scratch = Scratch::new().expect("a folder");
+    let scratch = Scratch::new("alerts").expect("a folder");
     let bed = Paired::new(scratch.path(), &[]);
     let token = fs::read_to_string(bed.folder.join("viewer")).expect("a token");
     let get = |headers: &[&str]| {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--insecure", "--write-out", "\n%{http_code}"]);
-        headers.iter().for_each(|header| drop(curl.args(["--header", header])));
+        for header in headers {
+            curl.args(["--header", header]);
+        }
         curl.arg(format!("https://{}/metrics", bed.address));
         let text = checked(curl.output().expect("curl"), "curl");
         let (body, status) = text.rsplit_once('\n').expect("a status");

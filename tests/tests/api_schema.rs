@@ -1,9 +1,9 @@
 //! A stranger's tool, schemathesis, reads the document of the API and tries what it allows and what it does not on the real
 //! `lifeboat serve` over a small real vault: nothing fails inside, and no answer is other than the document says.
 
+use core::net::SocketAddr;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 

@@ -140,7 +140,7 @@ impl Fresh {
     }
 
     /// Paired, and past the question for the network.
-    fn to_the_vault(&mut self) {
+    fn reach_the_vault(&mut self) {
         let code = self.start().expect("a code");
         self.pair(&code);
         self.curl.change("PUT", "/setup/network", &json!({"keep": true}));
@@ -308,7 +308,7 @@ fn whatever_is_typed_is_refused_beside_its_field_and_changes_nothing() {
 /// Another machine takes the vault over: only by who saw what it is.
 fn adopt_elsewhere(folder: &Path, place: &str, key: &[String]) {
     let mut other = Fresh::new(&folder.join("other"));
-    other.to_the_vault();
+    other.reach_the_vault();
     let adopt = |key: &str, confirm: Option<&str>| json!({"place": place, "how": "adopt", "key": key, "confirm": confirm});
     assert_eq!(
         other.refused("POST", "/setup/vault", &new_vault(place)),
@@ -362,7 +362,7 @@ fn a_vault_in_azure_is_tested_live_and_nothing_of_the_test_stays() {
     let scratch = Scratch::new("first-run-azure").expect("a scratch folder");
     let folder = scratch.path();
     let mut fresh = Fresh::new(folder);
-    fresh.to_the_vault();
+    fresh.reach_the_vault();
     let credential = |value: &str| json!({"kind": "account_key", "value": value});
     let test = |place: &str, credential: Value| {
         fresh.curl.change(
@@ -454,7 +454,7 @@ fn a_certificate_of_ones_own_is_shown_by_name_and_the_machines_by_address() {
     let scratch = Scratch::new("first-run-certificate").expect("a scratch folder");
     let folder = scratch.path();
     let mut fresh = Fresh::new(folder);
-    fresh.to_the_vault();
+    fresh.reach_the_vault();
     let certificates = Certificates::make(&["lifeboat.example"]).expect("certificates");
     let files = certificates.server();
     let (chain, key) = (fs::read_to_string(&files.certificate), fs::read_to_string(&files.key));

@@ -52,7 +52,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_verb_elsewhere_prints_and_ends_as_it_does_at_home() {
-    let scratch = Scratch::new().expect("a folder");
+    let scratch = Scratch::new("remote").expect("a folder");
     let bed = Paired::new(scratch.path(), &[]);
     let (target, plan) = (bed.folder.join("web1.toml"), bed.folder.join("shop.toml"));
     fs::write(&target, PROFILE).expect("a file");
@@ -112,7 +112,7 @@ fn a_verb_elsewhere_prints_and_ends_as_it_does_at_home() {
 
 #[test]
 fn each_role_may_what_it_may_and_nothing_of_the_appliances_own_is_named() {
-    let scratch = Scratch::new().expect("a folder");
+    let scratch = Scratch::new("remote").expect("a folder");
     let bed = Paired::new(scratch.path(), &[]);
     for (role, words, code) in [
         ("viewer", &["verify"][..], 1),
@@ -148,7 +148,7 @@ fn each_role_may_what_it_may_and_nothing_of_the_appliances_own_is_named() {
 
 #[test]
 fn nothing_is_said_to_a_stranger_and_a_token_that_was_ended_opens_nothing() {
-    let scratch = Scratch::new().expect("a folder");
+    let scratch = Scratch::new("remote").expect("a folder");
     let bed = Paired::new(scratch.path(), &[]);
     let of = |fingerprint: Option<&str>| {
         let mut command = bed.command("viewer", &bed.address, fingerprint, &["points"]);
@@ -169,7 +169,7 @@ fn nothing_is_said_to_a_stranger_and_a_token_that_was_ended_opens_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("a port").port();
     let heard = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a client");
+        let (stream, _) = listener.accept().expect("a client");
         let mut said = Vec::new();
         let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
         let _ = stream.take(1 << 20).read_to_end(&mut said);
@@ -236,7 +236,7 @@ fn runs(serving: u32, word: &str) -> bool {
 
 #[test]
 fn a_verb_whose_listener_is_gone_is_asked_to_end_and_the_listener_says_that_it_does_not_know() {
-    let scratch = Scratch::new().expect("a folder");
+    let scratch = Scratch::new("remote").expect("a folder");
     let bed = Paired::new(scratch.path(), &[]);
     // It waits for a server that does not come.
     let words = ["net", "test", "--host", "192.0.2.1:9", "--patience", "10m"];

@@ -64,7 +64,8 @@ impl Bed {
 
     fn site(&self) -> Arc<LiveSite> {
         let clock = Arc::new(SystemClock);
-        let keep: Arc<dyn Keep> = Arc::new(FolderKeep::open(&self.path().join("kept")).unwrap());
+        let keep: Arc<dyn Keep> =
+            Arc::new(FolderKeep::open(&self.path().join("kept")).expect("a folder"));
         let events = Arc::new(Events::open(clock, &*keep));
         let state = self.place.state.display().to_string();
         let environment = vec![

@@ -207,7 +207,7 @@ impl Server {
 
 #[test]
 fn files_encrypted_in_their_place_are_noticed_and_the_last_good_points_survive_prune() {
-    let scratch = Scratch::new().expect("a folder");
+    let scratch = Scratch::new("tripwire").expect("a folder");
     let mut server = Server::new(&scratch, 6);
     (0..POINTS).for_each(|_| server.ordinary());
     let mut tripwire = server.tripwire();
@@ -257,7 +257,7 @@ fn files_encrypted_in_their_place_are_noticed_and_the_last_good_points_survive_p
 #[test]
 fn a_film_that_is_copied_logs_that_are_packed_and_an_upgrade_are_no_alarm() {
     for seed in 0..4 {
-        let scratch = Scratch::new().expect("a folder");
+        let scratch = Scratch::new("tripwire").expect("a folder");
         let mut server = Server::new(&scratch, seed);
         (0..POINTS).for_each(|_| server.ordinary());
         let mut tripwire = server.tripwire();

@@ -75,7 +75,7 @@ impl Kept {
         let hash = kept
             .stretched(password)
             .ok_or_else(|| Refusal::new(503, "the password", "cannot be kept now"))?;
-        kept.hash = STANDARD_NO_PAD.encode(&*hash);
+        kept.hash = STANDARD_NO_PAD.encode(*hash);
         Ok(kept)
     }
 

@@ -2,9 +2,10 @@
 //!
 //! A receiver that answers a byte a minute, or never ends its line, costs its own channel some seconds and a kilobyte.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -56,7 +56,7 @@ pub fn read(words: &[OsString], settings: &Settings) -> Result<Option<Line>, Err
     let names_vault = rest.iter().any(|word| word == "--vault" || word.starts_with("--vault="));
     if way.remote.is_none() && !names_vault {
         // What cannot be run elsewhere at all is run here without a word.
-        way.remote = set("LIFEBOAT_REMOTE").filter(|_| why_not(&rest).is_none());
+        way.remote = set("LIFEBOAT_REMOTE").filter(|_| why_not(rest).is_none());
     }
     let Some(remote) = way.remote else {
         return match way.token_file.or(way.fingerprint) {

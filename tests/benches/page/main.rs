@@ -1,10 +1,10 @@
 //! The page in figures: `cargo bench -p tests --bench page` opens it in a real browser against the real door with 500 made-up
 //! servers behind it, alone and with 50 viewers who watch, and prints what a person waits for. Nothing fails by a number here.
 
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::io::Read as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};

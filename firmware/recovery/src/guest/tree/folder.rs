@@ -99,11 +99,17 @@ impl Tree for FolderTree {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
+        self.open_at(path, 0)
+    }
+
+    fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + '_>> {
         if !matches!(self.kind(path)?, Some(Kind::File(_))) {
             return Err(named(path, Errno::NOENT));
         }
         let file = self.at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
-        Ok(Box::new(file.map(File::from).map_err(|errno| named(path, errno))?))
+        let mut file = file.map(File::from).map_err(|errno| named(path, errno))?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file))
     }
 
     fn modified(&self, path: &str) -> io::Result<Option<i128>> {

@@ -238,13 +238,15 @@ fn runs(serving: u32, word: &str) -> bool {
 fn a_verb_whose_listener_is_gone_is_asked_to_end_and_the_listener_says_that_it_does_not_know() {
     let scratch = Scratch::new("remote").expect("a folder");
     let bed = Paired::new(scratch.path(), &[]);
-    // It waits for a server that does not come.
-    let words = ["net", "test", "--host", "192.0.2.1:9", "--patience", "10m"];
+    // It waits for a host that takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = silent.local_addr().expect("a port").to_string();
+    let words = ["net", "test", "--host", &host, "--patience", "1h"];
     let (address, cut) = between(bed.address.clone());
     let command = &mut bed.command("operator", &address, Some(&bed.fingerprint), &words);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let until = Instant::now() + Duration::from_secs(60);
-    while !runs(bed.serving.id(), "192.0.2.1:9") {
+    while !runs(bed.serving.id(), &host) {
         assert!(Instant::now() < until, "the verb does not begin");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -253,7 +255,7 @@ fn a_verb_whose_listener_is_gone_is_asked_to_end_and_the_listener_says_that_it_d
     assert_eq!(ended.status.code(), Some(1));
     let words = text(&ended.stderr);
     assert!(words.contains("was cut") && words.contains("not known"), "{words}");
-    while runs(bed.serving.id(), "192.0.2.1:9") {
+    while runs(bed.serving.id(), &host) {
         assert!(Instant::now() < until, "the verb goes on although nobody listens");
         std::thread::sleep(Duration::from_millis(50));
     }

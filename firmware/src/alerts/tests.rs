@@ -443,7 +443,7 @@ fn bad_mail(down: u16, silent: u16) -> Vec<(ChannelSet, &'static str)> {
     let injected = listen(|mut stream| {
         let _ = stream.write_all(b"220 box\r\n");
         let _ = stream.read(&mut [0; 64]);
-        let _ = stream.write_all(b"250 STARTTLS\r\n");
+        let _ = stream.write_all(b"250-box\r\n250 STARTTLS\r\n");
         let _ = stream.read(&mut [0; 64]);
         let _ = stream.write_all(b"220 go\r\n250-AUTH PLAIN\r\n");
         let _ = stream.read(&mut [0; 64]);

@@ -12,7 +12,6 @@ Start:
   lifeboat restore --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda --to sda.img
   lifeboat verify  --vault dir:/srv/vault --key-file vault.key --deep
   lifeboat send    --token TOKEN --server web1 /dev/sda      through an appliance that has the vault
-  lifeboat --remote https://HOST --token-file FILE points    on an appliance elsewhere, with its vault
 Each verb's own --help has more, for example lifeboat restore --help.
 
 Words:
@@ -20,6 +19,10 @@ Words:
   where points are kept, sealed: a folder (dir:PATH) or a container of Azure Blob Storage
   (azure://ACCOUNT/CONTAINER). The recovery key opens it. Vault and key alone bring everything back,
   on any machine; without the key nobody can, so print the recovery kit and keep it elsewhere.
+
+Elsewhere:
+  --remote https://HOST --token-file FILE before a verb runs it on that appliance, with its vault and key; what it
+  prints comes back, and so does its exit code.
 
 Azure:
   azure://ACCOUNT/CONTAINER                                   the commercial cloud

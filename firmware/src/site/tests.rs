@@ -1,6 +1,6 @@
 //! The site without a vault, and with one of 500 servers that are made up.
 
-use std::sync::atomic::AtomicUsize;
+use core::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use firmware_web::api::site::Role;

@@ -160,14 +160,18 @@ fn jump(samples: &[Sample], span: usize, usual: &Usual) -> Option<Jump> {
     let jumps = (step(mean) - middle) / sway >= DEVIATIONS
         && share >= SHARE_LEAST
         && share - most(&|hour| hour.share) >= SHARE_MORE;
-    // It may have begun before the span: what leads up to it and is far from usual belongs to it.
+    // It may have begun before the span, or within it: what leads up to it and is far from usual belongs to it.
     let leads = |sample: &&Sample| {
         let hour = usual.at(sample);
         (step(dense(sample, usual.base)) - hour.middle) / hour.sway >= DEVIATIONS / 2.0
     };
-    let led = before.iter().rev().take(LED_MAX).take_while(leads).count();
+    let quiet = span.iter().take_while(|sample| !leads(sample)).count();
+    let led = match quiet {
+        0 => before.iter().rev().take(LED_MAX).take_while(leads).count(),
+        _ => 0,
+    };
     jumps.then(|| Jump {
-        points: span.len() + led,
+        points: span.len() - quiet + led,
         dense_bytes: whole(excess),
         times: mean / (middle.exp() * MIB - MIB).max(MIB),
         percent: whole(share * 100.0),

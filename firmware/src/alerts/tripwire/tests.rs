@@ -37,7 +37,7 @@ fn quiet() -> Vec<PointView> {
     let point = |at: u64| PointView {
         id: format!("p{at}"),
         at_millis: now - (600 - at) * 5 * MINUTE,
-        consistency: if at % 12 == 0 { "application" } else { "crash" }.to_owned(),
+        consistency: if at.is_multiple_of(12) { "application" } else { "crash" }.to_owned(),
         new_blocks: 40,
         stored_bytes: 40 * 65_536 / 3,
         ..PointView::default()
@@ -88,15 +88,15 @@ fn the_last_good_points_are_held_once_and_the_alarm_outlives_a_restart() {
     let told = tripwire.readings();
     assert_eq!(told.len(), 1);
     assert!(
-        told[0].words.contains("80 of 90") && told[0].words.contains("p598"),
+        told[0].words.contains("80 of 90") && told[0].words.contains("p599"),
         "{}",
         told[0].words
     );
     // The last before it, the one before that, the application-consistent one, one an hour and one a day older.
     let all = notes.all();
     assert_eq!(all.len(), 2, "{all:?}");
-    assert!(all[0].starts_with("look p598 p600"), "{all:?}");
-    assert_eq!(all[1], "hold p598 p597 p588 p586 p310 30");
+    assert!(all[0].starts_with("look p599 p600"), "{all:?}");
+    assert_eq!(all[1], "hold p599 p598 p588 p587 p311 30");
     let mut again = open();
     assert_eq!(again.readings(), told);
     again.look_at("web1", &give(&points), &rules);

@@ -9,10 +9,13 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::*;
 
+/// What ends the door, and its thread.
+type Serving = (Box<dyn FnOnce()>, std::thread::JoinHandle<()>);
+
 struct Bed {
     address: SocketAddr,
     identity: Identity,
-    serving: Option<(Box<dyn FnOnce()>, std::thread::JoinHandle<()>)>,
+    serving: Option<Serving>,
 }
 
 impl Bed {

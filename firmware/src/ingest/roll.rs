@@ -27,8 +27,9 @@ pub mod kept;
 pub mod registrar;
 
 const VERSION: u16 = 1;
-/// With drains behind it: a program that knows nothing of them must not undo one by writing its own.
-const VERSION_DRAINS: u16 = 2;
+/// With drains behind it: a program that knows nothing of them must not undo one by writing its own. Version 2 had drains whose
+/// answers were bound to nothing: they are to be ordered again.
+const VERSION_DRAINS: u16 = 3;
 /// Certificates that are remembered of one server.
 const KEYS_MAX: usize = 8;
 
@@ -118,7 +119,8 @@ impl Roll {
             postcard::take_from_bytes::<Self>(bytes).ok().and_then(|(mut roll, behind)| {
                 let (drains, rest) = match roll.version {
                     VERSION_DRAINS => postcard::take_from_bytes(behind).ok()?,
-                    _ => (Vec::new(), behind),
+                    VERSION => (Vec::new(), behind),
+                    _ => (Vec::new(), &behind[behind.len()..]),
                 };
                 // In memory it has no version: what it holds says which one it is written as.
                 (roll.version, roll.drains) = (VERSION, drains);

@@ -3,6 +3,7 @@
 //! Paths have no slash at their beginning and `/` between names. What a link on the file system points at is looked
 //! for on the same file system and nowhere else.
 
+use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read};
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,12 @@ pub trait Tree {
 
     /// A file's bytes, as they come.
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>>;
+
+    /// A file as the kernel has it open, to be asked where it lies; `None` where no kernel has.
+    fn file(&self, path: &str) -> io::Result<Option<File>> {
+        let _ = path;
+        Ok(None)
+    }
 
     /// When a file was changed last, nanoseconds since 1970; `None` where that is not known.
     fn modified(&self, path: &str) -> io::Result<Option<i128>> {

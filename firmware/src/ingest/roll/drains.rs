@@ -116,7 +116,11 @@ impl Roll {
             let listed = self.server(server);
             listed.is_some_and(|listed| !listed.revoked && listed.keys.contains(&key))
         };
-        if !by.map_or(answer.is_err(), counts) {
+        let is_heard = match by {
+            Some(key) => counts(key),
+            None => answer.is_err(),
+        };
+        if !is_heard {
             return false;
         }
         let mut known = self.drains.iter_mut();

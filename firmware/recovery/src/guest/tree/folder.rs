@@ -99,11 +99,16 @@ impl Tree for FolderTree {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
+        let file = self.file(path)?.ok_or_else(|| named(path, Errno::NOENT))?;
+        Ok(Box::new(file))
+    }
+
+    fn file(&self, path: &str) -> io::Result<Option<File>> {
         if !matches!(self.kind(path)?, Some(Kind::File(_))) {
             return Err(named(path, Errno::NOENT));
         }
         let file = self.at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
-        Ok(Box::new(file.map(File::from).map_err(|errno| named(path, errno))?))
+        file.map(|file| Some(File::from(file))).map_err(|errno| named(path, errno))
     }
 
     fn modified(&self, path: &str) -> io::Result<Option<i128>> {

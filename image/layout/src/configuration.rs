@@ -174,7 +174,8 @@ mod tests {
     fn a_whole_file_is_read() {
         let read: Configuration<Network> = Configuration::parse(WHOLE.as_bytes()).unwrap();
         assert_eq!(read.role, Some(Role::Capture));
-        let advertised = ["203.0.113.7", "2001:db8::7"].map(|address| address.parse().unwrap());
+        let advertised: [IpAddr; 2] =
+            ["203.0.113.7", "2001:db8::7"].map(|address| address.parse().unwrap());
         assert_eq!(read.advertise, advertised);
         assert_eq!(read.network, Some(Network { mtu: 1500 }));
         assert_eq!(read.spool, Some(Spool { disk: "S1".into() }));

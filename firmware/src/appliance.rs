@@ -4,6 +4,7 @@
 //! Nothing here ends the process: a panic is a failure of one phase or service, and the worst end is a machine that stays
 //! up and says why. It starts no other program than itself.
 
+use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -28,9 +29,12 @@ use supervise::{Service, Stop};
 use uevents::Uevents;
 use watchdog::Pulse;
 
+use crate::admin::accounts::Accounts;
 use crate::net::state::State;
 use crate::serve::identity::Identity;
 use crate::serve::watch::Watched;
+use crate::setup::first_run::FirstRun;
+use crate::site::facts::Vaulted;
 
 /// Replication.
 mod agents;
@@ -40,8 +44,6 @@ mod board;
 mod boot;
 /// The role *capture*.
 mod capture;
-/// The program's own verbs as processes of their own.
-mod child;
 /// The wall clock.
 mod clock;
 /// Screen and serial line.
@@ -58,8 +60,12 @@ mod events;
 mod exercise;
 /// What the machine uses of itself.
 pub(crate) mod figures;
+/// First run.
+mod first_run;
 /// What is said, and where to.
 mod journal;
+/// The API behind the page.
+mod managed;
 /// What was booted from.
 mod medium;
 /// What is remembered across restarts.
@@ -79,7 +85,7 @@ mod phases;
 /// The power button.
 mod power_button;
 /// Children and orphans.
-mod processes;
+pub(crate) mod processes;
 /// The role *recover*.
 mod recover;
 /// What the machine is to be.
@@ -119,7 +125,17 @@ pub(crate) struct Appliance {
     /// What was booted from; the same stick may come back under another name.
     medium: Mutex<Arc<Medium>>,
     settings: OnceLock<Configuration<NetworkPage>>,
-    memory: Memory,
+    memory: Arc<Memory>,
+    /// Who may manage the machine.
+    accounts: OnceLock<Arc<Accounts>>,
+    /// What it is asked at first; none in a role that asks nothing.
+    first_run: OnceLock<Arc<FirstRun>>,
+    /// What the page manages the machine by; none in a role that is not managed.
+    managed: OnceLock<managed::Managed>,
+    /// The vault as it was made ready last.
+    vaulted: Mutex<Option<Vaulted>>,
+    /// Time servers beside those that DHCP names.
+    time_servers: Mutex<Vec<IpAddr>>,
     /// How the network stands.
     network: Arc<Mutex<State>>,
     /// Who the machine is to browsers and agents, once somebody asked.
@@ -129,6 +145,8 @@ pub(crate) struct Appliance {
     watched: Arc<Watched>,
     /// Settings of the network that nobody has confirmed yet.
     trial: Mutex<Option<NetworkPage>>,
+    /// The same where a browser said so, and until when.
+    network_trial: Mutex<Option<network::trial::Trial>>,
     pulse: Pulse,
     /// The power buttons that are listened to.
     buttons: Mutex<Buttons>,
@@ -164,12 +182,18 @@ impl Appliance {
             uevents: OnceLock::new(),
             medium: Mutex::default(),
             settings: OnceLock::new(),
-            memory: Memory::default(),
+            memory: Arc::default(),
+            accounts: OnceLock::new(),
+            first_run: OnceLock::new(),
+            managed: OnceLock::new(),
+            vaulted: Mutex::default(),
+            time_servers: Mutex::default(),
             network: Arc::default(),
             identity: Mutex::default(),
             agents: agents::Agents::default(),
             watched: Arc::default(),
             trial: Mutex::default(),
+            network_trial: Mutex::default(),
             pulse: Pulse::default(),
             buttons: Mutex::default(),
             belief: clock::Belief::default(),
@@ -226,6 +250,7 @@ pub fn run() -> ! {
     let verdict = phases::run(&boot::PLAN, &*appliance, &began);
     match verdict {
         Verdict::Ready => {
+            first_run::begin(&appliance);
             for service in &SERVICES {
                 supervise::start(service, &appliance, &appliance.stop);
             }
@@ -288,6 +313,7 @@ fn end(appliance: &Appliance, ending: Ending, why: &str) {
     appliance.board.update(|view| view.status = format!("going down: {why}"));
     appliance.board.close();
     appliance.stop.ask();
+    managed::end(appliance);
     let left = appliance.stop.drain(DRAIN_PATIENCE);
     if left > 0 {
         log::warn!("{left} services did not end in time");

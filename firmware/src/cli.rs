@@ -78,6 +78,19 @@ pub struct CommandLine {
     #[arg(long, global = true, conflicts_with = "quiet")]
     pub progress_json: bool,
 
+    /// Run the verb on this appliance, with its vault and key: https://HOST or https://HOST:PORT (else LIFEBOAT_REMOTE);
+    /// stands before the verb, as the next two do
+    #[arg(long, value_name = "URL")]
+    pub remote: Option<String>,
+
+    /// File that holds a token of that appliance (else LIFEBOAT_TOKEN)
+    #[arg(long, value_name = "FILE", requires = "remote")]
+    pub token_file: Option<PathBuf>,
+
+    /// The certificate that it shows, as its console has it; without it, one that an authority vouches for
+    #[arg(long, value_name = "SHA256", requires = "remote")]
+    pub fingerprint: Option<String>,
+
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -189,6 +202,37 @@ pub struct Opening {
     /// a key ring of their own over yours
     #[arg(long)]
     pub older_key: bool,
+}
+
+/// The same where a vault need not be named.
+#[derive(Clone, Debug, Args)]
+pub struct MaybeOpening {
+    /// The vault: dir:PATH or `azure://ACCOUNT/CONTAINER`; without one the page asks for it
+    #[arg(long, value_name = "VAULT", requires = "key_file")]
+    pub vault: Option<VaultUri>,
+
+    /// File that holds the recovery key
+    #[arg(long, value_name = "FILE", requires = "vault")]
+    pub key_file: Option<PathBuf>,
+
+    /// File that holds the passphrase of a sealed key file (else LIFEBOAT_PASSPHRASE)
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// Read with an older recovery key although the vault has newer key rings: the newer key is lost, or somebody put
+    /// a key ring of their own over yours
+    #[arg(long, requires = "key_file")]
+    pub older_key: bool,
+}
+
+impl MaybeOpening {
+    /// Which vault, and what opens it, where one is named.
+    #[must_use]
+    pub fn opening(&self) -> Option<Opening> {
+        let (vault, key_file) = (self.vault.clone()?, self.key_file.clone()?);
+        let (passphrase_file, older_key) = (self.passphrase_file.clone(), self.older_key);
+        Some(Opening { vault, key_file, passphrase_file, older_key })
+    }
 }
 
 /// The same for the verbs of `vault`, which take the vault's place without its option's name too.
@@ -505,8 +549,12 @@ pub struct Prune {
     pub opening: Opening,
 
     /// What to keep: all of the last hours or days, then one an hour, a day, a week, a month for as long
-    #[arg(long, value_name = "POLICY", value_parser = policy)]
-    pub keep: Policy,
+    #[arg(long, value_name = "POLICY", value_parser = policy, required_unless_present = "as_kept")]
+    pub keep: Option<Policy>,
+
+    /// Keep of each server what its own policy says, or what is said for all; nothing of others is touched
+    #[arg(long, conflicts_with = "keep")]
+    pub as_kept: bool,
 
     /// Only this server's points
     #[arg(long, value_name = "NAME", value_parser = server_name)]
@@ -532,9 +580,9 @@ pub struct Prune {
 /// `serve`
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Which vault.
+    /// Which vault; without one a browser is asked.
     #[command(flatten)]
-    pub opening: Opening,
+    pub named: MaybeOpening,
 
     /// Where to listen: ADDRESS:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]

@@ -261,18 +261,18 @@ fn named(object: &str, error: &io::Error) -> Error {
 }
 
 /// The kernel as what opens file systems.
-struct Kernel {
+pub(crate) struct Kernel {
     read_only: bool,
     mounts: RefCell<Vec<Mounted>>,
 }
 
 impl Kernel {
-    fn new(read_only: bool) -> Self {
+    pub(crate) fn new(read_only: bool) -> Self {
         Self { read_only, mounts: RefCell::default() }
     }
 
     /// Unmounts everything. Whatever was opened must be gone.
-    fn close(self) -> io::Result<()> {
+    pub(crate) fn close(self) -> io::Result<()> {
         let mut done = Ok(());
         for mount in self.mounts.into_inner() {
             let unmounted = mount.unmount();

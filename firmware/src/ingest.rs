@@ -35,6 +35,8 @@ pub mod listen;
 pub mod measures;
 /// A store behind limits.
 pub mod pace;
+/// Points that are no longer kept go.
+pub mod retention;
 /// Which servers are enrolled, and how each is protected.
 pub mod roll;
 /// Everything, running.

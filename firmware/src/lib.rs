@@ -1,12 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// Users, sessions, tokens, approvals, the audit log.
+pub mod admin;
+/// What is wrong is told to whoever is to know.
+pub mod alerts;
 /// The program as the first process of a machine: boot, services, console, roles.
 pub mod appliance;
 /// A point as it was before a failover changed it.
 pub mod as_before;
 /// The file of `--changed`: which ranges may differ from the last point.
 pub mod changed;
+/// The program's own verbs as processes of their own.
+mod child;
 /// The command line.
 pub mod cli;
 /// A disk as the command line names it.
@@ -37,14 +43,20 @@ pub mod program;
 pub mod progress;
 /// Recovery into Azure: drills, failovers, plans.
 pub mod recovery;
+/// The command line against an appliance elsewhere.
+pub mod remote;
 /// What the program says at its end.
 pub mod report;
 /// What the appliance does for others over the network.
 pub mod serve;
 /// An opened vault as the verbs need it.
 pub mod session;
+/// First run.
+pub mod setup;
 /// Where a point becomes a disk, as a person writes it.
 pub mod sink;
+/// The appliance behind the API.
+pub mod site;
 /// What sources sent and the vault does not have yet, on a disk.
 pub mod spool;
 /// The disk of a spool: which, whether, and how it becomes one.

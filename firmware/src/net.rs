@@ -16,5 +16,7 @@ mod port6;
 pub mod proxies;
 /// The thread that keeps the network.
 pub mod service;
+/// How fast a store takes and gives.
+pub mod speed;
 /// How the network stands, for the console and for `lifeboat net show`.
 pub mod state;

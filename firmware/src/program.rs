@@ -1,19 +1,28 @@
 //! From the command line to the exit code.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::cli::CommandLine;
-use crate::report::{EXIT_USAGE, Ending, exit_code, line};
-use crate::{appliance, interrupt, logging, verbs};
+use crate::remote::client::Ended;
+use crate::report::{EXIT_USAGE, Ending, Failure, exit_code, line};
+use crate::session::Machine;
+use crate::{appliance, interrupt, logging, remote, verbs};
 
 /// Runs the program: as the first process of a machine it is the appliance, otherwise the command line.
 #[must_use]
 pub fn run() -> ExitCode {
     if appliance::is_first_process() {
         appliance::run();
+    }
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match remote::line::read(&words, &Machine::real().settings) {
+        Ok(None) => {}
+        Ok(Some(line)) => return elsewhere(&line),
+        Err(error) => return end(&Err(Failure::Usage(error))),
     }
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
@@ -26,6 +35,16 @@ pub fn run() -> ExitCode {
     };
     logging::start(line.verbose);
     end(&interrupt::outcome(verbs::run(line)))
+}
+
+/// The verb is run by an appliance elsewhere.
+fn elsewhere(line: &remote::line::Line) -> ExitCode {
+    let (out, err) = (&mut std::io::stdout(), &mut std::io::stderr());
+    match remote::client::run(line, out, err) {
+        Ok(code) => ExitCode::from(code),
+        Err(Ended { error, code: EXIT_USAGE }) => end(&Err(Failure::Usage(error))),
+        Err(Ended { error, .. }) => end(&Err(Failure::Failed(error))),
+    }
 }
 
 fn end(ending: &Ending) -> ExitCode {

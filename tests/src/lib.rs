@@ -4,8 +4,12 @@
 pub mod appliance;
 /// Azurite, installed once and started per test.
 pub mod azurite;
+/// A real browser.
+pub mod browser;
 /// Runs the program with a deadline and looks at how it ended.
 pub mod cli;
+/// curl as a client of the API.
+pub mod curl;
 /// A real Debian on a disk.
 pub mod debian;
 /// A TCP proxy that is only far away.
@@ -22,10 +26,16 @@ pub mod kernels;
 pub mod lan;
 /// File systems on loop devices, in a mount namespace of the test's own.
 pub mod loop_mount;
+/// An appliance that is managed, and clients that log in.
+pub mod managing;
 /// Disks that tests plug into machines.
 pub mod media;
 /// The vault's protocol as an abstract machine small enough to try every interleaving of it.
 pub mod model;
+/// Programs of npm.
+pub mod node;
+/// The real `lifeboat serve`, set up, and tokens for it.
+pub mod paired;
 /// Points held against an agent's model.
 pub mod points;
 /// The program `lifeboat` as a person or a script runs it.
@@ -44,3 +54,5 @@ pub mod serving;
 pub mod site;
 /// A small real vault in a folder, to be hurt.
 pub mod small_vault;
+/// An appliance of made-up servers.
+pub mod synthetic_site;

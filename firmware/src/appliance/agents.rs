@@ -81,12 +81,14 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     if roles::chosen(appliance) != Role::Appliance {
         return Ok(());
     }
-    let wanted = Wanted::of(appliance);
-    if !wanted.is_complete() {
-        tell(appliance, Standing::NoVault);
-        return Ok(());
-    }
     while !appliance.stop.asked() {
+        let wanted = Wanted::of(appliance);
+        if !wanted.is_complete() {
+            tell(appliance, Standing::NoVault);
+            // Somebody may name one at the page.
+            appliance.stop.rest(LOOK);
+            continue;
+        }
         // What failed stays in sight until it is mended.
         if !matches!(appliance.agents.standing(), Standing::Failed(_)) {
             tell(appliance, Standing::Begins);

@@ -41,6 +41,8 @@ pub(crate) struct View {
     pub(crate) page: Option<String>,
     /// Of the certificate that it shows to browsers and agents.
     pub(crate) fingerprint: Option<String>,
+    /// The code that pairs, while nobody manages the machine.
+    pub(crate) pairing: Option<String>,
     /// Where the vault is and how it fares.
     pub(crate) vault: String,
     /// How the state partition fares.

@@ -10,11 +10,11 @@ use std::ffi::OsString;
 use hal::inventory::DiskFacts;
 
 use super::board::{Answer, Board, Job, Kind, Question};
-use super::child::{self, Progress};
 use super::enrolment::{self, Enrolled, Ticket};
 use super::orders::{Ending, Order};
 use super::vault_place::{VaultPlace, Wanted, ask, ask_where};
 use super::{Appliance, devices, memory};
+use crate::child::{self, Heard, Progress};
 use crate::disk_argument::check_name;
 use crate::report::{Size, Span};
 
@@ -207,7 +207,8 @@ pub(crate) fn work(
 ) -> Result<child::Answer, String> {
     let board = &appliance.board;
     board.update(|view| view.job = Some(Job { title: title.to_owned(), ..Job::default() }));
-    let result = child::run(verb, &appliance.stop, &mut |progress| {
+    let result = child::run(verb, &|| appliance.stop.asked(), &mut |heard| {
+        let Heard::Progress(progress) = heard else { return };
         board.update(|view| view.job = Some(job(title, progress)));
         appliance.events.say(
             event,
@@ -221,7 +222,7 @@ pub(crate) fn work(
     });
     board.update(|view| view.job = None);
     memory::take_notes(appliance);
-    result
+    Ok(result?)
 }
 
 fn job(title: &str, progress: &Progress) -> Job {

@@ -128,7 +128,9 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
 
 /// Asks the servers that the network names, in turn; whether one answered.
 fn follow_servers(appliance: &Appliance, state: &State) -> bool {
-    for server in state.ntp.iter().filter_map(|server| server.parse().ok()) {
+    let own = appliance.time_servers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let named = state.ntp.iter().filter_map(|server| server.parse().ok());
+    for server in own.into_iter().chain(named) {
         match ask(SocketAddr::new(server, NTP_PORT)) {
             Ok(reply) => {
                 adopt(appliance, server, reply);

@@ -21,10 +21,10 @@ use pipeline_wire::message::{Binding, DiskHello};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::child::Verb;
 use super::memory::{FileLimits, read_files};
 use super::vault_place::KNOWN_FOLDER;
 use super::{Appliance, network};
+use crate::child::Verb;
 use crate::disk_facts::identity;
 
 /// Where jobs find it, in memory.
@@ -120,7 +120,7 @@ impl Enrolled {
         let mut words: Vec<OsString> = ["send", "--enrolment", FOLDER].map(OsString::from).to_vec();
         words.extend(disks.iter().map(|disk| OsString::from(&disk.path)));
         let environment = vec![("LIFEBOAT_STATE".to_owned(), KNOWN_FOLDER.to_owned())];
-        Verb { words, environment }
+        Verb { words, environment, program: None }
     }
 
     /// After a job: it may have been given another certificate.

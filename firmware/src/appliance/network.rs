@@ -34,6 +34,8 @@ const SETTLING: Duration = Duration::from_secs(4);
 
 /// Network settings as a person types them.
 mod form;
+/// Network settings that a browser changes.
+pub(crate) mod trial;
 
 /// Who said how the network is to be. What a person typed last counts most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

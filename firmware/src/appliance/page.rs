@@ -42,7 +42,10 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     let teller = teller(appliance, fingerprint.clone());
     let branches = branches(appliance, &identity)?;
     smol::block_on(async {
-        let door = open(&identity, teller).await?.with(branches);
+        let mut door = open(&identity, teller).await?.with(branches);
+        if let Some(managed) = appliance.managed.get() {
+            door = door.with_api(managed.api()).called(managed.names());
+        }
         let stopped = async {
             let mut told = Vec::new();
             while !appliance.stop.asked() {

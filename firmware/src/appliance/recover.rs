@@ -14,10 +14,11 @@ use hal_linux::SystemClock;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Appliance;
 use super::board::{Answer, Kind, Question};
 use super::capture::{of_this_machine, what_now, work};
 use super::vault_place::{VaultPlace, Wanted as Opening, ask};
-use super::{Appliance, child};
+use crate::child;
 use crate::disk_facts::identity;
 use crate::guest_disks::load_all_drivers;
 use crate::report::{Size, Span};
@@ -152,7 +153,7 @@ impl From<&Disk> for Wanted {
 
 /// The points of a vault, oldest first; an empty vault is an error of whoever wants one.
 pub(crate) fn points(appliance: &Appliance, place: &VaultPlace) -> Result<Vec<Point>, String> {
-    let answer = child::run(&place.verb(&["points"]), &appliance.stop, &mut |_| {})?;
+    let answer = child::run(&place.verb(&["points"]), &|| appliance.stop.asked(), &mut |_| {})?;
     let listed: Listed = serde_json::from_value(answer.value)
         .map_err(|error| format!("the list of points cannot be read: {error}"))?;
     Ok(listed.points)

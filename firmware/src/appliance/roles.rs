@@ -18,6 +18,8 @@ use crate::serve::watch::Sight;
 
 /// How often the appliance looks at its vault.
 const VAULT_PACE: Duration = Duration::from_secs(15 * 60);
+/// How soon it is seen that one was named.
+const VAULT_LOOK: Duration = Duration::from_millis(500);
 /// The same while it cannot be read.
 const VAULT_RETRY: Duration = Duration::from_secs(60);
 
@@ -81,12 +83,17 @@ pub(crate) fn tell_questions(appliance: &Appliance) -> Result<(), String> {
 
 /// Watches the vault that the appliance is for, and shows how it fares.
 fn watch_vault(appliance: &Appliance) -> Result<(), String> {
-    let wanted = Wanted::of(appliance);
-    if !wanted.is_complete() {
-        let words = "none named: lifeboat.toml on the medium says where it is";
+    let wanted = loop {
+        let wanted = Wanted::of(appliance);
+        if wanted.is_complete() {
+            break wanted;
+        }
+        let words = "none named yet: the page asks for it, or lifeboat.toml on the medium says";
         appliance.board.update(|view| words.clone_into(&mut view.vault));
-        return Ok(());
-    }
+        if appliance.stop.rest(VAULT_LOOK) {
+            return Ok(());
+        }
+    };
     appliance.watched.note(Ok(Sight { state: VaultState::Unknown, ..Sight::default() }));
     loop {
         let looked = VaultPlace::prepare(appliance, &wanted)
@@ -118,6 +125,7 @@ pub(crate) fn grant(appliance: &Appliance, wish: Wish) {
         Wish::Network => super::network::settings(appliance),
         Wish::Spool => super::spool::choose(appliance),
         Wish::Token => super::agents::let_in(appliance),
+        Wish::Administrator => super::first_run::forget_administrator(appliance),
         Wish::ShutDown => {
             shut_down(appliance);
             Ok(())

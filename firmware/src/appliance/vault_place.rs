@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::board::{Answer, Board, Kind, Question};
-use super::child::Verb;
 use super::{Appliance, medium, mounts};
+use crate::child::Verb;
 use crate::cli::Opening;
 use crate::session::Machine;
+use crate::site::facts::Vaulted;
 use crate::vault_uri::VaultUri;
 
 /// Where the recovery key lies while it is needed.
-const KEY_FOLDER: &str = "/run/keys";
+pub(crate) const KEY_FOLDER: &str = "/run/keys";
 /// Held while a place is made ready: two services want the same key and mount the same disk.
 static PREPARING: Mutex<()> = Mutex::new(());
 /// Where a disk that holds the vault is mounted.
@@ -45,17 +46,36 @@ pub(crate) struct Wanted {
     pub(crate) token: Option<String>,
     /// The server.
     pub(crate) server: Option<String>,
+    /// The credential as first run has it: names and values of an environment.
+    pub(crate) credential: Vec<(String, String)>,
 }
 
 impl Wanted {
-    /// What `lifeboat.toml` says.
+    /// What `lifeboat.toml` says, where it says all there is to say; else what first run chose.
     pub(crate) fn of(appliance: &Appliance) -> Self {
+        let file = Self::of_file(appliance);
+        let chosen = appliance.first_run.get().filter(|_| !file.is_complete());
+        match chosen.and_then(|run| run.chosen()) {
+            Some(chosen) => Self {
+                address: Some(chosen.place.clone()),
+                key: Some(chosen.key.to_string()),
+                token: Some(String::new()),
+                server: file.server,
+                credential: chosen.credential.clone(),
+            },
+            None => file,
+        }
+    }
+
+    /// What `lifeboat.toml` says.
+    pub(crate) fn of_file(appliance: &Appliance) -> Self {
         let vault = appliance.settings.get().and_then(|settings| settings.vault.as_ref());
         vault.map_or_else(Self::default, |vault| Self {
             address: Some(vault.address.clone()),
             key: vault.recovery_key.clone(),
             token: vault.token.clone(),
             server: vault.server.clone(),
+            credential: Vec::new(),
         })
     }
 
@@ -137,19 +157,17 @@ impl VaultPlace {
         }
         let _one = PREPARING.lock().unwrap_or_else(PoisonError::into_inner);
         put_key(key)?;
-        let (address, disk) = match shown.strip_prefix("disk:") {
-            Some(rest) => {
-                let (folder, disk) = mount_disk(appliance, rest)?;
-                (format!("dir:{}", folder.display()), Some(disk))
-            }
-            None => (shown.clone(), None),
-        };
         // Refused here in words, not by each verb.
-        let uri: VaultUri =
-            address.parse().map_err(|problem| format!("vault {shown}: {problem}"))?;
+        let (uri, disk) = locate_alone(appliance, &shown)?;
+        let address = uri.to_string();
         fs::create_dir_all(KNOWN_FOLDER).map_err(|error| format!("{KNOWN_FOLDER}: {error}"))?;
         let environment = environment(appliance, wanted, &uri)?;
-        Ok(Self { shown, address, uri, environment, disk })
+        let place = Self { shown, address, uri, environment, disk };
+        let (opening, machine) = place.opening();
+        let (environment, shown) = (place.environment.clone(), place.shown.clone());
+        let vaulted = Vaulted { opening, machine, environment, shown };
+        *appliance.vaulted.lock().unwrap_or_else(PoisonError::into_inner) = Some(vaulted);
+        Ok(place)
     }
 
     /// Whether credentials and proxies are still those that it was made ready with.
@@ -174,8 +192,29 @@ impl VaultPlace {
         let mut all: Vec<OsString> = words.iter().map(OsString::from).collect();
         all.extend(["--vault".into(), self.address.clone().into()]);
         all.extend(["--key-file".into(), key_path().into_os_string()]);
-        Verb { words: all, environment: self.environment.clone() }
+        Verb { words: all, environment: self.environment.clone(), program: None }
     }
+}
+
+/// A place as it is typed, its disk mounted; and the disk's name.
+pub(crate) fn locate(
+    appliance: &Appliance,
+    place: &str,
+) -> Result<(VaultUri, Option<String>), String> {
+    let _one = PREPARING.lock().unwrap_or_else(PoisonError::into_inner);
+    locate_alone(appliance, place)
+}
+
+fn locate_alone(appliance: &Appliance, place: &str) -> Result<(VaultUri, Option<String>), String> {
+    let (address, disk) = match place.strip_prefix("disk:") {
+        Some(rest) => {
+            let (folder, disk) = mount_disk(appliance, rest)?;
+            (format!("dir:{}", folder.display()), Some(disk))
+        }
+        None => (place.to_owned(), None),
+    };
+    let uri = address.parse().map_err(|problem| format!("vault {place}: {problem}"))?;
+    Ok((uri, disk))
 }
 
 /// What a job on this vault gets as its environment.
@@ -184,8 +223,19 @@ fn environment(
     wanted: &Wanted,
     uri: &VaultUri,
 ) -> Result<Vec<(String, String)>, String> {
+    let typed = wanted.token.as_deref().and_then(credential);
+    let all: Vec<_> = typed.into_iter().chain(wanted.credential.iter().cloned()).collect();
+    dressed(appliance, uri, &all)
+}
+
+/// The same with this credential.
+pub(crate) fn dressed(
+    appliance: &Appliance,
+    uri: &VaultUri,
+    credential: &[(String, String)],
+) -> Result<Vec<(String, String)>, String> {
     let mut environment = vec![("LIFEBOAT_STATE".to_owned(), KNOWN_FOLDER.to_owned())];
-    environment.extend(wanted.token.as_deref().and_then(credential));
+    environment.extend_from_slice(credential);
     if let VaultUri::Azure(vault) = uri {
         environment.extend(super::network::proxies(appliance, vault)?);
     }
@@ -235,8 +285,14 @@ fn mount_disk(appliance: &Appliance, text: &str) -> Result<(PathBuf, String), St
     let at = PathBuf::from(DISK_FOLDER);
     let (device, disk) = find(name)?;
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mounted = mounts.lines().any(|line| line.split(' ').nth(1) == Some(DISK_FOLDER));
-    if !mounted {
+    let mut mounts = mounts.lines().filter(|line| line.split(' ').nth(1) == Some(DISK_FOLDER));
+    let mut mounted = mounts.next().and_then(|line| line.split(' ').next()).map(PathBuf::from);
+    if mounted.as_ref().is_some_and(|mounted| *mounted != device) {
+        // Another one was looked at before; one that is in use stays.
+        mounts::release(&at)?;
+        mounted = None;
+    }
+    if mounted.is_none() {
         let loader = appliance.loader.get().ok_or("no module can be loaded")?;
         for module in CHECKSUMS {
             // The file system asks for one by what it does, not by name; which there is, is the image's to say.
@@ -332,6 +388,7 @@ mod tests {
             key: Some("K".into()),
             token: Some(String::new()),
             server: None,
+            credential: Vec::new(),
         };
         assert!(full.is_complete());
         let board = Board::default();

@@ -12,6 +12,7 @@ Start:
   lifeboat restore --vault dir:/srv/vault --key-file vault.key --server web1 --disk sda --to sda.img
   lifeboat verify  --vault dir:/srv/vault --key-file vault.key --deep
   lifeboat send    --token TOKEN --server web1 /dev/sda      through an appliance that has the vault
+  lifeboat --remote https://HOST --token-file FILE points    on an appliance elsewhere, with its vault
 Each verb's own --help has more, for example lifeboat restore --help.
 
 Words:
@@ -40,6 +41,9 @@ Environment:
                                a proxy, with user:password@ where it wants them
   LIFEBOAT_CA_FILE             certificate authorities of your own, as PEM, beside the built-in ones
   LIFEBOAT_PASSPHRASE          the passphrase of a sealed key file
+  LIFEBOAT_REMOTE, LIFEBOAT_TOKEN
+                               the appliance that verbs are run on, and a token of it; a verb that names
+                               a vault, and one that can only be run here, is run here
   LIFEBOAT_STATE               where this machine remembers the newest points that it saw, to notice a vault
                                that was rolled back (/var/lib/lifeboat, or ~/.local/state/lifeboat)
 
@@ -201,9 +205,10 @@ pub(super) const PRUNE: &str = "\
 Examples:
   lifeboat prune --vault dir:/srv/vault --key-file vault.key --keep 72h,hourly=7d,daily=30d --dry-run
   lifeboat prune --vault dir:/srv/vault --key-file vault.key --keep 72h,hourly=7d,daily=30d,weekly=12w
+  lifeboat prune --vault dir:/srv/vault --key-file vault.key --as-kept
 
 --keep: first how long every point is kept, then for how long one an hour, a day, a week, a month. h, d, w, m and y
-are hours, days, weeks, months and years. The last points are always kept. What only removed points used is deleted
+are hours, days, weeks, months and years. The last points are always kept, and so are those that are pinned. What only removed points used is deleted
 in two steps, the second after --grace: run prune regularly. A credential that may not delete can prune but not collect.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong command line.";
@@ -214,7 +219,10 @@ Answers browsers and scripts: / is the page, /status.json the same for scripts, 
 Everybody who reaches the port may read them; they name no server, no disk and no place. The certificate is signed
 by this machine itself and kept in the state folder: compare the fingerprint that is printed with the browser's.
 
+Without a vault the page asks for one: the code that is printed lets a browser in, once.
+
 Examples:
+  lifeboat serve
   lifeboat serve --vault dir:/srv/vault --key-file vault.key
   lifeboat serve --vault azure://account/vault --key-file vault.key --listen 0.0.0.0:443
   lifeboat serve --vault dir:/srv/vault --key-file vault.key --agents 0.0.0.0:9443 --spool /dev/sdb

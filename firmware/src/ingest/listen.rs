@@ -178,6 +178,10 @@ async fn agent(mut stream: TcpStream, acceptor: TlsAcceptor, means: Arc<Means>) 
             return part(&mut stream, refused).await;
         }
     };
+    if let Ok(from) = stream.get_ref().0.peer_addr() {
+        // What came by IPv4 to a socket of both kinds is IPv4.
+        means.hub.came_from(server, from.ip().to_canonical());
+    }
     let line = joined.line;
     let _seat = Seat { hub: Arc::clone(&means.hub), server, line };
     log::info!("agent of server {server} ({}): connection {line}", crate::report::printable(&host));

@@ -1,5 +1,6 @@
 //! What is measured of a server: how old its newest recoverable state is, how much it writes, how long it was frozen.
 
+use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use hal::time::Moment;
@@ -35,6 +36,15 @@ pub struct Told {
     pub frozen_micros_max: Option<u64>,
     /// The middle one of those.
     pub frozen_micros_median: Option<u64>,
+    /// Of a run of its agent through everything: bytes done.
+    #[serde(default)]
+    pub compare_done_bytes: u64,
+    /// And in all; 0 where there is no such run.
+    #[serde(default)]
+    pub compare_bytes: u64,
+    /// Where its agent connects from.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
     /// What a person should know.
     pub troubles: Vec<String>,
 }
@@ -51,9 +61,15 @@ pub struct Measures {
     vaulted: Option<Moment>,
     read_bytes: u64,
     stored_bytes: u64,
+    address: Option<IpAddr>,
 }
 
 impl Measures {
+    /// Its agent connects from there.
+    pub fn came_from(&mut self, address: IpAddr) {
+        self.address = Some(address);
+    }
+
     /// So many bytes of a disk came.
     pub fn came(&mut self, disk: u16, bytes: u64, now: Moment) {
         let slot = now.0 / SLOT_MILLIS;
@@ -117,6 +133,7 @@ impl Measures {
             vaulted_age_seconds: age(self.vaulted),
             hour_bytes: disks.iter().map(|(_, bytes)| bytes).sum(),
             disks,
+            address: self.address,
             stored_percent: self.stored_bytes.saturating_mul(100).checked_div(self.read_bytes),
             frozen_micros_max: freezes.last().copied(),
             frozen_micros_median: freezes.get(freezes.len() / 2).copied(),

@@ -6,9 +6,11 @@
 
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
+use pipeline_vault::document::{self, Name};
+use pipeline_vault::vault::Vault;
 use pipeline_wire::authority::Authority;
 use pipeline_wire::enrol::Why;
-use pipeline_wire::message::Binding;
+use pipeline_wire::message::{Binding, Drained};
 use pipeline_wire::policy::Policy;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -18,6 +20,7 @@ use crate::enrol::tokens::{Redeemed, Tokens};
 use crate::enrol::{Attempt, Grant};
 
 pub use drains::DrainOrder;
+pub use rules::Rules;
 
 /// Servers that are drained for a planned failover.
 pub mod drains;
@@ -25,11 +28,20 @@ pub mod drains;
 pub mod kept;
 /// Servers that come with a token.
 pub mod registrar;
+/// What is kept beside each server's own policy.
+pub mod rules;
 
 const VERSION: u16 = 1;
-/// With drains behind it: a program that knows nothing of them must not undo one by writing its own. Version 2 had drains whose
-/// answers were bound to nothing: they are to be ordered again.
-const VERSION_DRAINS: u16 = 3;
+/// With drains behind it whose answers were bound to nothing: they are to be ordered again.
+const VERSION_DRAINS_BEFORE: u16 = 2;
+/// With such drains, and rules behind them.
+const VERSION_RULES_BEFORE: u16 = 3;
+/// With drains behind it: a program that knows nothing of them must not undo one by writing its own.
+const VERSION_DRAINS: u16 = 4;
+/// With rules behind them: a program that knows nothing of second persons must not undo one by writing its own.
+const VERSION_RULES: u16 = 5;
+/// A drain as it was kept before: server, order, whether it is switched off, when, and what was answered.
+type DrainBefore = (ServerId, String, bool, u64, Option<Result<Drained, String>>);
 /// Certificates that are remembered of one server.
 const KEYS_MAX: usize = 8;
 
@@ -48,6 +60,9 @@ pub struct Roll {
     /// Servers that are drained. Stand behind everything else, and only where there are any.
     #[serde(skip)]
     pub drains: Vec<DrainOrder>,
+    /// What is kept beside each server's own policy. Stands behind the drains, and only where there is any.
+    #[serde(skip)]
+    pub rules: Rules,
 }
 
 /// A server on the roll.
@@ -90,17 +105,28 @@ impl Roll {
             tokens: Tokens::default(),
             pace: Pace::default(),
             drains: Vec::new(),
+            rules: Rules::default(),
         })
+    }
+
+    /// The one in a vault, where there is one.
+    ///
+    /// Errors: there is one, and it cannot be read.
+    pub fn of(vault: &mut Vault) -> Result<Option<Self>, Error> {
+        let found = document::read(vault, Name::Catalogue)?;
+        found.map(|found| Self::parse(&found.bytes)).transpose()
     }
 
     /// The bytes of it.
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
         let failed = |error: postcard::Error| Error::misuse("roll", error.to_string());
-        if self.drains.is_empty() {
-            return postcard::to_allocvec(self).map(Zeroizing::new).map_err(failed);
-        }
-        let later = (VERSION_DRAINS, &self.authority, &self.servers, &self.tokens, &self.pace);
-        let bytes = postcard::to_allocvec(&(later, &self.drains));
+        let first =
+            |version: u16| (version, &self.authority, &self.servers, &self.tokens, &self.pace);
+        let bytes = match (self.drains.is_empty(), self.rules == Rules::default()) {
+            (true, true) => postcard::to_allocvec(&first(VERSION)),
+            (false, true) => postcard::to_allocvec(&(first(VERSION_DRAINS), &self.drains)),
+            (_, false) => postcard::to_allocvec(&(first(VERSION_RULES), &self.drains, &self.rules)),
+        };
         bytes.map(Zeroizing::new).map_err(failed)
     }
 
@@ -108,7 +134,7 @@ impl Roll {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let version = postcard::take_from_bytes::<u16>(bytes).map(|(version, _)| version);
         if let Ok(later) = version
-            && !(VERSION..=VERSION_DRAINS).contains(&later)
+            && !(VERSION..=VERSION_RULES).contains(&later)
         {
             let what = format!("is of version {later}, which a later Lifeboat wrote");
             return Err(
@@ -117,13 +143,23 @@ impl Roll {
         }
         let parsed =
             postcard::take_from_bytes::<Self>(bytes).ok().and_then(|(mut roll, behind)| {
-                let (drains, rest) = match roll.version {
-                    VERSION_DRAINS => postcard::take_from_bytes(behind).ok()?,
-                    VERSION => (Vec::new(), behind),
-                    _ => (Vec::new(), &behind[behind.len()..]),
-                };
+                let mut rest = behind;
+                match roll.version {
+                    VERSION_DRAINS_BEFORE | VERSION_RULES_BEFORE => {
+                        let drains: Vec<DrainBefore>;
+                        (drains, rest) = postcard::take_from_bytes(rest).ok()?;
+                        drop(drains);
+                    }
+                    VERSION_DRAINS | VERSION_RULES => {
+                        (roll.drains, rest) = postcard::take_from_bytes(rest).ok()?;
+                    }
+                    _ => {}
+                }
+                if matches!(roll.version, VERSION_RULES_BEFORE | VERSION_RULES) {
+                    (roll.rules, rest) = postcard::take_from_bytes(rest).ok()?;
+                }
                 // In memory it has no version: what it holds says which one it is written as.
-                (roll.version, roll.drains) = (VERSION, drains);
+                roll.version = VERSION;
                 rest.is_empty().then_some(roll)
             });
         match parsed {
@@ -243,11 +279,12 @@ mod tests {
         let bytes = roll.to_bytes().unwrap();
         assert_eq!(Roll::parse(&bytes), Ok(roll.clone()));
         let mut later = bytes.to_vec();
-        // Drains of before, whatever stands there, are no drains.
+        // Drains of before are to be ordered again.
+        let drain: DrainBefore = (ServerId([5; 16]), "f-1".to_owned(), true, 1, None);
         later[0] = 2;
-        later.extend([1, 2, 3]);
+        later.extend(postcard::to_allocvec(&vec![drain]).unwrap());
         assert_eq!(Roll::parse(&later), Ok(roll));
-        later[0] = 4;
+        later[0] = 6;
         assert!(Roll::parse(&later).unwrap_err().to_string().contains("later Lifeboat"));
         for seed in 0..5000 {
             let mut random = Random::new(seed);

@@ -13,8 +13,6 @@ use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_vault::access::Access;
 use pipeline_vault::fork::branch;
-use pipeline_vault::retain::Policy;
-use pipeline_vault::upkeep;
 use pipeline_vault::writer::Options;
 use pipeline_wire::message::{Refused, Why};
 use pipeline_wire::tls;
@@ -32,6 +30,7 @@ use super::keeper::{self, Keeper};
 use super::listen::{Door, Means};
 use super::measures::Told;
 use super::pace::PacedStore;
+use super::retention;
 use super::roll::DrainOrder;
 use super::roll::kept::KeptRoll;
 use super::spooled_disk::Shelf;
@@ -282,30 +281,8 @@ fn prune_all(hub: &Arc<Hub>, roll: &Arc<KeptRoll>) {
     while !hub.is_stopping() {
         thread::sleep(TICK / 4);
         rests = (rests + 1) % PRUNE_RESTS;
-        if rests != 1 {
-            continue;
-        }
-        for listed in &roll.roll().servers {
-            let Some(policy) = listed.keep.as_deref().and_then(|keep| Policy::parse(keep).ok())
-            else {
-                continue;
-            };
-            // Nothing is removed from a vault that was put back to an older state. The lock is not held while pruning.
-            let checked = roll.session().chain(listed.server).map(|_| ());
-            let pruned = checked.and_then(|()| {
-                upkeep::run(&roll.access(), listed.server, &policy, &upkeep::Options::default())
-            });
-            match pruned {
-                Ok(report) if report.points_removed > 0 => {
-                    log::info!(
-                        "{}: {} points removed by its policy",
-                        listed.name,
-                        report.points_removed
-                    );
-                }
-                Ok(_) => {}
-                Err(error) => log::warn!("{}: {error}", listed.name),
-            }
+        if rests == 1 {
+            retention::enforce(roll, &|| hub.is_stopping());
         }
     }
 }

@@ -3,18 +3,23 @@
 //! It does not end: nobody but a person who compares fingerprints vouches for it, and one that ends on the worst day of
 //! the year helps nobody (RFC 5280, 4.1.2.5 has the date for that). Losing it costs a new look at the console.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use pipeline_vault::Error;
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
+
+use own::{Own, Shown, Slot};
+
+/// A certificate of a person's own.
+pub mod own;
 
 /// What the file in the state folder is called.
 const FILE: &str = "identity.pem";
@@ -25,6 +30,8 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 pub struct Identity {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
+    /// What whoever comes by name is shown.
+    own: Arc<Slot>,
 }
 
 impl fmt::Debug for Identity {
@@ -53,7 +60,7 @@ impl Identity {
 
     /// One that was kept: DER of X.509 and of PKCS #8. Fails where the two do not belong together.
     pub fn from_der(certificate: Vec<u8>, key: Vec<u8>) -> Result<Self, Error> {
-        let identity = Self { certificate, key: Zeroizing::new(key) };
+        let identity = Self { certificate, key: Zeroizing::new(key), own: Arc::default() };
         identity.tls().map(|_| identity)
     }
 
@@ -72,13 +79,18 @@ impl Identity {
     /// SHA-256 of the certificate as browsers show it: `AB:CD:...`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let digest = ring::digest::digest(&ring::digest::SHA256, &self.certificate);
-        let mut text = String::with_capacity(95);
-        for (place, byte) in digest.as_ref().iter().enumerate() {
-            let colon = if place == 0 { "" } else { ":" };
-            let _ = write!(text, "{colon}{byte:02X}");
-        }
-        text
+        own::sha256(&self.certificate)
+    }
+
+    /// The certificate of a person's own, where there is one.
+    #[must_use]
+    pub fn own(&self) -> Option<Own> {
+        self.own.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this one is shown to whoever comes by its names, by every door that is open already too.
+    pub fn set_own(&self, own: Option<Own>) {
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = own;
     }
 
     /// How the machine speaks TLS: versions 1.3 and 1.2, asking no client who it is.
@@ -87,16 +99,15 @@ impl Identity {
             Error::corrupt("the certificate", format!("cannot be used: {error}"))
                 .remedy("remove it: a new one is made, whose fingerprint the console shows")
         };
-        let certificate = CertificateDer::from(self.certificate.clone());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.to_vec()));
+        let machine = own::machine(&self.certificate, key)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider);
         let mut config = builder
             .with_safe_default_protocol_versions()
             .map_err(failed)?
             .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .map_err(failed)?;
+            .with_cert_resolver(Arc::new(Shown::new(machine, Arc::clone(&self.own))));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
@@ -154,7 +165,7 @@ fn no_identity(path: &Path, why: &str) -> Error {
         .remedy("remove it: a new one is made, with another fingerprint")
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");

@@ -3,37 +3,51 @@
 use core::convert::Infallible;
 use core::future::Future;
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
 use async_io::Timer;
-use firmware_web::{Request, Status, respond};
+use firmware_web::{ALWAYS, Request, Status, respond};
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
-use hyper::header::HOST;
+use hyper::header::{ACCEPT_ENCODING, HOST};
 use hyper::service::service_fn;
 use pipeline_vault::Error;
 use smol::Executor;
 use smol::future;
 use smol::io::AsyncWriteExt as _;
-use smol::lock::Semaphore;
 use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::identity::Identity;
+use crate::admin::hosts::{Called, called};
 use crate::report::cannot_listen;
 
+/// The API behind the door.
+pub mod api;
 /// Bodies, both ways.
 mod body;
+/// What happens, for whoever watches.
+mod feed;
+/// Clients that do not read.
+mod pace;
+/// Who is let in.
+mod places;
+/// What is answered, on its way out.
+mod told;
 
-use body::{Whole, whole};
+use api::Api;
+use body::{Told, whole};
+use pace::{Pace, Paced};
+use places::{Place, Places};
 
-/// Clients at once; one more is turned away.
-const CLIENTS_MAX: usize = 32;
 /// Until TLS is agreed on, and until a request's head is there.
 const HELLO: Duration = Duration::from_secs(10);
-/// The whole life of a connection: browsers make another.
+/// Until a request's body is there.
+const BODY: Duration = Duration::from_secs(30);
+/// The whole life of a connection of somebody who is not known: browsers make another.
 const LIFE: Duration = Duration::from_secs(60);
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -105,20 +119,37 @@ impl Reply {
     }
 }
 
+/// Whether a name leads to this machine, where a browser asks by one.
+pub type Names = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// The page's door.
 pub struct Door {
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    rooms: Arc<Rooms>,
+    rooms: Rooms,
 }
 
 /// Who answers behind the door.
 struct Rooms {
     teller: Teller,
     branches: Vec<Arc<dyn Branch>>,
+    api: Option<Arc<Api>>,
+    names: Names,
+    executor: Arc<Executor<'static>>,
 }
 
 impl Door {
+    /// Listens, for whoever runs no executor.
+    ///
+    /// Errors: as of [`Door::open`].
+    pub fn open_now(
+        address: SocketAddr,
+        identity: &Identity,
+        teller: Teller,
+    ) -> Result<Self, Error> {
+        smol::block_on(Self::open(address, identity, teller))
+    }
+
     /// Listens.
     ///
     /// Errors: the address is taken, foreign, or not allowed.
@@ -130,15 +161,35 @@ impl Door {
         let acceptor = TlsAcceptor::from(identity.tls()?);
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|error| cannot_listen(&address, &error))?;
-        let rooms = Arc::new(Rooms { teller, branches: Vec::new() });
+        let rooms = Rooms {
+            teller,
+            branches: Vec::new(),
+            api: None,
+            names: Arc::new(|_| false),
+            executor: Arc::new(Executor::new()),
+        };
         Ok(Self { listener, acceptor, rooms })
     }
 
     /// The same with more behind it than the page.
     #[must_use]
-    pub fn with(self, branches: Vec<Arc<dyn Branch>>) -> Self {
-        let teller = Arc::clone(&self.rooms.teller);
-        Self { rooms: Arc::new(Rooms { teller, branches }), ..self }
+    pub fn with(mut self, branches: Vec<Arc<dyn Branch>>) -> Self {
+        self.rooms.branches = branches;
+        self
+    }
+
+    /// The same with the API behind it.
+    #[must_use]
+    pub fn with_api(mut self, api: Arc<Api>) -> Self {
+        self.rooms.api = Some(api);
+        self
+    }
+
+    /// The same, asked for by names too.
+    #[must_use]
+    pub fn called(mut self, names: Names) -> Self {
+        self.rooms.names = names;
+        self
     }
 
     /// Where it listens: the port that was free for port 0.
@@ -146,29 +197,40 @@ impl Door {
         self.listener.local_addr()
     }
 
+    /// Answers on a thread of its own, until what is given back is called.
+    pub fn serve_apart(self) -> (impl FnOnce() + Send + 'static, std::thread::JoinHandle<()>) {
+        let (end, ended) = smol::channel::bounded::<()>(1);
+        let thread = std::thread::spawn(move || {
+            smol::block_on(future::or(self.serve(), async {
+                // Nobody ever sends: an answer means that it is closed.
+                let _ = ended.recv().await;
+            }));
+        });
+        (move || drop(end), thread)
+    }
+
     /// Answers until it is dropped.
     pub async fn serve(self) {
-        let executor = Arc::new(Executor::new());
-        let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+        let Self { listener, acceptor, rooms } = self;
+        let executor = Arc::clone(&rooms.executor);
+        let (rooms, places) = (Arc::new(rooms), Places::default());
         let spawner = Arc::clone(&executor);
         let accept = async move {
             loop {
-                match self.listener.accept().await {
-                    Ok((stream, peer)) => match places.try_acquire_arc() {
+                match listener.accept().await {
+                    Ok((stream, peer)) => match places.enter(peer.ip()) {
                         Some(place) => {
-                            let (acceptor, rooms) =
-                                (self.acceptor.clone(), Arc::clone(&self.rooms));
+                            let (acceptor, rooms) = (acceptor.clone(), Arc::clone(&rooms));
                             let task = async move {
-                                if let Err(error) = client(stream, peer, &acceptor, rooms).await {
+                                if let Err(error) =
+                                    client(stream, peer, &acceptor, rooms, place).await
+                                {
                                     log::debug!("the page: {peer}: {error}");
                                 }
-                                drop(place);
                             };
                             spawner.spawn(task).detach();
                         }
-                        None => {
-                            log::debug!("the page: {peer}: turned away, {CLIENTS_MAX} are here")
-                        }
+                        None => log::debug!("the page: {peer}: turned away, all places are taken"),
                     },
                     Err(error) => {
                         log::warn!("the page: a client could not be accepted: {error}");
@@ -181,11 +243,39 @@ impl Door {
     }
 }
 
+/// One connection, until it ends, takes too long, or somebody else needs its place.
 async fn client(
+    stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: &TlsAcceptor,
+    rooms: Arc<Rooms>,
+    place: Place,
+) -> io::Result<()> {
+    let pace = Pace::default();
+    let known = place.known();
+    let displaced = async {
+        place.gone().await;
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "somebody else needed the place"))
+    };
+    let too_slow = async { Err(pace.too_slow().await) };
+    let too_long = async {
+        Timer::after(LIFE).await;
+        if known.load(Ordering::Relaxed) {
+            future::pending::<()>().await;
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "lasted long enough"))
+    };
+    let answered = answer(stream, peer, acceptor, rooms, &pace, &known);
+    future::or(future::or(displaced, too_slow), future::or(too_long, answered)).await
+}
+
+async fn answer(
     mut stream: TcpStream,
     peer: SocketAddr,
     acceptor: &TlsAcceptor,
     rooms: Arc<Rooms>,
+    pace: &Pace,
+    known: &Arc<AtomicBool>,
 ) -> io::Result<()> {
     let mut first = [0];
     within(HELLO, stream.peek(&mut first)).await?;
@@ -195,15 +285,15 @@ async fn client(
     }
     let tls = within(HELLO, acceptor.accept(stream)).await?;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let rooms = Arc::clone(&rooms);
-        async move { Ok::<_, Infallible>(rooms.answer(request, peer).await) }
+        let (rooms, known) = (Arc::clone(&rooms), Arc::clone(known));
+        async move { Ok::<_, Infallible>(rooms.answer(request, peer, &known).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(SmolTimer::new())
         .header_read_timeout(HELLO)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(FuturesIo::new(tls), service);
-    within(LIFE, async { connection.await.map_err(io::Error::other) }).await
+        .serve_connection(FuturesIo::new(Paced::new(tls, pace)), service);
+    connection.await.map_err(io::Error::other)
 }
 
 impl Rooms {
@@ -211,45 +301,112 @@ impl Rooms {
         &self,
         request: hyper::Request<Incoming>,
         peer: SocketAddr,
-    ) -> hyper::Response<Whole> {
+        known: &Arc<AtomicBool>,
+    ) -> hyper::Response<Told> {
         let (method, path) = (request.method().as_str(), request.uri().path());
         let branch =
             self.branches.iter().find_map(|branch| Some((branch, branch.takes(method, path)?)));
-        let Some((branch, bytes_max)) = branch else {
-            let answer = respond(Request { method, path }, &(self.teller)());
-            let headers = answer.headers.iter().map(|(name, value)| (*name, *value));
-            return response(answer.code, headers, Arc::new(answer.body.into_bytes()));
-        };
+        if let Some((branch, bytes_max)) = branch {
+            return self.branch(branch, bytes_max, request, peer).await;
+        }
+        // Load balancers ask for the one by whatever name they have.
+        if path != "/health"
+            && let Err(reply) = self.is_for_us(&request).await
+        {
+            return response(reply.status, &reply.headers, Told::new(reply.body));
+        }
+        if let Some(api) = self.api.as_ref().filter(|_| Api::takes(path)) {
+            let is_head = request.method() == hyper::Method::HEAD;
+            let telling = api.answer(request, peer, known).await;
+            let (status, mut headers, told) = telling.begin(api, &self.executor, is_head);
+            for (name, value) in ALWAYS {
+                // A page to print has rules of its own.
+                if !headers.iter().any(|(known, _)| *known == name) {
+                    headers.push((name, value.to_owned()));
+                }
+            }
+            return response(status, &headers, told);
+        }
+        let answer =
+            respond(Request { method, path, unpacks: unpacks(&request) }, &(self.teller)());
+        let headers: Vec<_> =
+            answer.headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        response(answer.code, &headers, Told::new(Arc::new(answer.body)))
+    }
+
+    async fn branch(
+        &self,
+        branch: &Arc<dyn Branch>,
+        bytes_max: usize,
+        request: hyper::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> hyper::Response<Told> {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let (host, method, path) =
-            (host.unwrap_or_default().to_owned(), method.to_owned(), path.to_owned());
-        let reply = match whole(request.into_body(), bytes_max).await {
-            Some(body) => {
+        let host = host.unwrap_or_default().to_owned();
+        let (method, path) =
+            (request.method().as_str().to_owned(), request.uri().path().to_owned());
+        let read = async { Ok(whole(request.into_body(), bytes_max).await) };
+        let mut reply = match within(BODY, read).await {
+            Ok(Ok(body)) => {
                 let (branch, asked) =
                     (Arc::clone(branch), Asked { method, path, host, peer, body });
                 smol::unblock(move || branch.answer(&asked)).await
             }
-            None => Reply::text(413, "what was sent is too large, or was cut off\n"),
+            Ok(Err(_)) => Reply::text(413, "what was sent is too large, or was cut off\n"),
+            Err(_) => Reply::text(408, "what was sent took too long\n"),
         };
-        let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let always = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
-        response(reply.status, headers.chain(always), reply.body)
+        for (name, value) in [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
+        {
+            reply = reply.with(name, value.to_owned());
+        }
+        response(reply.status, &reply.headers, Told::new(reply.body))
+    }
+
+    /// A name of somebody else that leads here (rebinding) is not answered: a browser would let that page read everything.
+    async fn is_for_us(&self, request: &hyper::Request<Incoming>) -> Result<(), Reply> {
+        let hosts = request.headers().get_all(HOST);
+        let said = hosts.into_iter().map(|host| host.to_str().unwrap_or_default());
+        let authority = request.uri().authority().map(|authority| authority.as_str());
+        let mut asked: Vec<&str> = said.chain(authority).collect();
+        asked.dedup();
+        let is_ours = match asked[..] {
+            [host] => match called(host) {
+                Some(Called::Address) => true,
+                Some(Called::Name("localhost")) => true,
+                Some(Called::Name(name)) => {
+                    let (names, name) = (Arc::clone(&self.names), name.to_owned());
+                    smol::unblock(move || names(&name)).await
+                }
+                None => false,
+            },
+            _ => false,
+        };
+        if is_ours {
+            return Ok(());
+        }
+        let words = "this machine is not called so here: open it by its address, and let an administrator add the name\n";
+        let mut reply = Reply::text(421, words);
+        for (name, value) in ALWAYS {
+            reply = reply.with(name, value.to_owned());
+        }
+        Err(reply)
     }
 }
 
-fn response<'a>(
-    status: u16,
-    headers: impl Iterator<Item = (&'static str, &'a str)>,
-    body: Arc<Vec<u8>>,
-) -> hyper::Response<Whole> {
+/// Whether a client takes what is packed.
+fn unpacks(request: &hyper::Request<Incoming>) -> bool {
+    let said = request.headers().get(ACCEPT_ENCODING).and_then(|said| said.to_str().ok());
+    let mut kinds = said.unwrap_or_default().split(',');
+    kinds.any(|kind| kind.trim().eq_ignore_ascii_case("deflate"))
+}
+
+fn response(status: u16, headers: &[(&'static str, String)], told: Told) -> hyper::Response<Told> {
     let mut response = hyper::Response::builder().status(status);
     for (name, value) in headers {
-        response = response.header(name, value);
+        response = response.header(*name, value);
     }
     // For HEAD hyper sends the head alone.
-    response
-        .body(Whole::new(body))
-        .unwrap_or_else(|_| hyper::Response::new(Whole::new(Arc::default())))
+    response.body(told).unwrap_or_else(|_| hyper::Response::new(Told::new(Arc::default())))
 }
 
 async fn within<T>(patience: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {

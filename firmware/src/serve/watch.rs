@@ -4,10 +4,6 @@ use std::sync::{Mutex, PoisonError};
 
 use firmware_web::{Vault, VaultState};
 use hal::time::Clock;
-use pipeline_vault::Error;
-
-use crate::cli::Opening;
-use crate::session::{Machine, Session};
 
 /// What was seen at the last look, by whichever clock the machine has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,28 +58,6 @@ impl Watched {
             }
         }
     }
-}
-
-/// Looks at every chain of the vault.
-///
-/// Errors: the vault does not open, or a chain cannot be read whole.
-pub fn look(opening: &Opening, machine: &Machine) -> Result<Sight, Error> {
-    let mut session = Session::open(opening, machine)?;
-    let servers = session.servers();
-    let mut sight = Sight {
-        state: VaultState::Readable,
-        servers: servers.len() as u64,
-        looked: machine.clock.monotonic_nanos(),
-        ..Sight::default()
-    };
-    for (_, server) in servers {
-        let chain = session.chain(server)?;
-        for link in chain.points() {
-            sight.points += 1;
-            sight.newest = sight.newest.max(link.record.point().map(|point| point.started));
-        }
-    }
-    Ok(sight)
 }
 
 #[cfg(test)]

@@ -1,26 +1,24 @@
 //! `net test`: the way to Azure, step by step, and how fast it is.
 
 use core::fmt::Write as _;
-use std::time::Instant;
 
 use pipeline_azure::cloud::{CLOUDS, Cloud};
 use pipeline_azure::transport::TransportOptions;
 use pipeline_azure::transport::names::NameOptions;
 use pipeline_vault::Error;
-use pipeline_vault::store::BlobStore;
 use serde::Serialize;
 
 use crate::cli::NetTest;
 use crate::net::page;
 use crate::net::path::{Report, Target, Tester};
 use crate::net::proxies::proxy_choice;
+use crate::net::speed::{self, Speed};
 use crate::report::{Ending, Failure, Outcome, print, print_json};
 use crate::session::{Machine, Place};
 use crate::vault_uri::VaultUri;
 use crate::verbs::Context;
 
-/// What is written and read to measure the speed: as many objects at once, of so many bytes each.
-const SPEED_OBJECTS: usize = 4;
+/// Of each object that is written and read to measure the speed.
 const SPEED_OBJECT_BYTES: usize = 4 * 1024 * 1024;
 
 /// `net test` as JSON.
@@ -29,13 +27,6 @@ struct Tested {
     hosts: Vec<Report>,
     #[serde(skip_serializing_if = "Option::is_none")]
     speed: Option<Speed>,
-}
-
-/// How fast the vault takes and gives.
-#[derive(Serialize)]
-struct Speed {
-    upload_bytes_per_second: u64,
-    download_bytes_per_second: u64,
 }
 
 pub(super) fn run(test: &NetTest, context: &Context) -> Ending {
@@ -155,51 +146,7 @@ fn in_words(report: &Report) -> String {
     text
 }
 
-/// Writes, reads and deletes objects that mean nothing to a vault.
 fn speed(vault: &VaultUri, machine: &Machine) -> Result<Speed, Error> {
     let store = Place::of(vault, machine)?.store();
-    let mut bodies = Vec::new();
-    for _ in 0..SPEED_OBJECTS {
-        let mut body = vec![0; SPEED_OBJECT_BYTES];
-        let filled = machine.entropy.fill(&mut body);
-        filled.map_err(|error| Error::device("random numbers", error.to_string()))?;
-        // Chance names it, so that two tests never meet.
-        let name: String = body.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        bodies.push((format!("speed-test/{name}"), body));
-    }
-    let measured = measure(&*store, &bodies);
-    let names: Vec<String> = bodies.iter().map(|(name, _)| name.clone()).collect();
-    for deleted in store.delete(&names) {
-        if let Err(error) = deleted {
-            log::warn!("{error}: what the speed test wrote is left there, and harms nothing");
-        }
-    }
-    measured
-}
-
-fn measure(store: &dyn BlobStore, bodies: &[(String, Vec<u8>)]) -> Result<Speed, Error> {
-    let up = timed(bodies, |name, body| store.create(name, body).map(drop))?;
-    let down = timed(bodies, |name, body| {
-        let mut into = vec![0; body.len()];
-        store.read(name, 0, &mut into)?;
-        if into == *body { Ok(()) } else { Err(Error::corrupt(name, "is not what was written")) }
-    })?;
-    Ok(Speed { upload_bytes_per_second: up, download_bytes_per_second: down })
-}
-
-/// Bytes a second of doing something with all objects at once.
-fn timed(
-    bodies: &[(String, Vec<u8>)],
-    work: impl Fn(&str, &[u8]) -> Result<(), Error> + Sync,
-) -> Result<u64, Error> {
-    let began = Instant::now();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            bodies.iter().map(|(name, body)| scope.spawn(|| work(name, body))).collect();
-        let broken = || Error::device("speed test", "a worker stopped");
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| Err(broken())))
-    })?;
-    let bytes: u128 = bodies.iter().map(|(_, body)| body.len() as u128).sum();
-    let micros = began.elapsed().as_micros().max(1);
-    Ok(u64::try_from(bytes * 1_000_000 / micros).unwrap_or(u64::MAX))
+    speed::measure(&*store, &*machine.entropy, SPEED_OBJECT_BYTES)
 }

@@ -2,10 +2,12 @@
 
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
+use pipeline_vault::retain::Policy;
 use pipeline_vault::upkeep::{self, Options, Planned, Report};
 use serde::Serialize;
 
 use crate::cli::Prune;
+use crate::ingest::roll::Roll;
 use crate::report::{Ending, Failure, Outcome, Size, Utc, print, print_json, printable};
 use crate::session::Session;
 use crate::verbs::Context;
@@ -49,10 +51,14 @@ pub(super) fn run(prune: &Prune, context: &Context) -> Ending {
         Some(name) => vec![(name.clone(), session.server(name)?)],
         None => session.servers(),
     };
+    let roll = if prune.as_kept { Roll::of(session.vault()?)? } else { None };
     let mut done = Vec::new();
     for (name, id) in servers {
         // One server's trouble keeps no other from being pruned.
-        match one(prune, &mut session, &name, id) {
+        let own = roll.as_ref().and_then(|roll| roll.keep_of(id));
+        let own = own.and_then(|keep| Policy::parse(keep).ok());
+        let Some(policy) = prune.keep.clone().or(own) else { continue };
+        match one(prune, &policy, &mut session, &name, id) {
             Ok(pruned) => done.push(pruned),
             Err(error) => problems.push(name_server(error, &name)),
         }
@@ -72,6 +78,7 @@ pub(super) fn run(prune: &Prune, context: &Context) -> Ending {
 
 fn one(
     prune: &Prune,
+    policy: &Policy,
     session: &mut Session,
     name: &str,
     server: ServerId,
@@ -86,7 +93,7 @@ fn one(
         ..Options::default()
     };
     let removed = if prune.dry_run {
-        let plan = upkeep::plan(&access, server, &prune.keep)?;
+        let plan = upkeep::plan(&access, server, policy)?;
         if let Some(refusal) = plan.refusal.as_ref().filter(|_| !prune.confirm) {
             log::warn!("without --confirm this would be refused: {refusal}");
         }
@@ -96,7 +103,7 @@ fn one(
     };
     // What would be refused is told above; a dry run changes nothing and may look on.
     let options = Options { confirmed: options.confirmed || prune.dry_run, ..options };
-    let report = upkeep::run(&access, server, &prune.keep, &options)?;
+    let report = upkeep::run(&access, server, policy, &options)?;
     if !prune.dry_run {
         session.chain(server)?;
     }

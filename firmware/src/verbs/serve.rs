@@ -1,13 +1,13 @@
 //! `serve`: the machine's page, and its vault watched, until it is told to stop.
 
-use core::convert::Infallible;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::path::Path;
+use std::sync::Arc;
 
 use async_io::Timer;
-use firmware_web::{Status, VaultState};
+use firmware_web::Status;
+use hal::time::Clock;
 use pipeline_vault::Error;
 use smol::channel::Receiver;
 use smol::future;
@@ -18,18 +18,20 @@ use crate::enrol::delivery::Delivery;
 use crate::report::{Ending, Outcome, cannot_listen, print};
 use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
-use crate::serve::listen::{Branch, Door, Teller};
+use crate::serve::listen::{Branch, Door, Names, Teller};
 use crate::serve::replication::{Replication, Seen};
-use crate::serve::watch::{Sight, Watched, look};
-use crate::session::Machine;
-use crate::verbs::{Context, host_name, recovery};
+use crate::setup::in_use::{InUse, Way};
+use crate::site::LiveSite;
+use crate::site::program::Listening;
+use crate::verbs::{Context, host_name};
 
-/// How often the vault is looked at.
-const PACE: Duration = Duration::from_secs(5 * 60);
+/// What stands behind the API.
+mod behind;
+
+use behind::{Around, Behind};
+
 /// How often it is noted how servers fare.
 const NOTE_PACE: Duration = Duration::from_secs(2);
-/// The same while it cannot be read.
-const RETRY: Duration = Duration::from_secs(30);
 
 pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> Ending {
     let folder = serve.state.clone().or_else(default_folder).ok_or_else(|| {
@@ -37,37 +39,45 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
             .remedy("name one with --state")
     })?;
     let name = serve.name.clone().unwrap_or_else(host_name);
-    let identity = Identity::of_folder(&folder, &name)?;
-    let watched = Watched::default();
-    watched.note(Ok(Sight { state: VaultState::Unknown, ..Sight::default() }));
-    let watched = Arc::new(watched);
+    let identity = Arc::new(Identity::of_folder(&folder, &name)?);
+    let in_use = InUse::default();
     let fingerprint = identity.fingerprint();
-    let agents = Seen::default();
-    let teller = teller(
-        name.clone(),
-        fingerprint.clone(),
-        Arc::clone(&watched),
-        agents.clone(),
-        &context.machine,
-    );
+    let (agents, listening) = (Seen::default(), Listening::default());
     let branches = branches(serve, &identity, &agents, context)?;
+    let behind = behind::open(&Around {
+        serve,
+        context,
+        folder: &folder,
+        name: &name,
+        identity: &identity,
+        in_use: &in_use,
+        agents: &agents,
+        listening: &listening,
+    })?;
+    let (clock, site) = (Arc::clone(&context.machine.clock), Arc::clone(&behind.site));
+    let teller = teller(name.clone(), fingerprint.clone(), site, agents.clone(), clock);
+    let names = names(&name, &behind, &identity);
     // The same at each start, and no other machine's: by it what this appliance began in the vault is known again.
-    let replication = replication(serve, folder, format!("{name} {fingerprint}"));
-    let (end, ended) = mpsc::channel::<Infallible>();
+    let host = format!("{name} {fingerprint}");
     let (end_agents, agents_ended) = smol::channel::bounded(1);
     let served = std::thread::scope(|scope| {
-        let seen = &*watched;
-        scope.spawn(move || watch(serve, &context.machine, seen, &ended));
-        let judged = &agents_ended;
-        scope.spawn(move || recovery::ready::daily(&serve.opening, context, judged));
-        if let Some(replication) = &replication {
-            let (machine, agents, ended) = (&context.machine, &agents, &agents_ended);
-            scope.spawn(move || replication.keep_running(machine, agents, &tell_agents, ended));
-            scope.spawn(move || note_servers(&replication.state, agents, ended));
+        let (agents, agents_ended) = (&agents, &agents_ended);
+        let (in_use, folder) = (&in_use, &folder);
+        let chosen = move || in_use.wait_until(|| agents_ended.is_closed());
+        if let Some(address) = serve.agents {
+            scope.spawn(move || {
+                if let Some(way) = chosen() {
+                    let replication = replication(serve, address, folder, &host, &way);
+                    replication.keep_running(&way.machine, agents, &tell_agents, agents_ended);
+                }
+            });
+            scope.spawn(move || note_servers(folder, agents, agents_ended));
         }
         let served = smol::block_on(async {
             let door = Door::open(serve.listen, &identity, teller).await?.with(branches);
+            let door = door.with_api(Arc::clone(&behind.api)).called(names);
             let address = door.address().map_err(|error| cannot_listen(&serve.listen, &error))?;
+            listening.set(address);
             print(&format!(
                 "Serving https://{address}/\nCertificate: SHA-256 {fingerprint}\nStop it with Ctrl-C.\n"
             ))?;
@@ -78,22 +88,37 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
             future::or(door.serve(), told).await;
             Ok::<_, Error>(Outcome::Done)
         });
-        drop(end);
         end_agents.close();
         served
     });
     Ok(served?)
 }
 
-/// What is to be run beside the page, where agents are to be taken.
-fn replication(serve: &Serve, state: PathBuf, host: String) -> Option<Replication> {
-    Some(Replication {
-        opening: serve.opening.clone(),
-        address: serve.agents?,
-        spool: serve.spool.clone(),
-        state,
-        host,
+/// What a browser may call the machine: its name, those of its certificate, and what an administrator added.
+fn names(name: &str, behind: &Behind, identity: &Arc<Identity>) -> Names {
+    let (name, accounts) = (name.to_owned(), Arc::clone(&behind.accounts));
+    let identity = Arc::clone(identity);
+    Arc::new(move |asked| {
+        let own = || identity.own().is_some_and(|own| own.is_for(asked));
+        asked.eq_ignore_ascii_case(&name) || own() || accounts.is_host(asked)
     })
+}
+
+/// What is to be run beside the page once there is a vault.
+fn replication(
+    serve: &Serve,
+    address: SocketAddr,
+    state: &Path,
+    host: &str,
+    way: &Way,
+) -> Replication {
+    Replication {
+        opening: way.opening.clone(),
+        address,
+        spool: serve.spool.clone(),
+        state: state.to_path_buf(),
+        host: host.to_owned(),
+    }
 }
 
 /// What is behind the page's door where agents are taken: their enrolment and their delivery.
@@ -150,11 +175,10 @@ fn note_servers(state: &Path, agents: &Seen, ended: &Receiver<()>) {
 fn teller(
     name: String,
     fingerprint: String,
-    watched: Arc<Watched>,
+    site: Arc<LiveSite>,
     agents: Seen,
-    machine: &Machine,
+    clock: Arc<dyn Clock>,
 ) -> Teller {
-    let clock = Arc::clone(&machine.clock);
     let began = clock.monotonic_nanos();
     Arc::new(move || Status {
         product: "lifeboat",
@@ -165,23 +189,8 @@ fn teller(
         ready: true,
         uptime_seconds: clock.monotonic_nanos().saturating_sub(began) / 1_000_000_000,
         certificate_sha256: fingerprint.clone(),
-        vault: watched.sight().told(&*clock),
+        vault: site.summary().told(&*clock),
         replication: agents.view().map(|view| figures::public(&view)),
         job: None,
     })
-}
-
-/// Looks at the vault until the other end of `ended` is gone.
-fn watch(serve: &Serve, machine: &Machine, watched: &Watched, ended: &mpsc::Receiver<Infallible>) {
-    loop {
-        let seen = look(&serve.opening, machine);
-        let pause = if seen.is_ok() { PACE } else { RETRY };
-        if let Err(error) = &seen {
-            log::warn!("{error}");
-        }
-        watched.note(seen.map_err(|_| machine.clock.monotonic_nanos()));
-        if ended.recv_timeout(pause) != Err(mpsc::RecvTimeoutError::Timeout) {
-            return;
-        }
-    }
 }

@@ -10,5 +10,5 @@ mod respond;
 /// What there is to tell.
 mod status;
 
-pub use respond::{Request, Response, respond};
+pub use respond::{ALWAYS, Request, Response, respond};
 pub use status::{Job, Replication, Status, Vault, VaultState};

@@ -1,29 +1,97 @@
-//! The page for people: one table of plain words.
+//! The page for people: one document and what it loads, as they lie in `firmware/web/page/`, and a table of plain words for
+//! whoever lets no script run.
 
 use core::fmt::Write as _;
+use std::sync::OnceLock;
+
+use miniz_oxide::deflate::compress_to_vec_zlib;
 
 use crate::status::{Status, VaultState};
 
-/// Colours of both kinds have a contrast of at least 7 to 1.
-pub(crate) const STYLE: &str = ":root{color-scheme:light dark}\
-body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}\
-table{border-collapse:collapse;width:100%}\
-caption{text-align:left;font-weight:600;padding:.5rem 0}\
-th,td{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid #767676}\
-th{font-weight:600;white-space:nowrap}\
-td{overflow-wrap:anywhere}\
-.trouble{font-weight:600;border-left:.4rem solid #b00020;padding-left:.8rem}\
-@media (prefers-color-scheme:dark){body{color:#f0f0f0;background:#161616}}";
+/// How hard files are packed, once: the most.
+const LEVEL: u8 = 10;
 
-/// The page.
+/// Something that the page loads.
+pub(crate) struct Asset {
+    /// Its kind of content.
+    pub(crate) kind: &'static str,
+    /// As it lies in its file.
+    pub(crate) text: &'static str,
+    /// The same, packed.
+    pub(crate) packed: Vec<u8>,
+}
+
+macro_rules! script {
+    ($name:literal) => {
+        ($name, "text/javascript; charset=utf-8", include_str!(concat!("../page/", $name)))
+    };
+}
+
+const DOCUMENT: &str = include_str!("../page/index.html");
+
+/// Every file but the document: its name behind the slash, its kind of content, its text.
+const FILES: [(&str, &str, &str); 28] = [
+    ("style.css", "text/css; charset=utf-8", include_str!("../page/style.css")),
+    ("icon.svg", "image/svg+xml", include_str!("../page/icon.svg")),
+    script!("access.js"),
+    script!("add.js"),
+    script!("alerts.js"),
+    script!("api.js"),
+    script!("app.js"),
+    script!("appliance.js"),
+    script!("calendar.js"),
+    script!("chart.js"),
+    script!("dom.js"),
+    script!("events.js"),
+    script!("files.js"),
+    script!("form.js"),
+    script!("jobs.js"),
+    script!("live.js"),
+    script!("login.js"),
+    script!("order.js"),
+    script!("ordering.js"),
+    script!("overview.js"),
+    script!("parts.js"),
+    script!("protection.js"),
+    script!("recovery.js"),
+    script!("server.js"),
+    script!("setup.js"),
+    script!("timeline.js"),
+    script!("vault.js"),
+    script!("words.js"),
+];
+
+/// What the page loads from this path.
+pub(crate) fn asset(path: &str) -> Option<&'static Asset> {
+    static ASSETS: OnceLock<Vec<Asset>> = OnceLock::new();
+    let name = path.strip_prefix('/')?;
+    let place = FILES.iter().position(|(known, _, _)| *known == name)?;
+    let pack = |&(_, kind, text): &(_, _, &'static str)| Asset {
+        kind,
+        text,
+        packed: compress_to_vec_zlib(text.as_bytes(), LEVEL),
+    };
+    ASSETS.get_or_init(|| FILES.iter().map(pack).collect()).get(place)
+}
+
+/// The document. What a script would show stands in it for those that run none, as far as everybody may know it.
 pub(crate) fn render(status: &Status) -> String {
+    // Modules are asked for at once, not one after the other as each names the next.
+    let scripts = FILES.iter().filter(|(name, _, _)| name.ends_with(".js"));
+    let modules = scripts.fold(String::new(), |mut links, (name, _, _)| {
+        let _ = writeln!(links, "<link rel=\"modulepreload\" href=\"/{name}\">");
+        links
+    });
+    DOCUMENT.replace("<!--modules-->\n", &modules).replace("<!--facts-->\n", &facts(status))
+}
+
+/// How the machine fares, as a table.
+fn facts(status: &Status) -> String {
     let name = escape(&status.name);
     let title = if name.is_empty() { "Lifeboat".to_owned() } else { format!("{name} - Lifeboat") };
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-        <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-        <title>{title}</title>\n<link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n<body>\n<main>\n\
-        <h1>{title}</h1>\n"
+    let mut page = format!("<h1>{title}</h1>\n");
+    page.push_str(
+        "<p>This page needs JavaScript, and only its own: nothing is loaded from elsewhere.</p>\n",
     );
     if let Some(trouble) = status.trouble() {
         let _ = writeln!(page, "<p class=\"trouble\" role=\"status\">{}</p>", escape(trouble));
@@ -43,12 +111,10 @@ pub(crate) fn render(status: &Status) -> String {
     row("Certificate (SHA-256)", &status.certificate_sha256);
     page.push_str(
         "</tbody>\n</table>\n<p>The console of the machine shows the same fingerprint. \
-        For scripts: <a href=\"/status.json\">status.json</a>, <a href=\"/health\">health</a>.</p>\n\
-        </main>\n</body>\n</html>\n",
+        For scripts: <a href=\"/status.json\">status.json</a>, <a href=\"/health\">health</a>.</p>\n",
     );
     page
 }
-
 fn vault(status: &Status) -> String {
     let vault = &status.vault;
     match vault.state {
@@ -103,6 +169,64 @@ mod tests {
     use super::*;
     use crate::status::{Job, Vault};
 
+    /// Whole page, all files together.
+    const BYTES_MAX: usize = 150 * 1024;
+
+    #[test]
+    fn all_of_it_is_small() {
+        let all = FILES.iter().filter_map(|(name, _, _)| asset(&format!("/{name}")));
+        let (packed, plain) = all.fold((DOCUMENT.len(), DOCUMENT.len()), |(packed, plain), it| {
+            (packed + it.packed.len(), plain + it.text.len())
+        });
+        println!("{packed} bytes as they are sent, {plain} unpacked");
+        assert!(packed <= BYTES_MAX, "{packed} bytes, more than {BYTES_MAX}");
+    }
+
+    #[test]
+    fn whatever_a_module_names_is_there() {
+        for (name, _, text) in FILES {
+            for part in text.split("from \"./").skip(1) {
+                let named = part.split('"').next().unwrap();
+                assert!(asset(&format!("/{named}")).is_some(), "{name} names {named}");
+            }
+        }
+        for part in render(&Status::default()).split("href=\"/").skip(1) {
+            let named = part.split('"').next().unwrap();
+            let known = ["status.json", "health"].contains(&named);
+            assert!(known || asset(&format!("/{named}")).is_some(), "the document names {named}");
+        }
+        for strange in
+            ["", "/", "style.css", "//style.css", "/../style.css", "/style.css/", "/index.html"]
+        {
+            assert!(asset(strange).is_none(), "{strange:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_inline_and_nothing_makes_markup_of_text() {
+        let document = render(&Status::default());
+        for inline in ["<style", " style=", " onclick", " onload", "javascript:"] {
+            assert!(!document.contains(inline), "{inline}");
+        }
+        assert_eq!(document.matches("<script").count(), 1);
+        for (name, _, text) in FILES {
+            // The names of SVG's own words are no addresses.
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            for maker in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+                "http://",
+                "https://x",
+            ] {
+                assert!(!text.contains(maker), "{name} holds {maker}");
+            }
+        }
+    }
+
     #[test]
     fn no_text_becomes_markup() {
         let evil = "<script>alert('x')</script>\"&\u{1b}";
@@ -115,8 +239,8 @@ mod tests {
             ..Status::default()
         };
         let page = render(&status);
-        assert!(!page.contains("<script") && !page.contains('\u{1b}'), "{page}");
-        assert_eq!(page.matches("&lt;script&gt;").count(), 6, "the name stands twice");
+        assert!(!page.contains("<script>") && !page.contains('\u{1b}'), "{page}");
+        assert_eq!(page.matches("&lt;script&gt;").count(), 5, "as many as there are texts");
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod dns;
 pub mod failure;
 /// Names to addresses: literals, a table, the hosts file, DNS.
 pub mod names;
+/// One certificate that is trusted by its fingerprint.
+pub mod pin;
 /// Which requests go through an HTTP proxy.
 pub mod proxy;
 /// Which certificates are trusted.
@@ -67,6 +69,9 @@ pub struct TransportOptions {
     pub kept_for: Duration,
     /// Files with certificates (PEM) to trust beside the usual ones.
     pub ca_files: Vec<PathBuf>,
+    /// A certificate to trust by its fingerprint, whoever signed it; where none is named, those that `ca_files` vouch for, and
+    /// what was shown is noted here.
+    pub pin: Option<std::sync::Arc<pin::Pin>>,
     /// Which proxy to use.
     pub proxy: ProxyChoice,
     /// How names become addresses.
@@ -82,6 +87,7 @@ impl Default for TransportOptions {
             kept_connections: 64,
             kept_for: Duration::from_secs(30),
             ca_files: Vec::new(),
+            pin: None,
             proxy: ProxyChoice::FromEnvironment,
             names: NameOptions::default(),
         }
@@ -116,7 +122,10 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// Makes the client; fails where a certificate file or a proxy's address is no good.
     pub fn new(options: &TransportOptions) -> Result<Self, Error> {
-        let tls = tls::client_config(&options.ca_files)?;
+        let tls = match &options.pin {
+            Some(pin) => pin::client_config(pin, &options.ca_files)?,
+            None => tls::client_config(&options.ca_files)?,
+        };
         let proxies = options.proxy.settle(&|name| std::env::var(name).ok())?;
         let chain =
             ().chain(ConnectProxyConnector::default())
@@ -291,7 +300,8 @@ impl Reply {
         }
     }
 
-    fn read_some(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+    /// Reads what has come of the body, and waits for that; 0 at its end.
+    pub fn read_some(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
         let read = match &mut self.body {
             Body::Network(body) => body.as_reader().read(into),
             Body::Bytes(bytes) => bytes.read(into),

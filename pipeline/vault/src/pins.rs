@@ -4,6 +4,9 @@
 //! deletes looks at the pins after the chain and again just before deleting. So either the reader sees that its point
 //! is gone, or the deleter sees the pin. A pin that does not open is honoured too, until it is a week old: its reader
 //! may hold keys that the deleter does not.
+//!
+//! A *hold* is a pin that nobody renews and that does not end with a program: as long as it lasts, pruning leaves its point in
+//! the chain. It is somebody's word that the point may be needed, whatever the policy says.
 
 use core::time::Duration;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -43,8 +46,32 @@ pub struct PinRecord {
     pub made: u64,
     /// The store's clock when it ends, milliseconds since 1970.
     pub expires: u64,
-    /// Who reads, for people.
+    /// Who reads, or why it is held, for people.
     pub reader: String,
+    /// It is a hold: pruning leaves the point where it is. Stands behind the record, where a program from before it looks no
+    /// further: to that one it is a long pin.
+    #[serde(skip)]
+    pub hold: bool,
+}
+
+/// What stands behind a pin that is a hold.
+const HOLD: u8 = 1;
+
+impl PinRecord {
+    fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        let mut plain = postcard::to_allocvec(self)?;
+        if self.hold {
+            plain.push(HOLD);
+        }
+        Ok(plain)
+    }
+
+    /// What stands behind all that this version knows is a later version's.
+    fn decode(plain: &[u8]) -> Result<Self, postcard::Error> {
+        let (mut pin, behind): (Self, _) = postcard::take_from_bytes(plain)?;
+        pin.hold = behind.first() == Some(&HOLD);
+        Ok(pin)
+    }
 }
 
 /// A pin as it was found in the vault.
@@ -101,12 +128,95 @@ fn read(access: &Access, server: &ServerId, name: &str) -> Result<PinRecord, Err
     let plain = sealed::open(ObjectKind::Pin, access.vault, name, &bytes, &|epoch| {
         access.keys.object_key(server, ObjectKind::Pin, name, epoch)
     })?;
-    let pin: PinRecord = postcard::from_bytes(&plain)
+    let pin = PinRecord::decode(&plain)
         .map_err(|error| Error::corrupt(name, format!("opens but does not decode ({error})")))?;
     if pin.server == *server {
         Ok(pin)
     } else {
         Err(Error::corrupt(name, "is a pin on another server"))
+    }
+}
+
+fn create(access: &Access, name: &str, record: &PinRecord) -> Result<(), Error> {
+    let server = record.server;
+    let (epoch, key) = access.keys.newest_record_key(&server).ok_or_else(|| {
+        Error::misuse(format!("server {server}"), "the keys at hand only read: no pin is made")
+    })?;
+    let plain = record
+        .encode()
+        .map_err(|error| Error::misuse(name, format!("cannot be encoded ({error})")))?;
+    let entropy = &*access.entropy;
+    let bytes = sealed::seal(ObjectKind::Pin, access.vault, epoch, &key, name, &plain, entropy)?;
+    match access.store.create(name, &bytes)? {
+        Created::New | Created::Same => Ok(()),
+        Created::Taken => Err(Error::corrupt(name, "exists although its name is random")
+            .retry(Retry::Now)
+            .remedy("somebody else writes into this vault: find out who")),
+    }
+}
+
+fn name_of(access: &Access) -> Result<String, Error> {
+    Ok(access.random_id()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Holds the point in `slot` for so many milliseconds: as long as that pruning leaves it in the chain. Held twice, the longer one
+/// counts. `why` is for people, and must hold no secret.
+///
+/// Errors: it is no point, or was pruned; the keys only read, or the store fails. A run of pruning that looked at the holds just
+/// before this one was made may still take the point out of the chain: whoever holds looks again a while later.
+pub fn hold(
+    access: &Access,
+    server: ServerId,
+    slot: u64,
+    why: &str,
+    millis: u64,
+) -> Result<PinRecord, Error> {
+    let link = read_slot(access, &server, slot)?;
+    let Some(manifest) = link.record.point() else {
+        return Err(Error::misuse(names::chain_slot(&server, slot), "is no recovery point"));
+    };
+    let made = access.store.now()?;
+    let (point, expires) = (manifest.id, made.saturating_add(millis));
+    let reader = why.to_owned();
+    let record = PinRecord { server, slot, point, made, expires, reader, hold: true };
+    let name = names::pin(&server, &format!("{}-{:04}", name_of(access)?, 0));
+    create(access, &name, &record)?;
+    // Only now: a hold that is written after this look would hold nothing.
+    if Chain::open(access, server)?.upkeep()?.gap_of(slot).is_some() {
+        delete(access, &[name]);
+        return Err(
+            Error::misuse(format!("point {point}"), "was pruned a moment ago").retry(Retry::Never)
+        );
+    }
+    Ok(record)
+}
+
+/// The holds on a server that count now, the store's clock.
+pub fn holds(access: &Access, server: &ServerId) -> Result<Vec<PinRecord>, Error> {
+    let now = access.store.now()?;
+    let live = list(access, server)?.into_iter().filter(|found| found.is_live(now));
+    Ok(live.filter_map(|found| found.pin).filter(|pin| pin.hold).collect())
+}
+
+/// Ends every hold on a point; how many there were.
+pub fn release(access: &Access, server: &ServerId, point: PointId) -> Result<usize, Error> {
+    let ours = |found: &Found| found.pin.as_ref().is_some_and(|pin| pin.hold && pin.point == point);
+    let names: Vec<String> =
+        list(access, server)?.into_iter().filter(ours).map(|found| found.name).collect();
+    for answer in access.store.delete(&names) {
+        answer?;
+    }
+    Ok(names.len())
+}
+
+fn delete(access: &Access, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    for answer in access.store.delete(names) {
+        if let Err(error) = answer {
+            log::debug!("{error}: the pin ends by itself");
+        }
     }
 }
 
@@ -209,7 +319,7 @@ impl Pin {
         reader: &str,
         made: u64,
     ) -> Result<Self, Error> {
-        let id = access.random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = name_of(access)?;
         let record = PinRecord {
             server,
             slot,
@@ -217,6 +327,7 @@ impl Pin {
             made,
             expires: made.saturating_add(LIFE),
             reader: reader.to_owned(),
+            hold: false,
         };
         let state = State { record, number: 0, names: Vec::new(), ended: false };
         let inner =
@@ -252,7 +363,7 @@ impl Drop for Pin {
             drop(thread.join());
         }
         let names = core::mem::take(&mut self.inner.lock().names);
-        self.inner.delete(&names);
+        delete(&self.inner.access, &names);
     }
 }
 
@@ -285,40 +396,14 @@ impl Inner {
             state.names.retain(|name| !old.contains(name));
             old
         };
-        self.delete(&old);
+        delete(&self.access, &old);
         Ok(())
     }
 
     fn write(&self, state: &mut State) -> Result<(), Error> {
-        let server = state.record.server;
-        let name = names::pin(&server, &format!("{}-{:04}", self.id, state.number));
-        let keys = &self.access.keys;
-        let (epoch, key) = keys.newest_record_key(&server).ok_or_else(|| {
-            Error::misuse(format!("server {server}"), "the keys at hand only read: no pin is made")
-        })?;
-        let plain = postcard::to_allocvec(&state.record)
-            .map_err(|error| Error::misuse(&name, format!("cannot be encoded ({error})")))?;
-        let entropy = &*self.access.entropy;
-        let bytes =
-            sealed::seal(ObjectKind::Pin, self.access.vault, epoch, &key, &name, &plain, entropy)?;
+        let name = names::pin(&state.record.server, &format!("{}-{:04}", self.id, state.number));
         state.names.push(name.clone());
-        match self.access.store.create(&name, &bytes)? {
-            Created::New | Created::Same => Ok(()),
-            Created::Taken => Err(Error::corrupt(name, "exists although its name is random")
-                .retry(Retry::Now)
-                .remedy("somebody else writes into this vault: find out who")),
-        }
-    }
-
-    fn delete(&self, names: &[String]) {
-        if names.is_empty() {
-            return;
-        }
-        for answer in self.access.store.delete(names) {
-            if let Err(error) = answer {
-                log::debug!("{error}: the pin ends by itself");
-            }
-        }
+        create(&self.access, &name, &state.record)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

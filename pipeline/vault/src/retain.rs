@@ -55,6 +55,8 @@ pub enum Reason {
     All,
     /// It was failed over to, and that failover stands.
     Fork,
+    /// Somebody holds it.
+    Held,
     /// It is the newest of a calendar period.
     Period(Period),
 }
@@ -222,6 +224,7 @@ impl fmt::Display for Reason {
             Self::Last => "last",
             Self::All => "all",
             Self::Fork => "failover",
+            Self::Held => "held",
             Self::Period(period) => period.rule(),
         })
     }

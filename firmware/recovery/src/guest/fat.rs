@@ -213,8 +213,17 @@ impl Tree for FatTree {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
+        self.open_at(path, 0)
+    }
+
+    fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + '_>> {
         self.left.store(CALL_BYTES_MAX, Ordering::Relaxed);
-        let file = caught(|| self.system.root_dir().open_file(path));
+        let file = caught(|| {
+            let mut file = self.system.root_dir().open_file(path)?;
+            // A place behind the end is its end.
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(file)
+        });
         let file = file.map_err(|error| Error::new(error.kind(), format!("{path}: {error}")))?;
         Ok(Box::new(Caught(file)))
     }

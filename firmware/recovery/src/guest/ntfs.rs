@@ -273,10 +273,19 @@ impl Tree for NtfsTree {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
-        let content = self.content(path)?;
-        Ok(match content {
-            Content::Inside(bytes) => Box::new(io::Cursor::new(bytes)),
-            runs @ Content::Runs { .. } => Box::new(Reader { tree: self, content: runs, at: 0 }),
+        self.open_at(path, 0)
+    }
+
+    fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + '_>> {
+        Ok(match self.content(path)? {
+            Content::Inside(bytes) => {
+                let mut inside = io::Cursor::new(bytes);
+                inside.set_position(offset);
+                Box::new(inside)
+            }
+            runs @ Content::Runs { .. } => {
+                Box::new(Reader { tree: self, content: runs, at: offset })
+            }
         })
     }
 

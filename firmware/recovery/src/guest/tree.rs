@@ -52,6 +52,13 @@ pub trait Tree {
         Ok(None)
     }
 
+    /// A file's bytes from `offset` on; none where that is behind its end.
+    fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + '_>> {
+        let mut file = self.open(path)?;
+        io::copy(&mut file.by_ref().take(offset), &mut io::sink())?;
+        Ok(file)
+    }
+
     /// When a file was changed last, nanoseconds since 1970; `None` where that is not known.
     fn modified(&self, path: &str) -> io::Result<Option<i128>> {
         let _ = path;

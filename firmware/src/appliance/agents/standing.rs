@@ -96,7 +96,7 @@ impl Standing {
         match self {
             Self::Begins => "not taken yet: the vault is being opened".to_owned(),
             Self::NoVault => {
-                "none are taken: lifeboat.toml on the medium names no vault and its key".to_owned()
+                "none are taken: no vault is named yet, by the page or by lifeboat.toml".to_owned()
             }
             Self::Failed(words) => format!("none are taken, tried again soon: {words}"),
             Self::Taken(figures) => figures.words(),

@@ -20,6 +20,8 @@ pub(crate) enum Wish {
     Spool,
     /// Let a server in.
     Token,
+    /// Forget the administrator.
+    Administrator,
     /// Power off or restart.
     ShutDown,
 }
@@ -65,6 +67,7 @@ fn wish(key: Key) -> Option<Wish> {
         Key::Letter('r' | 'R') => Some(Wish::Recover),
         Key::Letter('d' | 'D') => Some(Wish::Spool),
         Key::Letter('t' | 'T') => Some(Wish::Token),
+        Key::Letter('a' | 'A') => Some(Wish::Administrator),
         Key::Letter('s' | 'S') => Some(Wish::ShutDown),
         _ => None,
     }
@@ -149,6 +152,7 @@ mod tests {
         assert_eq!(press(Key::Letter('s')), Effect::Wish(Wish::ShutDown));
         assert_eq!(press(Key::Letter('d')), Effect::Wish(Wish::Spool));
         assert_eq!(press(Key::Letter('t')), Effect::Wish(Wish::Token));
+        assert_eq!(press(Key::Letter('a')), Effect::Wish(Wish::Administrator));
         assert_eq!(press(Key::Letter('R')), Effect::Wish(Wish::Recover));
         assert_eq!(press(Key::Enter), Effect::None);
         assert_eq!(press(Key::Redraw), Effect::Redraw);

@@ -76,6 +76,10 @@ fn status(view: &View) -> Vec<String> {
     }
     let fingerprint = view.fingerprint.clone().unwrap_or_else(|| "none yet".to_owned());
     field(&mut rows, "Certificate", &[fingerprint], 2);
+    if let Some(code) = &view.pairing {
+        let words = format!("{code}   open the page, compare the certificate, type this code");
+        field(&mut rows, "Pairing", &[words], 2);
+    }
     let above = rows.len();
     field(&mut rows, "Vault", &[or_none(&view.vault)], BAD_VAULT_ROWS);
     let disk_rows = DISK_ROWS.saturating_sub((rows.len() - above).saturating_sub(VAULT_ROWS));
@@ -212,7 +216,7 @@ fn wrap_last(view: &View, room: usize) -> Vec<String> {
 
 fn help(view: &View) -> String {
     match view.question.as_ref().map(|question| &question.kind) {
-        None => "n network  c capture  r recover  d spool disk  t token  s shut down  ^L redraw",
+        None => "n net  c capture  r recover  d spool  t token  a admin  s shut down  ^L redraw",
         Some(Kind::Choice(_)) => "arrows or a digit choose, Enter takes it   Esc back",
         Some(Kind::Text(_) | Kind::Secret) => "type, then Enter   Esc back",
     }

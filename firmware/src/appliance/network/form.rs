@@ -286,7 +286,7 @@ impl Form {
 }
 
 /// The page with every link in it: where it names none, all that there are.
-fn whole(page: &Network, state: &State) -> Network {
+pub(super) fn whole(page: &Network, state: &State) -> Network {
     let mut page = page.clone();
     if page.links.is_empty() {
         let link = |link: &LinkState| Link {

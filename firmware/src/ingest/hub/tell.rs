@@ -1,9 +1,11 @@
 //! What is told of servers, and when groups are due.
 
+use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use hal::time::Moment;
 use pipeline::ids::ServerId;
+use pipeline::limits::BLOCK_BYTES;
 
 use super::{Hub, State};
 use crate::ingest::ledger::LOSS;
@@ -24,6 +26,9 @@ impl Hub {
             let mut told = member.measures.told(&names, now);
             told.connected = !member.lines.is_empty();
             told.doing.clone_from(&member.status.doing);
+            let bytes = |blocks: u64| blocks.saturating_mul(BLOCK_BYTES as u64);
+            told.compare_done_bytes = bytes(member.status.compare_done);
+            told.compare_bytes = bytes(member.status.compare_blocks);
             told.troubles.clone_from(&member.status.troubles);
             if member.session.standing().lost.is_some() {
                 told.troubles.push("something was lost in the spool; it is sent again".to_owned());
@@ -31,6 +36,13 @@ impl Hub {
             (*server, told)
         });
         all.collect()
+    }
+
+    /// A server's agent connects from there.
+    pub fn came_from(&self, server: ServerId, address: IpAddr) {
+        if let Some(member) = self.lock().members.get_mut(&server) {
+            member.measures.came_from(address);
+        }
     }
 
     /// How many servers are connected.

@@ -175,7 +175,7 @@ mod tests {
         assert!(!roll.answer(WEB, &asked, None, &Ok(proof())));
         assert!(roll.answer(WEB, &asked, Some(KEY), &Ok(proof())));
         let bytes = roll.to_bytes().unwrap();
-        assert_eq!((bytes[0], Roll::parse(&bytes)), (3, Ok(roll.clone())));
+        assert_eq!((bytes[0], Roll::parse(&bytes)), (4, Ok(roll.clone())));
         let standing = roll.drain_of(WEB).unwrap().standing().unwrap();
         assert!(standing.is_noted && standing.answer == Some(Ok(proof())));
         // What came to nothing keeps nobody from another order.

@@ -1,63 +1,105 @@
-//! Bodies: a request's whole in memory and bounded, an answer's in pieces from where it lies.
+//! Bodies: a request's whole in memory and bounded, an answer's in pieces from where it lies or as it comes to be.
 
-use core::convert::Infallible;
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
+use std::io;
 use std::sync::Arc;
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use smol::channel::{Receiver, Sender};
+use smol::stream::Stream as _;
 
 /// So much of an answer is copied at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The whole of a request's body; `None` where it is larger, or ends early.
-pub(super) async fn whole(incoming: Incoming, bytes_max: usize) -> Option<Vec<u8>> {
+/// Why there is no body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoBody {
+    /// It is larger than it may be.
+    Large,
+    /// It ended early.
+    Cut,
+}
+
+/// The whole of a request's body.
+pub(super) async fn whole(incoming: Incoming, bytes_max: usize) -> Result<Vec<u8>, NoBody> {
+    if incoming.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
+        return Err(NoBody::Large);
+    }
     let mut incoming = pin!(incoming);
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|context| incoming.as_mut().poll_frame(context)).await {
-        if let Ok(data) = frame.ok()?.into_data() {
+        if let Ok(data) = frame.map_err(|_| NoBody::Cut)?.into_data() {
             if data.len() > bytes_max - bytes.len() {
-                return None;
+                return Err(NoBody::Large);
             }
             bytes.extend_from_slice(&data);
         }
     }
-    Some(bytes)
+    Ok(bytes)
 }
+
+/// Where pieces of an answer come from. An error ends the connection, so that nobody takes a part for the whole.
+pub(super) type Pieces = Sender<io::Result<Bytes>>;
 
 /// The body of an answer.
-pub(super) struct Whole {
-    bytes: Arc<Vec<u8>>,
-    told: usize,
+pub(super) enum Told {
+    /// Bytes that are there, and how many of them were told.
+    Whole(Arc<Vec<u8>>, usize),
+    /// What somebody sends while it comes to be, and how many bytes that is, where it is known.
+    Pieces(Pin<Box<Receiver<io::Result<Bytes>>>>, Option<u64>),
 }
 
-impl Whole {
+impl Told {
     /// Of these bytes.
     pub(super) fn new(bytes: Arc<Vec<u8>>) -> Self {
-        Self { bytes, told: 0 }
+        Self::Whole(bytes, 0)
+    }
+
+    /// Of what is sent; `bytes` in all, where that is known.
+    pub(super) fn pieces(bytes: Option<u64>) -> (Pieces, Self) {
+        let (sender, receiver) = smol::channel::bounded(1);
+        (sender, Self::Pieces(Box::pin(receiver), bytes))
     }
 }
 
-impl Body for Whole {
+impl Body for Told {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let rest = self.bytes.get(self.told..).unwrap_or_default();
-        let piece = Bytes::copy_from_slice(rest.get(..PIECE_BYTES).unwrap_or(rest));
-        self.told += piece.len();
-        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut *self {
+            Self::Whole(bytes, told) => {
+                let rest = bytes.get(*told..).unwrap_or_default();
+                let piece = Bytes::copy_from_slice(rest.get(..PIECE_BYTES).unwrap_or(rest));
+                *told += piece.len();
+                Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+            }
+            Self::Pieces(receiver, _) => {
+                let next = receiver.as_mut().poll_next(context);
+                next.map(|next| next.map(|piece| piece.map(Frame::data)))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.told >= self.bytes.len()
+        match self {
+            Self::Whole(bytes, told) => *told >= bytes.len(),
+            Self::Pieces(_, bytes) => *bytes == Some(0),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(u64::try_from(self.bytes.len() - self.told).unwrap_or(u64::MAX))
+        match self {
+            Self::Whole(bytes, told) => {
+                SizeHint::with_exact(u64::try_from(bytes.len() - told).unwrap_or(u64::MAX))
+            }
+            Self::Pieces(_, Some(bytes)) => SizeHint::with_exact(*bytes),
+            Self::Pieces(_, None) => SizeHint::default(),
+        }
     }
 }

@@ -7,20 +7,13 @@ use firmware_recovery::order::orders::Wanted;
 use firmware_recovery::ready::{Readiness, judge};
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
-use pipeline_vault::document::{self, Class, Name};
 use serde::Serialize;
-use smol::channel::Receiver;
-use smol::{Timer, future};
 
 use super::Opened;
-use crate::cli::{Opening, Ready};
+use crate::cli::Ready;
 use crate::recovery::person;
 use crate::report::{Ending, Failure, Outcome, Span, Utc, print, print_json};
-use crate::session::Session;
 use crate::verbs::Context;
-
-/// How often `serve` judges.
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// The answer as JSON.
 #[derive(Serialize)]
@@ -81,49 +74,6 @@ fn judge_one(
         shared: None,
     };
     judge(opened.world(&|_| {}), &wanted, &opened.vault_id, depth.azure)
-}
-
-/// Judges every server that has a target profile once a day, and says in the log what is in the way.
-pub(in crate::verbs) fn daily(opening: &Opening, context: &Context, ended: &Receiver<()>) {
-    while !ended.is_closed() {
-        if let Err(error) = one_day(opening, context) {
-            log::warn!("readiness: {error}");
-        }
-        smol::block_on(future::or(
-            async {
-                // Either answer means that the program ends.
-                let _ = ended.recv().await;
-            },
-            async {
-                Timer::after(DAY).await;
-            },
-        ));
-    }
-}
-
-fn one_day(opening: &Opening, context: &Context) -> Result<(), Error> {
-    let mut session = Session::open(opening, &context.machine)?;
-    let profiles = document::list(&session.vault()?.access(), Class::Profiles)?;
-    if profiles.is_empty() {
-        return Ok(());
-    }
-    let servers = session.servers();
-    drop(session);
-    let opened = Opened::open(opening, context, true)?;
-    for (name, server) in servers {
-        if !profiles.contains(&Name::Profile(server)) {
-            continue;
-        }
-        let depth = Depth { azure: false, deep: false };
-        let ready = judge_one(&opened, name, server, depth, context)?;
-        for problem in &ready.problems {
-            log::warn!("readiness of {}: {problem}", ready.server);
-        }
-        if ready.ready {
-            log::info!("readiness of {}: ready", ready.server);
-        }
-    }
-    Ok(())
 }
 
 fn words(one: &Readiness) -> String {

@@ -1,5 +1,6 @@
 //! What answers behind the API: the appliance as a trait, so that the API is tested without one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::views::appliance::{ApplianceView, CalendarView};
@@ -13,7 +14,9 @@ use super::views::servers::{
 use super::views::vault::{JobView, KitPage, Retention, VaultView};
 
 /// What somebody may do. Each may also do what those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 #[expect(clippy::exhaustive_enums, reason = "who shows it must have a word for each")]
 pub enum Role {
@@ -35,7 +38,7 @@ pub struct Caller {
 }
 
 /// Why something was not done, for a person: told beside the field where there is one. `application/problem+json` of RFC 9457.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refusal {
     /// HTTP's status: 400 what was sent, 403 who sent it, 404 not there, 409 in the way of something, 422 refused, 503 not now.
     pub status: u16,
@@ -49,6 +52,9 @@ pub struct Refusal {
     /// The field of what was sent that is meant, as a JSON pointer: `/policy/interval_seconds`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// After how many seconds it may be tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_seconds: Option<u64>,
 }
 
 /// What a call answers.
@@ -70,6 +76,11 @@ pub trait Site: Send + Sync {
         before_millis: Option<u64>,
         limit: usize,
     ) -> Answer<Vec<PointView>>;
+    /// A point stays, whatever the retention says, until somebody lets it go. `why` is told beside it; pinned again, it is pinned
+    /// for the newer reason.
+    fn pin(&self, by: &Caller, name: &str, point: &str, why: &str) -> Answer<PointView>;
+    /// The retention counts for the point again.
+    fn unpin(&self, by: &Caller, name: &str, point: &str) -> Answer<PointView>;
     /// One measured figure over time.
     fn series(&self, name: &str, asked: &SeriesAsked) -> Answer<Series>;
     /// Its policy is replaced, live.

@@ -2,7 +2,7 @@
 //! the same bytes mean that the reply to our own request was lost.
 
 use pipeline_vault::Error;
-use pipeline_vault::store::{Created, Tier};
+use pipeline_vault::store::{Created, Tier, check_name};
 
 use super::AzureStore;
 use crate::crc64::{crc64, header_value};
@@ -53,6 +53,14 @@ impl AzureStore {
         let object = self.wire.address.object(name);
         Err(Error::refused(object, "is made and deleted by somebody at the same time")
             .remedy("stop whatever else writes into this vault"))
+    }
+
+    /// Whether objects may be made here, with nothing coming of it: a block that no object ever names, which Azure itself
+    /// forgets within a week. For whoever may not delete what it makes.
+    pub fn try_create(&self, name: &str, body: &[u8]) -> Result<(), Error> {
+        check_name(name)?;
+        let id = BlockId::new(random_name(&*self.wire.surroundings)?, 0);
+        self.wire.run(&mut PutBlock { store: self, name, id: &id, body })
     }
 
     /// Puts the blocks one after another, then makes the object of them at once.

@@ -87,6 +87,33 @@ pub fn differing(
     Ok(runs)
 }
 
+/// At most `most` of the blocks whose content two maps of the same height do not agree on, each as likely as any other, and how
+/// many there are. `below` gives a random number below another.
+pub fn some_differing(
+    source: &dyn PageSource,
+    (one, other): (&Root, &Root),
+    most: usize,
+    below: &mut dyn FnMut(u64) -> u64,
+) -> Result<(Vec<u64>, u64), Error> {
+    let (mut some, mut seen) = (Vec::new(), 0_u64);
+    walk_differing(source, (one, other), &mut |block, one, other| {
+        if one.reads_as(other) {
+            return;
+        }
+        seen += 1;
+        if some.len() < most {
+            some.push(block);
+            return;
+        }
+        let place = usize::try_from(below(seen)).unwrap_or(usize::MAX);
+        if let Some(chosen) = some.get_mut(place) {
+            *chosen = block;
+        }
+    })?;
+    some.sort_unstable();
+    Ok((some, seen))
+}
+
 /// Meets every block of the leaves whose pages differ between two maps of the same height, in the order of the disk: its
 /// number, and what each says of it. Pages that are the same are not read.
 pub(crate) fn walk_differing(

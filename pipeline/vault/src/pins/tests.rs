@@ -84,3 +84,47 @@ fn pins_that_do_not_open_are_listed_as_such() {
     });
     drop(pinned);
 }
+
+#[test]
+fn a_hold_is_a_pin_with_a_byte_behind() {
+    let record = |hold| PinRecord {
+        server: ServerId([1; 16]),
+        slot: 7,
+        point: PointId([8; 16]),
+        made: 5,
+        expires: 200,
+        reader: "me".to_owned(),
+        hold,
+    };
+    // Pinned: a change here breaks every vault.
+    let plain = [&[1; 16][..], &[7], &[8; 16], &[5, 200, 1, 2], b"me"].concat();
+    let held = [&plain[..], &[1]].concat();
+    assert_eq!(record(false).encode().expect("a pin"), plain);
+    assert_eq!(record(true).encode().expect("a pin"), held);
+    assert_eq!(PinRecord::decode(&plain).expect("a pin"), record(false));
+    assert_eq!(PinRecord::decode(&held).expect("a pin"), record(true));
+    // What a later version puts behind is passed over, and an older one passes over the byte.
+    let later = [&held[..], &[9, 9]].concat();
+    assert_eq!(PinRecord::decode(&later).expect("a pin"), record(true));
+    assert_eq!(postcard::from_bytes::<PinRecord>(&held).expect("a pin"), record(false));
+    (0..plain.len()).for_each(|less| assert!(PinRecord::decode(&plain[..less]).is_err()));
+}
+
+#[test]
+fn a_hold_outlives_its_maker_ends_by_itself_and_can_be_released() {
+    let (store, access) = vault();
+    let held = hold(&access, SERVER, 1, "the tripwire", 30 * LIFE).expect("a hold");
+    assert_eq!(holds(&access, &SERVER).expect("holds"), [held.clone()]);
+    let reader = pin_and_check(&access, SERVER, 1, "a reader").expect("a pin");
+    assert_eq!(holds(&access, &SERVER).expect("holds").len(), 1, "a reader holds nothing");
+    assert_eq!(release(&access, &SERVER, PointId([7; 16])).expect("none"), 0);
+    assert_eq!(release(&access, &SERVER, held.point).expect("one"), 1);
+    assert_eq!(list(&access, &SERVER).expect("pins").len(), 1, "the reader's stays");
+    drop(reader);
+    hold(&access, SERVER, 1, "again", LIFE).expect("a hold");
+    store.advance(LIFE + SLACK);
+    assert_eq!(holds(&access, &SERVER).expect("holds").len(), 1);
+    store.advance(1);
+    assert_eq!(holds(&access, &SERVER).expect("holds"), []);
+    assert!(hold(&access, SERVER, 0, "no point", LIFE).is_err());
+}

@@ -4,6 +4,7 @@
 use super::session::{Session, Stop};
 use super::{Plan, Planned, Report};
 use crate::error::Error;
+use crate::pins;
 use crate::record::{Action, RemovedPoint, Upkeep};
 use crate::retain::{Dated, Reason};
 
@@ -22,7 +23,14 @@ impl Session<'_> {
             .collect();
         let mut fates = self.policy.keep(&dated, now);
         let fork = self.chain.fork()?.map(|fork| fork.slot);
+        let holds = pins::holds(&self.access, &self.server)?;
         for (point, fate) in dated.iter().zip(&mut fates) {
+            for hold in holds.iter().filter(|hold| hold.slot == point.slot) {
+                if !fate.reasons.contains(&Reason::Held) {
+                    fate.reasons.push(Reason::Held);
+                }
+                fate.until = fate.until.max(hold.expires);
+            }
             if fork == Some(point.slot) {
                 fate.reasons.push(Reason::Fork);
                 fate.until = u64::MAX;

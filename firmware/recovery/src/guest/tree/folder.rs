@@ -99,7 +99,12 @@ impl Tree for FolderTree {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
-        let file = self.file(path)?.ok_or_else(|| named(path, Errno::NOENT))?;
+        self.open_at(path, 0)
+    }
+
+    fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + '_>> {
+        let mut file = self.file(path)?.ok_or_else(|| named(path, Errno::NOENT))?;
+        file.seek(SeekFrom::Start(offset))?;
         Ok(Box::new(file))
     }
 

@@ -53,6 +53,9 @@ pub struct MachineDisk {
     pub used: String,
     /// Where a sensor tells.
     pub celsius: Option<i16>,
+    /// What is wrong with it, in a sentence; nothing where nothing is.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// A network card.

@@ -179,6 +179,12 @@ pub struct PointView {
     pub read_bytes: u64,
     /// Bytes stored for it.
     pub stored_bytes: u64,
+    /// Blocks that were new to the server: what was compressed and sealed.
+    #[serde(default)]
+    pub new_blocks: u64,
+    /// Blocks that changed into something that the vault had already.
+    #[serde(default)]
+    pub known_blocks: u64,
     /// How long file systems were frozen; null where none was.
     pub frozen_micros: Option<u64>,
     /// Blocks that could not be read.

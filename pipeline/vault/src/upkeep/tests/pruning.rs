@@ -209,3 +209,28 @@ fn an_identity_that_may_only_create_prunes_and_leaves_the_deleting_to_another() 
     assert!(third.objects_deleted >= second.deletes_refused, "{third:?}");
     bed.assert_settles("6d");
 }
+
+#[test]
+fn a_point_that_is_held_stays_whatever_the_policy_says_until_its_hold_ends() {
+    let mut bed = ten_days(21);
+    let before = bed.points();
+    let access = bed.access();
+    let view = read_chain(&access, SERVER).expect("a chain");
+    let slots: Vec<u64> = view.points().map(|link| link.record.slot).collect();
+    crate::pins::hold(&access, SERVER, slots[1], "tripwire", 3 * DAY).expect("a hold");
+    crate::pins::hold(&access, SERVER, slots[1], "twice", 2 * DAY).expect("a hold");
+    let planned = plan(&access, SERVER, &Policy::parse("6d").expect("a policy")).expect("a plan");
+    assert_eq!(planned.points[1].fate.reasons, [crate::retain::Reason::Held]);
+    assert_eq!(bed.upkeep("6d", &plain()).expect("upkeep").points_removed, 3);
+    assert_eq!(bed.points(), [&before[1..2], &before[4..]].concat());
+    bed.assert_points_whole();
+    bed.pass(2 * DAY);
+    let confirmed = Options { confirmed: true, ..plain() };
+    bed.upkeep("1h", &confirmed).expect("upkeep");
+    assert_eq!(bed.points(), [before[1], before[9]]);
+    bed.assert_points_whole();
+    bed.pass(DAY + crate::pins::SLACK + 1);
+    bed.upkeep("1h", &confirmed).expect("upkeep");
+    assert_eq!(bed.points(), before[9..]);
+    bed.assert_verified();
+}

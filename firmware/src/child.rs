@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Instant;
@@ -16,15 +17,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::processes::Owned;
-use super::supervise::Stop;
+use crate::appliance::processes::Owned;
 use crate::report::{EXIT_DONE, EXIT_INCOMPLETE};
 
 /// This program, wherever its file is.
 const PROGRAM: &str = "/proc/self/exe";
 /// A child that was asked to end in order has this long.
 const END_PATIENCE: Duration = Duration::from_secs(25);
-/// How often it is looked whether the machine goes down.
+/// How often it is looked whether it is stopped.
 const LOOK: Duration = Duration::from_millis(200);
 /// The longest answer and message that are read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -37,6 +37,8 @@ pub(crate) struct Verb {
     pub(crate) words: Vec<OsString>,
     /// Credentials and settings.
     pub(crate) environment: Vec<(String, String)>,
+    /// The program, where it is not this one.
+    pub(crate) program: Option<PathBuf>,
 }
 
 /// How far the verb is.
@@ -52,6 +54,42 @@ pub(crate) struct Progress {
     pub(crate) bytes_per_second: u64,
 }
 
+/// How far an order is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct OrderStep {
+    /// The order.
+    pub(crate) order: String,
+    /// Its server.
+    pub(crate) server: String,
+    /// Which step.
+    pub(crate) step: String,
+    /// `begun`, `done`, `failed`.
+    pub(crate) standing: String,
+}
+
+/// What is heard of a verb at work.
+pub(crate) enum Heard<'a> {
+    /// How far it is.
+    Progress(&'a Progress),
+    /// The same of an order.
+    Step(&'a OrderStep),
+}
+
+/// Why a verb failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// In its own words, with the remedy.
+    pub(crate) words: String,
+    /// Its JSON, where it answered although it failed.
+    pub(crate) value: Option<Value>,
+}
+
+impl From<Failed> for String {
+    fn from(failed: Failed) -> Self {
+        failed.words
+    }
+}
+
 /// What the verb answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -63,16 +101,17 @@ pub(crate) struct Answer {
 
 enum Said {
     Progress(Progress),
+    Step(OrderStep),
     Line(String),
 }
 
-/// Runs a verb to its end. `hear` is told how far it is.
+/// Runs a verb to its end, or until `is_stopped`: then it ends in order. `hear` is told how far it is.
 pub(crate) fn run(
     verb: &Verb,
-    stop: &Stop,
-    hear: &mut dyn FnMut(&Progress),
-) -> Result<Answer, String> {
-    let mut command = Command::new(PROGRAM);
+    is_stopped: &dyn Fn() -> bool,
+    hear: &mut dyn FnMut(Heard<'_>),
+) -> Result<Answer, Failed> {
+    let mut command = Command::new(verb.program.clone().unwrap_or_else(|| PROGRAM.into()));
     command
         .args(&verb.words)
         .args(["--json", "--progress-json"])
@@ -81,8 +120,9 @@ pub(crate) fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child =
-        Owned::start(&mut command).map_err(|error| format!("a job cannot be started: {error}"))?;
+    let failed = |words: String| Failed { words, value: None };
+    let mut child = Owned::start(&mut command)
+        .map_err(|error| failed(format!("a job cannot be started: {error}")))?;
     // Where memory runs out, the job goes before the machine does.
     let _ = std::fs::write(format!("/proc/{}/oom_score_adj", child.0.id()), "800");
     let (tell, told) = channel();
@@ -90,10 +130,10 @@ pub(crate) fn run(
     if let Some(pipe) = child.0.stderr.take() {
         drop(reader(move || listen(pipe, &tell)));
     }
-    let last = follow(&child, &told, stop, hear);
-    let status = child.0.wait().map_err(|error| format!("a job is lost: {error}"))?;
+    let last = follow(&child, &told, is_stopped, hear);
+    let status = child.0.wait().map_err(|error| failed(format!("a job is lost: {error}")))?;
     let answer = stdout.flatten().and_then(|reader| reader.join().ok()).unwrap_or_default();
-    conclude(status, &answer, last, stop.asked())
+    conclude(status, &answer, last, is_stopped())
 }
 
 fn reader<T: Send + 'static>(
@@ -121,10 +161,15 @@ fn listen(pipe: impl Read, tell: &Sender<Said>) {
         }
         let line = String::from_utf8_lossy(&line);
         let line = line.trim();
-        let said = match serde_json::from_str(line) {
-            Ok(progress) => Said::Progress(progress),
-            Err(_) if line.is_empty() => continue,
-            Err(_) => Said::Line(line.to_owned()),
+        if line.is_empty() {
+            continue;
+        }
+        let said = if let Ok(progress) = serde_json::from_str(line) {
+            Said::Progress(progress)
+        } else if let Ok(step) = serde_json::from_str(line) {
+            Said::Step(step)
+        } else {
+            Said::Line(line.to_owned())
         };
         if tell.send(said).is_err() {
             return;
@@ -132,12 +177,12 @@ fn listen(pipe: impl Read, tell: &Sender<Said>) {
     }
 }
 
-/// Follows the child until it says no more; the last line that it said. Asks it to end when the machine goes down.
+/// Follows the child until it says no more; the last line that it said. Asks it to end when it is stopped.
 fn follow(
     child: &Owned,
     told: &Receiver<Said>,
-    stop: &Stop,
-    hear: &mut dyn FnMut(&Progress),
+    is_stopped: &dyn Fn() -> bool,
+    hear: &mut dyn FnMut(Heard<'_>),
 ) -> Option<String> {
     let pid = i32::try_from(child.0.id()).ok().and_then(Pid::from_raw);
     let signal = |signal: Signal| {
@@ -148,7 +193,8 @@ fn follow(
     let mut asked: Option<Instant> = None;
     loop {
         match told.recv_timeout(LOOK) {
-            Ok(Said::Progress(progress)) => hear(&progress),
+            Ok(Said::Progress(progress)) => hear(Heard::Progress(&progress)),
+            Ok(Said::Step(step)) => hear(Heard::Step(&step)),
             Ok(Said::Line(line)) => {
                 if let Some(warning) = line.strip_prefix("lifeboat: warning: ") {
                     log::warn!("{warning}");
@@ -162,7 +208,7 @@ fn follow(
             Err(RecvTimeoutError::Disconnected) => return last,
         }
         match asked {
-            None if stop.asked() => {
+            None if is_stopped() => {
                 signal(Signal::TERM);
                 asked = Some(Instant::now());
             }
@@ -180,18 +226,24 @@ fn conclude(
     answer: &[u8],
     last: Option<String>,
     stopping: bool,
-) -> Result<Answer, String> {
+) -> Result<Answer, Failed> {
+    let value = serde_json::from_slice(answer);
+    let failed = |words: String, value: Option<Value>| Err(Failed { words, value });
     let words = last.clone().unwrap_or_else(|| "it did not say why".to_owned());
     let incomplete = match status.code() {
         Some(code) if code == i32::from(EXIT_DONE) => None,
         Some(code) if code == i32::from(EXIT_INCOMPLETE) => Some(words),
-        Some(_) => return Err(words),
-        None if stopping => return Err("it was ended because the machine goes down".to_owned()),
-        None => return Err(killed(status, last)),
+        Some(_) => return failed(words, value.ok()),
+        None if stopping => {
+            let words = "it was ended because the machine goes down, or the program ends";
+            return failed(words.to_owned(), None);
+        }
+        None => return failed(killed(status, last), None),
     };
-    let value = serde_json::from_slice(answer)
-        .map_err(|error| format!("the job's answer cannot be read: {error}"))?;
-    Ok(Answer { value, incomplete })
+    match value {
+        Ok(value) => Ok(Answer { value, incomplete }),
+        Err(error) => failed(format!("the job's answer cannot be read: {error}"), None),
+    }
 }
 
 fn killed(status: ExitStatus, last: Option<String>) -> String {
@@ -222,8 +274,14 @@ mod tests {
         let said = Some(words.clone());
         let part = conclude(status(3 << 8), b"{}", said.clone(), false).unwrap();
         assert_eq!(part.incomplete, said);
-        assert_eq!(conclude(status(1 << 8), b"", said.clone(), false), Err(words));
-        let failed = |code, stopping| conclude(status(code), b"", None, stopping).unwrap_err();
+        let judged =
+            conclude(status(1 << 8), b"{\"ready\":false}", said.clone(), false).unwrap_err();
+        assert_eq!(
+            (judged.words, judged.value),
+            (words, Some(serde_json::json!({"ready": false})))
+        );
+        let failed =
+            |code, stopping| conclude(status(code), b"", None, stopping).unwrap_err().words;
         assert!(failed(9, false).contains("want of memory"));
         assert!(failed(11, false).contains("signal 11"));
         assert!(failed(15, true).contains("goes down"));
@@ -236,13 +294,15 @@ mod tests {
         let (tell, told) = channel();
         let text =
             b"{\"done_bytes\":5,\"total_bytes\":9,\"stored_bytes\":1,\"bytes_per_second\":7}\n\
-            lifeboat: warning: slow\n\n{\"other\":1}\n\xff\xfe";
+            lifeboat: warning: slow\n\n{\"other\":1}\n\xff\xfe\n\
+            {\"order\":\"ab\",\"server\":\"web1\",\"step\":\"disks\",\"standing\":\"begun\",\"took_millis\":0}";
         listen(&text[..], &tell);
         drop(tell);
         let said: Vec<Said> = told.iter().collect();
         assert!(matches!(&said[0], Said::Progress(progress) if progress.done_bytes == 5));
         assert!(matches!(&said[1], Said::Line(line) if line == "lifeboat: warning: slow"));
         assert!(matches!(&said[2], Said::Line(line) if line.contains("other")));
-        assert_eq!(said.len(), 4);
+        assert!(matches!(&said[4], Said::Step(step) if step.step == "disks"));
+        assert_eq!(said.len(), 5);
     }
 }

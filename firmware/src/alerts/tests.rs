@@ -1,0 +1,513 @@
+//! Alerts to real receivers over real sockets: good ones, and those that are down, slow or lying.
+
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver as Inbox, channel};
+
+use firmware_web::api::alarm::Alarm as _;
+use firmware_web::api::site::Role;
+use firmware_web::api::views::alerts::{ChannelSet, SyslogBy};
+use pipeline_azure::encode::base64_decode;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::*;
+use crate::admin::keep::MemoryKeep;
+use rules::{Kind, Level};
+
+const WAIT: Duration = Duration::from_secs(60);
+
+/// A certificate for `localhost`, and the file that makes it trusted.
+struct Trust {
+    server: Arc<ServerConfig>,
+    file: PathBuf,
+}
+
+impl Trust {
+    fn new(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let file =
+            std::env::temp_dir().join(format!("lifeboat-alerts-{name}-{}.pem", std::process::id()));
+        let body = pipeline_azure::encode::base64(made.cert.der());
+        std::fs::write(
+            &file,
+            format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"),
+        )
+        .unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        Self { server: Arc::new(server), file }
+    }
+
+    fn machine(&self) -> Machine {
+        let file = self.file.display().to_string();
+        Machine::with_table(vec![("LIFEBOAT_CA_FILE".to_owned(), file)])
+    }
+}
+
+impl Drop for Trust {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+type Stream = StreamOwned<ServerConnection, TcpStream>;
+
+fn within_tls(stream: TcpStream, config: &Arc<ServerConfig>) -> Stream {
+    StreamOwned::new(ServerConnection::new(Arc::clone(config)).unwrap(), stream)
+}
+
+/// Listens, and hands each connection to a thread.
+fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || listener.incoming().for_each(|stream| serve(stream.unwrap())));
+    port
+}
+
+/// Reads one request of HTTP, head and body, and answers it.
+fn http(mut stream: impl Read + Write, answer: &str) -> Option<(String, Vec<u8>)> {
+    let mut reader = BufReader::new(&mut stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    stream.write_all(answer.as_bytes()).ok()?;
+    stream.flush().ok()?;
+    Some((head, body))
+}
+
+const OK: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+
+/// A mail server of the standard, as strict as one: answers what was said, line by line, and the mail.
+fn smtp(mut stream: impl Read + Write, offers: &str, mut note: impl FnMut(String)) -> Option<()> {
+    let say = |stream: &mut dyn Write, text: &str| {
+        stream.write_all(format!("{text}\r\n").as_bytes()).and_then(|()| stream.flush())
+    };
+    let line = |stream: &mut dyn Read| {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while !line.ends_with(b"\r\n") {
+            stream.read_exact(&mut byte).ok()?;
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).ok().map(|line| line.trim_end().to_owned())
+    };
+    let mut receivers = 0;
+    loop {
+        let said = line(&mut stream)?;
+        note(said.clone());
+        let word = said.split(' ').next().unwrap_or_default().to_owned();
+        match word.as_str() {
+            "EHLO" => {
+                say(&mut stream, &format!("250-hello\r\n250-SIZE 1000000\r\n250 {offers}")).ok()?
+            }
+            "STARTTLS" => return say(&mut stream, "220 go").ok(),
+            "AUTH" if said == "AUTH LOGIN" => {
+                say(&mut stream, "334 VXNlcm5hbWU6").ok()?;
+                note(line(&mut stream)?);
+                say(&mut stream, "334 UGFzc3dvcmQ6").ok()?;
+                note(line(&mut stream)?);
+                say(&mut stream, "235 welcome").ok()?;
+            }
+            "AUTH" => {
+                let plain = base64_decode(said.strip_prefix("AUTH PLAIN ")?)?;
+                let good = plain == b"\0ops\0correct horse";
+                say(&mut stream, if good { "235 welcome" } else { "535 wrong" }).ok()?;
+            }
+            "MAIL" => say(&mut stream, "250 fine").ok()?,
+            "RCPT" if said.contains("nobody") => say(&mut stream, "550 no such user").ok()?,
+            "RCPT" => {
+                receivers += 1;
+                say(&mut stream, "250 fine").ok()?;
+            }
+            "DATA" if receivers > 0 => {
+                say(&mut stream, "354 go on").ok()?;
+                let mut mail = String::new();
+                loop {
+                    let next = line(&mut stream)?;
+                    if next == "." {
+                        break;
+                    }
+                    mail += &(next + "\n");
+                }
+                note(mail);
+                say(&mut stream, "250 queued").ok()?;
+            }
+            "QUIT" => return say(&mut stream, "221 bye").ok(),
+            _ => say(&mut stream, "500 what?").ok()?,
+        }
+    }
+}
+
+fn webhook(name: &str, port: u16) -> ChannelSet {
+    let way = Way::Webhook { url: format!("https://localhost:{port}/alert?team=7") };
+    ChannelSet {
+        name: name.to_owned(),
+        way,
+        secret: Some("correct horse".to_owned()),
+        at_least: None,
+    }
+}
+
+fn syslog(name: &str, port: u16, by: SyslogBy) -> ChannelSet {
+    let way = Way::Syslog { host: format!("localhost:{port}"), by };
+    ChannelSet { name: name.to_owned(), way, ..ChannelSet::default() }
+}
+
+fn mail(name: &str, port: u16, tls: MailTls, user: Option<&str>, to: &[&str]) -> ChannelSet {
+    let way = Way::Mail {
+        host: format!("localhost:{port}"),
+        tls,
+        user: user.map(str::to_owned),
+        from: "box@example.com".to_owned(),
+        to: to.iter().map(|one| (*one).to_owned()).collect(),
+    };
+    let secret = user.map(|_| "correct horse".to_owned());
+    ChannelSet { name: name.to_owned(), way, secret, at_least: None }
+}
+
+fn by() -> Caller {
+    Caller { name: "ann".to_owned(), role: Role::Administrator }
+}
+
+fn open(trust: &Trust, keep: &Arc<MemoryKeep>, patience: Duration) -> Arc<Alerts> {
+    Alerts::open_with(Arc::clone(keep) as Arc<dyn Keep>, &trust.machine(), "box", patience).unwrap()
+}
+
+fn set(alerts: &Alerts, channels: Vec<ChannelSet>) {
+    alerts.set_alerts(&by(), &AlertsSet { channels, ..AlertsSet::default() }).unwrap();
+}
+
+fn failed_drill(object: &str, level: Level) -> Reading {
+    Reading {
+        kind: Kind::DrillFailed,
+        object: object.to_owned(),
+        level,
+        health: Health::Bad,
+        words: format!("{object} did not come up"),
+        remedy: "read the report",
+        raise_millis: 0,
+        over_millis: 0,
+    }
+}
+
+/// A record of RFC 5424, taken to pieces strictly: priority, message ID, text.
+fn record(bytes: &[u8]) -> (u8, String, String) {
+    let text = core::str::from_utf8(bytes).unwrap();
+    let (priority, rest) = text.strip_prefix('<').unwrap().split_once('>').unwrap();
+    let mut words = rest.splitn(7, ' ');
+    let mut word = || words.next().unwrap();
+    assert_eq!(word(), "1");
+    assert!(pipeline_azure::date::parse_iso_date(word()).is_some());
+    assert_eq!((word(), word()), ("box", "lifeboat"));
+    assert!(word().parse::<u32>().is_ok());
+    let kind = word().to_owned();
+    let (origin, text) = word().split_once("] \u{feff}").unwrap();
+    assert!(origin.starts_with("[origin software=\"lifeboat\""));
+    (priority.parse().unwrap(), kind, text.to_owned())
+}
+
+#[test]
+fn every_way_tells_an_alert_and_its_end_and_the_webhook_is_signed() {
+    let trust = Trust::new("ways");
+    let (tell, told) = channel::<(&str, Vec<u8>)>();
+    let (config, hook) = (Arc::clone(&trust.server), tell.clone());
+    let https = listen(move |stream| {
+        let (head, body) = http(within_tls(stream, &config), OK).unwrap();
+        assert!(head.starts_with("POST /alert?team=7 HTTP/1.1\r\n"), "{head}");
+        let header =
+            |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        let signature = header("x-lifeboat-signature: ");
+        let seconds: u64 = signature[2..].split(',').next().unwrap().parse().unwrap();
+        assert_eq!(signature, webhook::signature("correct horse", seconds, &body));
+        let _ = hook.send(("webhook", body));
+    });
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (datagrams, udp_tell) = (udp.local_addr().unwrap().port(), tell.clone());
+    std::thread::spawn(move || {
+        loop {
+            let mut bytes = vec![0; 4096];
+            let length = udp.recv(&mut bytes).unwrap();
+            let _ = udp_tell.send(("udp", bytes[..length].to_vec()));
+        }
+    });
+    let counted = |mut stream: Box<dyn Read>| {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        let blank = all.iter().position(|byte| *byte == b' ').unwrap();
+        let length: usize = core::str::from_utf8(&all[..blank]).unwrap().parse().unwrap();
+        assert_eq!(all.len(), blank + 1 + length, "octets are counted");
+        all[blank + 1..].to_vec()
+    };
+    let tcp_tell = tell.clone();
+    let tcp = listen(move |stream| drop(tcp_tell.send(("tcp", counted(Box::new(stream))))));
+    let (config, tls_tell) = (Arc::clone(&trust.server), tell);
+    let tls = listen(move |stream| {
+        drop(tls_tell.send(("tls", counted(Box::new(within_tls(stream, &config))))))
+    });
+    let keep = Arc::new(MemoryKeep::default());
+    let alerts = open(&trust, &keep, PATIENCE);
+    set(
+        &alerts,
+        vec![
+            webhook("hook", https),
+            syslog("udp", datagrams, SyslogBy::Udp),
+            syslog("tcp", tcp, SyslogBy::Tcp),
+            syslog("tls", tls, SyslogBy::Tls),
+        ],
+    );
+    for (level, event, priority, begin) in [
+        (Level::Raise, "raised", 27, "server web1: server web1 did not come up; read the report"),
+        (Level::Clear, "over", 29, "server web1: Over: server web1 did not come up"),
+    ] {
+        alerts.take(&[failed_drill("server web1", level)]);
+        let mut ways = Vec::new();
+        for _ in 0..4 {
+            let (way, bytes) = told.recv_timeout(WAIT).unwrap();
+            ways.push(way);
+            if way == "webhook" {
+                let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+                assert_eq!(
+                    (value["event"].as_str(), value["kind"].as_str()),
+                    (Some(event), Some("drill_failed"))
+                );
+            } else {
+                assert_eq!(
+                    record(&bytes),
+                    (priority, "drill_failed".to_owned(), begin.to_owned()),
+                    "{way}"
+                );
+            }
+        }
+        ways.sort_unstable();
+        assert_eq!(ways, ["tcp", "tls", "udp", "webhook"]);
+    }
+    let view = serde_json::to_string(&alerts.alerts().unwrap()).unwrap();
+    assert!(!view.contains("correct horse") && view.contains("\"set\":true"), "{view}");
+    alerts.post.end();
+}
+
+/// A mail server on a port, with TLS from the first byte or by STARTTLS; what was said to it.
+fn mail_server(trust: &Trust, tls: MailTls, auth: &'static str) -> (u16, Inbox<String>) {
+    let (tell, told) = channel();
+    let config = Arc::clone(&trust.server);
+    let port = listen(move |mut stream| {
+        let note = |said: String| drop(tell.send(said));
+        if tls == MailTls::Tls {
+            let mut stream = within_tls(stream, &config);
+            stream.write_all(b"220 box\r\n").unwrap();
+            smtp(stream, auth, note);
+            return;
+        }
+        stream.write_all(b"220-box\r\n220 ESMTP\r\n").unwrap();
+        let offers = if tls == MailTls::Starttls { "STARTTLS" } else { "8BITMIME" };
+        smtp(&stream, offers, note);
+        if tls == MailTls::Starttls {
+            smtp(within_tls(stream, &config), auth, note);
+        }
+    });
+    (port, told)
+}
+
+#[test]
+fn mail_goes_within_tls_logged_in_and_says_whom_it_did_not_reach() {
+    let trust = Trust::new("mail");
+    let (starttls, said_starttls) = mail_server(&trust, MailTls::Starttls, "AUTH PLAIN LOGIN");
+    let (tls, said_tls) = mail_server(&trust, MailTls::Tls, "AUTH LOGIN");
+    let (plain, said_plain) = mail_server(&trust, MailTls::None, "");
+    let alerts = open(&trust, &Arc::new(MemoryKeep::default()), PATIENCE);
+    set(
+        &alerts,
+        vec![
+            mail(
+                "starttls",
+                starttls,
+                MailTls::Starttls,
+                Some("ops"),
+                &["a@example.com", "nobody@example.com"],
+            ),
+            mail("tls", tls, MailTls::Tls, Some("ops"), &["a@example.com"]),
+            mail("plain", plain, MailTls::None, None, &["a@example.com"]),
+        ],
+    );
+    let tests = alerts.test(&by()).unwrap();
+    assert!(tests.iter().all(|test| test.taken), "{tests:?}");
+    assert!(
+        tests[0].words.contains("1 of 2") && tests[0].words.contains("nobody@example.com"),
+        "{tests:?}"
+    );
+    let first: Vec<String> = said_starttls.try_iter().collect();
+    let begun: Vec<&str> = first.iter().map(|said| said.split(' ').next().unwrap()).collect();
+    assert_eq!(begun[..4], ["EHLO", "STARTTLS", "EHLO", "AUTH"], "nothing is said before TLS");
+    assert!(first.iter().any(|said| said.contains("Subject: =?utf-8?B?")));
+    let second: Vec<String> = said_tls.try_iter().collect();
+    assert_eq!(base64_decode(&second[2]).unwrap(), b"ops");
+    assert_eq!(base64_decode(&second[3]).unwrap(), b"correct horse");
+    assert!(said_plain.try_iter().all(|said| !said.starts_with("AUTH")));
+    // A server without STARTTLS is told nothing but hello.
+    set(&alerts, vec![mail("starttls", plain, MailTls::Starttls, Some("ops"), &["a@example.com"])]);
+    let refused = alerts.test(&by()).unwrap();
+    assert!(!refused[0].taken && refused[0].words.contains("offers no STARTTLS"), "{refused:?}");
+    assert_eq!(said_plain.try_iter().collect::<Vec<_>>().len(), 1);
+    alerts.post.end();
+}
+
+#[test]
+fn receivers_that_are_down_slow_or_lying_are_told_apart_in_words_and_none_is_waited_for_long() {
+    let trust = Trust::new("bad");
+    let answers = |answer: &'static str| {
+        let config = Arc::clone(&trust.server);
+        listen(move |stream| drop(http(within_tls(stream, &config), answer)))
+    };
+    let says = |text: &'static [u8]| {
+        listen(move |mut stream| {
+            let _ = stream.write_all(text);
+            let _ = stream.read(&mut [0; 64]);
+            // The same again, for as long as somebody reads it.
+            while stream.write_all(text).is_ok() {}
+        })
+    };
+    let silent = listen(|stream| {
+        std::thread::sleep(Duration::from_secs(30));
+        drop(stream);
+    });
+    let dripping = listen(|mut stream| {
+        while stream.write_all(b"2").is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let stranger = Trust::new("stranger");
+    let config = Arc::clone(&stranger.server);
+    let foreign = listen(move |stream| drop(http(within_tls(stream, &config), OK)));
+    // What is put behind the answer to STARTTLS, by somebody on the way, is never heard.
+    let injected = listen(|mut stream| {
+        let _ = stream.write_all(b"220 box\r\n");
+        let _ = stream.read(&mut [0; 64]);
+        let _ = stream.write_all(b"250 STARTTLS\r\n");
+        let _ = stream.read(&mut [0; 64]);
+        let _ = stream.write_all(b"220 go\r\n250-AUTH PLAIN\r\n");
+        let _ = stream.read(&mut [0; 64]);
+    });
+    let to = ["a@example.com"];
+    let letter = |name: &str, port| mail(name, port, MailTls::Starttls, Some("ops"), &to);
+    let batches = [
+        vec![
+            (webhook("down", down), "connect"),
+            (
+                webhook("refuses", answers("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n")),
+                "refuses it (403)",
+            ),
+            (
+                webhook(
+                    "elsewhere",
+                    answers(
+                        "HTTP/1.1 302 Go\r\nlocation: https://thief.example/\r\ncontent-length: 0\r\n\r\n",
+                    ),
+                ),
+                "not followed",
+            ),
+            (
+                webhook("broken", answers("HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n")),
+                "did not take it (500)",
+            ),
+            (webhook("foreign", foreign), "certificate"),
+            (webhook("no-tls", says(b"HTTP/1.1 200 OK\r\n\r\n")), ""),
+            (syslog("no-log", down, SyslogBy::Tcp), "takes no connection"),
+            (syslog("no-log-tls", silent, SyslogBy::Tls), "took too long"),
+        ],
+        vec![
+            (letter("no-mail", down), "takes no connection"),
+            (letter("silent", silent), "took too long"),
+            (letter("dripping", dripping), "took too long"),
+            (letter("no-smtp", says(b"SSH-2.0-OpenSSH\r\n")), "does not speak SMTP"),
+            (letter("endless-line", says(&[b'2'; 4096])), "does not end"),
+            (letter("endless", says(b"220-more\r\n")), "without end"),
+            (letter("full", says(b"421 too busy\r\n")), "421"),
+            (letter("injected", injected), "more than it was asked"),
+        ],
+    ];
+    let alerts = open(&trust, &Arc::new(MemoryKeep::default()), Duration::from_secs(3));
+    for batch in batches {
+        set(&alerts, batch.iter().map(|(channel, _)| channel.clone()).collect());
+        let tests = alerts.test(&by()).unwrap();
+        for (test, (_, words)) in tests.iter().zip(&batch) {
+            assert!(!test.taken && test.words.contains(words), "{}: {}", test.name, test.words);
+            assert!(
+                !test.words.contains("correct horse") && test.words.len() < 600,
+                "{}",
+                test.words
+            );
+        }
+    }
+    alerts.post.end();
+}
+
+#[test]
+fn what_nobody_took_is_told_after_a_restart_once_somebody_does() {
+    let trust = Trust::new("restart");
+    let (tell, told) = channel();
+    let config = Arc::clone(&trust.server);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let keep = Arc::new(MemoryKeep::default());
+    let alerts = open(&trust, &keep, PATIENCE);
+    set(&alerts, vec![webhook("hook", port)]);
+    alerts.take(&[failed_drill("server web1", Level::Raise)]);
+    alerts.post.end();
+    let id = alerts.standing()[0].id.clone();
+    drop(alerts);
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answered = http(within_tls(stream.unwrap(), &config), OK);
+            let _ = tell.send(answered.map(|(_, body)| body).unwrap_or_default());
+        }
+    });
+    let again = open(&trust, &keep, PATIENCE);
+    let body: serde_json::Value =
+        serde_json::from_slice(&told.recv_timeout(WAIT).unwrap()).unwrap();
+    assert_eq!((body["event"].as_str(), body["alert"].as_str()), (Some("raised"), Some(&*id)));
+    // What stands is known to stand: nobody is told once more, and its end is told.
+    assert!(again.take(&[failed_drill("server web1", Level::Raise)]).is_empty());
+    again.take(&[failed_drill("server web1", Level::Clear)]);
+    let body: serde_json::Value =
+        serde_json::from_slice(&told.recv_timeout(WAIT).unwrap()).unwrap();
+    assert_eq!((body["event"].as_str(), body["alert"].as_str()), (Some("over"), Some(&*id)));
+    again.post.end();
+}
+
+#[test]
+fn a_switch_that_is_out_is_one_message_and_a_full_queue_gives_the_oldest_up() {
+    let trust = Trust::new("many");
+    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let alerts = open(&trust, &Arc::new(MemoryKeep::default()), PATIENCE);
+    set(&alerts, vec![webhook("hook", down)]);
+    let many: Vec<Reading> =
+        (0..40).map(|at| failed_drill(&format!("server {at}"), Level::Raise)).collect();
+    assert_eq!(alerts.take(&many).len(), 40);
+    assert_eq!(alerts.alerts().unwrap().waiting, 1);
+    for _ in 0..post::WAITING_MAX {
+        alerts.take(&[failed_drill("server x", Level::Clear)]);
+        alerts.take(&[failed_drill("server x", Level::Raise)]);
+    }
+    let view = alerts.alerts().unwrap();
+    assert_eq!(view.waiting, u64::try_from(post::WAITING_MAX).unwrap());
+    assert!(view.given_up > 0);
+    alerts.post.end();
+}

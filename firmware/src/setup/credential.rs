@@ -1,0 +1,189 @@
+//! What opens a storage account, as a form gives it and as requests want it: names and values as of an environment that
+//! nobody else sees.
+
+use core::fmt;
+
+use firmware_web::api::Refusal;
+use firmware_web::api::setup::CredentialAsked;
+use pipeline_azure::credentials::certificate::ClientCertificate;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::refused::{field, remedy};
+use crate::vault_uri::VaultUri;
+
+/// Longest secret of one line: connection strings are the longest.
+const LINE_BYTES_MAX: usize = 4096;
+/// Longest certificate with its key.
+const PEM_BYTES_MAX: usize = 16 * 1024;
+const TITLE: &str = "the credential";
+/// Where requests look for the file of a certificate.
+const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+
+/// A credential, checked as far as that goes without asking anybody.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credential {
+    /// What kind it is, in words; empty where none is needed.
+    pub(super) kind: String,
+    table: Vec<(String, String)>,
+    /// PEM that lies in a file while it is needed.
+    pub(super) certificate: Option<String>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({})", self.kind)
+    }
+}
+
+impl Credential {
+    /// What was typed for this place; or which field cannot be used.
+    pub(super) fn of(asked: &CredentialAsked, uri: &VaultUri) -> Result<Self, Refusal> {
+        if let VaultUri::Directory(_) = uri {
+            return match asked {
+                CredentialAsked::Managed => Ok(Self::default()),
+                _ => Err(field("/credential", TITLE, "is not needed for a folder or a disk")),
+            };
+        }
+        let one = |kind: &str, name: &str, value: &str| {
+            let value = line("value", value)?;
+            Ok(Self::plain(kind, vec![(name.to_owned(), value)]))
+        };
+        match asked {
+            CredentialAsked::Managed => {
+                Ok(Self::plain("the machine's managed identity", Vec::new()))
+            }
+            CredentialAsked::ManagedClient { client } => {
+                let table = vec![("AZURE_CLIENT_ID".to_owned(), line("client", client)?)];
+                Ok(Self::plain("a managed identity", table))
+            }
+            CredentialAsked::AccountKey { value } => {
+                one("an account key", "AZURE_STORAGE_KEY", value.expose())
+            }
+            CredentialAsked::Sas { value } => {
+                one("a shared access signature", "AZURE_STORAGE_SAS_TOKEN", value.expose())
+            }
+            CredentialAsked::ConnectionString { value } => {
+                one("a connection string", "AZURE_STORAGE_CONNECTION_STRING", value.expose())
+            }
+            CredentialAsked::ClientSecret { tenant, client, value } => {
+                let mut table = application(tenant, client)?;
+                table.push(("AZURE_CLIENT_SECRET".to_owned(), line("value", value.expose())?));
+                Ok(Self::plain("an application's secret", table))
+            }
+            CredentialAsked::ClientCertificate { tenant, client, value } => {
+                let pem = value.expose();
+                if pem.len() > PEM_BYTES_MAX {
+                    return Err(field(
+                        "/credential/value",
+                        TITLE,
+                        "is larger than a certificate and its key are",
+                    ));
+                }
+                ClientCertificate::from_pem(pem.as_bytes()).map_err(|what| {
+                    remedy(
+                        field("/credential/value", TITLE, what),
+                        "give PEM with the certificate and its RSA key, unencrypted",
+                    )
+                })?;
+                let mut whole =
+                    Self::plain("an application's certificate", application(tenant, client)?);
+                whole.certificate = Some(pem.to_owned());
+                Ok(whole)
+            }
+        }
+    }
+
+    fn plain(kind: &str, table: Vec<(String, String)>) -> Self {
+        Self { kind: kind.to_owned(), table, certificate: None }
+    }
+
+    /// The same as requests want it, the certificate lying in this file.
+    pub(super) fn table(&self, certificate: &std::path::Path) -> Vec<(String, String)> {
+        let file = self
+            .certificate
+            .as_ref()
+            .map(|_| (CERTIFICATE.to_owned(), certificate.display().to_string()));
+        self.table.iter().cloned().chain(file).collect()
+    }
+
+    /// Whether tokens of Entra are asked for.
+    pub(super) fn is_application(&self) -> bool {
+        self.table.iter().any(|(name, _)| name == "AZURE_TENANT_ID")
+    }
+}
+
+fn application(tenant: &str, client: &str) -> Result<Vec<(String, String)>, Refusal> {
+    Ok(vec![
+        ("AZURE_TENANT_ID".to_owned(), line("tenant", tenant)?),
+        ("AZURE_CLIENT_ID".to_owned(), line("client", client)?),
+    ])
+}
+
+/// One line of text without what no credential has in it.
+fn line(name: &str, text: &str) -> Result<String, Refusal> {
+    let text = text.trim();
+    let wrong = |what: &str| Err(field(&format!("/credential/{name}"), TITLE, what));
+    if text.is_empty() {
+        return wrong("is empty");
+    }
+    if text.len() > LINE_BYTES_MAX {
+        return wrong("is longer than any: copy it again, and nothing beside it");
+    }
+    if text.chars().any(|letter| letter.is_control() || !letter.is_ascii()) {
+        return wrong("holds characters that none has: copy it again, as it stands");
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use firmware_web::api::setup::Secret;
+
+    use super::*;
+
+    fn azure() -> VaultUri {
+        "azure://lifeboat01/site".parse().unwrap()
+    }
+
+    #[test]
+    fn each_kind_becomes_what_requests_look_for() {
+        let names = |asked: CredentialAsked| -> Vec<String> {
+            let credential = Credential::of(&asked, &azure()).unwrap();
+            assert!(!format!("{credential:?}").contains("HIDDEN"));
+            credential.table("/x".as_ref()).into_iter().map(|(name, _)| name).collect()
+        };
+        let value = || Secret::new(" HIDDEN\n");
+        assert_eq!(names(CredentialAsked::AccountKey { value: value() }), ["AZURE_STORAGE_KEY"]);
+        assert_eq!(names(CredentialAsked::Sas { value: value() }), ["AZURE_STORAGE_SAS_TOKEN"]);
+        assert!(names(CredentialAsked::Managed).is_empty());
+        let (tenant, client) = ("t".to_owned(), "c".to_owned());
+        let secret = CredentialAsked::ClientSecret { tenant, client, value: value() };
+        assert_eq!(names(secret), ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]);
+    }
+
+    #[test]
+    fn what_cannot_be_one_is_told_by_its_field() {
+        let long = "x".repeat(5000);
+        for text in ["", "  ", "ÄÖ", "a\u{0}b", "a\nb", &long] {
+            let asked = CredentialAsked::Sas { value: Secret::new(text) };
+            let told = Credential::of(&asked, &azure()).unwrap_err();
+            assert_eq!(told.field.as_deref(), Some("/credential/value"), "{text}");
+        }
+        let (tenant, client) = (String::new(), "c".to_owned());
+        let asked = CredentialAsked::ClientSecret { tenant, client, value: Secret::new("x") };
+        let told = Credential::of(&asked, &azure()).unwrap_err();
+        assert_eq!(told.field.as_deref(), Some("/credential/tenant"));
+        let (tenant, client) = ("t".to_owned(), "c".to_owned());
+        let asked =
+            CredentialAsked::ClientCertificate { tenant, client, value: Secret::new("no PEM") };
+        assert!(Credential::of(&asked, &azure()).unwrap_err().remedy.unwrap().contains("PEM"));
+        let folder: VaultUri = "dir:/srv/v".parse().unwrap();
+        let asked = CredentialAsked::AccountKey { value: Secret::new("x") };
+        assert_eq!(
+            Credential::of(&asked, &folder).unwrap_err().field.as_deref(),
+            Some("/credential")
+        );
+    }
+}

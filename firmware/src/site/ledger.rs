@@ -1,0 +1,213 @@
+//! What is counted of the vault once a day, and what is known of it that no vault tells: kept in a small document.
+
+use serde::{Deserialize, Serialize};
+
+use core::time::Duration;
+
+use firmware_web::api::views::vault::{DayBytes, JobState, JobView};
+
+use super::packed;
+use super::{LiveSite, lock};
+use crate::admin::keep::Keep;
+use crate::child;
+
+const NAME: &str = "vault-ledger";
+const PLAIN_BYTES_MAX: usize = 1024 * 1024;
+/// Days of growth that are kept.
+const DAYS_MAX: usize = 366;
+const DAY_MILLIS: u64 = 86_400_000;
+/// How long until counting is tried again where it failed.
+const AGAIN_MILLIS: u64 = 600_000;
+/// How often it is looked whether something is due.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The document.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ledger {
+    /// Of which vault.
+    pub(super) vault: String,
+    pub(super) counted_millis: Option<u64>,
+    pub(super) bytes: u64,
+    pub(super) objects: u64,
+    pub(super) month_millidollars: Option<u64>,
+    pub(super) cost_says: String,
+    /// The oldest first.
+    pub(super) growth: Vec<DayBytes>,
+    pub(super) verified: Option<JobView>,
+    pub(super) key_confirmed_millis: Option<u64>,
+}
+
+impl Ledger {
+    /// What was kept.
+    pub(super) fn load(keep: &dyn Keep) -> Self {
+        let kept = keep.read(NAME).unwrap_or_else(|error| {
+            log::warn!("{error}");
+            None
+        });
+        let plain = kept.and_then(|bytes| packed::unpack(&bytes, PLAIN_BYTES_MAX));
+        plain.and_then(|plain| serde_json::from_slice(&plain).ok()).unwrap_or_default()
+    }
+
+    fn save(&self, keep: &dyn Keep) {
+        let written = serde_json::to_vec(self).map(|plain| keep.write(NAME, &packed::pack(&plain)));
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::warn!("{error}"),
+            Err(error) => log::warn!("what is known of the vault is not kept: {error}"),
+        }
+    }
+
+    /// It is of this vault, or begins anew.
+    fn be_of(&mut self, vault: &str) {
+        if self.vault != vault {
+            *self = Self { vault: vault.to_owned(), ..Self::default() };
+        }
+    }
+
+    /// What `vault info` told.
+    fn note(&mut self, info: &serde_json::Value, now: u64) {
+        let total = &info["total"];
+        (self.bytes, self.objects) =
+            (total["bytes"].as_u64().unwrap_or(0), total["objects"].as_u64().unwrap_or(0));
+        self.counted_millis = Some(now);
+        let in_cloud = info["place"].as_str().is_some_and(|place| place.starts_with("azure:"));
+        let cost = &info["cost"];
+        let month = cost["month"].as_f64().filter(|_| in_cloud);
+        // Rounded by its own printing: an amount is no count of anything.
+        self.month_millidollars =
+            month.and_then(|month| format!("{:.0}", month * 1000.0).parse().ok());
+        let source = cost["prices"]["source"].as_str().unwrap_or_default();
+        self.cost_says = if in_cloud {
+            format!(
+                "{source}; keeping what is there for a month, and writing as much as in the last 30 days"
+            )
+        } else {
+            "A folder costs nothing by the month.".to_owned()
+        };
+        let same_day =
+            self.growth.last().is_some_and(|last| last.at_millis / DAY_MILLIS == now / DAY_MILLIS);
+        if same_day {
+            self.growth.pop();
+        }
+        self.growth.push(DayBytes { at_millis: now, bytes: self.bytes });
+        let many = self.growth.len().saturating_sub(DAYS_MAX);
+        self.growth.drain(..many);
+    }
+}
+
+impl LiveSite {
+    /// Counts the vault and judges servers once a day, until the end.
+    pub(super) fn count(&self) {
+        let (mut tried, mut judged) = (None, None);
+        while !self.is_over() {
+            std::thread::sleep(LOOK);
+            self.note_verified();
+            if !self.sight().seen {
+                continue;
+            }
+            let (now, moment) = (self.now(), self.moment());
+            let last = lock(&self.ledger).counted_millis;
+            let due = last.is_none_or(|at| now.saturating_sub(at) >= DAY_MILLIS || at > now);
+            let again = tried.is_none_or(|at| moment.since(at) >= AGAIN_MILLIS);
+            if due && again {
+                self.count_once();
+                tried = Some(moment);
+            }
+            if judged.is_none_or(|at| moment.since(at) >= DAY_MILLIS) {
+                self.judge_all();
+                judged = Some(moment);
+            }
+        }
+    }
+
+    fn count_once(&self) {
+        let Ok(opened) = self.opened() else { return };
+        lock(&self.ledger).be_of(&opened.id);
+        let verb = self.verb(&opened, &["vault", "info"]);
+        match child::run(&verb, &|| self.is_over(), &mut |_| {}) {
+            Ok(answer) => {
+                let now = self.now();
+                let mut ledger = lock(&self.ledger);
+                ledger.note(&answer.value, now);
+                ledger.save(&*self.facts.keep);
+            }
+            Err(_) if self.is_over() => {}
+            Err(failed) => log::warn!("the vault is not counted: {}", failed.words),
+        }
+    }
+
+    /// Judges every server that somebody said a place of recovery for.
+    fn judge_all(&self) {
+        let sight = self.sight();
+        for (name, server) in &sight.servers {
+            if self.is_over() {
+                return;
+            }
+            if sight.targets.get(server).is_none_or(|target| target.profile.is_none()) {
+                continue;
+            }
+            match self.judge_readiness(name, false) {
+                Ok(ready) => ready.problems.iter().for_each(|problem| {
+                    log::warn!("readiness of {name}: {problem}");
+                }),
+                Err(refusal) => log::warn!("readiness of {name}: {}", refusal.detail),
+            }
+        }
+    }
+
+    /// The newest check of the vault is remembered beside it.
+    fn note_verified(&self) {
+        let jobs = self.jobs.list();
+        let ended = |job: &&JobView| job.kind == "verify" && job.state != JobState::Running;
+        let Some(newest) = jobs.iter().find(ended) else { return };
+        let mut ledger = lock(&self.ledger);
+        let known = ledger.verified.as_ref().map_or(0, |job| job.began_millis);
+        if newest.began_millis > known {
+            let long = |value: &serde_json::Value| value.to_string().len() > 16 * 1024;
+            let mut newest = newest.clone();
+            newest.result.take_if(|value| long(value));
+            ledger.verified = Some(newest);
+            ledger.save(&*self.facts.keep);
+        }
+    }
+
+    /// Somebody showed that the recovery key is at hand.
+    pub fn note_key_confirmed(&self) {
+        let now = self.now();
+        let mut ledger = lock(&self.ledger);
+        ledger.key_confirmed_millis = Some(now);
+        ledger.save(&*self.facts.keep);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::keep::MemoryKeep;
+
+    #[test]
+    fn growth_has_one_count_a_day_for_a_year_and_is_of_one_vault() {
+        let info = serde_json::json!({
+            "place": "azure://account/container",
+            "total": {"bytes": 5 << 30, "objects": 77},
+            "cost": {"month": 12.3456, "prices": {"source": "estimate: a list"}},
+        });
+        let (mut ledger, keep) = (Ledger::default(), MemoryKeep::default());
+        ledger.be_of("ab");
+        for hour in 0..24 * 400 {
+            ledger.note(&info, hour * 3_600_000);
+        }
+        assert_eq!((ledger.growth.len(), ledger.objects), (DAYS_MAX, 77));
+        assert_eq!(ledger.month_millidollars, Some(12_346));
+        ledger.save(&keep);
+        assert_eq!(Ledger::load(&keep), ledger);
+        ledger.be_of("ab");
+        assert_eq!(ledger.growth.len(), DAYS_MAX);
+        ledger.be_of("cd");
+        assert!(ledger.growth.is_empty());
+        let folder =
+            serde_json::json!({"place": "dir:/srv/vault", "total": {"bytes": 1, "objects": 1}});
+        ledger.note(&folder, 5);
+        assert_eq!(ledger.month_millidollars, None);
+    }
+}

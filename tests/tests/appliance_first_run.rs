@@ -1,0 +1,158 @@
+//! Promise: the image is set up by a browser alone. It starts without a word about vault or key on its medium, shows address,
+//! fingerprint and code on its console, and a power cut costs nothing of what was answered.
+//!
+//! One machine, with a disk for the vault; the host is the browser. What the first server sent is read from the disk's image
+//! afterwards, with the key that the browser was shown.
+
+use core::time::Duration;
+use std::fs;
+use std::time::Instant;
+
+use qemu::{Disk, Event, Gateway, Machine, Nic, Running};
+use serde_json::{Value, json};
+
+use tests::appliance::{ANSWER, await_event, await_words, event_at_any_time, medium, start};
+use tests::azurite::{Scratch, free_port};
+use tests::curl::Curl;
+use tests::guest::BOOT;
+use tests::media::{ext4, read_ext4};
+use tests::points;
+use tests::program::Place;
+use tests::scripted_agent::ScriptedAgent;
+
+use pipeline::limits::BLOCK_BYTES;
+use pipeline_wire::enrol::Token;
+
+const PASSWORD: &str = "a lifeboat holds everybody";
+const VAULT_MIB: u64 = 256;
+const DISK: usize = 16 * BLOCK_BYTES;
+
+#[track_caller]
+fn await_taken(running: &Running) -> Event {
+    let taken = |event: &Event| event.field("state") == Some("taken");
+    let event = running.console().event_where("agents", BOOT, taken);
+    event.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Waits until the page answers, and gives how far first run is.
+#[track_caller]
+fn await_page(curl: &Curl, running: &Running) -> Value {
+    let until = Instant::now() + BOOT;
+    loop {
+        let answered = curl.ask("GET", "/setup", None);
+        if answered.status == 200 {
+            return answered.json();
+        }
+        assert!(Instant::now() < until, "{answered:?}\n{}", running.console().tail());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// The token in a line that is run on a server.
+fn token_of(line: &str) -> Token {
+    let words = line.split(|letter: char| letter.is_whitespace() || "'\"".contains(letter));
+    words
+        .filter_map(|word| word.parse().ok())
+        .next()
+        .unwrap_or_else(|| panic!("no token in {line}"))
+}
+
+/// Pairs and answers everything; the groups of the recovery key.
+fn set_up(curl: &mut Curl, code: &str) -> Vec<String> {
+    curl.begin("/setup/pair", &json!({"code": code, "name": "ada", "password": PASSWORD}));
+    let network = curl.get("/setup/network");
+    assert_eq!(network["changeable"], json!(true), "{network}");
+    assert!(network["links"].to_string().contains("10.0.2.15"), "{network}");
+    curl.change("PUT", "/setup/network", &json!({"keep": true}));
+    let inside = curl.ask("POST", "/setup/vault/test", Some(&json!({"place": "dir:/srv/vault"})));
+    assert_eq!((inside.status, inside.field().as_str()), (422, "/place"), "{inside:?}");
+    let missing = json!({"place": "disk:nobody/site", "how": "new"});
+    let missing = curl.ask("POST", "/setup/vault", Some(&missing));
+    assert_eq!((missing.status, missing.field().as_str()), (422, "/place"), "{missing:?}");
+    let place = "disk:backups/site";
+    let tested = curl.change("POST", "/setup/vault/test", &json!({"place": place}));
+    assert_eq!(tested["good"], json!(true), "{tested}");
+    let made = curl.change("POST", "/setup/vault", &json!({"place": place, "how": "new"}));
+    let groups = made["key"]["groups"].as_array().expect("groups").iter();
+    let key: Vec<String> =
+        groups.map(|group| group.as_str().expect("letters").to_owned()).collect();
+    curl.change("POST", "/setup/key", &json!({"typed": key.join("-")}));
+    let calendar = json!({"rows": [], "otherwise_bytes_per_second": 0});
+    let time = json!({"zone": "Europe/Berlin", "zone_minutes": 60, "calendar": calendar});
+    assert_eq!(curl.change("PUT", "/setup/time", &time)["stage"], json!("done"));
+    key
+}
+
+#[test]
+fn a_browser_sets_up_the_image_and_a_power_cut_costs_nothing_of_it() {
+    let scratch = Scratch::new("appliance-first-run").expect("a scratch folder");
+    let folder = scratch.path();
+    fs::create_dir_all(folder.join("disk")).expect("a folder");
+    let vault = ext4(&folder.join("vault.img"), "backups", &folder.join("disk"), VAULT_MIB);
+    let stick = medium(folder, "");
+    let (page, agents) = (free_port().expect("a port"), free_port().expect("a port"));
+    let gateway = || Gateway {
+        forwards: vec![(page, 443), (agents, 9443)],
+        closed: true,
+        ..Gateway::default()
+    };
+    let dressed = |machine: Machine| {
+        let machine = machine.disk(Disk::new(&stick)).disk(Disk::new(&vault));
+        machine.memory_mib(512).nic(Nic::new().gateway(gateway())).headless()
+    };
+
+    let running = start("", dressed);
+    let pair = event_at_any_time(&running, "pair", |_| true);
+    let code = pair.field("code").expect("a code").to_owned();
+    let shown = event_at_any_time(&running, "page", |_| true);
+    assert_eq!(shown.field("fingerprint"), pair.field("fingerprint"));
+    assert_eq!(shown.field("url"), Some("https://10.0.2.15/"));
+    await_words(&running, &format!("Pairing {code}"));
+    let mut curl = Curl::new(&format!("https://127.0.0.1:{page}"));
+    assert_eq!(await_page(&curl, &running), json!({"stage": "pair"}), "nothing else is told");
+    let key = set_up(&mut curl, &code);
+    await_taken(&running);
+    let line = curl.change("POST", "/install", &json!({"name": "web"}))["line"].clone();
+    let mut offered = token_of(line.as_str().expect("a line"));
+    assert_eq!(offered.addresses[0], "10.0.2.15:443");
+    // From here it is reached through QEMU's own gateway.
+    offered.addresses = vec![format!("127.0.0.1:{page}")];
+    let mut agent = ScriptedAgent::enrol(&offered.to_string(), "web", DISK, 7)
+        .unwrap_or_else(|error| panic!("{error}\n{}", running.console().tail()));
+    agent.enrolment.addresses = vec![format!("127.0.0.1:{agents}")];
+    agent.connect_patiently();
+    agent.write_some(8);
+    let first = agent.cut();
+    agent.work_until("the first point", |agent| agent.vaulted >= first);
+    agent.hang_up();
+    running.power_cut();
+
+    let running = start("", dressed);
+    await_taken(&running);
+    assert_eq!(await_page(&curl, &running), json!({"stage": "done"}));
+    let events = running.console().events();
+    assert!(events.iter().all(|event| event.name != "pair"), "a paired machine shows no code");
+    curl.begin("/session", &json!({"name": "ada", "password": PASSWORD}));
+    let set = curl.get("/setup")["set"].clone();
+    assert_eq!(set["vault"]["place"], json!("disk:backups/site"), "{set}");
+    assert_eq!(set["time"]["zone"], json!("Europe/Berlin"));
+    agent.connect_patiently();
+    agent.write_some(8);
+    let last = agent.cut();
+    agent.work_until("the last point", |agent| agent.vaulted >= last);
+    agent.hang_up();
+    running.press_power().expect("QEMU has a power button");
+    let end = await_event(&running, "end", ANSWER);
+    assert_eq!(end.number("left"), Some(0), "{end:?}\n{}", running.console().tail());
+    running.wait_end(ANSWER).expect("it goes off");
+
+    fs::write(folder.join("key"), key.join("-")).expect("a file");
+    let place = Place {
+        vault: format!("dir:{}", folder.join("read/site").display()),
+        key: folder.join("key"),
+        state: folder.join("elsewhere"),
+        environment: Vec::new(),
+    };
+    read_ext4(&vault, folder);
+    points::check(&place, &agent, folder, 2);
+}

@@ -1,0 +1,156 @@
+//! First run in a browser, against the real `lifeboat serve` that nobody has set up: from the code on the console to a file out
+//! of the first recovery point.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+use tests::azurite::{Scratch, free_port, run};
+use tests::browser::Browser;
+use tests::program::{checked, lifeboat};
+
+const PASSWORD: &str = "a lifeboat holds everybody";
+const TEXT: &str = "It was brought back.\n";
+
+/// The program, until this is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts it; with the code that it shows.
+fn fresh(scratch: &Scratch, port: u16) -> (Running, String) {
+    let mut command = Command::new(lifeboat());
+    command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--name", "fresh", "--state"]);
+    command.arg(scratch.path().join("state"));
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+    let output = child.stdout.take().expect("a pipe");
+    let running = Running(child);
+    let mut code = String::new();
+    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+    for line in lines.by_ref() {
+        if let Some(rest) = line.strip_prefix("Pairing code: ") {
+            code = rest.split("   ").next().unwrap_or_default().to_owned();
+        }
+        if line.starts_with("Stop it with") {
+            break;
+        }
+    }
+    // Whatever else it says is read away, so that it never waits for a reader.
+    std::thread::spawn(move || lines.for_each(drop));
+    assert!(!code.is_empty(), "the console shows a code");
+    (running, code)
+}
+
+#[test]
+fn from_the_code_on_the_console_to_a_file_of_the_first_point() {
+    let scratch = Scratch::new("first-run-page").expect("a folder");
+    let port = free_port().expect("a port");
+    let (_running, code) = fresh(&scratch, port);
+    let mut browser = Browser::start();
+    browser.open("a", &json!({ "viewport": { "width": 1280, "height": 900 } }));
+    browser.run("a", &format!("await page.goto('https://127.0.0.1:{port}/');"));
+    browser.sees("a", "Make this appliance yours");
+    browser.is_accessible("a", "pairing");
+    let pair = |browser: &mut Browser, code: &str, again: &str| {
+        browser.types("a", "The code on the machine's console", code);
+        browser.types("a", "Your name here", "ada");
+        browser.types("a", "A password", PASSWORD);
+        browser.types("a", "The same once more", again);
+        browser.presses("a", "Begin");
+    };
+    pair(&mut browser, &code, "another");
+    browser.sees("a", "The two are not the same: type the password once more.");
+    pair(&mut browser, "AAAA-AAAA", PASSWORD);
+    browser.run("a", "await page.locator('[name=code][aria-invalid=true]').waitFor();");
+    pair(&mut browser, &code, PASSWORD);
+
+    browser.presses("a", "Keep it as it is");
+    vault(&mut browser, &scratch);
+    let key = recovery_key(&mut browser);
+    browser.presses("a", "That is all");
+    browser.run("a", "await page.locator('#main h1', { hasText: 'Add a server' }).waitFor();");
+
+    protect(&scratch, &key);
+    browser.goes("a", "#/", "Overview");
+    browser
+        .run("a", "await page.getByRole('link', { name: 'real1' }).waitFor({ timeout: 120000 });");
+    take_out(&mut browser);
+    browser.complained_of_nothing("a");
+}
+
+/// A place that cannot be, then a good one, tested and taken.
+fn vault(browser: &mut Browser, scratch: &Scratch) {
+    let field = "Where the vault is";
+    browser.types("a", field, "azure:nowhere");
+    browser.presses("a", "Use this place");
+    browser.run("a", "await page.locator('[name=place][aria-invalid=true]').waitFor();");
+    browser.is_accessible("a", "a place that cannot be");
+    browser.types("a", field, &format!("dir:{}", scratch.path().join("vault").display()));
+    browser.presses("a", "Test the way there");
+    browser.sees("a", "A vault there would do.");
+    browser.is_accessible("a", "the way to the vault");
+    browser.presses("a", "Use this place");
+    browser.sees("a", "Write it down on paper.");
+}
+
+/// The key is written down, typed with an error, then right.
+fn recovery_key(browser: &mut Browser) -> String {
+    browser.is_accessible("a", "the recovery key");
+    let groups = browser.run("a", "return page.locator('.key-groups li').allTextContents();");
+    let groups: Vec<String> = serde_json::from_value(groups).expect("groups of letters");
+    browser.presses("a", "It is written down");
+    let mut typed = groups.clone();
+    typed[2] = typed[2].chars().rev().collect();
+    assert_ne!(typed[2], groups[2], "a group that reads the same from behind proves nothing");
+    browser.types("a", "The recovery key, from your paper", &typed.join(" "));
+    browser.presses("a", "Check it");
+    browser.run("a", "await page.locator('[name=typed][aria-invalid=true]').waitFor();");
+    let said = browser.run("a", "return page.locator('.wrong:not(:empty)').textContent();");
+    assert!(said.as_str().is_some_and(|said| said.contains('3')), "which group is told: {said}");
+    browser.types("a", "The recovery key, from your paper", &groups.join(" ").to_lowercase());
+    browser.presses("a", "Check it");
+    groups.join("-")
+}
+
+/// A point of a file system, made by another program with the key from the paper.
+fn protect(scratch: &Scratch, key: &str) {
+    let root = scratch.path().join("root");
+    fs::create_dir_all(root.join("etc")).expect("a folder");
+    fs::write(root.join("etc/motd"), TEXT).expect("a file");
+    let (disk, key_file) = (scratch.path().join("disk.img"), scratch.path().join("key"));
+    let mut make = Command::new("mke2fs");
+    run(make.args(["-q", "-t", "ext4", "-d"]).arg(&root).arg(&disk).arg("16M")).expect("an image");
+    fs::write(&key_file, key).expect("a file");
+    let mut command = Command::new(lifeboat());
+    command
+        .env("LIFEBOAT_STATE", scratch.path().join("other"))
+        .args(["--quiet", "protect", "--vault"]);
+    command.arg(format!("dir:{}", scratch.path().join("vault").display())).arg("--key-file");
+    command.arg(&key_file).args(["--server", "real1"]).arg(&disk);
+    checked(command.output().expect("it starts"), "protect");
+}
+
+/// From the server through its point to the file.
+fn take_out(browser: &mut Browser) {
+    browser.goes("a", "#/server/real1", "real1");
+    browser.sees("a", "Browse its files");
+    browser.is_accessible("a", "a real server");
+    browser.run("a", "await page.getByRole('link', { name: 'Browse its files' }).click();");
+    browser.run("a", "await page.getByRole('link', { name: 'disk.img' }).click();");
+    browser.run("a", "await page.locator('.entry.volume a').first().click();");
+    browser.run("a", "await page.getByRole('link', { name: 'etc', exact: true }).click();");
+    let text = browser.run(
+        "a",
+        "const came = page.waitForEvent('download'); await page.getByRole('link', { name: 'motd', exact: true }).click(); \
+         const stream = await (await came).createReadStream(); let text = ''; for await (const part of stream) text += part; \
+         return text;",
+    );
+    assert_eq!(text, TEXT);
+}

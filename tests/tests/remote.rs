@@ -1,0 +1,250 @@
+//! Promise: a verb that is run on an appliance elsewhere prints what it prints at home and ends as it ends there, for whoever may,
+//! with the appliance's vault and key; nothing of the appliance's own can be named, and nothing is said to a stranger.
+//!
+//! The real `lifeboat serve`, set up by curl, and the real command line against it.
+
+use core::time::Duration;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde_json::json;
+use tests::azurite::Scratch;
+use tests::paired::Paired;
+
+const TARGET: &str = "subscription = \"00000000-0000-0000-0000-000000000000\"\nlocation = \"westeurope\"\n\
+    group = \"recovered\"\nnetwork = \"hub\"\nsubnet = \"servers\"\nsizes = [\"Standard_D4s_v5\"]\n";
+const PLAN: &str = "name = \"shop\"\n[[group]]\nname = \"front\"\nafter = [{ wait = 30 }]\n[[group.server]]\nname = \"web1\"\n";
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_verb_elsewhere_prints_and_ends_as_it_does_at_home() {
+    let scratch = Scratch::new().expect("a folder");
+    let bed = Paired::new(scratch.path(), &[]);
+    let (target, plan) = (bed.folder.join("web1.toml"), bed.folder.join("shop.toml"));
+    fs::write(&target, TARGET).expect("a file");
+    fs::write(&plan, PLAN).expect("a file");
+    let (target, plan) = (target.display().to_string(), plan.display().to_string());
+    let lines: &[(&[&str], bool)] = &[
+        (&["points"], true),
+        (&["points", "--server", "web1", "--json"], true),
+        (&["points", "--server", "nobody"], true),
+        (&["files", "--server", "web1", "--json"], true),
+        (&["vault", "info", "--json"], true),
+        (&["vault", "kit"], true),
+        (&["vault", "kit", "--html"], true),
+        (&["verify", "--deep"], true),
+        (&["prune", "--keep", "72h", "--dry-run", "--json"], true),
+        (&["server", "list", "--json"], true),
+        (&["server", "policy", "web1"], true),
+        (&["server", "revoke", "nobody"], true),
+        (&["server", "accept", "nobody"], true),
+        (&["server", "drain", "nobody", "--wait", "1s"], true),
+        (&["target", "role", "--subscription", "1"], false),
+        (&["target", "set", "--server", "web1", "--file", &target], true),
+        (&["target", "show", "--server", "web1", "--json"], true),
+        (&["plan", "create", "--file", &plan], true),
+        (&["plan", "show", "shop", "--json"], true),
+        (&["plan", "continue", "shop"], true),
+        (&["plan", "report", "shop"], true),
+        (&["failover", "--server", "web1", "--cancel"], true),
+        (&["commit", "--server", "web1"], true),
+        (&["net", "show", "--json"], false),
+    ];
+    for (words, with_vault) in lines {
+        let (there, here) = (bed.remote("administrator", words), bed.home(words, *with_vault));
+        assert_eq!(text(&there.stdout), text(&here.stdout), "{words:?}: {}", text(&there.stderr));
+        assert_eq!(there.status.code(), here.status.code(), "{words:?}: {}", text(&there.stderr));
+        assert_eq!(text(&there.stderr), text(&here.stderr), "{words:?}");
+    }
+    // What these print has the time in it, or fails for want of Azure: both the same way.
+    for words in [
+        &["ready", "--json"][..],
+        &["drill", "--server", "web1", "--dry-run"],
+        &["cleanup"],
+        &["plan", "run", "shop", "--drill"],
+    ] {
+        let (there, here) = (bed.remote("administrator", words), bed.home(words, true));
+        assert_eq!(
+            there.status.code(),
+            here.status.code(),
+            "{words:?}: {} {}",
+            text(&there.stderr),
+            text(&here.stderr)
+        );
+        assert_eq!(there.stdout.is_empty(), here.stdout.is_empty(), "{words:?}");
+    }
+    let out = bed.folder.join("kit.txt");
+    let out_text = out.display().to_string();
+    let kit = bed.remote("viewer", &["vault", "kit", "--out", &out_text]);
+    assert!(kit.status.success(), "{}", text(&kit.stderr));
+    let at_home = text(&bed.home(&["vault", "kit"], true).stdout);
+    assert_eq!(text(&fs::read(&out).expect("the kit")), at_home);
+    let again = bed.remote("viewer", &["vault", "kit", "--out", &out_text]);
+    assert_eq!(again.status.code(), Some(1), "a new file only: {}", text(&again.stderr));
+    // A token of a server is made there too, and names the page's certificate.
+    let token = bed.remote("operator", &["server", "token", "--page", &bed.address]);
+    assert!(token.status.success(), "{}", text(&token.stderr));
+    // Nothing is left of what was run, and the audit log says who ran what.
+    let left = fs::read_dir(bed.folder.join("served")).expect("a folder").flatten();
+    assert!(
+        left.map(|entry| entry.file_name())
+            .all(|name| !name.to_string_lossy().starts_with("verb-"))
+    );
+    let audit = bed.curl.get("/audit?limit=100").to_string();
+    assert!(audit.contains("plan create") && audit.contains("token of ada"), "{audit}");
+}
+
+#[test]
+fn each_role_may_what_it_may_and_nothing_of_the_appliances_own_is_named() {
+    let scratch = Scratch::new().expect("a folder");
+    let bed = Paired::new(scratch.path(), &[]);
+    for (role, words, code) in [
+        ("viewer", &["verify"][..], 1),
+        ("viewer", &["server", "token", "--page", "127.0.0.1:1"], 1),
+        ("operator", &["prune", "--keep", "72h"], 1),
+        ("operator", &["server", "revoke", "web1"], 1),
+        ("operator", &["verify"], 0),
+        ("viewer", &["points"], 0),
+    ] {
+        let ended = bed.remote(role, words);
+        assert_eq!(ended.status.code(), Some(code), "{role} {words:?}: {}", text(&ended.stderr));
+    }
+    // Refused there, whatever the command line here would have said: asked without it.
+    for (verb, arguments) in [
+        (&["points"][..], &["--key-file", "/etc/shadow"][..]),
+        (&["points"], &["--vault=dir:/other"]),
+        (&["target", "set"], &["--server", "web1", "--file", "/etc/shadow"]),
+        (&["drill"], &["--server", "web1", "--report", "/etc/cron.d/x"]),
+        (&["restore"], &["--server", "web1", "--disk", "sda", "--to", "/etc/passwd"]),
+        (&["vault", "ticket"], &["--server", "web1"]),
+        (&["protect"], &["--server", "x", "/etc/shadow"]),
+        (&["serve"], &[]),
+    ] {
+        let answered =
+            bed.curl.ask("POST", "/verbs", Some(&json!({"verb": verb, "arguments": arguments})));
+        assert_eq!(answered.status, 422, "{verb:?} {arguments:?}: {answered:?}");
+        assert!(!answered.detail().is_empty());
+    }
+    let ended =
+        bed.remote("administrator", &["restore", "--server", "web1", "--disk", "sda", "--to", "x"]);
+    assert_eq!(ended.status.code(), Some(2), "{}", text(&ended.stderr));
+}
+
+#[test]
+fn nothing_is_said_to_a_stranger_and_a_token_that_was_ended_opens_nothing() {
+    let scratch = Scratch::new().expect("a folder");
+    let bed = Paired::new(scratch.path(), &[]);
+    let of = |fingerprint: Option<&str>| {
+        let mut command = bed.command("viewer", &bed.address, fingerprint, &["points"]);
+        command.output().expect("it starts")
+    };
+    assert!(of(Some(&bed.fingerprint)).status.success());
+    let unknown = of(None);
+    assert_eq!(unknown.status.code(), Some(1));
+    let words = text(&unknown.stderr);
+    assert!(words.contains(&format!("--fingerprint {}", bed.fingerprint)), "{words}");
+    let wrong = of(Some(&"ab".repeat(32)));
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        text(&wrong.stderr).contains("another certificate")
+            && text(&wrong.stderr).contains("nothing was sent")
+    );
+    // Somebody in between, with a certificate of his own, hears nothing of a token.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("a port").port();
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut said = Vec::new();
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+        let _ = stream.take(1 << 20).read_to_end(&mut said);
+        said
+    });
+    let mut command =
+        bed.command("viewer", &format!("127.0.0.1:{port}"), Some(&bed.fingerprint), &["points"]);
+    assert_eq!(command.output().expect("it starts").status.code(), Some(1));
+    let heard = text(&heard.join().expect("it ends"));
+    assert!(!heard.contains("lbt_") && !heard.contains("authorization"));
+    let id = bed
+        .curl
+        .get("/tokens")
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|token| token["name"] == "viewer")
+        .map(|token| token["id"].as_str().expect("an ID").to_owned());
+    let ended = bed.curl.ask("DELETE", &format!("/tokens/{}", id.expect("the token")), None);
+    assert!(ended.status < 300, "{ended:?}");
+    let refused = of(Some(&bed.fingerprint));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("token"), "{}", text(&refused.stderr));
+}
+
+/// Carries bytes to the appliance and back until it is told to cut.
+fn between(to: String) -> (String, std::sync::mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("a port").to_string();
+    let (cut, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (client, _) = listener.accept().expect("a client");
+        let server = TcpStream::connect(to).expect("the appliance");
+        let carry = |mut from: TcpStream, mut to: TcpStream| {
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(more @ 1..) = from.read(&mut bytes) {
+                    if to.write_all(&bytes[..more]).is_err() {
+                        return;
+                    }
+                }
+            });
+        };
+        carry(client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+        carry(server.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
+        let _ = told.recv();
+        let _ = client.shutdown(std::net::Shutdown::Both);
+        let _ = server.shutdown(std::net::Shutdown::Both);
+    });
+    (address, cut)
+}
+
+/// Whether a verb with this word runs below the one that serves.
+fn runs(serving: u32, word: &str) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{serving}/task")).into_iter().flatten().flatten();
+    let children =
+        tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    let children: Vec<String> = children
+        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let line = |child: &String| fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+    children.iter().any(|child| text(&line(child)).split('\0').any(|said| said == word))
+}
+
+#[test]
+fn a_verb_whose_listener_is_gone_is_asked_to_end_and_the_listener_says_that_it_does_not_know() {
+    let scratch = Scratch::new().expect("a folder");
+    let bed = Paired::new(scratch.path(), &[]);
+    // It waits for a server that does not come.
+    let words = ["net", "test", "--host", "192.0.2.1:9", "--patience", "10m"];
+    let (address, cut) = between(bed.address.clone());
+    let command = &mut bed.command("operator", &address, Some(&bed.fingerprint), &words);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let until = Instant::now() + Duration::from_secs(60);
+    while !runs(bed.serving.id(), "192.0.2.1:9") {
+        assert!(Instant::now() < until, "the verb does not begin");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    cut.send(()).expect("it is there");
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(1));
+    let words = text(&ended.stderr);
+    assert!(words.contains("was cut") && words.contains("not known"), "{words}");
+    while runs(bed.serving.id(), "192.0.2.1:9") {
+        assert!(Instant::now() < until, "the verb goes on although nobody listens");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -452,7 +452,7 @@ pub struct Files {
     #[arg(long, value_name = "latest|ID", default_value = "latest")]
     pub to: PointChoice,
 
-    /// Read every file of the same size, also where its time of the last change is the same
+    /// Read every file of the same size whose blocks are not known, also where its time of the last change is the same
     #[arg(long)]
     pub content: bool,
 
@@ -503,6 +503,14 @@ pub struct Restore {
     /// Restore although blocks could not be read when the point was made; they become zeros, exit code 3
     #[arg(long)]
     pub accept_unread: bool,
+
+    /// Take back what was changed for a failover to Azure: by itself onto a device, where the vault shows one
+    #[arg(long)]
+    pub as_before_failover: bool,
+
+    /// The point to the last byte, also where it is of a copy that was changed for Azure
+    #[arg(long, conflicts_with = "as_before_failover")]
+    pub as_it_is: bool,
 
     /// The vault is a geo-redundant copy without order: take the newest point that is there whole
     #[arg(long)]

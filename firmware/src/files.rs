@@ -5,8 +5,13 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use firmware_recovery::guest::tree::{Kind, Tree, join};
+use firmware_recovery::guest::view::View;
+
+/// What the vault's own maps say of files.
+pub mod blocks;
 
 /// Folders in folders, before a tree is taken for damaged.
 const DEPTH_MAX: usize = 256;
@@ -48,33 +53,51 @@ pub struct Difference {
     pub bytes: [Option<u64>; 2],
 }
 
-/// How thoroughly files are compared.
+/// How thoroughly files of the same size are compared whose blocks do not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "thoroughly or not")]
 pub enum Care {
-    /// What has its size and its time of the last change is taken for the same; content is read where only the time differs, or
-    /// none is known.
+    /// What has its time of the last change is taken for the same where nobody can say in which blocks it lies; all others are
+    /// read.
     Times,
-    /// Every file of the same size is read.
+    /// All are read.
     Content,
 }
 
-/// Finds what differs between a file system as it was and as it is.
+/// A file system as it was and as it is, open, and where it lies.
+pub struct Both {
+    /// Its files.
+    pub trees: [Rc<dyn Tree>; 2],
+    /// Its volume.
+    pub views: [Arc<dyn View>; 2],
+}
+
+/// Whether a file surely has the content that it had, by the blocks that it lies in; nothing where those are not known.
+pub type AreSame<'a> = dyn Fn(&str) -> io::Result<Option<bool>> + 'a;
+
+/// Finds what differs between a file system as it was and as it is; how many files were taken for the same by their size and
+/// time alone.
 ///
 /// Errors: a file or a folder cannot be read.
 pub fn differences(
     trees: &[Rc<dyn Tree>; 2],
     care: Care,
+    are_same: &AreSame<'_>,
     found: &mut dyn FnMut(Difference),
-) -> io::Result<()> {
-    let mut walk = Walk { before: trees[0].as_ref(), after: trees[1].as_ref(), care, found };
-    walk.folder("", 0)
+) -> io::Result<u64> {
+    let (before, after) = (trees[0].as_ref(), trees[1].as_ref());
+    let mut walk = Walk { before, after, care, are_same, by_times: 0, found };
+    walk.folder("", 0)?;
+    Ok(walk.by_times)
 }
 
 struct Walk<'a> {
     before: &'a dyn Tree,
     after: &'a dyn Tree,
     care: Care,
+    are_same: &'a AreSame<'a>,
+    /// Files that were taken for the same by their times.
+    by_times: u64,
     found: &'a mut dyn FnMut(Difference),
 }
 
@@ -154,10 +177,18 @@ impl Walk<'_> {
     }
 
     /// Whether two files of the same size are the same.
-    fn is_same_file(&self, path: &str) -> io::Result<bool> {
-        let (old, new) = (self.before.modified(path)?, self.after.modified(path)?);
-        if self.care == Care::Times && old.is_some() && old == new {
-            return Ok(true);
+    fn is_same_file(&mut self, path: &str) -> io::Result<bool> {
+        match (self.are_same)(path)? {
+            Some(true) => return Ok(true),
+            Some(false) => {}
+            None if self.care == Care::Times => {
+                let (old, new) = (self.before.modified(path)?, self.after.modified(path)?);
+                if old.is_some() && old == new {
+                    self.by_times += 1;
+                    return Ok(true);
+                }
+            }
+            None => {}
         }
         let (mut old, mut new) = (self.before.open(path)?, self.after.open(path)?);
         let (mut left, mut right) = (vec![0; PART_BYTES], vec![0; PART_BYTES]);
@@ -212,7 +243,15 @@ mod tests {
         };
         let mut all = Vec::new();
         let mut take = |one: Difference| all.push((one.path, one.became.word(), one.bytes));
-        differences(&[tree(roots[0]), tree(roots[1])], care, &mut take).unwrap();
+        let trees = [tree(roots[0]), tree(roots[1])];
+        let by_times = differences(&trees, care, &|_| Ok(None), &mut take).unwrap();
+        assert_eq!(by_times > 0, care == Care::Times);
+        // Where blocks tell, times say nothing.
+        let mut again = 0;
+        let none = differences(&trees, care, &|_| Ok(Some(false)), &mut |_| again += 1).unwrap();
+        assert!(none == 0 && again >= all.len());
+        let same = differences(&trees, Care::Content, &|_| Ok(Some(true)), &mut |_| {}).unwrap();
+        assert_eq!(same, 0);
         all
     }
 

@@ -14,7 +14,7 @@ use firmware_recovery::guest::fat::FatTree;
 use firmware_recovery::guest::ntfs::NtfsTree;
 use firmware_recovery::guest::repair::{mark as mark_survey, repair as repair_survey};
 use firmware_recovery::guest::tree::{FolderTree, Tree};
-use firmware_recovery::guest::undo::{Undone, undo as undo_survey};
+use firmware_recovery::guest::undo::{Undone, undo as undo_survey, undo_list};
 use firmware_recovery::guest::view::View;
 use firmware_recovery::guest::volumes::content::Content as Found;
 use firmware_recovery::guest::volumes::{GuestDisk, Volume, Volumes};
@@ -28,8 +28,11 @@ use pipeline_vault::Error;
 use pipeline_vault::chain::Link;
 use pipeline_vault::points::ChainView;
 use pipeline_vault::reader::PointReader;
+use pipeline_vault::record::DiskState;
 
 use crate::appliance::figures::available_bytes;
+use crate::files::Both;
+use crate::files::blocks::Numbered;
 use crate::session::Session;
 
 /// What a judgement may write for itself, for each disk: journals that are replayed.
@@ -60,6 +63,14 @@ fn load_drivers(kind: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Loads what the file systems of any server take, for verbs that run as processes of their own and can load nothing. What is
+/// missing is missed where it is needed.
+pub(crate) fn load_all_drivers() {
+    for kind in ["ext4", "xfs", "btrfs"] {
+        load_drivers(kind).unwrap_or_else(|error| log::info!("{kind}: {error}"));
+    }
+}
+
 /// Memory for the changes of one of so many disks: at most as much, and all together at most half of what the machine has
 /// left, as it has no other that could be without.
 pub(crate) fn scratch(disks: usize, bytes_max: u64) -> Scratch {
@@ -84,6 +95,27 @@ pub fn disks_of_point(
         let scratch = scratch(disks.len(), JUDGE_BYTES_MAX);
         let view: Arc<dyn View> = Arc::new(Overlay::new(reader, scratch));
         Ok(GuestDisk { name: disk.name.clone(), view })
+    });
+    opened.collect()
+}
+
+/// The same of a point that is compared with a later one: each disk knows which of the later one's it is.
+pub fn numbered_disks(
+    session: &Session,
+    view: &ChainView,
+    (point, later): (&Link, &Link),
+) -> Result<Vec<GuestDisk>, Error> {
+    let access = session.access();
+    fn of(link: &Link) -> &[DiskState] {
+        link.record.point().map(|point| point.disks.as_slice()).unwrap_or_default()
+    }
+    let opened = of(point).iter().map(|disk| {
+        let reader = PointReader::open(&access, view, point, &disk.name, CACHE_BYTES)?;
+        let scratch = scratch(of(point).len(), JUDGE_BYTES_MAX);
+        // One that the later point does not have has no place there.
+        let number = of(later).iter().position(|other| other.name == disk.name);
+        let overlay = Arc::new(Overlay::new(reader, scratch));
+        Ok(Numbered::disk(&disk.name, number.unwrap_or(usize::MAX), overlay))
     });
     opened.collect()
 }
@@ -144,12 +176,18 @@ pub fn mark(disks: &[GuestDisk], wish: &Wish) -> Result<Vec<Change>, Error> {
     done().map_err(|error| named(&names(disks), &error))
 }
 
-/// Takes back what a repair changed on these disks.
-pub fn undo(disks: &[GuestDisk]) -> Result<Vec<Undone>, Error> {
+/// Takes back what repairs changed on these disks, by the list on them; on a Windows, which has none, by these that were
+/// kept, the oldest first.
+pub fn undo(disks: &[GuestDisk], kept: &[Vec<Change>]) -> Result<Vec<Undone>, Error> {
     let done = || {
         let kernel = Kernel::new(false);
         let survey = Survey::open(disks, &kernel)?;
-        let undone = undo_survey(&survey)?;
+        let mut undone = undo_survey(&survey)?;
+        if survey.windows.is_some() {
+            for changes in kept.iter().rev() {
+                undone.extend(undo_list(&survey, changes)?);
+            }
+        }
         drop(survey);
         kernel.close()?;
         Ok(undone)
@@ -158,7 +196,7 @@ pub fn undo(disks: &[GuestDisk]) -> Result<Vec<Undone>, Error> {
 }
 
 /// A file system as it was and as it is, or why not both are there.
-pub type Pair = Result<[Rc<dyn Tree>; 2], String>;
+pub type Pair = Result<Both, String>;
 
 /// Opens every file system that a server has at two points and hands both to `each`, one pair after the other; where only
 /// one has it, or it is not opened, the words say so. They are written to where a journal must be replayed: hand overlays.
@@ -190,7 +228,9 @@ pub fn each_file_system(
             continue;
         }
         let kernel = Kernel::new(true);
-        let opened = kernel.open(other, kind).and_then(|old| Ok([old, kernel.open(volume, kind)?]));
+        let trees = kernel.open(other, kind).and_then(|old| Ok([old, kernel.open(volume, kind)?]));
+        let views = [Arc::clone(&other.view), Arc::clone(&volume.view)];
+        let opened = trees.map(|trees| Both { trees, views });
         let done = each(&volume.name, opened.map_err(|error| error.to_string()));
         let closed = kernel.close().map_err(|error| named(&volume.name, &error));
         done.and(closed)?;

@@ -7,6 +7,8 @@ pub mod admin;
 pub mod alerts;
 /// The program as the first process of a machine: boot, services, console, roles.
 pub mod appliance;
+/// A point as it was before a failover changed it.
+pub mod as_before;
 /// The file of `--changed`: which ranges may differ from the last point.
 pub mod changed;
 /// The program's own verbs as processes of their own.

@@ -5,13 +5,13 @@ pub mod acts;
 /// What a planned failover asks of the server itself.
 mod drained;
 /// What is on a point's disks.
-mod guest;
+pub(crate) mod guest;
 /// What an order needs of this program.
 pub mod hands;
 /// Azure's control plane.
 pub mod region;
 /// Every byte of a point, read before it is trusted.
-mod source;
+pub(crate) mod source;
 /// The vault's documents.
 pub mod vault;
 /// Who this is, to others who look at the same order.

@@ -131,6 +131,12 @@ impl Target {
         !matches!(&self.kind, Kind::Part { origin: Origin::Nothing, .. })
     }
 
+    /// Whether it is a device, and no file.
+    #[must_use]
+    pub fn is_device(&self) -> bool {
+        matches!(self.kind, Kind::Device)
+    }
+
     /// A handle to write through.
     pub fn disk(&self) -> Result<Watched, Error> {
         let disk =

@@ -4,8 +4,16 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::azurite::{install_once, run};
-use crate::media::put;
+use crate::azurite::{Scratch, install_once, run};
+use crate::media::{copy_disk, put};
+use crate::program::built;
+
+/// Where the root file system begins.
+pub const ROOT_AT: u64 = 49 << 20;
+/// The network behind QEMU's gateway.
+const NETWORK: &str = "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nLinkLocalAddressing=no\n";
+/// Where systemd has what was set up on this machine.
+const UNITS: &str = "/etc/systemd/system";
 
 /// What the disk is called in the cache: another number makes it anew.
 const NAME: &str = "debian-12-disk-1";
@@ -30,6 +38,80 @@ pub(crate) const LEFT_OUT: [&str; 3] =
 pub fn debian_disk() -> Result<PathBuf, String> {
     let folder = install_once(NAME, &make)?;
     Ok(folder.join("disk.img"))
+}
+
+/// The same disk with what a server of a test does not use left out of its root, so that there is less to copy.
+const SLIM: &str = "debian-12-slim-1";
+/// In a mount namespace of its own, beside the disk.
+const SLIM_DOWN: &str = "set -eu; mkdir root; mount -o loop,offset=ROOT_AT disk.img root; cd root; \
+    rm -rf boot/* usr/lib/udev/hwdb* usr/lib/x86_64-linux-gnu/gconv usr/lib/x86_64-linux-gnu/perl* \
+    usr/share/perl* usr/share/zoneinfo usr/share/zsh usr/share/i18n usr/share/bash-completion; \
+    find usr/lib/modules/*/kernel/drivers usr/lib/modules/*/kernel/fs usr/lib/modules/*/kernel/net -name '*.ko' | \
+    grep -vE 'virtio|failover|autofs|fuse|loop' | xargs rm -f; \
+    cd ..; sync -f root; fstrim root; umount root; rmdir root";
+
+fn make_slim(folder: &Path) -> Result<(), String> {
+    copy_disk(&debian_disk()?, &folder.join("disk.img"));
+    let script = SLIM_DOWN.replace("ROOT_AT", &ROOT_AT.to_string());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]).current_dir(folder);
+    run(&mut command).map(drop)
+}
+
+/// A file that is put onto a disk: where, what, and who may do what with it.
+pub type Put<'a> = (&'a str, &'a [u8], u32);
+
+/// A copy of the disk at `disk`, without what no server of a test uses, and with these files on it, and these services, by name
+/// and unit, which start with it. It has a network behind QEMU's gateway, and its serial line for itself.
+///
+/// # Errors
+/// Where the disk cannot be made, or has no room.
+pub fn dressed(disk: &Path, files: &[Put<'_>], services: &[(&str, &str)]) -> Result<(), String> {
+    copy_disk(&install_once(SLIM, &make_slim)?.join("disk.img"), disk);
+    let scratch = Scratch::new("dressed")?;
+    let units = services.iter().map(|(name, unit)| (format!("{UNITS}/{name}.service"), *unit));
+    let units = units.collect::<Vec<_>>();
+    let units = units.iter().map(|(path, unit)| (path.as_str(), unit.as_bytes(), 0o644));
+    let network = ("/etc/systemd/network/all.network", NETWORK.as_bytes(), 0o644);
+    let mut script = String::new();
+    for (number, (path, content, mode)) in
+        files.iter().copied().chain(units).chain([network]).enumerate()
+    {
+        let source = scratch.path().join(format!("put{number}"));
+        fs::write(&source, content).map_err(|error| format!("{}: {error}", source.display()))?;
+        script += &folders(path);
+        script += &format!("write {} {path}\nsif {path} mode 0100{mode:o}\n", source.display());
+    }
+    let wants = format!("{UNITS}/multi-user.target.wants");
+    for (name, _) in services {
+        script += &format!("symlink {wants}/{name}.service ../{name}.service\n");
+    }
+    let networkd = "systemd-networkd.service";
+    script += &format!("symlink {wants}/{networkd} /lib/systemd/system/{networkd}\n");
+    // Nobody else reads the serial line.
+    script += &format!("symlink {UNITS}/serial-getty@ttyS0.service /dev/null\n");
+    let orders = scratch.path().join("orders");
+    fs::write(&orders, script).map_err(|error| format!("{}: {error}", orders.display()))?;
+    let root = format!("{}?offset={ROOT_AT}", disk.display());
+    run(Command::new("debugfs").args(["-w", "-f"]).arg(&orders).arg(root)).map(drop)
+}
+
+/// Orders of debugfs for the folders above a path; those that are there stay.
+fn folders(path: &str) -> String {
+    let ends = path.match_indices('/').skip(1).map(|(at, _)| at);
+    ends.filter_map(|at| path.get(..at)).map(|folder| format!("mkdir {folder}\n")).collect()
+}
+
+/// The agent as it is given away, without debug lines.
+///
+/// # Errors
+/// Where it was not built.
+pub fn agent() -> Result<Vec<u8>, String> {
+    let scratch = Scratch::new("agent")?;
+    let agent = scratch.path().join("lifeboat-agent");
+    fs::copy(built("lifeboat-agent"), &agent).map_err(|error| error.to_string())?;
+    run(Command::new("strip").arg(&agent))?;
+    fs::read(&agent).map_err(|error| error.to_string())
 }
 
 fn make(folder: &Path) -> Result<(), String> {

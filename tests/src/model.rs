@@ -19,6 +19,8 @@ pub mod check;
 pub mod collector;
 /// Tries every order, shortest histories first.
 pub mod explore;
+/// A fork in the chain, and its end.
+pub mod failover;
 /// A reader that pins a point.
 pub mod reader;
 /// Records, and what a chain says as of one of them.

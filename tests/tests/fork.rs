@@ -203,9 +203,18 @@ fn drain(appliance: &Appliance, words: &[&str]) -> Child {
     command.spawn().expect("it starts")
 }
 
-fn proof(agent: &ScriptedAgent, epoch: u64) -> Drained {
+/// What the newest asking is called: its order, and what tells it from every other.
+fn asked(agent: &ScriptedAgent) -> String {
+    let is_order = |said: &&FromAppliance| matches!(said, FromAppliance::Drain { .. });
+    match agent.drains.iter().rfind(is_order) {
+        Some(FromAppliance::Drain { order, .. }) => order.clone(),
+        _ => panic!("{:?}", agent.drains),
+    }
+}
+
+fn proof(agent: &ScriptedAgent, order: &str, epoch: u64) -> Drained {
     Drained {
-        order: "f-1".to_owned(),
+        order: order.to_owned(),
         epoch,
         point: agent.points[&epoch],
         written_at_cut: 4096,
@@ -221,17 +230,21 @@ fn a_drained_server_is_its_last_point_to_the_last_byte_and_its_appliance_remembe
     let (mut appliance, mut agent) = protected("drain");
     let verb = drain(&appliance, &["--order", "f-1", "--power-off"]);
     agent.work_until("the order", |agent| !agent.drains.is_empty());
-    let wanted = FromAppliance::Drain { order: "f-1".to_owned(), power_off: true };
-    assert_eq!(agent.drains, core::slice::from_ref(&wanted));
+    let order = asked(&agent);
+    let wanted = FromAppliance::Drain { order: order.clone(), power_off: true };
+    assert!(order.starts_with("f-1.") && agent.drains == core::slice::from_ref(&wanted));
     let epoch = write_and_cut(&mut agent);
     // Killed before it hears the answer: it asks again.
     appliance.kill();
     appliance.start();
     agent.connect_patiently();
     agent.work_until("the order once more", |agent| agent.drains.len() > 1);
-    let answer = proof(&agent, epoch);
+    assert_eq!(agent.drains.last(), Some(&wanted), "the same asking");
+    // Who was not asked, and knows the order's name alone, has nobody switched off.
+    agent.say(&FromAgent::Drained(proof(&agent, "f-1", epoch))).unwrap();
+    let answer = proof(&agent, &order, epoch);
     agent.say(&FromAgent::Drained(answer.clone())).unwrap();
-    let noted = FromAppliance::DrainNoted { order: "f-1".to_owned() };
+    let noted = FromAppliance::DrainNoted { order: order.clone() };
     agent.work_until("its answer", |agent| agent.drains.last() == Some(&noted));
     let ran = verb.wait_with_output().expect("it ends");
     assert!(ran.status.success(), "{ran:?}");
@@ -251,7 +264,7 @@ fn a_drained_server_is_its_last_point_to_the_last_byte_and_its_appliance_remembe
     let ran = run(&mut appliance.serving().verb(&["server", "drain", "web", "--order", "f-2"]));
     assert!(ran.code == 1 && ran.errors.contains("f-1"), "{ran:?}");
     appliance.serving().vault(&["server", "drain", "web", "--abort"]);
-    let abort = FromAppliance::Abort { order: "f-1".to_owned() };
+    let abort = FromAppliance::Abort { order };
     agent.work_until("its end", |agent| agent.drains.last() == Some(&abort));
     write_and_cut(&mut agent);
     assert!(restored(&appliance, "web") == agent.disk);
@@ -264,7 +277,7 @@ fn a_server_that_cannot_be_drained_says_why_and_another_order_may_try() {
     let verb = drain(&appliance, &["--order", "f-1"]);
     agent.work_until("the order", |agent| !agent.drains.is_empty());
     let words = "/srv cannot be made read-only".to_owned();
-    agent.say(&FromAgent::NotDrained { order: "f-1".to_owned(), words }).unwrap();
+    agent.say(&FromAgent::NotDrained { order: asked(&agent), words }).unwrap();
     let ran = verb.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.code() == Some(1) && said.contains("/srv cannot be made"), "{ran:?}");
@@ -283,7 +296,10 @@ fn file_system(scratch: &Scratch, files: &[(&str, &str)]) -> std::path::PathBuf 
     for (path, content) in files {
         let path = source.join(path);
         std::fs::create_dir_all(path.parent().expect("a folder")).unwrap();
-        std::fs::write(path, content).unwrap();
+        std::fs::write(&path, content).unwrap();
+        // All of one time: it tells nothing.
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + core::time::Duration::from_secs(1)).unwrap();
     }
     let mut command = Command::new("mkfs.ext4");
     command.args(["-q", "-F", "-d"]).arg(&source).arg(&image).arg("16M");
@@ -295,16 +311,16 @@ fn file_system(scratch: &Scratch, files: &[(&str, &str)]) -> std::path::PathBuf 
 fn the_files_that_differ_between_two_points_are_listed() {
     let appliance = Appliance::new("files", false);
     let scratch = Scratch::new("files").expect("a folder");
-    let old = [("etc/hosts", "127.0.0.1 web\n"), ("srv/order", "1\n"), ("srv/gone", "x")];
-    let new =
-        [("etc/hosts", "127.0.0.1 web\n"), ("srv/order", "2\n"), ("srv/late", "written late")];
+    let same = ("etc/hosts", "127.0.0.1 web\n");
+    // Its size and its time stay: only the vault's blocks tell that its content did not.
+    let old = [same, ("srv/order", "1\n"), ("srv/gone", "x"), ("srv/still", "before")];
+    let new = [same, ("srv/order", "2\n"), ("srv/late", "written late"), ("srv/still", "after!")];
     for files in [old, new] {
         let image = file_system(&scratch, &files);
         let ran = run(appliance.serving().verb(&["protect", "--server", "web"]).arg(&image));
         assert_eq!(ran.code, 0, "{ran:?}");
     }
-    let ran =
-        run(&mut appliance.serving().verb(&["files", "--server", "web", "--content", "--json"]));
+    let ran = run(&mut appliance.serving().verb(&["files", "--server", "web", "--json"]));
     if ran.errors.contains("run it as root") || ran.errors.contains("modules fuse and loop") {
         eprintln!("SKIPPED, not tested on this machine: {}", ran.errors);
         return;
@@ -314,6 +330,8 @@ fn the_files_that_differ_between_two_points_are_listed() {
     let files = told["files"].as_array().expect("a list").iter();
     let files: Vec<[&str; 2]> =
         files.map(|file| ["path", "became"].map(|name| file[name].as_str().unwrap())).collect();
-    assert_eq!(files, [["srv/gone", "removed"], ["srv/late", "added"], ["srv/order", "changed"]]);
+    let changed = [["srv/order", "changed"], ["srv/still", "changed"]];
+    assert_eq!(files, [[["srv/gone", "removed"], ["srv/late", "added"]], changed].concat());
+    assert_eq!(told["by_times"], 0, "{told}");
     assert_eq!(told["not_compared"].as_array().map(Vec::len), Some(0), "{told}");
 }

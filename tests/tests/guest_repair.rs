@@ -18,10 +18,12 @@ use firmware_recovery::guest::volumes::GuestDisk;
 use firmware_recovery::guest::{Generation, Platform, Remedy, Severity, What, Wish};
 use firmware_recovery::hydrate::overlay::{Overlay, Scratch as Scratches};
 use qemu::{Disk, Machine, PATIENT};
+use serde_json::Value;
 use tests::azurite::{Scratch, run};
 use tests::debian::debian_disk;
 use tests::guest::BOOT;
 use tests::media::{copy_disk, first_difference};
+use tests::recovering::Bed;
 
 const MIB: u64 = 1 << 20;
 /// Where its last partition ends.
@@ -165,8 +167,8 @@ fn a_server_without_the_drivers_does_not_boot_unrepaired_and_boots_repaired() {
     file_systems_are_clean(&disk, folder);
     let again = judge_disks(&guest_disk(&disk), &platform).unwrap();
     assert!(again.boots_as_it_is(), "{again:#?}");
-    let refused = repair(&guest_disk(&disk), &platform, &Wish::default()).unwrap_err().to_string();
-    assert!(refused.contains("was repaired before"), "{refused}");
+    let (_, more) = repair(&guest_disk(&disk), &platform, &drilled()).unwrap();
+    assert_eq!(more, [], "what was repaired is so");
     {
         let running = machine(&disk).start().unwrap();
         let said = running.console().event("debian", BOOT);
@@ -182,17 +184,89 @@ fn a_server_without_the_drivers_does_not_boot_unrepaired_and_boots_repaired() {
         "{replica}"
     );
 
-    let undone = undo(&guest_disk(&disk)).unwrap();
+    let undone = undo(&guest_disk(&disk), &[]).unwrap();
     assert!(undone.iter().all(|undone| matches!(undone, Undone::Done(_))), "{undone:?}");
     assert_eq!(undone.len(), 6, "{undone:?}");
-    file_systems_are_clean(&disk, folder);
-    let (before, after) = (files(&pristine, folder), files(&disk, folder));
-    assert!(before.lines().count() > 5000, "{} lines", before.lines().count());
-    if before != after {
-        let known: std::collections::HashSet<&str> = before.lines().collect();
-        let differ: Vec<&str> = after.lines().filter(|line| !known.contains(line)).collect();
-        panic!("{differ:#?}");
+    is_as_it_was(&pristine, &disk, folder);
+}
+
+/// A block device over a file; it is gone when it is dropped.
+struct Loop(PathBuf);
+
+impl Loop {
+    fn of(file: &Path) -> Self {
+        let said = run(Command::new("losetup").args(["--find", "--show"]).arg(file)).unwrap();
+        Self(PathBuf::from(said.trim()))
     }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
+    }
+}
+
+/// Brings the newest point of the copy back; what the program says.
+fn brought_back(bed: &Bed, to: &Path, more: &[&str]) -> Value {
+    let mut command = bed.verbs(&["restore"]);
+    command.args(["--server", "web1-azure", "--disk", "sda", "--json"]).args(more);
+    tests::cli::run(command.arg("--to").arg(to)).succeeds().json()
+}
+
+#[test]
+fn a_copy_that_runs_in_azure_comes_back_onto_bare_metal_as_it_was_before_its_failover() {
+    let bed = Bed::new("as-before", &["web1"]);
+    let pristine = bed.path("pristine.img");
+    copy_disk(&debian_disk().unwrap_or_else(|error| panic!("{error}")), &pristine);
+    bind_to_its_machine(&pristine, bed.scratch.path());
+    let copy = bed.path("copy.img");
+    copy_disk(&pristine, &copy);
+    let (_, changes) = repair(&guest_disk(&copy), &Platform::stand_in(), &drilled()).unwrap();
+    assert!(changes.len() > 4, "{changes:?}");
+    // Its agent made it a server of its own, and its points have what was changed on it.
+    bed.protect("web1-azure", &copy);
+    let metal = bed.path("metal.img");
+    File::create(&metal).unwrap().set_len(fs::metadata(&copy).unwrap().len()).unwrap();
+    let onto = |more: &[&str]| {
+        let device = Loop::of(&metal);
+        let name = device.0.display().to_string();
+        brought_back(&bed, &device.0, &[&["--confirm", &name], more].concat())
+    };
+    // In a vault that knows of no failover nobody looks for one.
+    let said = onto(&[]);
+    assert_eq!(said["taken_back"].as_array().map(Vec::len), Some(0), "{said}");
+    assert_eq!(first_difference(&copy, &metal, 0..END), None);
+
+    assert_eq!(bed.order("failover", "web1", &[]).succeeds().json()["state"], "up");
+    bed.protect("web1-azure", &copy);
+    let said = onto(&["--as-it-is"]);
+    assert_eq!(said["taken_back"].as_array().map(Vec::len), Some(0), "{said}");
+    assert_eq!(first_difference(&copy, &metal, 0..END), None);
+    // Twice: what was taken back is so, and what another run finds is mended.
+    for _ in 0..2 {
+        let said = onto(&[]);
+        println!("{said}");
+        assert!(said["taken_back"].as_array().is_some_and(|all| all.len() >= changes.len() - 4));
+        assert_eq!(said["left"].as_array().map(Vec::len), Some(0), "{said}");
+        is_as_it_was(&pristine, &metal, bed.scratch.path());
+    }
+    // A file is the point, to the last byte, unless it is asked for otherwise.
+    let file = bed.path("file.img");
+    brought_back(&bed, &file, &[]);
+    assert_eq!(first_difference(&copy, &file, 0..END), None);
+    let said = brought_back(&bed, &file, &["--as-before-failover"]);
+    assert!(!said["taken_back"].as_array().unwrap().is_empty());
+    is_as_it_was(&pristine, &file, bed.scratch.path());
+}
+
+/// Every file is what it was, and both file systems are whole.
+fn is_as_it_was(pristine: &Path, disk: &Path, folder: &Path) {
+    file_systems_are_clean(disk, folder);
+    let (before, after) = (files(pristine, folder), files(disk, folder));
+    assert!(before.lines().count() > 5000, "{} lines", before.lines().count());
+    let known: std::collections::HashSet<&str> = before.lines().collect();
+    let differ: Vec<&str> = after.lines().filter(|line| !known.contains(line)).collect();
+    assert!(before == after, "{differ:#?}");
 }
 
 /// A disk with an EFI system partition and a root of this kind that lost its power with things left in its journal.
@@ -251,7 +325,7 @@ fn an_unclean_root_is_judged_on_an_overlay_and_clean_after_its_repair() {
         sh(part, &[&disk, Path::new(check)]);
         let again = judge_disks(&guest_disk(&disk), &platform).unwrap();
         assert!(again.boots_as_it_is(), "{again:#?}");
-        undo(&guest_disk(&disk)).unwrap();
+        undo(&guest_disk(&disk), &[]).unwrap();
         sh(part, &[&disk, Path::new(check)]);
         let last = judge_disks(&guest_disk(&disk), &platform).unwrap();
         assert_eq!(last, readiness, "{kind} is what it was");

@@ -41,11 +41,17 @@ fn still_holds(without: Rule, bounds: Bounds) {
     assert!(found.states > 10_000, "only {} states", found.states);
 }
 
+/// A failover, with a server that goes on, one that begins again, and a pruner.
+const FAILING_OVER: Bounds =
+    Bounds { failover: true, writers: 3, collectors: 1, publishes: [1, 0], slots: 7, ..SMALL };
+
 const MISSING: &str = "which is not there";
 const UNLISTED: &str = "is missing or holds another record";
 const NOT_IN_CHAIN: &str = "acknowledged a point that is not in the chain";
 const PINNED: &str = "a segment of a pinned point is not there";
 const REFUSED: &str = "a writer is refused because of a segment that it has just sent";
+const DEMOTED: &str = "the original wrote into its chain while it was failed over";
+const FAILED_OVER_TO: &str = "the point that was failed over to was pruned";
 const LISTED: &str = "what a reader listed a moment ago is not there";
 
 mod promises_hold {
@@ -86,6 +92,19 @@ mod promises_hold {
     fn with_lost_replies() {
         let small = Bounds { lost_replies: 1, salvage: true, slots: 5, tidy_one_of: 4, ..SMALL };
         holds(small, 200_000, Bounds { lost_replies: 2, publishes: [2, 1], slots: 6, ..small });
+    }
+
+    #[test]
+    fn with_a_failover() {
+        let small = Bounds { tidy_one_of: 8, ..FAILING_OVER };
+        holds(small, 100_000, Bounds { publishes: [2, 1], collectors: 2, slots: 8, ..small });
+    }
+
+    #[test]
+    fn with_a_failover_and_salvage() {
+        let bounds = Bounds { writers: 2, salvage: true, lost_replies: 1, ..FAILING_OVER };
+        let small = Bounds { slots: 6, tidy_one_of: 8, ..bounds };
+        holds(small, 50_000, Bounds { writers: 3, slots: 7, ..small });
     }
 
     #[test]
@@ -215,6 +234,44 @@ mod every_rule_is_needed {
     #[test]
     fn names_of_segments_are_bound_to_where_they_were_made() {
         breaks(&[NamesBound], Bounds { forks: true, slots: 5, prunes: 0, ..SMALL }, MISSING);
+    }
+
+    #[test]
+    fn an_original_that_finds_a_fork_stops() {
+        // Behind a first point there is only one writer: what it meets is the fork.
+        let steps = [
+            "writer 1 lists the chain",
+            "writer 1 creates 0:Epoch(A)",
+            "writer 1 sends segment a0",
+            "writer 1 creates 1:Point(A",
+        ];
+        let bounds = Bounds { writers: 2, ..FAILING_OVER };
+        expect(&explore_after(Rules::all().without(Fence), bounds, &steps), DEMOTED);
+    }
+
+    #[test]
+    fn nobody_opens_an_epoch_behind_a_fork() {
+        breaks(&[ForkHolds], FAILING_OVER, DEMOTED);
+    }
+
+    #[test]
+    fn the_point_that_was_failed_over_to_is_not_pruned() {
+        breaks(&[ForkPointStays], FAILING_OVER, FAILED_OVER_TO);
+    }
+
+    #[test]
+    fn a_fork_looks_whether_its_point_was_pruned() {
+        breaks(&[ForkLooksAgain], FAILING_OVER, FAILED_OVER_TO);
+    }
+
+    #[test]
+    fn a_pruner_that_finds_a_fork_computes_again() {
+        breaks(&[Recompute], FAILING_OVER, FAILED_OVER_TO);
+    }
+
+    #[test]
+    fn a_copy_that_was_failed_over_is_silent() {
+        breaks(&[CopyIsSilent], FAILING_OVER, "what a failed over copy wrote");
     }
 
     #[test]

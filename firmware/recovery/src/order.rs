@@ -8,8 +8,11 @@ use pipeline_azure::arm::disk::{Generation, System};
 use serde::{Deserialize, Serialize};
 
 use crate::documents::Kept;
+use crate::guest::Change;
 use crate::profile::Profile;
 
+/// The address that a server has there.
+mod address;
 /// What is asked of Azure about each thing.
 pub mod calls;
 /// Before anything is made: what would stop it.
@@ -313,6 +316,10 @@ pub struct Order {
     pub point: Option<PointFacts>,
     /// Its disks.
     pub disks: Vec<DiskPlan>,
+    /// What was changed on them so that they start there, in the order in which it was done: by this it is taken back where no
+    /// list is on the disks, as on a Windows.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     /// Firmware.
     pub generation: Generation,
     /// What is on them.

@@ -84,15 +84,62 @@ pub struct Profile {
 
 /// The address of the network interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(from = "Written", into = "Written")]
 pub enum Address {
     /// Azure gives one.
     #[default]
     Dynamic,
     /// This one.
     Given(IpAddr),
-    /// The one that the server has at home, which the subnet must hold.
+    /// The one that the server has at home, which the subnet must hold; found in its own settings where it is not said.
+    Retained(Option<IpAddr>),
+}
+
+/// An address as a person writes it.
+#[derive(Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "give \"dynamic\", \"retained\", { given = \"10.1.0.7\" } or { retained = \"10.1.0.7\" }"
+)]
+enum Written {
+    Word(Word),
+    Named(Named),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Dynamic,
+    Retained,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Named {
+    Given(IpAddr),
     Retained(IpAddr),
+}
+
+impl From<Written> for Address {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Word(Word::Dynamic) => Self::Dynamic,
+            Written::Word(Word::Retained) => Self::Retained(None),
+            Written::Named(Named::Given(address)) => Self::Given(address),
+            Written::Named(Named::Retained(address)) => Self::Retained(Some(address)),
+        }
+    }
+}
+
+impl From<Address> for Written {
+    fn from(address: Address) -> Self {
+        match address {
+            Address::Dynamic => Self::Word(Word::Dynamic),
+            Address::Given(address) => Self::Named(Named::Given(address)),
+            Address::Retained(None) => Self::Word(Word::Retained),
+            Address::Retained(Some(address)) => Self::Named(Named::Retained(address)),
+        }
+    }
 }
 
 /// What guards the start of a virtual machine.
@@ -250,7 +297,8 @@ impl Profile {
     pub fn known_address(&self) -> Option<IpAddr> {
         match self.address {
             Address::Dynamic => None,
-            Address::Given(address) | Address::Retained(address) => Some(address),
+            Address::Given(address) => Some(address),
+            Address::Retained(address) => address,
         }
     }
 
@@ -275,24 +323,13 @@ impl Profile {
     }
 }
 
-/// An address range of IPv4: its first address and how many bits are fixed.
+/// An address range of IPv4 that a network can have: its first address and how many bits are fixed.
 #[must_use]
 pub fn range(text: &str) -> Option<(u32, u32)> {
     let (address, bits) = text.split_once('/')?;
     let address: core::net::Ipv4Addr = address.parse().ok()?;
     let bits: u32 = bits.parse().ok().filter(|bits| (8..=29).contains(bits))?;
     Some((address.to_bits() & (u32::MAX << (32 - bits)), bits))
-}
-
-/// Whether a range holds an address.
-#[must_use]
-pub fn range_holds(text: &str, address: IpAddr) -> bool {
-    match (range(text), address) {
-        (Some((first, bits)), IpAddr::V4(address)) => {
-            address.to_bits() & (u32::MAX << (32 - bits)) == first
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,9 @@ use pipeline_vault::store::memory::MemoryStore;
 use pipeline_vault::vault::Vault;
 
 use crate::documents::{self, Documents};
-use crate::order::hands::{DiskFacts, Filled, Hands, SourceAct, Survey, Unfilled};
+use crate::guest::repair::Undo;
+use crate::guest::{Change, What};
+use crate::order::hands::{DiskFacts, Filled, Hands, Prepared, SourceAct, Survey, Unfilled};
 use crate::order::orders::{self, Wanted};
 use crate::order::run::{Work, World};
 use crate::order::{Holder, Kind, Order, PointFacts};
@@ -95,6 +97,7 @@ impl Site {
             starts_from: 0,
             generation: Generation::V2,
             system: System::Linux,
+            addresses: Vec::new(),
             obstacles: Vec::new(),
             repairs: Vec::new(),
         };
@@ -210,8 +213,16 @@ impl Hands for Process<'_> {
         Ok(survey)
     }
 
-    fn prepare(&self, order: &Order) -> Result<Vec<Vec<u64>>, Error> {
-        Ok(order.disks.iter().map(|_| vec![u64::from(self.number)]).collect())
+    fn prepare(&self, order: &Order) -> Result<Prepared, Error> {
+        let on_top = order.disks.iter().map(|_| vec![u64::from(self.number)]).collect();
+        let change = Change {
+            path: "etc/fstab".to_owned(),
+            what: What::Fstab,
+            before: None,
+            after: None,
+            undo: Undo::Remove,
+        };
+        Ok(Prepared { on_top, changes: vec![change] })
     }
 
     fn fill(&self, order: &Order, disk: usize, to: &Secret) -> Result<Filled, Unfilled> {

@@ -279,7 +279,8 @@ pub(crate) fn let_in(appliance: &Appliance) -> Result<(), String> {
         let standing = appliance.agents.standing().words();
         return Err(format!("no server can be let in now: {standing}"));
     };
-    let addresses = page::reached_at(&appliance.network, page::PORT);
+    let advertised = page::advertised(appliance);
+    let addresses = page::reached_at(&appliance.network, &advertised, page::PORT);
     if addresses.is_empty() {
         return Err("no server can be let in now: this machine has no address yet".to_owned());
     }

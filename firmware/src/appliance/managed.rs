@@ -99,7 +99,9 @@ fn facts(appliance: &Arc<Appliance>, first_run: &Arc<FirstRun>) -> Result<Facts,
         agents: appliance.agents.seen().clone(),
         takes_agents: true,
         identity: page::identity(appliance)?,
-        pages: Arc::new(move || page::reached_at(&pages.network, page::PORT)),
+        pages: Arc::new(move || {
+            page::reached_at(&pages.network, &page::advertised(&pages), page::PORT)
+        }),
         links: Arc::new(move || {
             let network = links.network.lock().unwrap_or_else(PoisonError::into_inner);
             network.links.iter().map(link).collect()

@@ -60,8 +60,8 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
 
 /// What is behind the door beside the page: servers are enrolled, and get the agent.
 fn branches(appliance: &Appliance, identity: &Identity) -> Result<Vec<Arc<dyn Branch>>, String> {
-    let network = Arc::clone(&appliance.network);
-    let addresses = move || reached_at(&network, agents::PORT);
+    let (network, advertised) = (Arc::clone(&appliance.network), advertised(appliance));
+    let addresses = move || reached_at(&network, &advertised, agents::PORT);
     let registrar = appliance.agents.registrar(Box::new(addresses));
     let enrolment = Enrolment::new(Arc::new(registrar), Arc::new(SystemClock));
     // An image may have been built without it.
@@ -128,12 +128,20 @@ fn tell_addresses(appliance: &Appliance, fingerprint: &str, told: &mut Vec<Strin
     appliance.board.update(|view| view.page = first);
 }
 
-/// Where a port of this machine is reached, `address:port` each, as far as others can know it.
-pub(crate) fn reached_at(network: &Mutex<State>, port: u16) -> Vec<String> {
+/// By which addresses it is found that it does not have itself, as its settings say.
+pub(crate) fn advertised(appliance: &Appliance) -> Vec<IpAddr> {
+    appliance.settings.get().map(|settings| settings.advertise.clone()).unwrap_or_default()
+}
+
+/// Where a port of this machine is reached, `address:port` each: what is advertised first, then its own addresses, as far as
+/// others can know them.
+pub(crate) fn reached_at(network: &Mutex<State>, advertised: &[IpAddr], port: u16) -> Vec<String> {
     let network = network.lock().unwrap_or_else(PoisonError::into_inner);
-    let addresses = network.links.iter().flat_map(|link| link.addresses.iter());
-    let reached = addresses.filter_map(|address| reached(address));
-    reached.map(|address| SocketAddr::new(address, port).to_string()).take(ADDRESSES_MAX).collect()
+    let own = network.links.iter().flat_map(|link| link.addresses.iter());
+    let own = own.filter_map(|address| reached(address));
+    let own = own.filter(|address| !advertised.contains(address));
+    let all = advertised.iter().copied().chain(own);
+    all.map(|address| SocketAddr::new(address, port).to_string()).take(ADDRESSES_MAX).collect()
 }
 
 /// The address of `10.0.0.5/24`; none where it reaches no further than the cable.
@@ -203,8 +211,13 @@ mod tests {
             link(&["10.1.0.1/8", "10.1.0.2/8", "10.1.0.3/8"]),
         ];
         let network = Mutex::new(State { links, ..State::default() });
-        let reached = reached_at(&network, 9443);
+        let reached = reached_at(&network, &[], 9443);
         assert_eq!(reached, ["10.0.2.15:9443", "[fd00::5]:9443", "10.1.0.1:9443", "10.1.0.2:9443"]);
-        assert!(reached_at(&Mutex::default(), 9443).is_empty());
+        assert!(reached_at(&Mutex::default(), &[], 9443).is_empty());
+        // What somebody says that it is found by comes first, and once.
+        let said = ["203.0.113.7", "10.1.0.1"].map(|address| address.parse().unwrap());
+        let reached = reached_at(&network, &said, 443);
+        assert_eq!(reached, ["203.0.113.7:443", "10.1.0.1:443", "10.0.2.15:443", "[fd00::5]:443"]);
+        assert_eq!(reached_at(&Mutex::default(), &said[..1], 443), ["203.0.113.7:443"]);
     }
 }

@@ -12,6 +12,7 @@ use hal::inventory::DiskFacts;
 use hal::time::Clock;
 use hal_linux::SystemClock;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Appliance;
 use super::board::{Answer, Kind, Question};
@@ -19,6 +20,7 @@ use super::capture::{of_this_machine, what_now, work};
 use super::vault_place::{VaultPlace, Wanted as Opening, ask};
 use crate::child;
 use crate::disk_facts::identity;
+use crate::guest_disks::load_all_drivers;
 use crate::report::{Size, Span};
 use crate::serve::watch::Sight;
 use matching::{Pair, Present, Wanted, pair};
@@ -284,6 +286,8 @@ fn bring_back(
     disks: &[DiskFacts],
 ) -> Result<Vec<String>, String> {
     let mut report = Vec::new();
+    // A server that was failed over is looked into, so that it starts here again.
+    load_all_drivers();
     for pair in pairs {
         let (from, onto) = (&point.disks[pair.from], &disks[pair.onto]);
         let title = format!("recover {} onto {}", from.name, onto.path);
@@ -318,9 +322,27 @@ fn bring_back(
             Size(number("disk_bytes")),
             Span(Duration::from_millis(number("took_millis"))),
         ));
+        report.extend(taken_back(&answer.value));
         report.extend(fit_table(from, onto));
     }
     Ok(report)
+}
+
+/// What a failover had changed is as it was before; the line of the report, where there is one.
+fn taken_back(answer: &Value) -> Option<String> {
+    let count = |name: &str| answer[name].as_array().map_or(0, Vec::len);
+    let (taken, left) = (count("taken_back"), count("left"));
+    if taken + left == 0 {
+        return None;
+    }
+    let left = if left == 0 {
+        String::new()
+    } else {
+        format!("; {left} were changed since, and are left")
+    };
+    Some(format!(
+        "It had run in Azure: {taken} changes that were made for that are taken back{left}."
+    ))
 }
 
 /// A larger disk has its spare partition table moved to its end; the line of the report, where there is one.

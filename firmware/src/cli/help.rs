@@ -167,6 +167,10 @@ The target may have content: what is the same already is not written, so a nearl
 run that was stopped goes on where it was. While it is written a file is called FILE.lifeboat-part; it gets its own
 name when it is whole. A device must be named twice, must not be mounted, and must be at least as large as the disk.
 
+A server that was failed over to Azure was changed so that it starts there, and so were its points since, where it is protected
+again. Onto a device such a point comes without those changes, so that it starts where the server lived; into a file as it is.
+--as-before-failover and --as-it-is say which. File systems are opened for that: it takes root.
+
 Exit codes: 0 restored, 1 failed, 2 wrong command line, 3 restored but for blocks that the point lacks.";
 
 /// `hydrate`
@@ -357,8 +361,9 @@ Examples:
   lifeboat files --vault dir:/srv/vault --key-file vault.key --server web1 --from 66aa --to latest
   lifeboat files --vault dir:/srv/vault --key-file vault.key --server web1~f-7 --json
 
-Reads the file systems of both points, as root and on this machine's kernel; nothing of them is written. A file that has its
-size and its time of the last change is taken for the same unless --content is given.
+Reads the file systems of both points, as root and on this machine's kernel; nothing of them is written. A file none of whose
+blocks changed in the vault is unchanged, all others are read. Where a file system does not say in which blocks a file lies (FAT,
+NTFS), one that has its size and its time of the last change is taken for the same, and that is said, unless --content is given.
 
 Exit codes: 0 listed, 1 failed, 2 wrong command line.";
 

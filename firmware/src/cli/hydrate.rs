@@ -46,6 +46,14 @@ pub struct Hydrate {
     #[arg(long)]
     pub accept_unread: bool,
 
+    /// Take back what was changed for a failover to Azure: by itself onto a device, where the vault shows one
+    #[arg(long)]
+    pub as_before_failover: bool,
+
+    /// The point to the last byte, also where it is of a copy that was changed for Azure
+    #[arg(long, conflicts_with = "as_before_failover")]
+    pub as_it_is: bool,
+
     /// Look for a newer point so often, and bring a page blob to it, until stopped
     #[arg(long, value_name = "TIME", value_parser = interval)]
     pub follow: Option<Duration>,

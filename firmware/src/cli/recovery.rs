@@ -322,8 +322,8 @@ pub struct TargetSet {
     #[arg(long, value_name = "NAME")]
     pub subnet: Option<String>,
 
-    /// Address: dynamic, or one of the subnet
-    #[arg(long, value_name = "dynamic|ADDRESS", value_parser = address)]
+    /// Address: dynamic, retained (the one of the subnet that the server's own settings fix at home), or one of the subnet
+    #[arg(long, value_name = "dynamic|retained|ADDRESS", value_parser = address)]
     pub address: Option<AddressChoice>,
 
     /// Zone; none for none
@@ -348,14 +348,19 @@ pub struct TargetSet {
 pub enum AddressChoice {
     /// Azure gives one.
     Dynamic,
+    /// The one that it has at home.
+    Retained,
     /// This one.
     Given(IpAddr),
 }
 
 fn address(text: &str) -> Result<AddressChoice, String> {
-    if text == "dynamic" {
-        return Ok(AddressChoice::Dynamic);
+    match text {
+        "dynamic" => Ok(AddressChoice::Dynamic),
+        "retained" => Ok(AddressChoice::Retained),
+        _ => {
+            let parsed = text.parse().map(AddressChoice::Given);
+            parsed.map_err(|_| "give dynamic, retained, or an address such as 10.1.0.4".to_owned())
+        }
     }
-    let parsed = text.parse().map(AddressChoice::Given);
-    parsed.map_err(|_| "give dynamic, or an address such as 10.1.0.4".to_owned())
 }

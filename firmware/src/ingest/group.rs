@@ -7,6 +7,9 @@ use hal::time::Moment;
 use pipeline::ids::ServerId;
 use pipeline_wire::message::FromAppliance;
 
+/// When the next cut is asked for.
+pub mod lead;
+
 /// What is to be done because of what was heard.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {

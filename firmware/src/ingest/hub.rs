@@ -18,6 +18,7 @@ use pipeline_wire::policy::Policy;
 use smol::channel::{Receiver, Sender, bounded};
 
 use super::group::Groups;
+use super::group::lead::Leads;
 use super::journal::{Entry, Life, SentDisk, Standing};
 use super::ledger::Ledger;
 use super::measures::Measures;
@@ -128,7 +129,7 @@ struct State {
     at_hand_runs: usize,
     releases: VecDeque<Release>,
     groups: Groups,
-    group_due: BTreeMap<String, u64>,
+    leads: Leads,
     /// Credit for all agents together.
     credit_all: u64,
     lines: u64,
@@ -179,7 +180,7 @@ impl Hub {
             at_hand_runs: 0,
             releases: VecDeque::new(),
             groups: Groups::default(),
-            group_due: BTreeMap::new(),
+            leads: Leads::default(),
             credit_all: credit_all.max(CREDIT_LEAST),
             lines: 0,
             durable,
@@ -269,6 +270,9 @@ impl Hub {
             return;
         }
         let effects = state.groups.frozen(life.server, token);
+        if !effects.is_empty() {
+            state.leads.frozen(token, self.clock.moment());
+        }
         state.carry_out(effects);
         self.to_keep.notify_all();
     }
@@ -482,10 +486,11 @@ impl Hub {
     /// The vault has everything of a run up to a sequence, and perhaps a point more.
     pub fn vaulted(&self, life: Life, sequence: u64, point: Option<(u64, PointId)>) {
         let mut state = self.lock();
-        if let Some((epoch, _)) = point
-            && let Some(member) = state.members.get_mut(&life.server)
-        {
-            member.measures.vaulted(epoch);
+        if let Some((epoch, _)) = point {
+            state.leads.vaulted(life.server, epoch, self.clock.moment());
+            if let Some(member) = state.members.get_mut(&life.server) {
+                member.measures.vaulted(epoch);
+            }
         }
         if let Some(member) = state.members.get_mut(&life.server) {
             member.pieces += 1;

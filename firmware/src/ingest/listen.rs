@@ -328,11 +328,12 @@ async fn hear_all(
             }
             FromAgent::Drained(drained) => {
                 let order = drained.order.clone();
-                means.hub.drained(life, &order, Ok(drained));
+                means.hub.drained(life, peer.key_fingerprint, &order, Ok(drained));
                 Ok(())
             }
             FromAgent::NotDrained { order, words } => {
-                means.hub.drained(life, &order, Err(crate::report::printable(&words)));
+                let answer = Err(crate::report::printable(&words));
+                means.hub.drained(life, peer.key_fingerprint, &order, answer);
                 Ok(())
             }
             FromAgent::Goodbye { words } => {

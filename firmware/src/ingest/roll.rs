@@ -10,7 +10,7 @@ use pipeline_vault::document::{self, Name};
 use pipeline_vault::vault::Vault;
 use pipeline_wire::authority::Authority;
 use pipeline_wire::enrol::Why;
-use pipeline_wire::message::Binding;
+use pipeline_wire::message::{Binding, Drained};
 use pipeline_wire::policy::Policy;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -32,10 +32,16 @@ pub mod registrar;
 pub mod rules;
 
 const VERSION: u16 = 1;
+/// With drains behind it whose answers were bound to nothing: they are to be ordered again.
+const VERSION_DRAINS_BEFORE: u16 = 2;
+/// With such drains, and rules behind them.
+const VERSION_RULES_BEFORE: u16 = 3;
 /// With drains behind it: a program that knows nothing of them must not undo one by writing its own.
-const VERSION_DRAINS: u16 = 2;
+const VERSION_DRAINS: u16 = 4;
 /// With rules behind them: a program that knows nothing of second persons must not undo one by writing its own.
-const VERSION_RULES: u16 = 3;
+const VERSION_RULES: u16 = 5;
+/// A drain as it was kept before: server, order, whether it is switched off, when, and what was answered.
+type DrainBefore = (ServerId, String, bool, u64, Option<Result<Drained, String>>);
 /// Certificates that are remembered of one server.
 const KEYS_MAX: usize = 8;
 
@@ -138,10 +144,18 @@ impl Roll {
         let parsed =
             postcard::take_from_bytes::<Self>(bytes).ok().and_then(|(mut roll, behind)| {
                 let mut rest = behind;
-                if roll.version >= VERSION_DRAINS {
-                    (roll.drains, rest) = postcard::take_from_bytes(rest).ok()?;
+                match roll.version {
+                    VERSION_DRAINS_BEFORE | VERSION_RULES_BEFORE => {
+                        let drains: Vec<DrainBefore>;
+                        (drains, rest) = postcard::take_from_bytes(rest).ok()?;
+                        drop(drains);
+                    }
+                    VERSION_DRAINS | VERSION_RULES => {
+                        (roll.drains, rest) = postcard::take_from_bytes(rest).ok()?;
+                    }
+                    _ => {}
                 }
-                if roll.version >= VERSION_RULES {
+                if matches!(roll.version, VERSION_RULES_BEFORE | VERSION_RULES) {
                     (roll.rules, rest) = postcard::take_from_bytes(rest).ok()?;
                 }
                 // In memory it has no version: what it holds says which one it is written as.
@@ -263,9 +277,14 @@ mod tests {
         let mut roll = Roll::new().unwrap();
         roll.enrol(ServerId([5; 16]), "web", &binding(), [6; 32]);
         let bytes = roll.to_bytes().unwrap();
-        assert_eq!(Roll::parse(&bytes), Ok(roll));
+        assert_eq!(Roll::parse(&bytes), Ok(roll.clone()));
         let mut later = bytes.to_vec();
-        later[0] = 4;
+        // Drains of before are to be ordered again.
+        let drain: DrainBefore = (ServerId([5; 16]), "f-1".to_owned(), true, 1, None);
+        later[0] = 2;
+        later.extend(postcard::to_allocvec(&vec![drain]).unwrap());
+        assert_eq!(Roll::parse(&later), Ok(roll));
+        later[0] = 6;
         assert!(Roll::parse(&later).unwrap_err().to_string().contains("later Lifeboat"));
         for seed in 0..5000 {
             let mut random = Random::new(seed);

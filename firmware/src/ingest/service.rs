@@ -321,8 +321,11 @@ impl Caretaker<'_> {
     fn keep_answers(&self) {
         for (server, drain) in self.hub.draining() {
             let Some(answer) = drain.answer.filter(|_| !drain.is_noted) else { continue };
-            match self.roll.change(&mut |roll| Ok(roll.answer(server, &drain.order, &answer))) {
-                Ok(_) => self.hub.note_drained(server, &drain.order),
+            let (order, by) = (&drain.order, drain.by);
+            match self.roll.change(&mut |roll| Ok(roll.answer(server, order, by, &answer))) {
+                Ok(true) => self.hub.note_drained(server, order),
+                // It was called off, or the agent's certificate counts no more: nobody is switched off for that.
+                Ok(false) => self.hub.unanswered(server, order),
                 Err(error) => log::warn!("the answer to drain {}: {error}", drain.order),
             }
         }

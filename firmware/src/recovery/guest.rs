@@ -1,11 +1,14 @@
 //! What is on a point's disks, judged for Azure; and the disks as they shall be there, with what a repair changed on top.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use firmware_recovery::guest::repair::{Lineage, LineageKind};
 use firmware_recovery::guest::view::View;
 use firmware_recovery::guest::volumes::GuestDisk;
-use firmware_recovery::guest::{Finding, Platform, Readiness, Remedy, Severity, What, Wish};
+use firmware_recovery::guest::{
+    Change, Finding, Platform, Readiness, Remedy, Severity, What, Wish,
+};
 use firmware_recovery::hydrate::overlay::Overlay;
 use firmware_recovery::order::{Kind, Order};
 use pipeline_azure::arm::disk::{Generation, System};
@@ -19,7 +22,14 @@ use crate::session::Machine;
 const CHANGES_BYTES_MAX: u64 = 1 << 30;
 
 /// A disk of a point with changes on top.
-pub(super) type Layered = Overlay<PointReader>;
+pub(crate) type Layered = Overlay<PointReader>;
+
+/// The disks of a point as they shall be in Azure, and what was changed on them for that.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) disks: Vec<Arc<Layered>>,
+    pub(super) changes: Vec<Change>,
+}
 
 /// Where servers are to boot: Azure, or what `LIFEBOAT_PLATFORM` says.
 pub(super) fn platform(machine: &Machine) -> Platform {
@@ -31,13 +41,13 @@ pub(super) fn platform(machine: &Machine) -> Platform {
 }
 
 /// The disks of a point, each to be changed in memory.
-pub(super) fn layered(readers: Vec<PointReader>) -> Vec<Arc<Layered>> {
+pub(crate) fn layered(readers: Vec<PointReader>) -> Vec<Arc<Layered>> {
     let disks = readers.len();
     let layered = |reader| Arc::new(Overlay::new(reader, scratch(disks, CHANGES_BYTES_MAX)));
     readers.into_iter().map(layered).collect()
 }
 
-fn guests(disks: &[Arc<Layered>]) -> Vec<GuestDisk> {
+pub(crate) fn guests(disks: &[Arc<Layered>]) -> Vec<GuestDisk> {
     let guest = |disk: &Arc<Layered>| GuestDisk {
         name: disk.base().disk().name.clone(),
         view: Arc::clone(disk) as Arc<dyn View>,
@@ -50,6 +60,7 @@ pub(super) struct Judged {
     pub(super) starts_from: usize,
     pub(super) generation: Generation,
     pub(super) system: System,
+    pub(super) addresses: Vec<IpAddr>,
     pub(super) obstacles: Vec<String>,
     pub(super) repairs: Vec<String>,
 }
@@ -66,6 +77,7 @@ pub(super) fn judge(disks: &[Arc<Layered>], platform: &Platform) -> Judged {
             starts_from: 0,
             generation: Generation::V2,
             system: System::Linux,
+            addresses: Vec::new(),
             obstacles: vec![format!(
                 "what is on its disks cannot be looked at here: {error}; do this as root, or on the appliance"
             )],
@@ -95,6 +107,7 @@ fn judged(disks: &[Arc<Layered>], readiness: &Readiness) -> Judged {
         starts_from,
         generation,
         system: if windows { System::Windows } else { System::Linux },
+        addresses: readiness.addresses.clone(),
         obstacles: findings().filter(blocks).map(|finding| words(&finding)).collect(),
         repairs: findings()
             .filter(|finding| finding.repair == Remedy::Offline)
@@ -114,41 +127,47 @@ pub(super) fn prepared(
     open: &Fresh<'_>,
     platform: &Platform,
     order: &Order,
-) -> Result<Vec<Arc<Layered>>, Error> {
+) -> Result<Prepared, Error> {
     let disks = open()?;
     let error = match repaired(&disks, platform, order) {
-        Ok(()) => return Ok(disks),
+        Ok(changes) => return Ok(Prepared { disks, changes }),
         Err(error) if order.despite_obstacles => error,
         Err(error) => return Err(error),
     };
     log::warn!("{error}: the disks are brought over as they are in the point");
     drop(disks);
     let disks = open()?;
-    match mark(&guests(&disks), &wish(order)).and_then(|_| has_room(&disks)) {
-        Ok(()) => Ok(disks),
+    let marked = mark(&guests(&disks), &wish(order));
+    match marked.and_then(|changes| has_room(&disks).map(|()| changes)) {
+        Ok(changes) => Ok(Prepared { disks, changes }),
         Err(error) => {
             log::warn!(
                 "{error}: the copy is not marked, and an agent on it takes itself for the server's"
             );
-            open()
+            Ok(Prepared { disks: open()?, changes: Vec::new() })
         }
     }
 }
 
-fn repaired(disks: &[Arc<Layered>], platform: &Platform, order: &Order) -> Result<(), Error> {
+fn repaired(
+    disks: &[Arc<Layered>],
+    platform: &Platform,
+    order: &Order,
+) -> Result<Vec<Change>, Error> {
     let guests = guests(disks);
     let readiness = judge_disks(&guests, platform);
     has_room(disks)?;
     let readiness =
         readiness.map_err(|error| Error::device("the point's disks", error.to_string()))?;
     if readiness.is_to_repair(What::NoSystem) || readiness.system.is_none() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let done = repair(&guests, platform, &wish(order));
     // What the kernel could not write it tells as an error of a device, or not at all.
     has_room(disks)?;
-    log::info!("{} changes are made on the copy", done?.1.len());
-    Ok(())
+    let (_, changes) = done?;
+    log::info!("{} changes are made on the copy", changes.len());
+    Ok(changes)
 }
 
 fn wish(order: &Order) -> Wish {
@@ -163,7 +182,7 @@ fn wish(order: &Order) -> Wish {
 }
 
 /// Whether all that was to be changed could be kept.
-fn has_room(disks: &[Arc<Layered>]) -> Result<(), Error> {
+pub(crate) fn has_room(disks: &[Arc<Layered>]) -> Result<(), Error> {
     let Some(full) = disks.iter().find(|disk| disk.was_full()) else { return Ok(()) };
     let what = format!(
         "takes more than {} MiB of changes to be opened and repaired, and this machine has no memory for more",

@@ -12,7 +12,9 @@ use std::time::Instant;
 use firmware_recovery::hydrate::content::ReadAt;
 use firmware_recovery::hydrate::fill::{How, OnTop, Source, fill};
 use firmware_recovery::hydrate::pages::signed;
-use firmware_recovery::order::hands::{DiskFacts, Filled, Hands, SourceAct, Survey, Unfilled};
+use firmware_recovery::order::hands::{
+    DiskFacts, Filled, Hands, Prepared, SourceAct, Survey, Unfilled,
+};
 use firmware_recovery::order::{Holder, Order, PointFacts};
 use firmware_recovery::profile::Signal;
 use pipeline_azure::Secret;
@@ -27,7 +29,7 @@ use pipeline_vault::points::ChainView;
 use pipeline_vault::record::{Consistency, Manifest};
 
 use super::drained;
-use super::guest::{self, Layered};
+use super::guest;
 use super::source;
 use super::vault::Shared;
 use super::who;
@@ -52,7 +54,7 @@ pub struct Program {
     /// What keeps the points of orders from being deleted, by order and point.
     pins: Mutex<BTreeMap<String, Pin>>,
     /// The disks of orders as they shall be in Azure, by order and point.
-    prepared: Mutex<BTreeMap<String, Vec<Arc<Layered>>>>,
+    prepared: Mutex<BTreeMap<String, guest::Prepared>>,
 }
 
 impl Program {
@@ -99,7 +101,7 @@ impl Program {
     }
 
     /// The order's disks as they shall be in Azure; repaired once by each process.
-    fn prepared(&self, order: &Order) -> Result<Vec<Arc<Layered>>, Error> {
+    fn prepared(&self, order: &Order) -> Result<guest::Prepared, Error> {
         let point = order.point.as_ref().map(|point| point.id.clone()).unwrap_or_default();
         let key = key_of(order, &point);
         let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
@@ -110,9 +112,9 @@ impl Program {
         let link = view.find(&point)?;
         let access = self.vault.session().access();
         let open = || Ok(guest::layered(source::readers(&access, &view, link)?));
-        let disks = guest::prepared(&open, &guest::platform(&self.machine), order)?;
+        let made = guest::prepared(&open, &guest::platform(&self.machine), order)?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(prepared.entry(key).or_insert(disks).clone())
+        Ok(prepared.entry(key).or_insert(made).clone())
     }
 
     fn page_options(&self) -> Result<PageOptions, Error> {
@@ -151,7 +153,7 @@ impl Program {
         };
         let source = Source { frames: &frames, disk, point: manifest.id, time: manifest.started };
         let prepared = self.prepared(order)?;
-        let on_top = prepared.get(place).zip(plan).map(|(content, plan)| OnTop {
+        let on_top = prepared.disks.get(place).zip(plan).map(|(content, plan)| OnTop {
             content: &**content as &dyn ReadAt,
             blocks: &plan.on_top,
         });
@@ -242,13 +244,15 @@ impl Hands for Program {
             starts_from: judged.starts_from,
             generation: judged.generation,
             system: judged.system,
+            addresses: judged.addresses,
             obstacles: judged.obstacles,
             repairs: judged.repairs,
         })
     }
 
-    fn prepare(&self, order: &Order) -> Result<Vec<Vec<u64>>, Error> {
-        Ok(self.prepared(order)?.iter().map(|disk| disk.changed()).collect())
+    fn prepare(&self, order: &Order) -> Result<Prepared, Error> {
+        let guest::Prepared { disks, changes } = self.prepared(order)?;
+        Ok(Prepared { on_top: disks.iter().map(|disk| disk.changed()).collect(), changes })
     }
 
     fn fill(&self, order: &Order, disk: usize, to: &Secret) -> Result<Filled, Unfilled> {

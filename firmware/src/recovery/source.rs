@@ -18,7 +18,7 @@ const READERS: usize = 4;
 const CACHE_BYTES: usize = 32 << 20;
 
 /// Readers of all disks of a point.
-pub(super) fn readers(
+pub(crate) fn readers(
     access: &Access,
     view: &ChainView,
     link: &Link,

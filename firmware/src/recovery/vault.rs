@@ -25,17 +25,44 @@ impl Shared {
     }
 }
 
+/// An opened vault that somebody else has, lent for a moment.
+pub struct Borrowed<'a>(pub Mutex<&'a mut Session>);
+
+impl Documents for Borrowed<'_> {
+    fn read(&self, name: Name) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        read_from(self.0.lock().unwrap_or_else(PoisonError::into_inner).vault()?, name)
+    }
+
+    fn replace(&self, name: Name, version: u64, bytes: &[u8]) -> Result<Replaced, Error> {
+        let mut session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced_in(&mut session, name, version, bytes)
+    }
+
+    fn list(&self, class: Class) -> Result<Vec<Name>, Error> {
+        let session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        document::list(&session.access(), class)
+    }
+}
+
+fn replaced_in(
+    session: &mut Session,
+    name: Name,
+    version: u64,
+    bytes: &[u8],
+) -> Result<Replaced, Error> {
+    let replaced = document::replace(session.vault()?, name, version, bytes)?;
+    // The first document of a vault brings a new key ring.
+    session.note_ring();
+    Ok(replaced)
+}
+
 impl Documents for Shared {
     fn read(&self, name: Name) -> Result<Option<(u64, Vec<u8>)>, Error> {
         read_from(self.session().vault()?, name)
     }
 
     fn replace(&self, name: Name, version: u64, bytes: &[u8]) -> Result<Replaced, Error> {
-        let mut session = self.session();
-        let replaced = document::replace(session.vault()?, name, version, bytes)?;
-        // The first document of a vault brings a new key ring.
-        session.note_ring();
-        Ok(replaced)
+        replaced_in(&mut self.session(), name, version, bytes)
     }
 
     fn list(&self, class: Class) -> Result<Vec<Name>, Error> {

@@ -6,8 +6,9 @@ use pipeline_vault::points::ChainView;
 use serde::Serialize;
 
 use crate::cli::{self, PointChoice};
+use crate::files::blocks::Blocks;
 use crate::files::{Care, Difference, differences};
-use crate::guest_disks::{disks_of_point, each_file_system};
+use crate::guest_disks::{each_file_system, numbered_disks};
 use crate::report::{Ending, Outcome, Size, print, print_json, printable};
 use crate::session::Session;
 use crate::verbs::Context;
@@ -34,6 +35,8 @@ struct Answer {
     files: Vec<File>,
     not_listed: u64,
     not_compared: Vec<String>,
+    /// Files that were taken for unchanged by their size and time alone.
+    by_times: u64,
 }
 
 pub(super) fn run(asked: &cli::Files, context: &Context) -> Ending {
@@ -53,19 +56,24 @@ pub(super) fn run(asked: &cli::Files, context: &Context) -> Ending {
         files: Vec::new(),
         not_listed: 0,
         not_compared: Vec::new(),
+        by_times: 0,
     };
-    let before = disks_of_point(&session, &view, from)?;
-    let after = disks_of_point(&session, &view, to)?;
-    each_file_system(&before, &after, &mut |name, trees| {
-        let trees = match trees {
-            Ok(trees) => trees,
+    let blocks = Blocks::between(&session, &view, [from, to])?;
+    let before = numbered_disks(&session, &view, (from, to))?;
+    let after = numbered_disks(&session, &view, (to, to))?;
+    each_file_system(&before, &after, &mut |name, both| {
+        let both = match both {
+            Ok(both) => both,
             Err(words) => {
                 answer.not_compared.push(format!("{name} {words}"));
                 return Ok(());
             }
         };
-        differences(&trees, care, &mut |one| answer.take(name, one))
-            .map_err(|error| Error::device(format!("file system {name}"), error.to_string()))
+        let are_same = |path: &str| blocks.are_same(&both, path);
+        let by_times = differences(&both.trees, care, &are_same, &mut |one| answer.take(name, one))
+            .map_err(|error| Error::device(format!("file system {name}"), error.to_string()))?;
+        answer.by_times += by_times;
+        Ok(())
     })?;
     if asked.json {
         print_json(&answer)?;
@@ -122,6 +130,12 @@ fn text(answer: &Answer) -> String {
     }
     if answer.not_listed > 0 {
         text += &format!("and {} more\n", answer.not_listed);
+    }
+    if answer.by_times > 0 {
+        text += &format!(
+            "{} files were taken for unchanged by their size and time alone, as it is not known in which blocks they lie: --content reads them\n",
+            answer.by_times
+        );
     }
     for words in &answer.not_compared {
         text += &format!("not compared: {}\n", printable(words));

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use pipeline_vault::writer::Progress;
 use pipeline_vault::{Error, Retry};
 use serde::Serialize;
 
+use crate::as_before::{Before, Choice};
 use crate::cli::{Hydrate, PointChoice, Starts};
 use crate::report::{Ending, Failure, Outcome, Size, Span, Utc, print, print_json};
 use crate::session::Session;
@@ -44,6 +46,8 @@ struct Answer<'a> {
     from_point: Option<String>,
     unread_blocks: u64,
     took_millis: u64,
+    taken_back: Vec<&'a str>,
+    left: Vec<&'a str>,
 }
 
 pub(super) fn run(hydrate: &Hydrate, context: &Context) -> Ending {
@@ -72,6 +76,12 @@ fn follows(hydrate: &Hydrate) -> bool {
     matches!(hydrate.to, Sink::Seed(_)) && latest
 }
 
+/// Whether it goes onto a device, from which a machine starts.
+fn onto_device(to: &Sink) -> bool {
+    let facts = path_of(to).and_then(|path| std::fs::metadata(path).ok());
+    facts.is_some_and(|facts| facts.file_type().is_block_device())
+}
+
 /// Waits; whether it was stopped meanwhile.
 fn stopped_within(time: Duration, context: &Context) -> bool {
     const STEP: Duration = Duration::from_millis(200);
@@ -89,20 +99,34 @@ fn once(hydrate: &Hydrate, session: &mut Session, context: &Context) -> Ending {
     if !matches!(hydrate.to, Sink::Plain(_)) {
         limits::check(disk, role(hydrate.starts))?;
     }
+    let (asked, onto_file) = (hydrate.as_before_failover, path_of(&hydrate.to).is_some());
+    if asked && !onto_file {
+        return Err(Failure::Usage(Error::misuse(
+            "--as-before-failover",
+            "is for a disk that starts where the server lived, not in Azure",
+        )));
+    }
+    let choice = Choice::of(asked, hydrate.as_it_is, onto_device(&hydrate.to));
     let view = match hydrate.to {
         Sink::Seed(_) => Some(session.chain(found.server)?),
+        _ if choice != Choice::Never && !session.has_ticket() => Some(session.chain(found.server)?),
         _ => None,
+    };
+    let before = match &view {
+        Some(view) => Before::of(session, found.server, (view, &found.link), choice)?,
+        None => None,
     };
     let began = context.machine.clock.monotonic_nanos();
     let label = format!("hydrate {}", hydrate.chosen.disk);
     let (counters, painter) = context.progress(&label, hydrate.json);
-    let work = Work { hydrate, session, found: &found, context, progress: &*counters };
+    let (progress, before) = (&*counters, before.as_ref());
+    let work = Work { hydrate, session, found: &found, context, progress, before };
     let done = work.run(view.as_ref());
     painter.finish(done.is_ok());
     let (moved, hydrated) = done?;
     let nanos = context.machine.clock.monotonic_nanos().saturating_sub(began);
     if hydrate.follow.is_none() || moved != Moved::There {
-        say(hydrate, &found, (moved, &hydrated), Duration::from_nanos(nanos))?;
+        say(hydrate, &found, (moved, &hydrated), before, Duration::from_nanos(nanos))?;
     }
     Ok(ending(hydrate, &hydrated))
 }
@@ -121,6 +145,7 @@ struct Work<'a> {
     found: &'a Found,
     context: &'a Context,
     progress: &'a dyn Progress,
+    before: Option<&'a Before>,
 }
 
 impl Work<'_> {
@@ -163,6 +188,9 @@ impl Work<'_> {
             let hand = disk.another().map_err(about)?;
             let frames = source.frames;
             let done = restore_disk(frames, source.disk, hand, &name, &options, self.progress)?;
+            if let Some(before) = self.before {
+                before.lay_over(&source.disk.name, &mut disk, &name)?;
+            }
             if vhd {
                 close(&mut disk, source, &name)?;
             }
@@ -215,6 +243,7 @@ fn say(
     hydrate: &Hydrate,
     found: &Found,
     (moved, done): (Moved, &Hydrated),
+    before: Option<&Before>,
     took: Duration,
 ) -> Result<(), Error> {
     let point = found.point();
@@ -240,6 +269,8 @@ fn say(
             },
             unread_blocks: restored.unread_blocks,
             took_millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            taken_back: before.map(|before| before.taken().collect()).unwrap_or_default(),
+            left: before.map(|before| before.left().collect()).unwrap_or_default(),
         });
     }
     let how = match moved {
@@ -260,7 +291,8 @@ fn say(
         Size(sent_bytes),
         Size(restored.fetched_bytes),
         Span(took),
-    ))
+    ))?;
+    before.map_or(Ok(()), |before| print(&before.words()))
 }
 
 fn ending(hydrate: &Hydrate, done: &Hydrated) -> Outcome {

@@ -12,6 +12,7 @@ use pipeline_vault::restore::{Ahead, Options, Restored, prepare, restore_disk, r
 use pipeline_vault::writer::Progress;
 use serde::Serialize;
 
+use crate::as_before::{Before, Choice};
 use crate::cli::Restore;
 use crate::report::{Ending, Outcome, Size, Span, Utc, print, print_json};
 use crate::session::Session;
@@ -37,12 +38,14 @@ struct Answer<'a> {
     same_blocks: u64,
     unread_blocks: u64,
     took_millis: u64,
+    taken_back: Vec<&'a str>,
+    left: Vec<&'a str>,
 }
 
 pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
     let machine = &context.machine;
     let opening = &restore.opening;
-    let (session, found, ahead) = if restore.secondary {
+    let (mut session, found, ahead) = if restore.secondary {
         let mut session = Session::open_secondary(opening, machine)?;
         let found = choose_on_secondary(&mut session, &restore.chosen)?;
         (session, found, None)
@@ -65,9 +68,17 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
         stop: Arc::clone(&context.stop),
     };
     let began = machine.clock.monotonic_nanos();
+    let before = match as_before(restore, &mut session, &found, ahead.as_ref(), &target) {
+        Ok(before) => before,
+        Err(error) => return Err(target.give_up(error).into()),
+    };
     let label = format!("restore {}", restore.chosen.disk);
     let (counters, painter) = context.progress(&label, restore.json);
     let done = bring(restore, &session, &found, ahead, &target, &options, &*counters);
+    let done = done.and_then(|restored| {
+        lay_over(before.as_ref(), restore, &target)?;
+        Ok(restored)
+    });
     painter.finish(done.is_ok());
     let restored = match done {
         Ok(restored) => {
@@ -77,8 +88,35 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
         Err(error) => return Err(target.give_up(error).into()),
     };
     let took = took(&*machine.clock, began);
-    say(restore, found.point(), &restored, took)?;
+    say(restore, found.point(), &restored, before.as_ref(), took)?;
     Ok(ending(restore, &restored))
+}
+
+/// The point as it was before a failover, where that is wanted.
+fn as_before(
+    restore: &Restore,
+    session: &mut Session,
+    found: &Found,
+    ahead: Option<&(ChainView, Ahead)>,
+    target: &Target,
+) -> Result<Option<Before>, Error> {
+    let (asked, as_it_is) = (restore.as_before_failover, restore.as_it_is);
+    let choice = Choice::of(asked, as_it_is, target.is_device());
+    match ahead {
+        Some((view, _)) => Before::of(session, found.server, (view, &found.link), choice),
+        None if asked => Err(Error::misuse(
+            "--as-before-failover",
+            "needs the whole vault: a ticket opens one point, and a secondary may lack what it takes",
+        )
+        .remedy("give --key-file the recovery key, or leave it out")),
+        None => Ok(None),
+    }
+}
+
+fn lay_over(before: Option<&Before>, restore: &Restore, target: &Target) -> Result<(), Error> {
+    let Some(before) = before else { return Ok(()) };
+    let name = restore.to.display().to_string();
+    before.lay_over(&restore.chosen.disk, &mut target.disk()?, &name)
 }
 
 /// Reads the map, pins the point where that is possible and not done yet, and writes what differs.
@@ -112,6 +150,7 @@ fn say(
     restore: &Restore,
     point: &Manifest,
     restored: &Restored,
+    before: Option<&Before>,
     took: Duration,
 ) -> Result<(), Error> {
     if restore.json {
@@ -126,6 +165,8 @@ fn say(
             same_blocks: restored.same_blocks,
             unread_blocks: restored.unread_blocks,
             took_millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            taken_back: before.map(|before| before.taken().collect()).unwrap_or_default(),
+            left: before.map(|before| before.left().collect()).unwrap_or_default(),
         });
     }
     print(&format!(
@@ -138,7 +179,8 @@ fn say(
         Size(restored.written_bytes),
         Size(restored.fetched_bytes),
         Span(took),
-    ))
+    ))?;
+    before.map_or(Ok(()), |before| print(&before.words()))
 }
 
 fn ending(restore: &Restore, restored: &Restored) -> Outcome {

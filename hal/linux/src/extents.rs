@@ -27,19 +27,31 @@ pub struct FileExtent {
     pub bytes: u64,
 }
 
+/// Given to a file, and nothing written there yet: it reads as zeros, whatever lies there.
+const UNWRITTEN: u32 = 0x800;
+
 /// Where a file lies, in the file's order. An error where the file system cannot say, or says that it is not sure.
 pub fn extents_of(path: &Path) -> io::Result<Vec<FileExtent>> {
-    let file = File::open(path)?;
+    extents(&File::open(path)?, UNSURE)
+}
+
+/// The same of a file that is open; an error too where it has room that nothing was written to: what lies there is not what
+/// it reads as.
+pub fn written_extents_of(file: &File) -> io::Result<Vec<FileExtent>> {
+    extents(file, UNSURE | UNWRITTEN)
+}
+
+fn extents(file: &File, refused: u32) -> io::Result<Vec<FileExtent>> {
     let mut found = Vec::new();
     let mut from = 0;
     loop {
-        let (extents, count) = sys::extents::extents(&file, from)?;
+        let (extents, count) = sys::extents::extents(file, from)?;
         let Some(extents) = extents.get(..count).filter(|extents| !extents.is_empty()) else {
             return Ok(found);
         };
         for extent in extents {
             let end = extent.logical.checked_add(extent.length).ok_or(Errno::OVERFLOW)?;
-            if extent.flags & UNSURE != 0 || end <= from || found.len() >= ALL_EXTENTS_MAX {
+            if extent.flags & refused != 0 || end <= from || found.len() >= ALL_EXTENTS_MAX {
                 return Err(io::ErrorKind::Unsupported.into());
             }
             from = end;

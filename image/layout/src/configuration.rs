@@ -3,6 +3,7 @@
 //! ```toml
 //! role = "capture"                      # appliance, capture or recover
 //! name = "site-one"                     # what the console calls the machine
+//! advertise = ["203.0.113.7"]           # where servers find it, where addresses are translated on the way: before its own
 //!
 //! [vault]
 //! address = "azure://account/container"
@@ -26,7 +27,9 @@
 use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +47,9 @@ pub struct Configuration<N> {
     pub role: Option<Role>,
     /// What the console calls the machine.
     pub name: Option<String>,
+    /// Addresses by which servers find an appliance that does not have them itself: the ports behind them are the same.
+    #[serde(default)]
+    pub advertise: Vec<IpAddr>,
     /// Where recovery points go to, or come from.
     pub vault: Option<Vault>,
     /// The appliance that a captured machine's disks go through.
@@ -152,7 +158,6 @@ impl<N: DeserializeOwned> Configuration<N> {
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString as _;
-    use alloc::vec::Vec;
 
     use super::*;
 
@@ -162,13 +167,16 @@ mod tests {
         mtu: u16,
     }
 
-    const WHOLE: &str = "role = \"capture\"\nname = \"site\"\n[vault]\naddress = \"azure://a/b\"\n\
+    const WHOLE: &str = "role = \"capture\"\nname = \"site\"\nadvertise = [\"203.0.113.7\", \"2001:db8::7\"]\n[vault]\naddress = \"azure://a/b\"\n\
         server = \"web1\"\nrecovery-key = \"sesame-open\"\ntoken = \"sv=very-secret\"\n[appliance]\ntoken = \"0LFB-secret\"\nserver = \"web2\"\n[spool]\ndisk = \"S1\"\n[network]\nmtu = 1500\n";
 
     #[test]
     fn a_whole_file_is_read() {
         let read: Configuration<Network> = Configuration::parse(WHOLE.as_bytes()).unwrap();
         assert_eq!(read.role, Some(Role::Capture));
+        let advertised: [IpAddr; 2] =
+            ["203.0.113.7", "2001:db8::7"].map(|address| address.parse().unwrap());
+        assert_eq!(read.advertise, advertised);
         assert_eq!(read.network, Some(Network { mtu: 1500 }));
         assert_eq!(read.spool, Some(Spool { disk: "S1".into() }));
         let appliance = read.appliance.unwrap();
@@ -187,6 +195,7 @@ mod tests {
             let nothing = Configuration {
                 role: None,
                 name: None,
+                advertise: Vec::new(),
                 vault: None,
                 appliance: None,
                 spool: None,
@@ -206,6 +215,8 @@ mod tests {
             told("role = \"king\"")
         );
         assert!(told("\n[network]\nmtu = \"big\"").contains("line 3"));
+        let named = told("name = \"a\"\nadvertise = [\"site.example\"]");
+        assert!(named.contains("line 2") && named.contains("IP address"), "{named}");
         assert!(told("[vault]\naddress = \"a\"\ntokn = \"sv=very-secret\"").contains("tokn"));
         for text in
             ["[vault]\ntoken = \"sv=very-secret", "[vault]\naddress=\"a\"\ntoken = sv=very-secret"]

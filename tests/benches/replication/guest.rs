@@ -1,23 +1,16 @@
 //! `lifeboat-agent run` on a real Debian with a disk of 1 TiB that is all holes: what memory it takes, as the kernel says.
 
 use core::time::Duration;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
-use std::process::Command;
 
 use qemu::{Disk, Gateway, Machine, Nic};
-use tests::azurite::run;
-use tests::debian::debian_disk;
-use tests::media::copy_disk;
-use tests::program::built;
-
+use tests::debian::{Put, agent, dressed};
 use tests::serving::BY_GUESTS;
 
 use crate::appliance::Appliance;
 
 const TIB: u64 = 1 << 40;
-/// Where its root file system begins, as `debian_disk` makes it.
-const ROOT_AT: u64 = 49 << 20;
 /// A machine that is translated, beside others, until it is up and has something to say.
 const PATIENCE: Duration = Duration::from_secs(400);
 /// What is said before this many bytes were compared or copied says nothing.
@@ -36,7 +29,6 @@ const TELLER: &str = "#!/bin/bash\nwhile sleep 5; do\n  p=$(systemctl show -P Ma
     awk '/^memlock:/{m=$2} /^map_id:/{b[$2]=m} END{for(i in b) s+=b[i]; print s+0}')\n  \
     echo \"@lifeboat memory resident=$r private=$a dead_man=$d maps=$maps\" >/dev/ttyS0\ndone\n";
 const TELLER_UNIT: &str = "[Service]\nExecStart=/usr/local/sbin/teller\nRestart=always\n";
-const NETWORK: &str = "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nLinkLocalAddressing=no\n";
 
 /// What was found, in kibibytes.
 pub(crate) struct Memory {
@@ -50,8 +42,7 @@ pub(crate) fn measure(folder: &Path) -> Result<Memory, String> {
     let words = |error: &dyn core::fmt::Display| error.to_string();
     let appliance = Appliance::start(folder, BY_GUESTS);
     let system = folder.join("server.img");
-    copy_disk(&debian_disk()?, &system);
-    dress(folder, &system, &appliance.token())?;
+    dress(&system, &appliance.token())?;
     let large = folder.join("large.img");
     File::create(&large).and_then(|file| file.set_len(TIB)).map_err(|error| words(&error))?;
     let machine = Machine::uefi().disk(Disk::new(&system).boot_order(0)).disk(Disk::new(&large));
@@ -70,36 +61,12 @@ pub(crate) fn measure(folder: &Path) -> Result<Memory, String> {
     Ok(found)
 }
 
-fn dress(folder: &Path, disk: &Path, token: &str) -> Result<(), String> {
-    let agent = folder.join("lifeboat-agent");
-    fs::copy(built("lifeboat-agent"), &agent).map_err(|error| error.to_string())?;
-    run(Command::new("strip").arg(&agent))?;
-    let agent = fs::read(&agent).map_err(|error| error.to_string())?;
-    let systemd = "/etc/systemd/system";
-    let files: [(&str, &[u8], u32); 6] = [
+fn dress(disk: &Path, token: &str) -> Result<(), String> {
+    let agent = agent()?;
+    let files: [Put<'_>; 3] = [
         ("/usr/local/sbin/lifeboat-agent", &agent, 0o755),
         ("/usr/local/sbin/teller", TELLER.as_bytes(), 0o755),
         ("/etc/lifeboat-token", token.as_bytes(), 0o600),
-        ("/etc/systemd/network/all.network", NETWORK.as_bytes(), 0o644),
-        ("/etc/systemd/system/lifeboat-agent.service", AGENT.as_bytes(), 0o644),
-        ("/etc/systemd/system/teller.service", TELLER_UNIT.as_bytes(), 0o644),
     ];
-    let mut script = String::new();
-    for (number, (path, content, mode)) in files.iter().enumerate() {
-        let source = folder.join(format!("put{number}"));
-        fs::write(&source, content).map_err(|error| error.to_string())?;
-        script += &format!("write {} {path}\nsif {path} mode 0100{mode:o}\n", source.display());
-    }
-    let wants = format!("{systemd}/multi-user.target.wants");
-    for unit in ["lifeboat-agent", "teller"] {
-        script += &format!("symlink {wants}/{unit}.service ../{unit}.service\n");
-    }
-    script += &format!(
-        "symlink {wants}/systemd-networkd.service /lib/systemd/system/systemd-networkd.service\n\
-         symlink {systemd}/serial-getty@ttyS0.service /dev/null\n"
-    );
-    let commands = folder.join("commands");
-    fs::write(&commands, script).map_err(|error| error.to_string())?;
-    let root = format!("{}?offset={ROOT_AT}", disk.display());
-    run(Command::new("debugfs").args(["-w", "-f"]).arg(&commands).arg(root)).map(drop)
+    dressed(disk, &files, &[("lifeboat-agent", AGENT), ("teller", TELLER_UNIT)])
 }

@@ -9,6 +9,8 @@ pub enum Act {
     Opens,
     /// A writer lists the chain, on a copy of the first writer's machine from before that began.
     OpensAlike,
+    /// The agent of a copy that was failed over lists its original's chain.
+    OpensAsCopy,
     /// A writer turns out to be a copy of another one, memory and all.
     Forks,
     /// A writer takes up what lies about.
@@ -62,6 +64,7 @@ impl Act {
             Self::OpensAlike => {
                 "lists the chain, on a copy of writer 1's machine from before it began".to_owned()
             }
+            Self::OpensAsCopy => "lists the chain, for the copy that was failed over".to_owned(),
             Self::Forks => "turns out to be a copy of an earlier writer, memory and all".to_owned(),
             Self::Salvages => "takes up segments that lie about".to_owned(),
             Self::Sends(segment) => format!("sends segment {}", segment_name(segment)),

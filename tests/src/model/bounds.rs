@@ -59,6 +59,14 @@ pub enum Rule {
     RelocationYields,
     /// Segments of a run that goes on or was interrupted are not relocated.
     RelocateFinished,
+    /// Nobody opens an epoch behind a fork that stands.
+    ForkHolds,
+    /// The point of a fork that stands is not pruned.
+    ForkPointStays,
+    /// Whoever publishes a fork looks in the record that it stands behind whether its point was pruned.
+    ForkLooksAgain,
+    /// A copy that was failed over does not write as the server that it is a copy of.
+    CopyIsSilent,
 }
 
 /// The rules that hold.
@@ -107,6 +115,8 @@ pub struct Bounds {
     pub prunes: u8,
     /// Whether somebody restores a point.
     pub reader: bool,
+    /// Whether somebody fails the server over, and perhaps takes that back.
+    pub failover: bool,
     /// Slots of the chain.
     pub slots: u8,
     /// Segments that each writer sends, 1 or 2.
@@ -140,6 +150,7 @@ impl Bounds {
             publishes: [2, 0],
             prunes: 1,
             reader: false,
+            failover: false,
             slots: 6,
             segments: 1,
             frames: 1,

@@ -2,11 +2,10 @@
 
 use super::bounds::Rule;
 use super::collector::tidy_up;
-use super::reader;
-use super::record::{Set, Upkeep, View, highest, numbers, segment_names};
+use super::record::{Body, Set, Upkeep, View, highest, numbers, segment_names};
 use super::state::{State, World};
 use super::upkeep::{holders, kept_frames};
-use super::writer;
+use super::{failover, reader, writer};
 
 /// Frames that cannot be read: their segment, or the one that they were carried to, is not there.
 fn missing(state: &State, upkeep: &Upkeep, frames: Set) -> Set {
@@ -25,6 +24,7 @@ pub fn broken(world: &World, state: &State) -> Option<String> {
     let view = world.arena.view(state.head);
     chain(world, state, view)
         .or_else(|| points(world, state, view))
+        .or_else(|| failover::broken(world, state, view))
         .or_else(|| writers(world, state, view))
         .or_else(|| reading(world, state))
 }
@@ -75,7 +75,8 @@ fn writers(world: &World, state: &State, view: &View) -> Option<String> {
         let before = view.path[..usize::from(slot)].iter().rev();
         let mut epochs = before.filter_map(|id| {
             let record = world.arena.get(*id);
-            (record.body == super::record::Body::Epoch).then_some(record.run)
+            matches!(record.body, Body::Epoch | Body::Fork(_) | Body::ForkEnded)
+                .then_some(record.run)
         });
         if epochs.next() != Some(writer.run) {
             return Some("a writer acknowledged a point after another one took over".to_owned());

@@ -9,7 +9,7 @@ use super::bounds::{Bounds, Rules};
 use super::check::{broken, litter};
 use super::record::{RecordId, numbers, segment_names};
 use super::state::{State, World};
-use super::{collector, reader, writer};
+use super::{collector, failover, reader, writer};
 
 /// What the search found.
 pub struct Found {
@@ -110,6 +110,9 @@ fn successors(world: &mut World, state: &State, emit: &mut dyn FnMut(&'static st
         // Which of two equal collectors is which changes along a history, so the words do not number them.
         collector::steps(world, state, at, &mut |next, act| out("a collector", next, act), loses);
     }
+    if world.bounds.failover {
+        failover::steps(world, state, &mut |next, act| out("the failover", next, act));
+    }
     if world.bounds.reader {
         reader::steps(world, state, &mut |next, act| out("the reader", next, act));
     }
@@ -203,6 +206,8 @@ fn short(world: &World, id: RecordId) -> String {
         super::record::Body::Checkpoint(_) => 'C',
         super::record::Body::Point(_) => 'P',
         super::record::Body::Upkeep(_) => 'U',
+        super::record::Body::Fork(_) => 'F',
+        super::record::Body::ForkEnded => 'N',
     };
     format!("{}{letter}", record.slot)
 }

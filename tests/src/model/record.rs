@@ -72,6 +72,10 @@ pub enum Body {
     Point(Set),
     /// Pruned, condemned, relocated, collected.
     Upkeep(Upkeep),
+    /// The server was failed over to the point in this slot: the chain is taken over from every writer.
+    Fork(u8),
+    /// It stands no more.
+    ForkEnded,
 }
 
 /// One record.
@@ -103,12 +107,14 @@ pub struct View {
     pub checkpoints: Set,
     /// Slots of upkeep records, not covered.
     pub upkeeps: Set,
-    /// Slots of epoch-opens, not covered.
+    /// Slots of epoch-opens, forks and ends of forks, not covered.
     pub epochs: Set,
     /// Slots of checkpoints before the newest point, not covered.
     pub superseded: Set,
-    /// Which run opened the newest epoch.
+    /// Which run opened the newest epoch; none behind a fork.
     pub epoch_run: Option<u8>,
+    /// The slot of the point of the fork that stands.
+    pub fork: Option<u8>,
     /// The state of upkeep.
     pub upkeep: Upkeep,
 }
@@ -139,6 +145,14 @@ impl View {
             Body::Epoch => {
                 view.epochs |= bit;
                 view.epoch_run = Some(record.run);
+            }
+            Body::Fork(_) | Body::ForkEnded => {
+                view.epochs |= bit;
+                view.epoch_run = None;
+                view.fork = match record.body {
+                    Body::Fork(point) => Some(point),
+                    _ => None,
+                };
             }
             Body::Checkpoint(_) => view.checkpoints |= bit,
             Body::Point(_) => {
@@ -214,7 +228,7 @@ impl Arena {
     pub fn reach(&self, view: &View, slot: u8) -> Set {
         match self.get(view.path[usize::from(slot)]).body {
             Body::Point(reach) | Body::Checkpoint(reach) => reach,
-            Body::Epoch | Body::Upkeep(_) => 0,
+            Body::Epoch | Body::Upkeep(_) | Body::Fork(_) | Body::ForkEnded => 0,
         }
     }
 
@@ -259,6 +273,8 @@ impl fmt::Display for Record {
         let run = char::from(b"ABC"[usize::from(self.run).min(2)]);
         match self.body {
             Body::Epoch => write!(f, "{}:Epoch({run})", self.slot),
+            Body::Fork(point) => write!(f, "{}:Fork(at {point})", self.slot),
+            Body::ForkEnded => write!(f, "{}:ForkEnded", self.slot),
             Body::Checkpoint(reach) => {
                 write!(f, "{}:Checkpoint({run}: {})", self.slot, frame_names(reach))
             }

@@ -2,6 +2,7 @@
 
 use super::bounds::{Bounds, COLLECTORS, Rule, Rules, WRITERS};
 use super::collector::Collector;
+use super::failover::Failover;
 use super::reader::Reader;
 use super::record::{Arena, Body, RecordId, Set, highest};
 use super::writer::Writer;
@@ -38,6 +39,8 @@ pub struct State {
     pub collectors: [Collector; COLLECTORS],
     /// Somebody who restores.
     pub reader: Reader,
+    /// Somebody who fails the server over.
+    pub failover: Failover,
 }
 
 /// What became of creating a slot.

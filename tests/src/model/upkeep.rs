@@ -40,9 +40,11 @@ fn pinned_frames(world: &World, state: &State) -> Set {
 /// Points that may be pruned.
 #[must_use]
 pub fn prunable(world: &World, view: &View) -> Set {
+    let fork = view.fork.filter(|_| world.has(Rule::ForkPointStays));
+    let points = view.points & !fork.map_or(0, |point| 1 << point);
     match highest(view.points) {
-        Some(newest) if world.has(Rule::KeepNewestPoint) => view.points & !(1 << newest),
-        _ => view.points,
+        Some(newest) if world.has(Rule::KeepNewestPoint) => points & !(1 << newest),
+        _ => points,
     }
 }
 
@@ -96,7 +98,7 @@ fn finished(world: &World, view: &View) -> Set {
                 all |= upkeep.moved;
                 numbers(upkeep.moved).for_each(|from| all |= 1 << upkeep.holder(from));
             }
-            Body::Epoch | Body::Checkpoint(_) => {}
+            Body::Epoch | Body::Checkpoint(_) | Body::Fork(_) | Body::ForkEnded => {}
         }
     }
     all & !named(world.arena.reach_all(view, view.checkpoints))

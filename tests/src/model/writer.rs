@@ -46,6 +46,8 @@ pub struct Writer {
     pub step: Step,
     /// Its identity: a copy of a run has the same.
     pub run: u8,
+    /// It is of a copy that was failed over.
+    pub copy: bool,
     /// The newest record that it knows.
     pub head: RecordId,
     /// Frames that it may name although it did not send them.
@@ -61,7 +63,7 @@ pub struct Writer {
 impl Writer {
     fn ends(self, step: Step) -> Self {
         let own = if step == Step::Acknowledged { self.own } else { RecordId::NONE };
-        Self { step, run: self.run, own, ..Self::default() }
+        Self { step, run: self.run, copy: self.copy, own, ..Self::default() }
     }
 }
 
@@ -139,10 +141,20 @@ fn start(world: &World, state: &State, at: usize, emit: &mut dyn FnMut(State, Ac
     let mut next = *state;
     let run = u8::try_from(at).unwrap_or(0);
     let head = world.newest(state);
+    let view = world.arena.view(head);
+    if view.fork.is_some() && world.has(Rule::ForkHolds) {
+        return;
+    }
     next.writers[at] = Writer { step: Step::Open, run, head, ..Writer::default() };
     emit(next, Act::Opens);
+    let was_failed_over = state.failover.step > super::failover::Step::Publish;
+    if was_failed_over && !world.has(Rule::CopyIsSilent) {
+        next.writers[at].copy = true;
+        emit(next, Act::OpensAsCopy);
+    }
     if last && world.bounds.forks && !world.has(Rule::NamesBound) {
         // A copy of the first writer's machine from before it began: it draws the same names again.
+        next.writers[at].copy = false;
         next.writers[at].run = state.writers[0].run;
         emit(next, Act::OpensAlike);
     }
@@ -268,7 +280,8 @@ fn taken(world: &World, state: &State, writer: Writer, other: RecordId) -> Write
     }
     let goes_on = Writer { head: other, ..writer };
     if writer.step == Step::Open {
-        return goes_on;
+        let forked = world.arena.view(other).fork.is_some() && world.has(Rule::ForkHolds);
+        return if forked { writer.ends(Step::Stopped) } else { goes_on };
     }
     let Body::Upkeep(upkeep) = record.body else {
         return if world.has(Rule::Fence) { writer.ends(Step::Stopped) } else { goes_on };

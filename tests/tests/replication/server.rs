@@ -1,17 +1,9 @@
 //! A Debian with the agent in it, and something that writes at random and kills the agent from time to time.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use qemu::{Disk, Gateway, Machine, Nic, Running};
-use tests::azurite::run;
-use tests::debian::debian_disk;
-use tests::media::copy_disk;
-use tests::program::built;
-
-/// Where its root file system begins, as `debian_disk` makes it.
-const ROOT_AT: u64 = 49 << 20;
+use tests::debian::{Put, agent, dressed};
 
 const AGENT: &str = "[Unit]\nAfter=network-online.target local-fs.target\nStartLimitIntervalSec=0\n[Service]\n\
     Environment=LIFEBOAT_TEST=1\nExecStartPre=/bin/sh -c 'test -e /var/lib/lifeboat-agent/enrolment || \
@@ -24,7 +16,6 @@ const LOAD: &str = "#!/bin/bash\nmkdir -p /srv/load && cd /srv/load || exit 1\nw
 const LOAD_UNIT: &str = "[Service]\nExecStart=/usr/local/sbin/load\nRestart=always\n";
 const KILLER_UNIT: &str = "[Service]\nExecStart=/bin/bash -c 'while :; do sleep $((150 + RANDOM % 90)); \
     systemctl kill -s KILL lifeboat-agent; done'\n";
-const NETWORK: &str = "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nLinkLocalAddressing=no\n";
 
 /// The server.
 pub(crate) struct Server {
@@ -35,41 +26,14 @@ impl Server {
     /// With this token, on a disk in this folder.
     pub(crate) fn make(folder: &Path, token: &str) -> Self {
         let disk = folder.join("server.img");
-        copy_disk(&debian_disk().unwrap_or_else(|error| panic!("{error}")), &disk);
-        let systemd = "/etc/systemd/system";
-        let agent = fs::read(built("lifeboat-agent")).unwrap();
-        let agent_file = folder.join("lifeboat-agent");
-        fs::write(&agent_file, agent).unwrap();
-        run(Command::new("strip").arg(&agent_file)).unwrap();
-        let stripped = fs::read(&agent_file).unwrap();
-        let files: [(&str, &[u8], u32); 7] = [
-            ("/usr/local/sbin/lifeboat-agent", &stripped, 0o755),
+        let agent = agent().unwrap_or_else(|error| panic!("{error}"));
+        let files: [Put<'_>; 3] = [
+            ("/usr/local/sbin/lifeboat-agent", &agent, 0o755),
             ("/usr/local/sbin/load", LOAD.as_bytes(), 0o755),
             ("/etc/lifeboat-token", token.as_bytes(), 0o600),
-            ("/etc/systemd/network/all.network", NETWORK.as_bytes(), 0o644),
-            ("/etc/systemd/system/lifeboat-agent.service", AGENT.as_bytes(), 0o644),
-            ("/etc/systemd/system/load.service", LOAD_UNIT.as_bytes(), 0o644),
-            ("/etc/systemd/system/killer.service", KILLER_UNIT.as_bytes(), 0o644),
         ];
-        let mut script = String::new();
-        for (number, (path, content, mode)) in files.iter().enumerate() {
-            let source = folder.join(format!("put{number}"));
-            fs::write(&source, content).unwrap();
-            script += &format!("write {} {path}\nsif {path} mode 0100{mode:o}\n", source.display());
-        }
-        let wants = format!("{systemd}/multi-user.target.wants");
-        for unit in ["lifeboat-agent", "load", "killer"] {
-            script += &format!("symlink {wants}/{unit}.service ../{unit}.service\n");
-        }
-        script += &format!(
-            "symlink {wants}/systemd-networkd.service /lib/systemd/system/systemd-networkd.service\n"
-        );
-        // Nobody else reads the serial line.
-        script += &format!("symlink {systemd}/serial-getty@ttyS0.service /dev/null\n");
-        let commands = folder.join("commands");
-        fs::write(&commands, script).unwrap();
-        let root = format!("{}?offset={ROOT_AT}", disk.display());
-        run(Command::new("debugfs").args(["-w", "-f"]).arg(&commands).arg(root)).unwrap();
+        let services = [("lifeboat-agent", AGENT), ("load", LOAD_UNIT), ("killer", KILLER_UNIT)];
+        dressed(&disk, &files, &services).unwrap_or_else(|error| panic!("{error}"));
         Self { disk }
     }
 

@@ -11,9 +11,8 @@ use std::time::Instant;
 
 use qemu::{Disk, Gateway, Machine, Nic, Running};
 use tests::azurite::run;
-use tests::debian::debian_disk;
+use tests::debian::{ROOT_AT, agent, debian_disk};
 use tests::media::copy_disk;
-use tests::program::built;
 
 /// A translated machine takes its time to look over the programs.
 const SECONDS: &str = "120";
@@ -25,9 +24,6 @@ const REMOVE: &str = "set -eu; mount -o loop,offset=ROOT_AT server.img root; \
     chroot root /usr/local/sbin/lifeboat-agent remove >/dev/null 2>&1; \
     find root/etc/initramfs-tools root/usr/lib/systemd root/var/lib -name '*lifeboat*'; \
     chroot root sh -c 'lsinitramfs /boot/initrd.img-*' | grep lifeboat || true; umount root";
-/// Where its root file system begins, as `debian_disk` makes it.
-const ROOT_AT: u64 = 49 << 20;
-
 const AGENT: &str = "[Unit]\nAfter=network-online.target local-fs.target\nStartLimitIntervalSec=0\n[Service]\n\
     Environment=LIFEBOAT_TEST=1\nExecStartPre=/bin/sh -c 'test -e /var/lib/lifeboat-agent/enrolment || \
     /usr/local/sbin/lifeboat-agent enrol $(cat /etc/lifeboat-token)'\n\
@@ -69,10 +65,7 @@ impl Server {
         copy_disk(&debian_disk().unwrap_or_else(|error| panic!("{error}")), &disk);
         let ear = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = ear.local_addr().unwrap().port().to_string();
-        let agent = folder.join("lifeboat-agent");
-        fs::copy(built("lifeboat-agent"), &agent).unwrap();
-        run(Command::new("strip").arg(&agent)).unwrap();
-        let agent = fs::read(agent).unwrap();
+        let agent = agent().unwrap_or_else(|error| panic!("{error}"));
         let units = ["lifeboat-agent", "load", "late", "ear"];
         let units = units.map(|name| format!("etc/systemd/system/{name}.service"));
         let ear_unit = EAR.replace("PORT", &port);

@@ -5,6 +5,7 @@
 use std::io;
 
 use super::boot;
+use super::network;
 use super::platform::Platform;
 use super::readiness::{Family, Finding, Generation, Readiness, Remedy, Severity, System, What};
 use super::survey::Survey;
@@ -74,7 +75,9 @@ pub fn judge(survey: &Survey, platform: &Platform) -> io::Result<Readiness> {
     let mut findings = report.findings;
     findings.sort_by_key(|finding| core::cmp::Reverse(finding.severity));
     let os_disk = os_disk.and_then(|disk| survey.disks.get(disk)).map(|(name, _)| name.clone());
-    Ok(Readiness { platform: platform.name.clone(), generation, os_disk, system, findings })
+    let addresses = if survey.root.is_some() { network::addresses(survey)? } else { Vec::new() };
+    let platform = platform.name.clone();
+    Ok(Readiness { platform, generation, os_disk, system, addresses, findings })
 }
 
 /// The disk that the firmware starts from: with the ESP, else with code for a BIOS, else with the root.

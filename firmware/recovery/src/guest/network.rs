@@ -106,6 +106,62 @@ pub(super) fn find(tree: &dyn Tree) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
+/// The addresses that a server's settings fix, in the order in which they were found: not those of its loopback, and none that
+/// counts on one cable alone.
+pub(super) fn addresses(tree: &dyn Tree) -> io::Result<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    for found in find(tree)? {
+        for file in &found.fixed {
+            let text = tree.text(file)?.unwrap_or_default();
+            let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+            addresses.extend(lines.flat_map(|line| found.program.addresses(line)));
+        }
+    }
+    addresses.retain(|address| match address {
+        IpAddr::V4(four) => !four.is_loopback() && !four.is_link_local() && !four.is_unspecified(),
+        IpAddr::V6(six) => {
+            !six.is_loopback() && !six.is_unicast_link_local() && !six.is_unspecified()
+        }
+    });
+    let mut seen = std::collections::BTreeSet::new();
+    addresses.retain(|address| seen.insert(*address));
+    Ok(addresses)
+}
+
+impl Program {
+    /// The addresses that a line of its settings fixes.
+    fn addresses(self, line: &str) -> Vec<IpAddr> {
+        let lower = line.to_ascii_lowercase();
+        let value = |begin: &str| {
+            let (name, value) = lower.split_once('=')?;
+            let number = name.trim().strip_prefix(begin)?;
+            number.chars().all(|letter| letter.is_ascii_digit()).then(|| value.to_owned())
+        };
+        let (text, wants_range) = match self {
+            // Servers of names stand there without a range.
+            Self::Netplan => (Some(lower.clone()), true),
+            Self::NetworkManager => {
+                let first = |value: String| value.split(',').next().unwrap_or_default().to_owned();
+                (value("address").map(first), true)
+            }
+            Self::Networkd => (value("address"), false),
+            Self::Ifupdown => (lower.strip_prefix("address ").map(str::to_owned), false),
+            Self::Ifcfg(_) => (value("ipaddr"), false),
+        };
+        let text = text.unwrap_or_default();
+        let words =
+            text.split(|letter: char| letter.is_whitespace() || "[]{},\"'".contains(letter));
+        let address = |word: &str| match word.split_once('/') {
+            Some((address, range)) if range.parse::<u8>().is_ok_and(|bits| bits <= 128) => {
+                address.parse().ok()
+            }
+            None if !wants_range => word.parse().ok(),
+            _ => None,
+        };
+        words.filter_map(address).collect()
+    }
+}
+
 fn is_enabled(tree: &dyn Tree, unit: &str) -> io::Result<bool> {
     for target in ["multi-user.target.wants", "network-online.target.wants", "sysinit.target.wants"]
     {
@@ -242,4 +298,34 @@ fn ifcfg(wanted: &Network) -> Option<String> {
             format!("{head}BOOTPROTO=none\nIPADDR={address}\nPREFIX={prefix}\n{via}{names}")
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_that_settings_fix_are_found_in_the_words_of_each_program() {
+        let cases = [
+            (Program::Netplan, "addresses: [192.0.2.5/24, \"fd00::5/64\"]", "192.0.2.5 fd00::5"),
+            (Program::Netplan, "- 192.0.2.5/24", "192.0.2.5"),
+            (Program::Netplan, "nameservers: {addresses: [192.0.2.53]}", ""),
+            (Program::Netplan, "routes: [{to: default, via: 192.0.2.1}]", ""),
+            (Program::NetworkManager, "address1=192.0.2.5/24,192.0.2.1", "192.0.2.5"),
+            (Program::NetworkManager, "dns=192.0.2.53;", ""),
+            (Program::Networkd, "Address=192.0.2.5/24", "192.0.2.5"),
+            (Program::Networkd, "Gateway=192.0.2.1", ""),
+            (Program::Networkd, "MACAddress=00:11:22:33:44:55", ""),
+            (Program::Ifupdown, "address 192.0.2.5", "192.0.2.5"),
+            (Program::Ifupdown, "gateway 192.0.2.1", ""),
+            (Program::Ifcfg(IFCFG[0]), "IPADDR='192.0.2.5/24'", "192.0.2.5"),
+            (Program::Ifcfg(IFCFG[0]), "IPADDR0=192.0.2.5", "192.0.2.5"),
+            (Program::Ifcfg(IFCFG[0]), "IPADDR=192.0.2.5/999", ""),
+        ];
+        for (program, line, wanted) in cases {
+            let found = program.addresses(line);
+            let found = found.iter().map(ToString::to_string);
+            assert_eq!(found.collect::<Vec<_>>().join(" "), wanted, "{program:?} {line}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What was found on a server's disks, and what can be done about it: the report beside the server.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +153,9 @@ pub struct Readiness {
     pub os_disk: Option<String>,
     /// What runs on it.
     pub system: Option<System>,
+    /// The addresses that its own settings fix.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// The worst first.
     pub findings: Vec<Finding>,
 }

@@ -1,7 +1,8 @@
 //! Changes that make a server boot on a platform, each kept so that it can be taken back.
 //!
 //! What a change replaces is kept on the server's own root file system, below [`KEPT`], with the list of all changes:
-//! whoever has the disk can take them back. Nothing is changed twice, and what is as it should be is not changed.
+//! whoever has the disk can take them back. What is as it should be is not changed, so a disk that was repaired is repaired
+//! again at no cost; what differs since is put on top of the same list.
 
 use std::io::{self, Error, ErrorKind, Read};
 
@@ -26,6 +27,10 @@ pub const KEPT: &str = "var/lib/lifeboat/repair";
 pub const LIST: &str = "var/lib/lifeboat/repair/changes.json";
 /// What silences the agent of a copy, and says what it is a copy of.
 pub const REPLICA: &str = "var/lib/lifeboat/replica";
+/// The same of a copy whose agent was made a server of its own.
+pub const ADOPTED: &str = "var/lib/lifeboat/replica.adopted";
+/// Longest list of changes.
+const LIST_BYTES_MAX: u64 = 16 << 20;
 /// Longest settings file that is changed.
 const KEPT_BYTES_MAX: u64 = 4 << 20;
 
@@ -100,8 +105,18 @@ pub enum Undo {
     },
 }
 
-/// Makes a server boot on the platform that it was judged for. Errors leave changes behind: the overlay is thrown
-/// away then.
+/// The changes that are on a server's disks since it was repaired; none where it was not.
+///
+/// Errors: the list cannot be read.
+pub fn list(tree: &dyn Tree) -> io::Result<Option<Vec<Change>>> {
+    let Some(list) = tree.read(LIST, LIST_BYTES_MAX)? else { return Ok(None) };
+    serde_json::from_slice(&list).map(Some).map_err(|error| {
+        Error::new(ErrorKind::InvalidData, format!("/{LIST} cannot be read: {error}"))
+    })
+}
+
+/// Makes a server boot on the platform that it was judged for; what was changed for that now. Errors leave changes behind: the
+/// overlay is thrown away then.
 pub fn repair(
     survey: &Survey,
     readiness: &Readiness,
@@ -135,19 +150,18 @@ pub fn mark(survey: &Survey, wish: &Wish) -> io::Result<Vec<Change>> {
 struct Bench<'a> {
     survey: &'a Survey,
     tree: &'a dyn Tree,
+    /// All that are on these disks.
     changes: Vec<Change>,
+    /// Those of earlier repairs.
+    earlier: usize,
 }
 
 impl<'a> Bench<'a> {
     fn new(survey: &'a Survey) -> io::Result<Self> {
         let tree: &dyn Tree = survey;
-        if tree.has(LIST)? {
-            let words = format!(
-                "/{LIST} is there: this disk was repaired before, and is not repaired on top of that"
-            );
-            return Err(Error::new(ErrorKind::AlreadyExists, words));
-        }
-        Ok(Self { survey, tree, changes: Vec::new() })
+        let changes = list(tree)?.unwrap_or_default();
+        let earlier = changes.len();
+        Ok(Self { survey, tree, changes, earlier })
     }
 
     fn note(
@@ -263,12 +277,12 @@ impl<'a> Bench<'a> {
     /// Writes the list of changes, which is one itself.
     fn finish(mut self) -> io::Result<Vec<Change>> {
         // No file is made on NTFS: whoever ordered the repair keeps its list.
-        if !self.changes.is_empty() && self.survey.windows.is_none() {
+        if self.changes.len() > self.earlier && self.survey.windows.is_none() {
             self.make_folder(What::Lineage, KEPT)?;
             let list = serde_json::to_vec_pretty(&self.changes)?;
             self.tree.write(LIST, &list, Some(super::network::root_may(0o600)))?;
         }
-        Ok(self.changes)
+        Ok(self.changes.split_off(self.earlier))
     }
 }
 

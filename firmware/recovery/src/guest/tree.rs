@@ -3,6 +3,7 @@
 //! Paths have no slash at their beginning and `/` between names. What a link on the file system points at is looked
 //! for on the same file system and nowhere else.
 
+use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read};
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,12 @@ pub trait Tree {
 
     /// A file's bytes, as they come.
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>>;
+
+    /// A file as the kernel has it open, to be asked where it lies; `None` where no kernel has.
+    fn file(&self, path: &str) -> io::Result<Option<File>> {
+        let _ = path;
+        Ok(None)
+    }
 
     /// A file's bytes from `offset` on; none where that is behind its end.
     fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + '_>> {

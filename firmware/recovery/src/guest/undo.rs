@@ -5,12 +5,10 @@
 
 use std::io::{self, Error, ErrorKind};
 
-use super::repair::{Change, KEPT, LIST, REPLICA, Undo, digest};
+use super::repair::{ADOPTED, Change, KEPT, LIST, REPLICA, Undo, digest, list};
 use super::survey::Survey;
 use super::tree::{Kind, Tree};
 
-/// Longest list of changes.
-const LIST_BYTES_MAX: u64 = 16 << 20;
 const KEPT_BYTES_MAX: u64 = 64 << 20;
 
 /// How taking a change back ended.
@@ -24,12 +22,10 @@ pub enum Undone {
 
 /// Takes back what a repair changed, the last first. Nothing where nothing was repaired.
 pub fn undo(survey: &Survey) -> io::Result<Vec<Undone>> {
-    let tree: &dyn Tree = survey;
-    let Some(list) = tree.read(LIST, LIST_BYTES_MAX)? else { return Ok(Vec::new()) };
-    let changes: Vec<Change> = serde_json::from_slice(&list).map_err(|error| {
-        Error::new(ErrorKind::InvalidData, format!("/{LIST} cannot be read: {error}"))
-    })?;
-    undo_list(survey, &changes)
+    match list(survey)? {
+        Some(changes) => undo_list(survey, &changes),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The same by a list that was kept elsewhere: no list is left on a Windows.
@@ -58,8 +54,11 @@ pub fn undo_list(survey: &Survey, changes: &[Change]) -> io::Result<Vec<Undone>>
             tree.remove(&kept)?;
         }
     }
-    if tree.has(LIST)? {
-        tree.remove(LIST)?;
+    // The copy's agent may have put its mark aside: what is brought back is no copy.
+    for made in [LIST, ADOPTED] {
+        if tree.has(made)? {
+            tree.remove(made)?;
+        }
     }
     for change in folders.iter().rev() {
         // Others may have put something there.

@@ -20,6 +20,13 @@ pub trait View: Send + Sync {
     /// Writes all of `from` at `offset`.
     fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()>;
 
+    /// Where a part of it lies: hands over each piece's disk, by its number among the server's, its first byte there, and how
+    /// long it is. False where that is not known, or it is in more than one place.
+    fn lies(&self, offset: u64, bytes: u64, each: &mut dyn FnMut(usize, u64, u64)) -> bool {
+        let _ = (offset, bytes, each);
+        false
+    }
+
     /// What was written before is kept afterwards.
     fn flush(&self) -> io::Result<()> {
         Ok(())
@@ -137,6 +144,21 @@ impl View for Joined {
 
     fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
         self.each(offset, from.len(), &mut |view, at, range| view.write_at(at, &from[range]))
+    }
+
+    fn lies(&self, offset: u64, bytes: u64, each: &mut dyn FnMut(usize, u64, u64)) -> bool {
+        let Some(end) = offset.checked_add(bytes).filter(|end| *end <= self.bytes) else {
+            return false;
+        };
+        let mut begin = 0;
+        for piece in &self.pieces {
+            let (from, to) = (offset.max(begin), end.min(begin + piece.bytes));
+            if from < to && !piece.view.lies(piece.start + (from - begin), to - from, each) {
+                return false;
+            }
+            begin += piece.bytes;
+        }
+        true
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -260,6 +282,49 @@ pub(crate) mod memory {
 mod tests {
     use super::memory::Memory;
     use super::*;
+
+    /// One that knows where it lies.
+    struct Numbered(usize);
+
+    impl View for Numbered {
+        fn bytes(&self) -> u64 {
+            100
+        }
+
+        fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn lies(&self, offset: u64, bytes: u64, each: &mut dyn FnMut(usize, u64, u64)) -> bool {
+            each(self.0, offset, bytes);
+            true
+        }
+    }
+
+    #[test]
+    fn pieces_in_a_row_lie_where_each_of_them_does() {
+        let piece = |view: Arc<dyn View>, start, bytes| Piece { view, start, bytes };
+        let pieces = vec![
+            piece(Arc::new(Numbered(1)), 90, 10),
+            piece(Arc::new(Numbered(0)), 5, 20),
+            piece(Arc::new(Memory::new(vec![0; 9])), 0, 9),
+        ];
+        let joined = Joined::new(pieces).unwrap();
+        let lies = |offset, bytes| {
+            let mut all = Vec::new();
+            let known =
+                joined.lies(offset, bytes, &mut |disk, at, bytes| all.push((disk, at, bytes)));
+            known.then_some(all)
+        };
+        assert_eq!(lies(8, 4), Some(vec![(1, 98, 2), (0, 5, 2)]));
+        assert_eq!(lies(12, 18), Some(vec![(0, 7, 18)]));
+        assert_eq!(lies(29, 2), None, "nobody knows where the last piece lies");
+        assert_eq!(lies(30, 90), None, "past its end");
+    }
 
     #[test]
     fn pieces_in_a_row_read_and_write_as_one() {

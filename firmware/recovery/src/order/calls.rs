@@ -316,7 +316,7 @@ impl Order {
     /// The address that its interface asks for. A drill keeps it where its own network holds it.
     pub(crate) fn wanted_address(&self) -> Option<core::net::IpAddr> {
         let known = self.profile.known_address()?;
-        let holds = crate::profile::range_holds(&self.profile.drill_range, known);
+        let holds = network::range_holds(&self.profile.drill_range, known);
         (self.kind != Kind::Drill || holds).then_some(known)
     }
 

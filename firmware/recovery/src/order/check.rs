@@ -31,7 +31,7 @@ impl Work<'_> {
         let survey = self.signing(move || hands.survey(&order))??;
         let mut problems = self.take_up(&survey);
         self.check_sizes(&mut problems)?;
-        self.check_places(&mut problems)?;
+        self.check_places(&survey, &mut problems)?;
         self.check_rights(&mut problems)?;
         if problems.is_empty() {
             self.note_closed_network();
@@ -177,7 +177,10 @@ impl Work<'_> {
     }
 
     /// Group, network, address and names.
-    fn check_places(&mut self, problems: &mut Vec<String>) -> Result<(), Stop> {
+    fn check_places(&mut self, survey: &Survey, problems: &mut Vec<String>) -> Result<(), Stop> {
+        if self.order().kind == Kind::Drill {
+            self.retain_in_drill(survey);
+        }
         let group = self.order().group()?;
         if self.order().makes_group() {
             return Ok(());
@@ -201,12 +204,12 @@ impl Work<'_> {
             }
         }
         if self.order().kind != Kind::Drill {
-            self.check_network(problems)?;
+            self.check_network(survey, problems)?;
         }
         Ok(())
     }
 
-    fn check_network(&mut self, problems: &mut Vec<String>) -> Result<(), Stop> {
+    fn check_network(&mut self, survey: &Survey, problems: &mut Vec<String>) -> Result<(), Stop> {
         let subnet = self.order().subnet()?;
         let found = match self.ask(&network::look_at_subnet(&subnet)) {
             Ok(found) => found,
@@ -229,7 +232,8 @@ impl Work<'_> {
         if network::free_addresses(&found) == Some(0) {
             problems.push(format!("subnet {} is full", subnet.name()));
         }
-        if let Some(address) = self.order().profile.known_address() {
+        let ranges: Vec<&str> = network::ranges(&found);
+        if let Some(address) = self.settle_address(survey, subnet.name(), &ranges, problems) {
             let answer = self.ask(&network::check_address(subnet.network(), address)?)?;
             let availability = Availability::of(&answer);
             if !availability.free {

@@ -43,7 +43,8 @@ impl Work<'_> {
         }
         let (hands, order) = (self.world.hands, self.order().clone());
         let prepared = self.signing(move || hands.prepare(&order))??;
-        for (disk, blocks) in self.order_mut().disks.iter_mut().zip(prepared) {
+        self.order_mut().changes = prepared.changes;
+        for (disk, blocks) in self.order_mut().disks.iter_mut().zip(prepared.on_top) {
             disk.on_top.extend(blocks);
             disk.on_top.sort_unstable();
             disk.on_top.dedup();

@@ -8,6 +8,7 @@ use pipeline_vault::{Error, Retry};
 use serde::{Deserialize, Serialize};
 
 use super::{Holder, Order, PointFacts};
+use crate::guest::Change;
 use crate::profile::Signal;
 
 /// What is known of a point before anything is made of it.
@@ -23,6 +24,9 @@ pub struct Survey {
     pub generation: Generation,
     /// What is on it.
     pub system: System,
+    /// The addresses that its own settings fix.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// What keeps it from starting in Azure and cannot be repaired there, each with its remedy.
     pub obstacles: Vec<String>,
     /// What will be changed on the copy so that it starts.
@@ -38,6 +42,15 @@ pub struct DiskFacts {
     pub bytes: u64,
     /// Its logical sector.
     pub sector_bytes: u32,
+}
+
+/// What goes on top of a point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// The blocks of each disk, in their order, that will differ from the point.
+    pub on_top: Vec<Vec<u64>>,
+    /// What they change for the server, in the order in which it was done.
+    pub changes: Vec<Change>,
 }
 
 /// What was written to a disk.
@@ -82,9 +95,9 @@ pub trait Hands: Send + Sync {
     /// Errors: there is none, or it is not whole.
     fn survey(&self, order: &Order) -> Result<Survey, Error>;
 
-    /// Makes ready what goes on top of the point so that it starts in Azure and does not take itself for the original: the
-    /// blocks of each disk, in their order, that will differ from the point. Asked again, it may name others.
-    fn prepare(&self, order: &Order) -> Result<Vec<Vec<u64>>, Error>;
+    /// Makes ready what goes on top of the point so that it starts in Azure and does not take itself for the original. Asked
+    /// again, it may name other blocks.
+    fn prepare(&self, order: &Order) -> Result<Prepared, Error>;
 
     /// Brings the content of one disk, with what goes on top of it, by its place in the order, to where the signature leads. What is there
     /// already is not sent again.

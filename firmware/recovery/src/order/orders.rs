@@ -58,6 +58,7 @@ impl Wanted {
             wanted_point: self.point.clone(),
             point: None,
             disks: Vec::new(),
+            changes: Vec::new(),
             generation: Generation::V2,
             system: System::Linux,
             reads_first: self.reads_first,

@@ -9,6 +9,7 @@ use super::*;
 use crate::order::orders;
 use crate::order::run::Work;
 use crate::order::sweep::{self, Belongs};
+use crate::profile::Address;
 use crate::target;
 use crate::test_world::region::Trouble;
 use crate::test_world::{Process, SERVER, Site, profile, wanted};
@@ -43,11 +44,36 @@ fn a_drill_brings_the_point_up_where_nothing_reaches_it_and_leaves_nothing() {
 }
 
 #[test]
+fn the_address_that_its_settings_fix_is_retained_where_the_place_holds_it() {
+    let site = Site::new();
+    let mut retains = profile();
+    retains.address = Address::Retained(None);
+    target::set_profile(&site.process(9).documents, SERVER, "web1", &retains).expect("sound");
+    let home = ["192.0.2.5", "10.0.0.7", "10.255.0.9"].map(|address| address.parse().unwrap());
+    site.survey.lock().unwrap().addresses = home.to_vec();
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).expect("a failover");
+    assert_eq!((order.state, order.wanted_address()), (State::Up, Some(home[1])));
+    assert!(order.notes.iter().any(|note| note.text.contains("keeps its address 10.0.0.7")));
+    // The profile says how, not which: the next failover looks again.
+    let kept = target::load(&process.documents, SERVER).unwrap();
+    assert_eq!(kept.profile.unwrap().address, Address::Retained(None));
+    // A drill has it where its own network holds it.
+    let drill = site.process(2).order(8, &wanted(Kind::Drill)).expect("a drill");
+    assert_eq!(drill.wanted_address(), Some(home[2]));
+    site.survey.lock().unwrap().addresses.truncate(2);
+    let drill = site.process(3).order(9, &wanted(Kind::Drill)).expect("a drill");
+    assert_eq!((drill.evidence.up, drill.wanted_address()), (Some(true), None));
+}
+
+#[test]
 fn a_failover_is_up_until_it_is_committed_and_keeps_what_it_made() {
     let site = Site::new();
     let process = site.process(1);
     let order = process.order(7, &wanted(Kind::Failover)).expect("a failover");
     assert_eq!((order.state, order.evidence.up), (State::Up, Some(true)));
+    let kept = process.read(Name::Order(order.id)).changes;
+    assert_eq!(kept.first().map(|change| change.path.as_str()), Some("etc/fstab"));
     let running = site.region.running();
     assert_eq!(running.len(), 1);
     assert!(running[0].0.ends_with("/virtualmachines/web1"));

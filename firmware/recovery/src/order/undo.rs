@@ -168,6 +168,7 @@ impl Work<'_> {
         order.round += 1;
         order.point = None;
         order.disks.clear();
+        order.changes.clear();
         order.size = 0;
         order.pending = None;
         order.evidence = super::Evidence::default();

@@ -136,7 +136,7 @@ The file; what is left out is as shown:
   network = \"hub\"                           # its group: network_group = \"...\", else group
   subnet = \"servers\"
   sizes = [\"Standard_D4s_v5\", \"Standard_D4as_v5\"]
-  address = \"dynamic\"                       # or { given = \"10.1.0.4\" }, { retained = \"10.1.0.4\" }
+  address = \"dynamic\"                       # or \"retained\": found at home; { given = \"10.1.0.4\" }
   system_disk = \"Premium_LRS\"
   data_disks = \"Premium_LRS\"
   disk_types = { sdb = \"StandardSSD_LRS\" }

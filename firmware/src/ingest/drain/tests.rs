@@ -6,7 +6,10 @@ use std::thread;
 use hal_linux::SystemClock;
 use hal_sim::random::Random;
 use hal_sim::{SimDisk, SimEntropy};
+use pipeline_vault::Retry;
+use pipeline_vault::chain::Chain;
 use pipeline_vault::points::read_chain;
+use pipeline_vault::writer::{DiskJob, Publish, Run, Silent, Writer};
 
 use super::*;
 use crate::ingest::compare::Compare;

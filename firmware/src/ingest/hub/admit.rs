@@ -84,7 +84,7 @@ impl State {
                         member.wake();
                     }
                 }
-                Effect::Hold(_, servers) => {
+                Effect::Hold(token, servers) => {
                     let mut cuts: Vec<KeptCut> = Vec::new();
                     for server in &servers {
                         let Some(member) = self.members.get_mut(server) else { continue };
@@ -93,7 +93,10 @@ impl State {
                     // All of them or none.
                     let all = cuts.len() == servers.len()
                         && cuts.iter().all(|kept| kept.verdict == Verdict::Point);
-                    if !all {
+                    if all {
+                        let parts = cuts.iter().map(|kept| (kept.life.server, kept.cut.epoch));
+                        self.leads.held(token, parts);
+                    } else {
                         cuts.iter_mut().for_each(|kept| kept.verdict = Verdict::Void);
                     }
                     self.enqueue(Entry::Cuts(cuts), Vec::new());

@@ -9,12 +9,14 @@ use super::{Hub, Life, Member};
 /// What was ordered for a planned failover, and what came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draining {
-    /// The order.
+    /// The order, as agents are asked by it: with what tells this asking from every other.
     pub order: String,
     /// Whether the machine is switched off in the end.
     pub power_off: bool,
     /// What its agent answered; nothing yet. Words say why it could not be done.
     pub answer: Option<Result<Drained, String>>,
+    /// Whose answer it is: the fingerprint of the key of that agent's certificate.
+    pub by: Option<[u8; 32]>,
     /// The answer is kept where it survives.
     pub is_noted: bool,
 }
@@ -93,12 +95,22 @@ impl Hub {
         member.wake();
     }
 
-    /// An agent answers a drain.
-    pub fn drained(&self, life: Life, order: &str, answer: Result<Drained, String>) {
+    /// An agent answers a drain, by the key of its certificate. What proves nothing is no answer that a machine is switched
+    /// off for, whoever gives it.
+    pub fn drained(&self, life: Life, by: [u8; 32], order: &str, answer: Result<Drained, String>) {
         let mut state = self.lock();
         let Some(member) = state.of(&life) else { return };
         if member.drain.as_ref().is_some_and(|drain| drain.order == order) {
-            member.answer(answer);
+            member.answer(Some(by), answer.and_then(proven));
+        }
+    }
+
+    /// The answer to a drain was not kept: it is asked for again, where it still stands.
+    pub fn unanswered(&self, server: ServerId, order: &str) {
+        let mut state = self.lock();
+        let Some(member) = state.members.get_mut(&server) else { return };
+        if let Some(drain) = member.drain.as_mut().filter(|drain| drain.order == order) {
+            (drain.answer, drain.by) = (None, None);
         }
     }
 
@@ -141,11 +153,11 @@ impl Member {
             let is_open = self.drain.as_ref().is_some_and(|drain| drain.answer.is_none());
             // Where nobody is connected, the next one may know.
             if is_open && !self.lines.is_empty() {
-                self.answer(Err("its agent is too old to be drained: update it".to_owned()));
+                self.answer(None, Err("its agent is too old to be drained: update it".to_owned()));
             }
             return;
         }
-        let Some(Draining { order, power_off, answer, is_noted }) = self.drain.clone() else {
+        let Some(Draining { order, power_off, answer, is_noted, .. }) = self.drain.clone() else {
             return;
         };
         match answer {
@@ -155,11 +167,24 @@ impl Member {
         }
     }
 
-    fn answer(&mut self, answer: Result<Drained, String>) {
+    fn answer(&mut self, by: Option<[u8; 32]>, answer: Result<Drained, String>) {
         if let Some(drain) = &mut self.drain {
-            drain.answer = Some(answer);
+            (drain.answer, drain.by) = (Some(answer), by);
         }
     }
+}
+
+/// Only a proof; why it is none.
+fn proven(drained: Drained) -> Result<Drained, String> {
+    if drained.is_proof() {
+        return Ok(drained);
+    }
+    let written = drained.written_after.saturating_sub(drained.written_at_cut);
+    let state = if drained.read_only { "" } else { ", and can still be written to" };
+    Err(format!(
+        "it was written to after its last point: {written} bytes, {} blocks{state}",
+        drained.changed_blocks
+    ))
 }
 
 /// What an agent is told that does not know the word.

@@ -57,7 +57,7 @@ impl State {
     pub(super) fn begin_groups(&mut self, token: &dyn Fn() -> u64, now: Moment) {
         let names: BTreeSet<String> =
             self.members.values().filter_map(|member| member.group.clone()).collect();
-        self.group_due.retain(|name, _| names.contains(name));
+        self.leads.retain(&names);
         for name in &names {
             let members: Vec<ServerId> = self.of_group(name).map(|(server, _)| *server).collect();
             let here = self.of_group(name).all(|(_, member)| !member.lines.is_empty());
@@ -68,12 +68,13 @@ impl State {
             let Some(interval) = intervals.map(|policy| policy.interval_seconds).min() else {
                 continue;
             };
-            let due = self.group_due.get(name).copied().unwrap_or(0);
-            if !here || paused || members.len() < 2 || now.0 < due || self.groups.is_running(name) {
+            let due = self.leads.due(name, u64::from(interval) * 1000);
+            if !here || paused || members.len() < 2 || now < due || self.groups.is_running(name) {
                 continue;
             }
-            self.group_due.insert(name.clone(), now.after(u64::from(interval) * 1000).0);
-            let effects = self.groups.begin(name, token() & !LOSS, &members, PATIENCE_MILLIS, now);
+            let token = token() & !LOSS;
+            self.leads.asked(name, token, now);
+            let effects = self.groups.begin(name, token, &members, PATIENCE_MILLIS, now);
             self.carry_out(effects);
         }
     }

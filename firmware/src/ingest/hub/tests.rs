@@ -280,7 +280,8 @@ fn a_drain_is_said_until_it_is_answered_and_noted_once_that_is_kept() {
     let hub = hub();
     let newer = Hello { version_max: 2, ..hello(1, 1, 0) };
     let order = || "f-1".to_owned();
-    let drain = Draining { order: order(), power_off: true, answer: None, is_noted: false };
+    let drain =
+        Draining { order: order(), power_off: true, answer: None, by: None, is_noted: false };
     let said = |line| hub.owed(newer.server, line).0;
     let wants = FromAppliance::Drain { order: order(), power_off: true };
     let noted = FromAppliance::DrainNoted { order: order() };
@@ -300,9 +301,21 @@ fn a_drain_is_said_until_it_is_answered_and_noted_once_that_is_kept() {
         read_only: true,
         remarks: Vec::new(),
     };
-    hub.drained(line.life, "f-0", Ok(proof.clone()));
+    hub.drained(line.life, [8; 32], "f-0", Ok(proof.clone()));
     assert_eq!(hub.draining()[0].1.answer, None, "that is another order");
-    hub.drained(line.life, "f-1", Ok(proof.clone()));
+    // What proves nothing is kept as that, and the machine is not switched off for it.
+    hub.drained(line.life, [8; 32], "f-1", Ok(Drained { written_after: 4097, ..proof.clone() }));
+    let answer = hub.draining()[0].1.answer.clone();
+    assert!(matches!(answer, Some(Err(words)) if words.contains("4096 bytes")));
+    hub.note_drained(newer.server, "f-1");
+    assert!(!said(line.line).contains(&noted));
+    hub.order_drain(newer.server, None);
+    hub.order_drain(newer.server, Some(&drain));
+    hub.drained(line.life, [8; 32], "f-1", Ok(proof.clone()));
+    assert_eq!(hub.draining()[0].1.by, Some([8; 32]));
+    hub.unanswered(newer.server, "f-1");
+    assert_eq!(hub.draining()[0].1.answer, None, "it could not be kept");
+    hub.drained(line.life, [8; 32], "f-1", Ok(proof.clone()));
     assert!(!said(line.line).contains(&noted), "it is not kept yet");
     hub.note_drained(newer.server, "f-1");
     assert!(said(line.line).contains(&noted));

@@ -1,5 +1,7 @@
 //! Servers that are drained for a planned failover: ordered here, done by the appliance that their agent talks to, answered here.
 
+use hal::time::Entropy as _;
+use hal_linux::SystemEntropy;
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_wire::message::Drained;
@@ -21,9 +23,19 @@ pub struct DrainOrder {
     pub ordered: u64,
     /// What its agent answered: the proof, or why it could not be done. Nothing yet.
     pub answer: Option<Result<Drained, String>>,
+    /// Tells this asking from every other, of the same order too: nobody answers it who was not asked.
+    pub nonce: [u8; 16],
+    /// Whose answer it is: the fingerprint of the key of that agent's certificate.
+    pub answered_by: Option<[u8; 32]>,
 }
 
 impl DrainOrder {
+    /// What agents are asked by, and answer to.
+    #[must_use]
+    pub fn asked_as(&self) -> String {
+        format!("{}.{:032x}", self.order, u128::from_be_bytes(self.nonce))
+    }
+
     /// As the hub has it; nothing where it came to nothing.
     #[must_use]
     pub fn standing(&self) -> Option<Draining> {
@@ -32,7 +44,8 @@ impl DrainOrder {
         }
         let answer = self.answer.clone();
         let is_noted = answer.is_some();
-        Some(Draining { order: self.order.clone(), power_off: self.power_off, answer, is_noted })
+        let (order, power_off, by) = (self.asked_as(), self.power_off, self.answered_by);
+        Some(Draining { order, power_off, answer, by, is_noted })
     }
 }
 
@@ -58,8 +71,14 @@ impl Roll {
             _ => {}
         }
         self.drains.retain(|known| known.server != server);
-        let order = order.to_owned();
-        self.drains.push(DrainOrder { server, order, power_off, ordered: now, answer: None });
+        let mut nonce = [0; 16];
+        SystemEntropy
+            .fill(&mut nonce)
+            .map_err(|_| Error::device("the system", "has no randomness"))?;
+        let (order, answer, answered_by) = (order.to_owned(), None, None);
+        let ordered = now;
+        let drain = DrainOrder { server, order, power_off, ordered, answer, nonce, answered_by };
+        self.drains.push(drain);
         Ok(())
     }
 
@@ -84,19 +103,33 @@ impl Roll {
         self.drains.iter().find(|known| known.server == server)
     }
 
-    /// Keeps the answer to a drain; whether it is of one that still stands.
+    /// Keeps the answer to a drain, as it was asked; whether it is of one that still stands, and by a certificate that counts.
+    /// Where no agent could be asked, nobody answers.
     pub fn answer(
         &mut self,
         server: ServerId,
-        order: &str,
+        asked: &str,
+        by: Option<[u8; 32]>,
         answer: &Result<Drained, String>,
     ) -> bool {
+        let counts = |key: [u8; 32]| {
+            let listed = self.server(server);
+            listed.is_some_and(|listed| !listed.revoked && listed.keys.contains(&key))
+        };
+        let is_heard = match by {
+            Some(key) => counts(key),
+            None => answer.is_err(),
+        };
+        if !is_heard {
+            return false;
+        }
         let mut known = self.drains.iter_mut();
-        let known = known.find(|known| known.server == server && known.order == order);
-        known.is_some_and(|known| {
-            known.answer = Some(answer.clone());
-            true
-        })
+        let known = known.find(|known| known.server == server && known.asked_as() == asked);
+        let Some(known) = known else { return false };
+        let order = known.order.clone();
+        known.answer = Some(answer.clone().map(|drained| Drained { order, ..drained }));
+        known.answered_by = by;
+        true
     }
 }
 
@@ -108,6 +141,7 @@ mod tests {
     use super::*;
 
     const WEB: ServerId = ServerId([5; 16]);
+    const KEY: [u8; 32] = [6; 32];
 
     fn proof() -> Drained {
         Drained {
@@ -125,7 +159,7 @@ mod tests {
     #[test]
     fn a_drain_is_ordered_once_answered_and_called_off_and_survives_its_bytes() {
         let mut roll = Roll::new().unwrap();
-        roll.enrol(WEB, "web", &Binding::default(), [6; 32]);
+        roll.enrol(WEB, "web", &Binding::default(), KEY);
         assert!(roll.drain("db", "f-1", false, 1).is_err());
         // Until somebody is drained, programs from before drains read it.
         assert_eq!(roll.to_bytes().unwrap()[0], 1);
@@ -133,15 +167,27 @@ mod tests {
         roll.drain("web", "f-1", true, 2).unwrap();
         assert!(roll.drain("web", "f-2", true, 2).is_err());
         assert_eq!(roll.drain_of(WEB).unwrap().ordered, 1);
-        assert!(!roll.answer(WEB, "f-2", &Ok(proof())) && roll.answer(WEB, "f-1", &Ok(proof())));
+        let asked = roll.drain_of(WEB).unwrap().asked_as();
+        assert!(asked.starts_with("f-1.") && asked.len() == 36);
+        // Neither by the order's name alone, nor by anybody whose certificate does not count.
+        assert!(!roll.answer(WEB, "f-1", Some(KEY), &Ok(proof())));
+        assert!(!roll.answer(WEB, &asked, Some([7; 32]), &Ok(proof())));
+        assert!(!roll.answer(WEB, &asked, None, &Ok(proof())));
+        assert!(roll.answer(WEB, &asked, Some(KEY), &Ok(proof())));
         let bytes = roll.to_bytes().unwrap();
-        assert_eq!((bytes[0], Roll::parse(&bytes)), (2, Ok(roll.clone())));
+        assert_eq!((bytes[0], Roll::parse(&bytes)), (4, Ok(roll.clone())));
         let standing = roll.drain_of(WEB).unwrap().standing().unwrap();
         assert!(standing.is_noted && standing.answer == Some(Ok(proof())));
         // What came to nothing keeps nobody from another order.
-        roll.answer(WEB, "f-1", &Err("no".to_owned()));
+        assert!(roll.answer(WEB, &asked, None, &Err("no".to_owned())));
         assert_eq!(roll.drain_of(WEB).unwrap().standing(), None);
         roll.drain("web", "f-2", false, 3).unwrap();
+        // Asked once more, it is another asking.
+        roll.call_off("web").unwrap();
+        roll.drain("web", "f-1", true, 4).unwrap();
+        assert!(!roll.answer(WEB, &asked, Some(KEY), &Ok(proof())));
+        roll.call_off("web").unwrap();
+        roll.drain("web", "f-2", false, 5).unwrap();
         roll.end_drain(WEB, "f-1");
         assert_eq!(roll.drain_of(WEB).unwrap().order, "f-2");
         assert!(roll.call_off("web").unwrap() && !roll.call_off("web").unwrap());

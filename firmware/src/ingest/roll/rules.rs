@@ -42,7 +42,7 @@ mod tests {
         roll.rules.keep = Some("30d".to_owned());
         roll.rules.second_person = vec![ServerId([5; 16])];
         let bytes = roll.to_bytes().unwrap();
-        assert_eq!((bytes[0], Roll::parse(&bytes)), (3, Ok(roll.clone())));
+        assert_eq!((bytes[0], Roll::parse(&bytes)), (5, Ok(roll.clone())));
         assert!(Roll::parse(&bytes[..bytes.len() - 1]).is_err());
         roll.rules = Rules::default();
         assert_eq!(roll.to_bytes().unwrap(), plain, "a roll without rules is as it always was");

@@ -107,6 +107,7 @@ fn changed(before: Option<Profile>, asked: &TargetSet) -> Result<Profile, Error>
     }
     match asked.address {
         Some(AddressChoice::Dynamic) => profile.address = Address::Dynamic,
+        Some(AddressChoice::Retained) => profile.address = Address::Retained(None),
         Some(AddressChoice::Given(address)) => profile.address = Address::Given(address),
         None => {}
     }

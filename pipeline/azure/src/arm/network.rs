@@ -172,15 +172,44 @@ impl Availability {
 /// How many addresses a subnet has left; `None` where the answer does not tell.
 pub fn free_addresses(subnet: &Value) -> Option<u64> {
     let properties = subnet.get("properties")?;
+    let ranges = ranges(subnet);
+    let addresses = ranges
+        .iter()
+        .filter(|prefix| !prefix.contains(':'))
+        .find_map(|range| prefix_addresses(range));
+    let addresses =
+        addresses.or_else(|| ranges.first().and_then(|range| prefix_addresses(range)))?;
+    let used = properties.get("ipConfigurations").and_then(Value::as_array).map_or(0, Vec::len);
+    Some(addresses.saturating_sub(KEPT_BY_AZURE).saturating_sub(u64::try_from(used).ok()?))
+}
+
+/// The ranges of a subnet, such as `10.0.0.0/24`, as `look_at_subnet` was answered.
+#[must_use]
+pub fn ranges(subnet: &Value) -> Vec<&str> {
+    let Some(properties) = subnet.get("properties") else { return Vec::new() };
     let one = properties.get("addressPrefix").and_then(Value::as_str);
     let many = properties.get("addressPrefixes").and_then(Value::as_array);
     let many = many.into_iter().flatten().filter_map(Value::as_str);
-    let addresses = match one {
-        Some(one) => prefix_addresses(one)?,
-        None => many.filter(|prefix| !prefix.contains(':')).find_map(prefix_addresses)?,
+    one.into_iter().chain(many.filter(|range| Some(*range) != one)).collect()
+}
+
+/// Whether a range holds an address; not where it is none.
+#[must_use]
+pub fn range_holds(range: &str, address: IpAddr) -> bool {
+    let Some((first, length)) = range.split_once('/') else { return false };
+    let Ok(length) = length.parse::<u32>() else { return false };
+    // Both as numbers of 128 bits, those of IPv4 in the highest.
+    let wide = |address: IpAddr| match address {
+        IpAddr::V4(four) => u128::from(four.to_bits()) << 96,
+        IpAddr::V6(six) => six.to_bits(),
     };
-    let used = properties.get("ipConfigurations").and_then(Value::as_array).map_or(0, Vec::len);
-    Some(addresses.saturating_sub(KEPT_BY_AZURE).saturating_sub(u64::try_from(used).ok()?))
+    match first.parse::<IpAddr>() {
+        Ok(first) if first.is_ipv4() == address.is_ipv4() && length <= 128 => {
+            let fixed = u128::MAX.checked_shl(128 - length).unwrap_or(0);
+            wide(first) & fixed == wide(address) & fixed
+        }
+        _ => false,
+    }
 }
 
 /// How many addresses `10.0.0.0/24` has.
@@ -202,6 +231,26 @@ mod tests {
     fn subnet() -> SubnetId {
         let group = GroupId::new("00000000-0000-0000-0000-000000000001", "rg").unwrap();
         SubnetId::new(&group.resource(Kind::Network, "net").unwrap(), "default").unwrap()
+    }
+
+    #[test]
+    fn a_range_holds_what_is_in_it_of_either_kind() {
+        let cases = [
+            ("10.1.0.0/24", "10.1.0.255", true),
+            ("10.1.0.0/24", "10.1.1.0", false),
+            ("10.1.0.0/32", "10.1.0.0", true),
+            ("0.0.0.0/0", "192.0.2.1", true),
+            ("fd00:1::/64", "fd00:1::9", true),
+            ("fd00:1::/64", "fd00:2::9", false),
+            ("fd00:1::/64", "10.1.0.1", false),
+            ("10.1.0.0/129", "10.1.0.0", false),
+            ("10.1.0.0", "10.1.0.0", false),
+        ];
+        for (range, address, holds) in cases {
+            assert_eq!(range_holds(range, address.parse().unwrap()), holds, "{range} {address}");
+        }
+        let subnet = json!({ "properties": { "addressPrefixes": ["10.1.0.0/24", "fd00:1::/64"] } });
+        assert_eq!(ranges(&subnet), ["10.1.0.0/24", "fd00:1::/64"]);
     }
 
     #[test]

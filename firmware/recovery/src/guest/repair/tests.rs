@@ -158,6 +158,11 @@ fn put_modules(server: &Server, volume: &str) {
     server.put(volume, &format!("{folder}/modules.builtin"), "kernel/fs/ext4/ext4.ko\n");
 }
 
+fn red_hat_fstab() -> &'static str {
+    "/dev/sda3 / ext4 defaults 0 0\nUUID=22222222-2222-4444-8888-000000000000 /boot ext4 defaults 0 0\n\
+     /dev/sda1 /boot/efi vfat umask=0077 0 2\n/dev/sdz9 /old ext4 nofail 0 0\n"
+}
+
 /// A Red Hat on UEFI, bound to its hardware in every way.
 fn red_hat(unpacked: bool) -> Server {
     let server = Server::new(if unpacked { "unpacked" } else { "packed" }, GPT, &["sda2", "sda3"]);
@@ -181,10 +186,7 @@ fn red_hat(unpacked: bool) -> Server {
     put_modules(&server, "sda3");
     for (path, text) in [
         ("etc/os-release", "PRETTY_NAME=\"Red Hat Enterprise Linux 9.4 (Plow)\"\n"),
-        (
-            "etc/fstab",
-            "/dev/sda3 / ext4 defaults 0 0\nUUID=22222222-2222-4444-8888-000000000000 /boot ext4 defaults 0 0\n/dev/sda1 /boot/efi vfat umask=0077 0 2\n/dev/sdz9 /old ext4 nofail 0 0\n",
-        ),
+        ("etc/fstab", red_hat_fstab()),
         ("etc/default/grub", "GRUB_CMDLINE_LINUX=\"rhgb\"\n"),
         ("etc/udev/rules.d/70-persistent-net.rules", "NAME=\"eth0\"\n"),
         ("etc/modprobe.d/hardening.conf", "blacklist usb_storage\nblacklist hv_vmbus\n"),
@@ -340,14 +342,61 @@ fn what_the_system_changed_since_is_left() {
     assert_eq!(server.text("sda3", "etc/fstab"), MADE_ANEW);
 }
 
+/// What a failover by this order wishes.
+fn failed_over_by(order: &str) -> Wish {
+    let (order, point) = (order.to_owned(), "p".to_owned());
+    let lineage = Lineage { order, kind: LineageKind::Failover, point, time: 7 };
+    Wish { lineage: Some(lineage), ..Wish::default() }
+}
+
 #[test]
-fn a_server_is_not_repaired_twice_and_an_initramfs_that_cannot_be_read_is_told() {
+fn a_server_that_was_repaired_is_repaired_again_by_what_differs_and_taken_back_whole() {
     let server = red_hat(false);
-    server.repaired(&Platform::azure(), &Wish::default());
+    let before = server.everything();
+    let platform = Platform::azure();
+    server.repaired(&platform, &failed_over_by("o1"));
+    let repaired = server.everything();
+    // The same once more changes nothing.
+    assert_eq!(server.repaired(&platform, &failed_over_by("o1")), []);
+    assert_eq!(server.everything(), repaired);
+    // It became a server of its own, was given a name of a device again, and is failed over again.
+    let root = &server.folders["sda3"];
+    fs::rename(root.join(REPLICA), root.join(ADOPTED)).unwrap();
+    let fstab = server.text("sda3", "etc/fstab");
+    server.put("sda3", "etc/fstab", fstab.clone() + "/dev/sda2 /again ext4 defaults 0 0\n");
+    let changes = server.repaired(&platform, &failed_over_by("o2"));
+    let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
+    assert_eq!(paths, ["etc/fstab", REPLICA]);
+    assert!(server.judged(&platform).boots_as_it_is());
+    assert!(server.text("sda3", REPLICA).contains("order = \"o2\""));
+    // A person's own line is no repair: it is left, and what a repair did to the file with it.
+    let undone = undo(&server.survey()).unwrap();
+    let left = undone.iter().filter(|undone| matches!(undone, Undone::Left(_)));
+    assert_eq!(left.collect::<Vec<_>>(), [&Undone::Left("etc/fstab".to_owned())]);
+    let again = fstab + "/dev/sda2 /again ext4 defaults 0 0\n";
+    assert_eq!(server.text("sda3", "etc/fstab"), again);
+    // But for that, and what is kept of it for a person, it is as it was before the first.
+    server.put("sda3", "etc/fstab", red_hat_fstab());
+    fs::remove_dir_all(server.folders["sda3"].join("var")).unwrap();
+    assert_eq!(server.everything(), before);
+}
+
+#[test]
+fn a_list_of_changes_that_cannot_be_read_is_said_and_nothing_is_changed() {
+    let server = red_hat(false);
+    server.put("sda3", LIST, "[{");
+    let before = server.everything();
     let survey = server.survey();
     let readiness = judge(&survey, &Platform::azure()).unwrap();
-    let twice = repair(&survey, &readiness, &Platform::azure(), &Wish::default()).unwrap_err();
-    assert_eq!(twice.kind(), ErrorKind::AlreadyExists);
+    let refused = repair(&survey, &readiness, &Platform::azure(), &Wish::default()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidData);
+    assert_eq!(undo(&survey).unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_eq!(server.everything(), before);
+}
+
+#[test]
+fn an_initramfs_that_cannot_be_read_is_told() {
+    let server = red_hat(false);
     server.put("sda2", &format!("initramfs-{KERNEL}.img"), b"BZh91AY".repeat(1000));
     let readiness = server.judged(&Platform::azure());
     let told = readiness.about(What::Initramfs).next().unwrap();

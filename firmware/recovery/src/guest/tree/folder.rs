@@ -103,13 +103,17 @@ impl Tree for FolderTree {
     }
 
     fn open_at(&self, path: &str, offset: u64) -> io::Result<Box<dyn Read + '_>> {
+        let mut file = self.file(path)?.ok_or_else(|| named(path, Errno::NOENT))?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file))
+    }
+
+    fn file(&self, path: &str) -> io::Result<Option<File>> {
         if !matches!(self.kind(path)?, Some(Kind::File(_))) {
             return Err(named(path, Errno::NOENT));
         }
         let file = self.at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
-        let mut file = file.map(File::from).map_err(|errno| named(path, errno))?;
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Box::new(file))
+        file.map(|file| Some(File::from(file))).map_err(|errno| named(path, errno))
     }
 
     fn modified(&self, path: &str) -> io::Result<Option<i128>> {

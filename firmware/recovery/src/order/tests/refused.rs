@@ -18,16 +18,25 @@ fn nothing_was_made(site: &Site, error: &str, piece: &str) {
 #[test]
 fn what_would_stop_it_is_told_before_anything_is_made() {
     type Change = fn(&Site);
-    let cases: [(&str, Change); 11] = [
+    let cases: [(&str, Change); 14] = [
         ("full", |site| {
             let path = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/recovered/providers/Microsoft.Network/virtualNetworks/net";
             let subnet = json!({"name": "default", "properties": {"addressPrefix": "10.0.0.0/30"}});
             site.region.put(path, json!({"properties": {"subnets": [subnet]}}));
         }),
         ("taken", |site| {
-            set(site, |profile| {
-                profile.address = crate::profile::Address::Given([10, 0, 0, 99].into())
-            });
+            set(site, |profile| profile.address = Address::Given([10, 0, 0, 99].into()));
+        }),
+        ("is not in subnet default (10.0.0.0/24): name a subnet", |site| {
+            set(site, |profile| profile.address = Address::Given([10, 9, 0, 7].into()));
+        }),
+        ("no settings of the point fix one", |site| {
+            set(site, |profile| profile.address = Address::Retained(None));
+        }),
+        ("holds none of those that it has at home (192.0.2.5, fd00::5)", |site| {
+            set(site, |profile| profile.address = Address::Retained(None));
+            let home = ["192.0.2.5", "fd00::5"].map(|address| address.parse().unwrap());
+            site.survey.lock().unwrap().addresses = home.to_vec();
         }),
         ("not offered in zone 3", |site| set(site, |profile| profile.zone = Some("3".to_owned()))),
         ("none of its sizes", |site| {

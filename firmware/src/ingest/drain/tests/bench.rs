@@ -7,13 +7,14 @@ use std::thread;
 use hal_linux::{SystemClock, SystemEntropy};
 use hal_sim::random::Random;
 use hal_sim::{SimDisk, SimEntropy};
+use pipeline::limits::BLOCK_BYTES;
 use pipeline_vault::points::read_chain;
 use pipeline_vault::reader::PointReader;
 use pipeline_vault::store::guard::{Change, GuardedStore};
 use pipeline_vault::store::memory::MemoryStore;
 use pipeline_vault::vault::Vault;
 use pipeline_wire::message::{
-    Binding, Blocks, Content, Cut, Demotion, DiskHello, FromAppliance, Hello, VERSION,
+    Binding, Blocks, Content, Cut, Demotion, DiskHello, FromAppliance, Hello, Instant, VERSION,
 };
 use pipeline_wire::runs::runs_of;
 

@@ -41,4 +41,8 @@ impl Documents for Shared {
     fn list(&self, class: Class) -> Result<Vec<Name>, Error> {
         document::list(&self.session().access(), class)
     }
+
+    fn remove(&self, name: Name) -> Result<(), Error> {
+        document::remove(&self.session().access(), name)
+    }
 }

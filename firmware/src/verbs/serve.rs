@@ -16,6 +16,7 @@ use crate::cli::Serve;
 use crate::enrol::Enrolment;
 use crate::enrol::delivery::Delivery;
 use crate::report::{Ending, Outcome, cannot_listen, print};
+use crate::seeds;
 use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
 use crate::serve::listen::{Branch, Door, Teller};
@@ -60,6 +61,8 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         scope.spawn(move || watch(serve, &context.machine, seen, &ended));
         let judged = &agents_ended;
         scope.spawn(move || recovery::ready::daily(&serve.opening, context, judged));
+        let seeding = &agents_ended;
+        scope.spawn(move || seeds::keep::keep(&serve.opening, &context.machine, seeding));
         if let Some(replication) = &replication {
             let (machine, agents, ended) = (&context.machine, &agents, &agents_ended);
             scope.spawn(move || replication.keep_running(machine, agents, &tell_agents, ended));

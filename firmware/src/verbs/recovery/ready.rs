@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use firmware_recovery::order::Kind;
 use firmware_recovery::order::orders::Wanted;
+use firmware_recovery::order::{Kind, old};
 use firmware_recovery::ready::{Readiness, judge};
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
@@ -110,6 +110,12 @@ fn one_day(opening: &Opening, context: &Context) -> Result<(), Error> {
     let servers = session.servers();
     drop(session);
     let opened = Opened::open(opening, context, true)?;
+    match old::forget(&opened.vault) {
+        Ok(0) => {}
+        Ok(count) => log::info!("{count} old recovery orders were removed"),
+        // An identity that may only create leaves that to prune.
+        Err(error) => log::debug!("{error}"),
+    }
     for (name, server) in servers {
         if !profiles.contains(&Name::Profile(server)) {
             continue;
@@ -143,9 +149,13 @@ fn words(one: &Readiness) -> String {
         let about = Span(Duration::from_millis(about));
         text += &format!("  a failover would take about {about}\n");
     }
-    for (word, list) in
-        [("problem", &one.problems), ("warning", &one.warnings), ("repair", &one.repairs)]
-    {
+    let lists = [
+        ("problem", &one.problems),
+        ("warning", &one.warnings),
+        ("repair", &one.repairs),
+        ("seed", &one.seeds),
+    ];
+    for (word, list) in lists {
         for line in list {
             text += &format!("  {word}: {line}\n");
         }

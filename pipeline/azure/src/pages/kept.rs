@@ -166,9 +166,17 @@ impl PageBlob {
                 Some(refusal) => Err(Trouble::Refused(refusal)),
             },
         )?;
+        self.await_copy()?;
+        Ok(begun)
+    }
+
+    /// Waits until it is the copy that it was begun as; what is no copy is whole.
+    ///
+    /// Errors: the copy came to nothing.
+    pub fn await_copy(&self) -> Result<(), PageError> {
         for _ in 0..COPY_LOOKS_MAX {
             match self.copying()? {
-                Copying::Done => return Ok(begun),
+                Copying::Done => return Ok(()),
                 Copying::Runs => self.surroundings.pause(COPY_LOOK),
                 Copying::Ended(how) => {
                     return Err(Error::refused(self.shown(), format!("was not copied: {how}"))

@@ -139,7 +139,8 @@ impl Keeper<'_> {
             if self.stops() {
                 break;
             }
-            failed = failed.and(self.one_disk(&followed, &frames, disk));
+            let done = self.one_disk(&followed, &frames, disk);
+            failed = failed.and(done);
         }
         failed.map(|()| true)
     }

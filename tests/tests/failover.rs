@@ -260,3 +260,26 @@ fn a_plan_of_three_servers_in_two_groups_waits_asks_hooks_and_takes_itself_back(
     go("continue", &[]).fails(1, &["plan shop"]);
     assert!(bed.billed().is_empty() && bed.tagged().is_empty());
 }
+
+#[test]
+fn what_a_plan_failed_over_is_kept_by_one_word() {
+    let bed = Bed::new("plankept", &["db1", "web1"]);
+    let text = "name = \"shop\"\n[[group]]\nname = \"all\"\n[[group.server]]\nname = \"db1\"\n[[group.server]]\nname = \"web1\"\n";
+    let file = bed.path("shop.toml");
+    std::fs::write(&file, text).unwrap();
+    run(bed.verbs(&["plan", "create"]).arg("--file").arg(&file)).succeeds();
+    let go = |verb: &str, more: &[&str]| {
+        run(bed.verbs(&["plan", verb]).args(["shop", "--json"]).args(more))
+    };
+    go("commit", &[]).fails(1, &["plan shop", "never run"]);
+    let done = go("run", &["--despite-obstacles"]).succeeds().json();
+    assert_eq!(done["state"], "done", "{done}");
+    let kept = go("commit", &[]).succeeds().json();
+    let kept = kept.as_array().unwrap();
+    assert!(kept.len() == 2 && kept.iter().all(|order| order["state"] == "committed"), "{kept:?}");
+    go("commit", &[]).succeeds();
+    assert_eq!(bed.tagged().len(), 6, "a disk, an interface and a machine of each");
+    // The next failover of one of them finds its name taken, and says by what.
+    bed.order("failover", "web1", &[]).fails(1, &["step check", "is what failover", "name = "]);
+    assert_eq!(bed.tagged().len(), 6);
+}

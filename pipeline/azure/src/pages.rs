@@ -2,8 +2,9 @@
 //! container of one's own.
 //!
 //! A disk's place answers to little: it is there already, and takes looks, page ranges, reads and page writes only.
-//! Nothing sent to it is conditional or leased. A seed has one writer, who holds its lease. Every request may be sent twice, so a lost reply is answered by sending it
-//! again. Calls come from many threads; how many go at once is for the governor to say.
+//! Nothing sent to it is conditional or leased; a seed has one writer, who holds its lease. Every request may be sent twice,
+//! so a lost reply is answered by sending it again. Calls come from many threads; how many go at once is for the governor to
+//! say.
 
 /// A page blob of one's own beside its bytes.
 mod kept;

@@ -21,8 +21,8 @@ pub use crate::cli::hydrate::{Hydrate, Starts};
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
 pub use crate::cli::recovery::{
-    AddressChoice, Cleanup, Drill, Failover, OneServer, OrderOptions, PlanCreate, PlanName,
-    PlanReport, PlanRun, PlanShow, PlanVerb, Ready, TargetRole, TargetSet, TargetVerb,
+    AddressChoice, Cleanup, Drill, Failover, OneServer, OrderOptions, PlanCommit, PlanCreate,
+    PlanName, PlanReport, PlanRun, PlanShow, PlanVerb, Ready, TargetRole, TargetSet, TargetVerb,
 };
 pub use crate::cli::send::Send;
 pub use crate::cli::serve_nbd::ServeNbd;

@@ -47,6 +47,8 @@ pub mod recovery;
 pub mod remote;
 /// What the program says at its end.
 pub mod report;
+/// Warm seeds: page blobs in Azure that follow the vault.
+pub mod seeds;
 /// What the appliance does for others over the network.
 pub mod serve;
 /// An opened vault as the verbs need it.

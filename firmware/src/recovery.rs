@@ -10,6 +10,8 @@ pub(crate) mod guest;
 pub mod hands;
 /// Azure's control plane.
 pub mod region;
+/// Disks by way of their warm seeds.
+mod seeded;
 /// Every byte of a point, read before it is trusted.
 pub(crate) mod source;
 /// The vault's documents.

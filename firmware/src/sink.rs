@@ -143,7 +143,7 @@ impl Seed {
     }
 
     /// Opens the blob, made with this length where it is not there.
-    pub fn open(&self, bytes: u64, machine: &Machine) -> Result<Arc<dyn Pages>, Error> {
+    pub fn open(&self, bytes: u64, machine: &Machine) -> Result<Arc<PageBlob>, Error> {
         let lookup = |name: &str| (machine.settings)(name)?.into_string().ok();
         let (credentials, address) = Credentials::from_lookup(&self.address, &lookup)?;
         let blob = PageBlob::kept(&address, &self.name, credentials, &page_options(machine)?)?;

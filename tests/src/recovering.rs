@@ -2,8 +2,9 @@
 
 use core::time::Duration;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use pipeline_azure::arm::id::{GroupId, Kind, SubnetId};
 use pipeline_azure::arm::tags::Tags;
@@ -13,7 +14,7 @@ use serde_json::Value;
 
 use crate::azurite::Scratch;
 use crate::cli::{Ran, image, run};
-use crate::program::Place;
+use crate::program::{Place, lifeboat};
 use crate::region::{LOCATION, Machines, SUBSCRIPTION, StandIn};
 
 /// Size of a disk on which nothing starts.
@@ -143,6 +144,34 @@ impl Bed {
         let mut command = self.verbs(&[verb]);
         command.args(["--server", server, "--despite-obstacles", "--json"]).args(more);
         run(&mut command)
+    }
+
+    /// Starts an order, kills it so long after it has said that it is in a step, and tells how far that was; `None` where it
+    /// never came there.
+    ///
+    /// # Panics
+    /// Where the program does not start.
+    pub fn killed_in(&self, verb: &str, step: &str, after: Duration) -> Option<String> {
+        let mut command = Command::new(lifeboat());
+        command.env("LIFEBOAT_STATE", &self.place.state);
+        command.envs(self.place.environment.iter().cloned());
+        command.args([verb, "--progress-json", "--vault", &self.place.vault, "--key-file"]);
+        command.arg(&self.place.key).args(["--server", "web1", "--despite-obstacles"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut seen = None;
+        let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        for line in lines.map_while(Result::ok) {
+            let Ok(told) = serde_json::from_str::<Value>(&line) else { continue };
+            if told["step"] == step {
+                seen = Some(told["standing"].to_string());
+                std::thread::sleep(after);
+                break;
+            }
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        seen
     }
 
     /// What costs, beside what was there before any order.

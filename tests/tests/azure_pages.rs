@@ -210,3 +210,43 @@ fn an_ended_signature_is_renewed_and_one_that_does_not_allow_it_is_not() {
     assert!(error.is_missing(), "{error}");
     assert!(blob.write(MIB, &[7; 512]).is_err(), "behind its end");
 }
+
+#[test]
+fn a_seed_has_one_writer_and_a_copy_of_it_stays_as_it_was_at_its_instant() {
+    let azurite = Azurite::start().expect("Azurite starts");
+    // All are named before the first is made: a container that holds something is no place for a vault.
+    let [seed, other, copy] =
+        ["web1/sda.vhd", "web1/sda.vhd", "orders/1/0-0.vhd"].map(|name| kept(&azurite, name));
+    assert_eq!(seed.look().expect("a look"), None);
+    seed.make_container().expect("it is there already");
+    assert!(seed.create(MIB).expect("a blob"));
+    seed.hold().expect("nobody else has it");
+    seed.write(0, &[1; 512]).expect("the holder writes");
+    let refused = other.hold().expect_err("it is held").to_string();
+    assert!(refused.contains("somebody else"), "{refused}");
+    let refused = other.write(0, &[2; 512]).expect_err("it is held").to_string();
+    assert!(refused.contains("somebody else"), "{refused}");
+    seed.hold_on().expect("it still has it");
+    // An order takes its copy while somebody else writes.
+    let instant = other.snapshot().expect("an instant");
+    seed.write(512, &[3; 512]).expect("the holder goes on");
+    assert!(copy.become_copy_of(&other, &instant).expect("a copy"));
+    assert!(!copy.become_copy_of(&other, &instant).expect("a copy"), "it was there already");
+    let content = |blob: &PageBlob| {
+        let mut bytes = vec![0; 1024];
+        blob.read(0, &mut bytes).expect("a look");
+        (bytes[0], bytes[512])
+    };
+    assert_eq!((content(&copy), content(&seed)), ((1, 0), (1, 3)));
+    other.remove_snapshot(&instant).expect("its own snapshot");
+    other.remove_snapshot(&instant).expect("gone is gone");
+    copy.write(512, &[9; 512]).expect("a copy is a blob of its own");
+    assert_eq!(content(&seed), (1, 3));
+    copy.remove().expect("it goes");
+    copy.remove().expect("gone is gone");
+    assert_eq!(copy.look().expect("a look"), None);
+    seed.let_go().expect("it has it");
+    other.hold().expect("nobody has it");
+    let lost = seed.write(0, &[4; 512]).expect_err("it is another's now").to_string();
+    assert!(lost.contains("somebody else"), "{lost}");
+}

@@ -4,13 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
 use core::time::Duration;
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use qemu::region::faults::{Fault, Rule};
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::azurite::Scratch;
 use tests::cli::run;
 use tests::program::{Place, lifeboat};
@@ -103,34 +102,13 @@ fn a_failover_is_changed_cancelled_and_committed() {
     assert_eq!(points["points"].as_array().unwrap().len(), 1, "all points stay");
 }
 
-/// Starts an order, kills it when it has said that it is in a step, and tells which it was in.
-fn killed_in(bed: &Bed, verb: &str, step: &str) -> Option<String> {
-    let mut command = Command::new(lifeboat());
-    command.env("LIFEBOAT_STATE", &bed.place.state).envs(bed.place.environment.iter().cloned());
-    command.args([verb, "--progress-json", "--vault", &bed.place.vault, "--key-file"]);
-    command.arg(&bed.place.key).args(["--server", "web1", "--despite-obstacles"]);
-    let mut child =
-        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
-    let mut seen = None;
-    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
-        let Ok(told) = serde_json::from_str::<Value>(&line.unwrap()) else { continue };
-        if told["step"] == step {
-            seen = Some(told["standing"].to_string());
-            break;
-        }
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    seen
-}
-
 #[test]
 fn killed_at_any_step_an_order_goes_on_and_nothing_is_left_over() {
     let bed = Bed::new("killed", &["web1"]);
     let steps = ["check", "disks", "hydrate", "network", "fork", "machine", "signal", "evidence"];
     eprintln!("step        killed while   then");
     for step in steps {
-        let seen = killed_in(&bed, "failover", step);
+        let seen = bed.killed_in("failover", step, Duration::ZERO);
         let began = Instant::now();
         let done = bed.order("failover", "web1", &[]).succeeds().json();
         assert!(began.elapsed() < STEP);
@@ -141,7 +119,7 @@ fn killed_at_any_step_an_order_goes_on_and_nothing_is_left_over() {
         eprintln!("{step:<12}{:<15}up, cancelled, nothing left", seen.unwrap_or_default());
     }
     for step in ["group", "hydrate", "machine", "cleanup"] {
-        let seen = killed_in(&bed, "drill", step);
+        let seen = bed.killed_in("drill", step, Duration::ZERO);
         let done = bed.order("drill", "web1", &[]).succeeds().json();
         assert_eq!((&done["state"], &done["up"]), (&json!("drilled"), &json!(true)), "{step}");
         assert!(bed.billed().is_empty() && bed.tagged().is_empty(), "{step}");
@@ -281,4 +259,27 @@ fn a_plan_of_three_servers_in_two_groups_waits_asks_hooks_and_takes_itself_back(
     go("run", &["--drill"]).succeeds();
     go("continue", &[]).fails(1, &["plan shop"]);
     assert!(bed.billed().is_empty() && bed.tagged().is_empty());
+}
+
+#[test]
+fn what_a_plan_failed_over_is_kept_by_one_word() {
+    let bed = Bed::new("plankept", &["db1", "web1"]);
+    let text = "name = \"shop\"\n[[group]]\nname = \"all\"\n[[group.server]]\nname = \"db1\"\n[[group.server]]\nname = \"web1\"\n";
+    let file = bed.path("shop.toml");
+    std::fs::write(&file, text).unwrap();
+    run(bed.verbs(&["plan", "create"]).arg("--file").arg(&file)).succeeds();
+    let go = |verb: &str, more: &[&str]| {
+        run(bed.verbs(&["plan", verb]).args(["shop", "--json"]).args(more))
+    };
+    go("commit", &[]).fails(1, &["plan shop", "never run"]);
+    let done = go("run", &["--despite-obstacles"]).succeeds().json();
+    assert_eq!(done["state"], "done", "{done}");
+    let kept = go("commit", &[]).succeeds().json();
+    let kept = kept.as_array().unwrap();
+    assert!(kept.len() == 2 && kept.iter().all(|order| order["state"] == "committed"), "{kept:?}");
+    go("commit", &[]).succeeds();
+    assert_eq!(bed.tagged().len(), 6, "a disk, an interface and a machine of each");
+    // The next failover of one of them finds its name taken, and says by what.
+    bed.order("failover", "web1", &[]).fails(1, &["step check", "is what failover", "name = "]);
+    assert_eq!(bed.tagged().len(), 6);
 }

@@ -19,6 +19,8 @@ pub trait Documents: Send + Sync {
     fn replace(&self, name: Name, version: u64, bytes: &[u8]) -> Result<Replaced, Error>;
     /// All documents of a class.
     fn list(&self, class: Class) -> Result<Vec<Name>, Error>;
+    /// Takes one away with all its versions.
+    fn remove(&self, name: Name) -> Result<(), Error>;
 }
 
 impl Documents for Mutex<Vault> {
@@ -35,6 +37,11 @@ impl Documents for Mutex<Vault> {
     fn list(&self, class: Class) -> Result<Vec<Name>, Error> {
         let vault = self.lock().unwrap_or_else(PoisonError::into_inner);
         document::list(&vault.access(), class)
+    }
+
+    fn remove(&self, name: Name) -> Result<(), Error> {
+        let vault = self.lock().unwrap_or_else(PoisonError::into_inner);
+        document::remove(&vault.access(), name)
     }
 }
 

@@ -10,12 +10,16 @@ pub mod limits;
 pub mod mark;
 /// Changes on top of a point's disk, which stays as it is.
 pub mod overlay;
+/// A page blob that is written to no faster than it may be.
+pub mod paced;
 /// A page blob as a disk.
 pub mod page_disk;
 /// What a page blob can do.
 pub mod pages;
 /// A page blob that follows the vault, point by point.
 pub mod seed;
+/// Where warm seeds are, and what they are called.
+pub mod seed_place;
 /// The last sector of a fixed VHD, which says that it is one and whose.
 pub mod vhd;
 

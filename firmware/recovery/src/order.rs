@@ -27,10 +27,14 @@ pub mod hands;
 pub mod holder;
 /// Group, network, machine.
 mod machine;
+/// What can be forgotten.
+pub mod old;
 /// Giving an order, finding it again, ending it.
 pub mod orders;
 /// Carries an order out, step by step.
 pub mod run;
+/// Disks that are made of warm seeds.
+mod seeds;
 /// Waiting for the server to say that it is up, and what it said.
 mod signal;
 /// Finds what orders made and nobody needs.
@@ -229,6 +233,24 @@ pub struct DiskPlan {
     pub filled_bytes: u64,
     /// It is ready to be attached: nobody can write to it by a signature any more.
     pub closed: bool,
+    /// The copy of its warm seed that it is made of; none where it is uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<Import>,
+    /// How its warm seed stood at the check, where it is to have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<String>,
+    /// That copy may be there: it is taken away when the disk is made, or with everything else.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub copied: bool,
+}
+
+/// A page blob that Azure makes a disk of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// Its address, without a signature.
+    pub uri: String,
+    /// The account that it is in, as the control plane names it.
+    pub account: String,
 }
 
 /// What Azure does at the moment.
@@ -418,6 +440,12 @@ impl Order {
     #[must_use]
     pub fn filled_bytes(&self) -> u64 {
         self.disks.iter().map(|disk| disk.filled_bytes).sum()
+    }
+
+    /// Whether any of its disks is made of a warm seed.
+    #[must_use]
+    pub fn is_warm(&self) -> bool {
+        self.disks.iter().any(|disk| disk.import.is_some())
     }
 
     /// Time that took.

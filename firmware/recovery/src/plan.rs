@@ -8,6 +8,8 @@ use crate::documents::Kept;
 use crate::order::Holder;
 use crate::profile::{Address, Profile};
 
+/// Keeping what a run made.
+pub mod commit;
 /// Runs of plans.
 pub mod runs;
 

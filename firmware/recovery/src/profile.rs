@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 
+use pipeline_azure::AzureAddress;
 use pipeline_azure::arm::disk::Generation;
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,18 @@ pub struct Profile {
     /// The network that a drill makes and nothing else reaches.
     #[serde(default = "drill_range")]
     pub drill_range: String,
+    /// Whether its disks are kept warm: page blobs in Azure that follow the vault, of which disks are made in minutes.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub seed: bool,
+    /// The container that they are in, as `azure://ACCOUNT/CONTAINER`; `seeds` in the vault's account where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_container: Option<String>,
+    /// The resource group of that account; `group` where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_group: Option<String>,
+    /// MiB a second that they are brought forward with at most.
+    #[serde(default = "seed_pace", skip_serializing_if = "is_seed_pace")]
+    pub seed_mib_per_s: u32,
 }
 
 /// The address of the network interface.
@@ -173,6 +186,14 @@ pub enum Signal {
     },
 }
 
+impl Signal {
+    /// Whether it is asked for over the network, and so never comes out of a closed one.
+    #[must_use]
+    pub fn is_by_network(&self) -> bool {
+        !matches!(self, Self::Console(_))
+    }
+}
+
 fn premium() -> String {
     "Premium_LRS".to_owned()
 }
@@ -183,6 +204,15 @@ fn a_quarter_of_an_hour() -> u32 {
 
 fn drill_range() -> String {
     "10.255.0.0/24".to_owned()
+}
+
+/// Half of what Azure takes of one page blob.
+fn seed_pace() -> u32 {
+    30
+}
+
+fn is_seed_pace(pace: &u32) -> bool {
+    *pace == seed_pace()
 }
 
 impl Profile {
@@ -215,6 +245,10 @@ impl Profile {
             who_may: Vec::new(),
             drill_group: None,
             drill_range: drill_range(),
+            seed: false,
+            seed_container: None,
+            seed_group: None,
+            seed_mib_per_s: seed_pace(),
         }
     }
 
@@ -239,6 +273,7 @@ impl Profile {
         let may = may.into_iter().chain([
             ("security_group", &self.security_group, 80),
             ("drill_group", &self.drill_group, 90),
+            ("seed_group", &self.seed_group, 90),
             ("zone", &self.zone, 3),
             ("licence", &self.licence, 40),
         ]);
@@ -277,6 +312,12 @@ impl Profile {
             "system_disk must not be Ultra or PremiumV2: Azure starts from neither",
         );
         no(self.signal_within_s == 0, "signal_within_s is 0");
+        no(self.seed_mib_per_s == 0, "seed_mib_per_s is 0: a seed that stands still is none");
+        let container = self.seed_container.as_deref();
+        no(
+            container.is_some_and(|text| AzureAddress::parse(text).is_err()),
+            "seed_container is no azure://ACCOUNT/CONTAINER",
+        );
         no(self.signals.len() > 8, "signals are more than 8");
         no(
             self.signals.iter().any(|signal| {
@@ -290,6 +331,15 @@ impl Profile {
             "drill_range is no IPv4 range such as 10.255.0.0/24",
         );
         problems
+    }
+
+    /// Why a drill of it could prove nothing, where that is so.
+    #[must_use]
+    pub fn cannot_be_drilled(&self) -> Option<&'static str> {
+        let blind = !self.signals.is_empty() && self.signals.iter().all(Signal::is_by_network);
+        blind.then_some(
+            "its signals are all by the network, and nothing reaches into the closed network of a drill: add a line of its console, as in signals = [{ console = \"login:\" }]",
+        )
     }
 
     /// The address that it gets, where that is known before.

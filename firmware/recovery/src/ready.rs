@@ -4,8 +4,9 @@ use pipeline_vault::Error;
 use serde::Serialize;
 
 use crate::order::estimate::{Estimate, estimate};
+use crate::order::hands::Survey;
 use crate::order::orders::Wanted;
-use crate::order::run::World;
+use crate::order::run::{Work, World};
 use crate::order::{Kind, Order};
 use crate::profile::Profile;
 use crate::target::{self, Drilled};
@@ -36,6 +37,8 @@ pub struct Readiness {
     pub starts: Option<String>,
     /// What would be changed on a copy so that it starts.
     pub repairs: Vec<String>,
+    /// How the warm seed of each disk stands, where its profile wants seeds.
+    pub seeds: Vec<String>,
     /// How its last drill went.
     pub last_drill: Option<Drilled>,
     /// Whether Azure was asked.
@@ -64,6 +67,7 @@ pub fn judge(
         point_millis: None,
         starts: None,
         repairs: Vec::new(),
+        seeds: Vec::new(),
         last_drill: target.drills.last().cloned(),
         asked_azure: false,
         about_millis: None,
@@ -73,6 +77,8 @@ pub fn judge(
     let profile = match target.profile.clone() {
         Some(profile) => {
             ready.problems.extend(profile.problems());
+            let blind = profile.cannot_be_drilled();
+            ready.warnings.extend(blind.map(|why| format!("cannot be drilled: {why}")));
             profile
         }
         None => {
@@ -90,6 +96,7 @@ pub fn judge(
                 let hours = now.saturating_sub(survey.point.time_millis) / 3_600_000;
                 ready.warnings.push(format!("its newest point is {hours} hours old"));
             }
+            tell_seeds(world, &order, &survey, &mut ready);
             ready.point = Some(survey.point.id);
             ready.point_millis = Some(survey.point.time_millis);
             ready.starts = Some(format!("{:?}, generation {:?}", survey.system, survey.generation));
@@ -113,6 +120,20 @@ pub fn judge(
     }
     ready.ready = ready.problems.is_empty();
     Ok(ready)
+}
+
+/// How the warm seeds of its disks stand. One that is of no use makes a failover slow, not impossible.
+fn tell_seeds(world: World<'_>, order: &Order, survey: &Survey, ready: &mut Readiness) {
+    let mut work = Work::rehearsal(world, order.clone());
+    work.take_up(survey);
+    if let Err(stop) = work.look_for_seeds() {
+        ready.warnings.push(work.told(stop).to_string());
+    }
+    for disk in &work.order().disks {
+        let cold = disk.seed.clone().filter(|_| disk.import.is_none());
+        ready.warnings.extend(cold);
+        ready.seeds.extend(disk.seed.clone());
+    }
 }
 
 /// What the step check of a failover says.
@@ -152,6 +173,20 @@ mod tests {
         let old = judged(&site, &failover, false);
         assert_eq!(old.warnings.len(), 2, "{:?}", old.warnings);
         assert!(site.region.log().iter().all(|call| !call.contains("virtualmachines/web1 ")));
+    }
+
+    #[test]
+    fn how_its_seeds_stand_is_told_and_a_missing_one_is_no_obstacle() {
+        let site = Site::warm();
+        for azure in [false, true] {
+            let ready = judged(&site, &wanted(Kind::Failover), azure);
+            assert!(ready.ready && ready.seeds.len() == 2, "{ready:?}");
+            assert!(ready.seeds[0].contains("sda is made of its seed, which is at"));
+            let told =
+                |piece: &str| ready.warnings.iter().filter(|one| one.contains(piece)).count();
+            assert_eq!((told("sda"), told("sdb is uploaded")), (0, 1), "{:?}", ready.warnings);
+        }
+        assert!(judged(&Site::new(), &wanted(Kind::Failover), false).seeds.is_empty());
     }
 
     #[test]

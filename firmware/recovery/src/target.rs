@@ -58,6 +58,9 @@ pub struct Drilled {
     pub filled_bytes: u64,
     /// Time that took.
     pub fill_millis: u64,
+    /// Disks were made of warm seeds: its bytes and its time say nothing of what an upload takes.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub warm: bool,
 }
 
 impl Kept for Target {
@@ -161,6 +164,7 @@ pub fn close(documents: &dyn Documents, order: &Order, at_millis: u64) -> Result
                 rto_millis: order.rto_millis(),
                 filled_bytes: order.filled_bytes(),
                 fill_millis: order.fill_millis(),
+                warm: order.is_warm(),
             });
             let too_many = target.drills.len().saturating_sub(DRILLS_MAX);
             target.drills.drain(..too_many);

@@ -22,16 +22,20 @@ use pipeline_vault::vault::Vault;
 use crate::documents::{self, Documents};
 use crate::guest::repair::Undo;
 use crate::guest::{Change, What};
-use crate::order::hands::{DiskFacts, Filled, Hands, Prepared, SourceAct, Survey, Unfilled};
+use crate::order::hands::{
+    DiskFacts, Filled, Hands, Prepared, Seeded, SourceAct, Survey, Unfilled,
+};
 use crate::order::orders::{self, Wanted};
 use crate::order::run::{Work, World};
-use crate::order::{Holder, Kind, Order, PointFacts};
+use crate::order::{Holder, Import, Kind, Order, PointFacts};
 use crate::profile::{Profile, Signal};
 use crate::target;
 
 pub(crate) mod region;
+pub(crate) mod seeds;
 
 use region::SimRegion;
+use seeds::Seeds;
 
 pub(crate) const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
 pub(crate) const SERVER: ServerId = ServerId([5; 16]);
@@ -57,6 +61,7 @@ pub(crate) struct Site {
     pub(crate) memory: Arc<MemoryStore>,
     pub(crate) key: RecoveryKey,
     pub(crate) region: Arc<SimRegion>,
+    pub(crate) seeds: Seeds,
     /// What was done beside Azure, in that order.
     pub(crate) deeds: Mutex<Vec<String>>,
     pub(crate) survey: Mutex<Survey>,
@@ -101,8 +106,10 @@ impl Site {
             obstacles: Vec::new(),
             repairs: Vec::new(),
         };
+        let seeds = Seeds::default();
         let site = Self {
-            region: Arc::new(SimRegion::new(clock.clone())),
+            region: Arc::new(SimRegion::new(clock.clone(), seeds.clone())),
+            seeds,
             clock,
             memory,
             key,
@@ -111,6 +118,15 @@ impl Site {
             expired: Mutex::new(0),
         };
         target::set_profile(&site.process(0).documents, SERVER, "web1", &profile()).expect("sound");
+        site
+    }
+
+    /// One whose first disk has a seed, a point behind; the second one's was not made yet.
+    pub(crate) fn warm() -> Self {
+        let site = Self::new();
+        let profile = Profile { seed: true, ..profile() };
+        target::set_profile(&site.process(0).documents, SERVER, "web1", &profile).expect("sound");
+        site.seeds.account().seeds.insert("sda".to_owned(), "00".repeat(16));
         site
     }
 
@@ -238,6 +254,47 @@ impl Hands for Process<'_> {
             true => Ok(Filled { written_bytes: plan.bytes / 2 }),
             false => Err(Unfilled::Failed(Error::device("upload", "the way is cut"))),
         }
+    }
+
+    fn seeded(&self, order: &Order, disk: usize) -> Result<Option<Seeded>, Error> {
+        if !order.profile.seed {
+            return Ok(None);
+        }
+        let account = self.site.seeds.account();
+        let Some(point) = account.seeds.get(&order.disks[disk].name) else {
+            return Ok(Some(Seeded { import: None, words: "is not there yet".to_owned() }));
+        };
+        let uri = format!("https://seeds/{}/{disk}-{}", order.id, order.round);
+        let import = Import { uri, account: "account".to_owned() };
+        Ok(Some(Seeded { import: Some(import), words: format!("is at {point}") }))
+    }
+
+    fn dress(&self, order: &Order, disk: usize) -> Result<Filled, Error> {
+        let plan = &order.disks[disk];
+        assert!(plan.on_top.contains(&u64::from(self.number)), "it was written down before");
+        assert!(plan.copied, "it was written down before");
+        let mut account = self.site.seeds.account();
+        let seed = account.seeds.get(&plan.name).cloned();
+        if account.refuses > 0 || seed.is_none() {
+            account.refuses = account.refuses.saturating_sub(1);
+            return Err(Error::refused("the seed", "is at no point that the vault has"));
+        }
+        drop(account);
+        let point = &order.point.as_ref().expect("checked").id;
+        let uri = &plan.import.as_ref().expect("of its seed").uri;
+        self.site.seeds.write(uri, format!("{} of {point}", plan.name));
+        Ok(Filled { written_bytes: 1 << 20 })
+    }
+
+    fn undress(&self, order: &Order, disk: usize) -> Result<(), Error> {
+        let mut account = self.site.seeds.account();
+        if account.keeps > 0 {
+            account.keeps -= 1;
+            return Err(Error::refused("the copy", "may not be deleted"));
+        }
+        let uri = format!("https://seeds/{}/{disk}-{}", order.id, order.round);
+        account.copies.remove(&uri);
+        Ok(())
     }
 
     fn answers(&self, _: IpAddr, _: &Signal) -> bool {

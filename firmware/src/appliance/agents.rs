@@ -26,6 +26,7 @@ use crate::ingest::budget::Budget;
 use crate::ingest::roll::kept::KeptRoll;
 use crate::ingest::roll::registrar::{Addresses, Registrar};
 use crate::report::Span;
+use crate::seeds;
 use crate::serve::replication::{self, Run, Seen};
 use crate::spool::Usage;
 use crate::spool::memory::MemoryRing;
@@ -146,7 +147,15 @@ fn run(appliance: &Appliance, wanted: &Wanted) -> Result<(), String> {
         }
     };
     let run = Run { roll, address, host, budget, clock };
-    let ended = run.go(records, &appliance.agents.seen, listening, over);
+    let (end, seeds_end) = smol::channel::bounded(1);
+    let (opening, machine) = place.opening();
+    let ended = std::thread::scope(|scope| {
+        // Beside it, what is in the vault by then follows in Azure, of servers whose profile wants that.
+        scope.spawn(|| seeds::keep::keep(&opening, &machine, &seeds_end));
+        let ended = run.go(records, &appliance.agents.seen, listening, over);
+        end.close();
+        ended
+    });
     // Only now is nothing of the spool in use any more.
     drop(loan);
     ended.map_err(|error| error.to_string())

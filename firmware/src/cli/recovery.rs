@@ -147,6 +147,9 @@ pub enum PlanVerb {
     /// Say that the step for a person is done, or that what failed is mended, and go on
     #[command(after_long_help = PLAN_RUN)]
     Continue(PlanName),
+    /// Keep what the failovers of a plan's last run made: all of them, once all are up
+    #[command(after_long_help = PLAN_RUN)]
+    Commit(PlanCommit),
     /// The report of a plan's last run
     #[command(after_long_help = PLAN_SHOW)]
     Report(PlanReport),
@@ -222,6 +225,18 @@ pub struct PlanName {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `plan commit`
+#[derive(Debug, Args)]
+pub struct PlanCommit {
+    /// Which plan.
+    #[command(flatten)]
+    pub name: PlanName,
+
+    /// Go on with orders that another machine carries out, where that machine is dead for certain
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// `plan report`

@@ -13,7 +13,7 @@ use firmware_recovery::hydrate::content::ReadAt;
 use firmware_recovery::hydrate::fill::{How, OnTop, Source, fill};
 use firmware_recovery::hydrate::pages::signed;
 use firmware_recovery::order::hands::{
-    DiskFacts, Filled, Hands, Prepared, SourceAct, Survey, Unfilled,
+    DiskFacts, Filled, Hands, Prepared, Seeded, SourceAct, Survey, Unfilled,
 };
 use firmware_recovery::order::{Holder, Order, PointFacts};
 use firmware_recovery::profile::Signal;
@@ -30,6 +30,7 @@ use pipeline_vault::record::{Consistency, Manifest};
 
 use super::drained;
 use super::guest;
+use super::seeded::{At, Wanted};
 use super::source;
 use super::vault::Shared;
 use super::who;
@@ -124,20 +125,44 @@ impl Program {
     }
 
     fn fill_by(&self, order: &Order, place: usize, to: &Secret) -> Result<Filled, Unfilled> {
+        self.with_disk(order, place, |at| self.fill_at(order, place, at, to))?
+    }
+
+    /// Opens the disk as the order's point has it.
+    fn with_disk<T>(
+        &self,
+        order: &Order,
+        place: usize,
+        act: impl FnOnce(&At<'_>) -> T,
+    ) -> Result<T, Error> {
         let view = self.chain(order)?;
-        let point = order.point.as_ref().map(|point| point.id.as_str()).unwrap_or_default();
-        let link = view.find(point)?;
+        let link = view.find(point_of(order))?;
         self.pin(order, &view, link)?;
         let plan = order.disks.get(place);
         let manifest = manifest_of(link)?;
         let disk =
             manifest.disks.iter().find(|disk| plan.is_some_and(|plan| plan.name == disk.name));
         let disk = disk.ok_or_else(|| Error::misuse("disk", "is not in the point"))?;
-        let (access, workers) = {
-            let session = self.vault.session();
-            (session.access(), session.place().readers())
-        };
+        let access = self.vault.session().access();
         let frames = FrameReader::new(&access, order.server, &view.upkeep, CACHE_BYTES)?;
+        Ok(act(&At { view: &view, frames: &frames, manifest, disk }))
+    }
+
+    fn how(&self, order: &Order, disk: &str) -> How {
+        How {
+            workers: self.vault.session().place().readers(),
+            stop: Arc::clone(&self.stop),
+            ..How::new(format!("disk {disk} of {}", order.server_name))
+        }
+    }
+
+    fn fill_at(
+        &self,
+        order: &Order,
+        place: usize,
+        at: &At<'_>,
+        to: &Secret,
+    ) -> Result<Filled, Unfilled> {
         let blob = Arc::new(PageBlob::signed(to, &self.page_options()?)?);
         let expired = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&expired);
@@ -146,29 +171,54 @@ impl Program {
             noted.store(true, Ordering::Relaxed);
             Err(Error::refused("the disk's signature", "has ended"))
         });
-        let how = How {
-            workers,
-            stop: Arc::clone(&self.stop),
-            ..How::new(format!("disk {} of {}", disk.name, order.server_name))
-        };
-        let source = Source { frames: &frames, disk, point: manifest.id, time: manifest.started };
+        let how = self.how(order, &at.disk.name);
+        let At { frames, manifest, disk, .. } = *at;
+        let source = Source { frames, disk, point: manifest.id, time: manifest.started };
         let prepared = self.prepared(order)?;
+        let plan = order.disks.get(place);
         let on_top = prepared.disks.get(place).zip(plan).map(|(content, plan)| OnTop {
             content: &**content as &dyn ReadAt,
             blocks: &plan.on_top,
         });
         match fill(&source, on_top, &pages, &how, &*self.counters) {
             Ok(hydrated) => {
-                let others = order.disks.iter().enumerate().filter(|(at, _)| *at != place);
-                if others.into_iter().all(|(_, disk)| disk.filled) {
-                    self.let_go(order, point);
-                }
+                self.full(order, place);
                 Ok(Filled { written_bytes: hydrated.sent.put_bytes + hydrated.sent.kept_bytes })
             }
             Err(_) if expired.load(Ordering::Relaxed) => Err(Unfilled::Expired),
             Err(error) => Err(Unfilled::Failed(error)),
         }
     }
+
+    fn dress_at(&self, order: &Order, place: usize, at: &At<'_>) -> Result<Filled, Error> {
+        let prepared = self.prepared(order)?;
+        let (Some(content), Some(plan)) = (prepared.disks.get(place), order.disks.get(place))
+        else {
+            return Err(Error::misuse("disk", "is not in the order"));
+        };
+        let on_top = OnTop { content: &**content, blocks: &plan.on_top };
+        let how = self.how(order, &format!("{}, the copy of its seed,", at.disk.name));
+        let written_bytes = self.seed(order, place).dress(at, &on_top, &how, &*self.counters)?;
+        self.full(order, place);
+        Ok(Filled { written_bytes })
+    }
+
+    /// A disk has what it shall have; where it was the last, nothing more is held for the order.
+    fn full(&self, order: &Order, place: usize) {
+        let mut others = order.disks.iter().enumerate().filter(|(at, _)| *at != place);
+        if others.all(|(_, disk)| disk.filled) {
+            self.let_go(order, point_of(order));
+        }
+    }
+
+    fn seed<'a>(&'a self, order: &'a Order, place: usize) -> Wanted<'a> {
+        Wanted { order, place, vault: &self.opening.vault, machine: &self.machine }
+    }
+}
+
+/// The identity of an order's point; empty before the check.
+fn point_of(order: &Order) -> &str {
+    order.point.as_ref().map(|point| point.id.as_str()).unwrap_or_default()
 }
 
 /// An order and a point, as what is held for both is found again.
@@ -257,6 +307,21 @@ impl Hands for Program {
 
     fn fill(&self, order: &Order, disk: usize, to: &Secret) -> Result<Filled, Unfilled> {
         self.fill_by(order, disk, to)
+    }
+
+    fn seeded(&self, order: &Order, disk: usize) -> Result<Option<Seeded>, Error> {
+        if !order.profile.seed {
+            return Ok(None);
+        }
+        self.with_disk(order, disk, |at| self.seed(order, disk).seeded(at))?.map(Some)
+    }
+
+    fn dress(&self, order: &Order, disk: usize) -> Result<Filled, Error> {
+        self.with_disk(order, disk, |at| self.dress_at(order, disk, at))?
+    }
+
+    fn undress(&self, order: &Order, disk: usize) -> Result<(), Error> {
+        self.seed(order, disk).undress()
     }
 
     fn answers(&self, address: IpAddr, signal: &Signal) -> bool {

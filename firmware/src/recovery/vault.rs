@@ -42,6 +42,11 @@ impl Documents for Borrowed<'_> {
         let session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         document::list(&session.access(), class)
     }
+
+    fn remove(&self, name: Name) -> Result<(), Error> {
+        let session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        document::remove(&session.access(), name)
+    }
 }
 
 fn replaced_in(
@@ -67,5 +72,9 @@ impl Documents for Shared {
 
     fn list(&self, class: Class) -> Result<Vec<Name>, Error> {
         document::list(&self.session().access(), class)
+    }
+
+    fn remove(&self, name: Name) -> Result<(), Error> {
+        document::remove(&self.session().access(), name)
     }
 }

@@ -1,10 +1,10 @@
 //! What is counted of the vault once a day, and what is known of it that no vault tells: kept in a small document.
 
-use serde::{Deserialize, Serialize};
-
 use core::time::Duration;
 
+use firmware_recovery::order::old;
 use firmware_web::api::views::vault::{DayBytes, JobState, JobView};
+use serde::{Deserialize, Serialize};
 
 use super::packed;
 use super::{LiveSite, lock};
@@ -122,6 +122,7 @@ impl LiveSite {
             }
             if judged.is_none_or(|at| moment.since(at) >= DAY_MILLIS) {
                 self.judge_all();
+                self.forget_orders();
                 judged = Some(moment);
             }
         }
@@ -155,6 +156,17 @@ impl LiveSite {
             }
             Err(_) if self.is_over() => {}
             Err(failed) => log::warn!("the vault is not counted: {}", failed.words),
+        }
+    }
+
+    /// Orders of recovery that are over and old go.
+    fn forget_orders(&self) {
+        let Ok(opened) = self.opened() else { return };
+        match old::forget(&opened.vault) {
+            Ok(0) => {}
+            Ok(count) => log::info!("{count} old recovery orders were removed"),
+            // An identity that may only create leaves that to prune.
+            Err(error) => log::debug!("{error}"),
         }
     }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use firmware_recovery::hydrate::fill::{How, Hydrated, Source, close, fill};
 use firmware_recovery::hydrate::limits::{self, Generation, Role};
-use firmware_recovery::hydrate::seed::{Line, Moved, Stop};
+use firmware_recovery::hydrate::pages::Pages;
+use firmware_recovery::hydrate::seed::{Line, Moved};
 use firmware_recovery::hydrate::vhd::whole;
 use hal::disk::Disk as _;
 use pipeline_vault::frames::FrameReader;
@@ -21,6 +22,8 @@ use serde::Serialize;
 use crate::as_before::{Before, Choice};
 use crate::cli::{Hydrate, PointChoice, Starts};
 use crate::report::{Ending, Failure, Outcome, Size, Span, Utc, print, print_json};
+use crate::seeds::held::Held;
+use crate::seeds::stops;
 use crate::session::Session;
 use crate::sink::{Sink, path_of};
 use crate::target::Target;
@@ -162,9 +165,11 @@ impl Work<'_> {
                 Ok((Moved::Whole, done))
             }
             (Sink::Seed(seed), Some(view)) => {
-                let pages = seed.open(whole(disk.bytes), &self.context.machine)?;
-                let stops = self.stops(view);
+                let blob = seed.open(whole(disk.bytes), &self.context.machine)?;
+                let stops = stops(view, &self.hydrate.chosen.disk);
                 let line = Line { frames: &frames, stops: &stops };
+                let _held = Held::take(&blob)?;
+                let pages: Arc<dyn Pages> = blob;
                 line.bring(&pages, point.id, &self.how(), self.progress)
             }
             (Sink::Vhd(path), _) => Ok((Moved::Whole, self.local(&source, path, true)?)),
@@ -222,20 +227,6 @@ impl Work<'_> {
             stop: Arc::clone(&self.context.stop),
             ..How::new(self.hydrate.to.shown())
         }
-    }
-
-    /// The points that a seed may be at.
-    fn stops(&self, view: &ChainView) -> Vec<Stop> {
-        let mut stops = Vec::new();
-        for point in view.points().filter_map(|link| link.record.point()) {
-            let disk = point.disks.iter().find(|disk| disk.name == self.hydrate.chosen.disk);
-            stops.extend(disk.map(|disk| Stop {
-                point: point.id,
-                time: point.started,
-                disk: disk.clone(),
-            }));
-        }
-        stops
     }
 }
 

@@ -1,5 +1,6 @@
 //! `prune`: points go by a policy, and what only they used goes after a grace.
 
+use firmware_recovery::order::old;
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_vault::retain::Policy;
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use crate::cli::Prune;
 use crate::ingest::roll::Roll;
+use crate::recovery::vault::Shared;
 use crate::report::{Ending, Failure, Outcome, Size, Utc, print, print_json, printable};
 use crate::session::Session;
 use crate::verbs::Context;
@@ -37,6 +39,8 @@ struct Removed {
 struct Answer<'a> {
     dry_run: bool,
     servers: &'a [Pruned],
+    /// Recovery orders that nobody needs any more, and that went; with `--dry-run` those that would go.
+    orders_removed: usize,
     problems: Vec<String>,
 }
 
@@ -63,17 +67,42 @@ pub(super) fn run(prune: &Prune, context: &Context) -> Ending {
             Err(error) => problems.push(name_server(error, &name)),
         }
     }
+    let orders_removed = match forget_orders(prune, session) {
+        Ok(count) => count,
+        Err(error) => {
+            problems.push(error);
+            0
+        }
+    };
     if prune.json {
         let problems = problems.iter().map(ToString::to_string).collect();
-        print_json(&Answer { dry_run: prune.dry_run, servers: &done, problems })?;
+        let dry_run = prune.dry_run;
+        print_json(&Answer { dry_run, servers: &done, orders_removed, problems })?;
     } else {
-        print(&done.iter().map(|pruned| text(pruned, prune.dry_run)).collect::<String>())?;
+        let mut said: String = done.iter().map(|pruned| text(pruned, prune.dry_run)).collect();
+        if orders_removed > 0 {
+            let would = if prune.dry_run { "would be " } else { "" };
+            said += &format!("{orders_removed} old recovery orders {would}removed.\n");
+        }
+        print(&said)?;
     }
     problems.iter().skip(1).for_each(|problem| log::warn!("{problem}"));
     match problems.into_iter().next() {
         Some(problem) => Err(Failure::Failed(problem)),
         None => Ok(outcome(&done)),
     }
+}
+
+/// Orders of recovery that are over and old; not where only one server is pruned.
+fn forget_orders(prune: &Prune, session: Session) -> Result<usize, Error> {
+    if prune.server.is_some() {
+        return Ok(0);
+    }
+    let vault = Shared::new(session);
+    if prune.dry_run {
+        return old::outdated(&vault).map(|orders| orders.len());
+    }
+    old::forget(&vault)
 }
 
 fn one(

@@ -16,6 +16,7 @@ use crate::cli::Serve;
 use crate::enrol::Enrolment;
 use crate::enrol::delivery::Delivery;
 use crate::report::{Ending, Outcome, cannot_listen, print};
+use crate::seeds;
 use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
 use crate::serve::listen::{Branch, Door, Names, Teller};
@@ -64,6 +65,11 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
         let (agents, agents_ended) = (&agents, &agents_ended);
         let (in_use, folder) = (&in_use, &folder);
         let chosen = move || in_use.wait_until(|| agents_ended.is_closed());
+        scope.spawn(move || {
+            if let Some(way) = chosen() {
+                seeds::keep::keep(&way.opening, &way.machine, agents_ended);
+            }
+        });
         if let Some(address) = serve.agents {
             scope.spawn(move || {
                 if let Some(way) = chosen() {

@@ -165,6 +165,15 @@ impl AzureAddress {
         Ok(self)
     }
 
+    /// Another container of the same account, at the same endpoint.
+    pub fn beside(&self, container: &str) -> Result<Self, Error> {
+        check_container(container).map_err(|what| {
+            Error::misuse(format!("container «{container}»"), what)
+                .remedy("name it by lower-case letters, digits and hyphens")
+        })?;
+        Ok(Self { container: container.to_owned(), prefix: String::new(), ..self.clone() })
+    }
+
     /// The read-only copy that Azure keeps in the paired region, of accounts that have one.
     pub fn secondary(&self) -> Result<Self, Error> {
         let mut copy = Self { secondary: true, ..self.clone() };

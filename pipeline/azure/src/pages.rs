@@ -2,13 +2,18 @@
 //! container of one's own.
 //!
 //! A disk's place answers to little: it is there already, and takes looks, page ranges, reads and page writes only.
-//! Nothing sent to it is conditional or leased. Every request may be sent twice, so a lost reply is answered by sending it
-//! again. Calls come from many threads; how many go at once is for the governor to say.
+//! Nothing sent to it is conditional or leased; a seed has one writer, who holds its lease. Every request may be sent twice,
+//! so a lost reply is answered by sending it again. Calls come from many threads; how many go at once is for the governor to
+//! say.
 
+/// A page blob of one's own beside its bytes.
+mod kept;
 /// What the bytes of a disk are written as: pieces of at most 4 MiB, and zeros that need not be sent.
 pub mod piece;
 /// One request's life.
 mod run;
+
+pub use kept::HOLD_SECONDS;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -19,6 +24,7 @@ use pipeline_vault::Error;
 use crate::address::AzureAddress;
 use crate::credentials::Credentials;
 use crate::governor::{FlowOptions, Governor};
+use crate::request::lease::LeaseId;
 use crate::request::{Method, page};
 use crate::response::pages::{PageRange, page_ranges};
 use crate::response::{Refusal, content_range};
@@ -109,7 +115,7 @@ enum Place {
     /// Where Azure says, by a signature that ends.
     Signed(RwLock<Arc<SignedUrl>>),
     /// In a container, by one's own credentials.
-    Kept { wire: Box<Wire>, name: String },
+    Kept { wire: Box<Wire>, name: String, lease: RwLock<Option<LeaseId>> },
 }
 
 impl PageBlob {
@@ -151,7 +157,7 @@ impl PageBlob {
             retry,
             governor: Governor::new(options.flow),
         });
-        let place = Place::Kept { wire, name: name.to_owned() };
+        let place = Place::Kept { wire, name: name.to_owned(), lease: RwLock::default() };
         Ok(Self { transport, surroundings, retry, governor: Governor::new(options.flow), place })
     }
 
@@ -361,7 +367,7 @@ impl PageBlob {
     pub fn shown(&self) -> String {
         match &self.place {
             Place::Signed(held) => read_lock(held).shown(),
-            Place::Kept { wire, name } => wire.address.object(name),
+            Place::Kept { wire, name, .. } => wire.address.object(name),
         }
     }
 }

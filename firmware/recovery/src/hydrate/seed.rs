@@ -20,7 +20,7 @@ use super::fill::{
 use super::mark::Mark;
 use super::page_disk::{Holds, PageDisk};
 use super::pages::Pages;
-use super::vhd::{FOOTER_BYTES, Owner};
+use super::vhd::{FOOTER_BYTES, Owner, whole};
 
 #[cfg(test)]
 mod tests;
@@ -181,6 +181,79 @@ impl<'a> Line<'a> {
         finish(&**pages, &source, source.owner(), bytes)?;
         Ok(Hydrated { restored, sent: blob.sent(), ..Hydrated::default() })
     }
+}
+
+/// Where a seed is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever looks must know all")]
+pub enum Standing {
+    /// Nothing was brought to it, or not all of its first point.
+    Empty,
+    /// At a point.
+    At {
+        /// Which.
+        point: PointId,
+        /// When that was made, in milliseconds since 1970.
+        time: u64,
+    },
+    /// On its way to this point, from one before it.
+    Moving {
+        /// The one that it was at.
+        from: PointId,
+        /// The one that it will be at.
+        to: PointId,
+    },
+    /// At a point that the vault does not have any more, with something on top of one, or with somebody else's bytes.
+    Lost,
+}
+
+impl Line<'_> {
+    /// Where a seed of this disk is, by its last sector.
+    pub fn standing(&self, pages: &dyn Pages, like: &DiskState) -> Result<Standing, Error> {
+        let mark = Mark::read(pages, whole(like.bytes))?;
+        Ok(match mark {
+            Mark::Nothing | Mark::Moving { from: None, .. } => Standing::Empty,
+            Mark::Whole(owner) => match self.owned(owner, like) {
+                Some(stop) => Standing::At { point: stop.point, time: stop.time },
+                None => Standing::Lost,
+            },
+            Mark::Moving { from: Some(from), to, disk } => {
+                let knows = |point| self.find(point, like).is_some();
+                if disk == like.id && knows(from) && knows(to) {
+                    Standing::Moving { from, to }
+                } else {
+                    Standing::Lost
+                }
+            }
+            Mark::Foreign => Standing::Lost,
+        })
+    }
+}
+
+/// Brings a copy of a seed to a point and writes what goes on top of it; a copy that was dressed before is dressed anew.
+///
+/// Errors: the copy is at no point that the line knows: all of the disk would have to be moved, for which a disk is the
+/// better place.
+pub fn dress_copy(
+    pages: &Arc<dyn Pages>,
+    line: &Line<'_>,
+    source: &Source<'_>,
+    on_top: &OnTop<'_>,
+    how: &How,
+    progress: &dyn Progress,
+) -> Result<Hydrated, Error> {
+    let bytes = check_length(&**pages, source.disk, how)?;
+    let mut done = Hydrated::default();
+    if Mark::read(&**pages, bytes)? != Mark::Whole(source.owner().dressed()) {
+        let standing = line.standing(&**pages, source.disk)?;
+        if matches!(standing, Standing::Empty | Standing::Lost) {
+            let what = "is at no point that the vault has";
+            return Err(Error::refused(&how.name, what));
+        }
+        done = line.bring(pages, source.point, how, progress)?.1;
+    }
+    done.on_top_blocks = dress(pages, source, on_top, how)?;
+    Ok(done)
 }
 
 /// Writes blocks on top of a copy of a seed that is at a point. It is a disk of its own from then on, and says so: whoever

@@ -12,7 +12,7 @@ use pipeline_vault::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DiskPlan, Kind, Order};
+use super::{DiskPlan, Import, Kind, Order};
 use crate::profile::{Profile, Security};
 
 /// The tag that names an order, or the run of a plan.
@@ -264,7 +264,7 @@ impl Order {
             location: profile.location.clone(),
             zone: profile.zone.clone(),
             sku: plan.kind.clone(),
-            source: Source::Upload { bytes: plan.upload_bytes() },
+            source: plan.source(),
             system: plan.starts.then_some((self.system, self.generation)),
             trusted_launch: plan.starts && trusted(profile),
             tags: self.tags_of(false)?,
@@ -349,6 +349,14 @@ fn trusted(profile: &Profile) -> bool {
 }
 
 impl DiskPlan {
+    /// Where its bytes come from.
+    fn source(&self) -> Source {
+        match self.import.clone() {
+            Some(Import { uri, account }) => Source::Import { uri, account },
+            None => Source::Upload { bytes: self.upload_bytes() },
+        }
+    }
+
     /// The size of the disk in Azure: whole mebibytes, and no less than it takes.
     #[must_use]
     pub fn upload_bytes(&self) -> u64 {

@@ -5,16 +5,18 @@ use pipeline_azure::arm::id::{GroupId, Kind as What};
 use pipeline_azure::arm::network::{self, Availability};
 use pipeline_azure::arm::permission::{self, Permissions};
 use pipeline_azure::arm::size::{self, Size, Usage};
+use pipeline_azure::arm::tags::Tags;
 use pipeline_azure::arm::{Answer, Call, Why};
 use pipeline_vault::Error;
 use serde_json::Value;
 
-use super::calls::Thing;
+use super::calls::{ORDER_TAG, SERVER_TAG, Thing};
 use super::hands::Survey;
 use super::run::{Stop, Work};
+use super::signal::words;
 use super::thing::Found;
 use super::{DiskPlan, Kind, Order};
-use crate::profile::{Security, Signal};
+use crate::profile::Security;
 
 const GIB: u64 = 1 << 30;
 /// Largest disk that a machine of generation 1 starts from: its partition table has no more.
@@ -30,11 +32,12 @@ impl Work<'_> {
         let (hands, order) = (self.world.hands, self.order().clone());
         let survey = self.signing(move || hands.survey(&order))??;
         let mut problems = self.take_up(&survey);
+        self.check_signals(&mut problems);
+        self.look_for_seeds()?;
         self.check_sizes(&mut problems)?;
         self.check_places(&survey, &mut problems)?;
         self.check_rights(&mut problems)?;
         if problems.is_empty() {
-            self.note_closed_network();
             return self.save();
         }
         let count = problems.len();
@@ -45,16 +48,23 @@ impl Work<'_> {
         ))
     }
 
-    /// A drill's network is closed to whoever asks a port from outside, as the appliance on the site does.
-    fn note_closed_network(&mut self) {
+    /// A drill's network is closed to whoever asks a port from outside, as the appliance on the site does: only the console
+    /// tells there, and a profile without a line of it proves nothing.
+    fn check_signals(&mut self, problems: &mut Vec<String>) {
         let order = self.order();
-        let by_network = |signal: &Signal| !matches!(signal, Signal::Console(_));
-        if order.kind == Kind::Drill && order.profile.signals.iter().any(by_network) {
-            let wall = self.world.hands.wall_millis();
-            self.order_mut().note(
-                wall,
-                "its signals by the network come only where this runs inside the drill's closed network: a line of the console comes everywhere",
+        if order.kind != Kind::Drill {
+            return;
+        }
+        problems.extend(order.profile.cannot_be_drilled().map(str::to_owned));
+        let unasked: Vec<String> =
+            order.profile.signals.iter().filter(|one| one.is_by_network()).map(words).collect();
+        if !unasked.is_empty() {
+            let note = format!(
+                "not judged in a drill, whose network is closed: {}; its console is",
+                unasked.join(", ")
             );
+            let wall = self.world.hands.wall_millis();
+            self.order_mut().note(wall, note);
         }
     }
 
@@ -67,7 +77,7 @@ impl Work<'_> {
     }
 
     /// What the point says, taken into the order.
-    fn take_up(&mut self, survey: &Survey) -> Vec<String> {
+    pub(crate) fn take_up(&mut self, survey: &Survey) -> Vec<String> {
         let order = self.order_mut();
         let generation = order.profile.generation.unwrap_or(survey.generation);
         let named = order.profile.starts_from.clone();
@@ -93,6 +103,9 @@ impl Work<'_> {
             filled: false,
             filled_bytes: 0,
             closed: false,
+            import: None,
+            seed: None,
+            copied: false,
         });
         order.disks = plans.collect();
         for (disk, facts) in order.disks.iter().zip(&survey.disks) {
@@ -198,15 +211,30 @@ impl Work<'_> {
         for thing in names {
             // What an earlier round of this order made is its own.
             if matches!(self.find(&thing)?, Found::Foreign) {
-                problems.push(format!(
-                    "{thing} is there already and not this order's: give the profile another name or group"
-                ));
+                let whose = self.whose(&thing)?;
+                problems.push(format!("{thing} is {whose}: give the profile another name or group, as in name = \"{}-b\"", thing.name()));
             }
         }
         if self.order().kind != Kind::Drill {
             self.check_network(survey, problems)?;
         }
         Ok(())
+    }
+
+    /// Whose something is that is in the way.
+    fn whose(&mut self, thing: &Thing) -> Result<String, Stop> {
+        let found = match self.call(&super::calls::get(thing))? {
+            Answer::Done(found) => found,
+            Answer::Begun(_) => Value::Null,
+        };
+        let (tags, order) = (Tags::of(&found), self.order());
+        let ours = tags.value(SERVER_TAG) == Some(order.server.to_string().as_str());
+        Ok(match tags.value(ORDER_TAG).filter(|_| ours) {
+            Some(earlier) => format!(
+                "what failover {earlier} of this server made and was kept; take it away in the portal where nobody needs it, or let both stand"
+            ),
+            None => "there already and not this order's".to_owned(),
+        })
     }
 
     fn check_network(&mut self, survey: &Survey, problems: &mut Vec<String>) -> Result<(), Stop> {

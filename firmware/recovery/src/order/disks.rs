@@ -11,11 +11,15 @@ use super::run::{Stop, Work};
 
 /// How often a signature that counts no more is asked for anew while one disk is filled.
 const GRANTS_MAX: u32 = 50;
+
 impl Work<'_> {
     /// A disk to upload into for each disk of the point.
     pub(crate) fn make_disks(&mut self) -> Result<(), Stop> {
         for place in 0..self.order().disks.len() {
-            self.make_disk(place)?;
+            // One that is made of a seed comes with its content.
+            if self.order().disks.get(place).is_some_and(|disk| disk.import.is_none()) {
+                self.make_disk(place)?;
+            }
         }
         Ok(())
     }
@@ -56,7 +60,8 @@ impl Work<'_> {
     pub(crate) fn fill_disks(&mut self) -> Result<(), Stop> {
         self.prepare()?;
         for place in 0..self.order().disks.len() {
-            if self.order().disks.get(place).is_some_and(|disk| !disk.filled) {
+            let waits = self.order().disks.get(place).is_some_and(|disk| !disk.filled);
+            if waits && !self.import_disk(place)? {
                 self.make_disk(place)?;
                 let filled = self.fill_disk(place)?;
                 if let Some(disk) = self.order_mut().disks.get_mut(place) {
@@ -66,6 +71,7 @@ impl Work<'_> {
                 self.save()?;
             }
             self.close_disk(place)?;
+            self.forget_copy(place)?;
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ use crate::target::Target;
 
 /// Bytes a second into a disk where nothing was measured: what Azure gives the smallest disk that is uploaded into.
 const FILL_BYTES_PER_SECOND: u64 = 60 << 20;
+/// Disks that are all made of seeds, where nothing was measured.
+const WARM_MILLIS: u64 = 180_000;
 
 /// What would be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,7 +31,9 @@ pub struct Estimate {
     pub steps: Vec<Expected>,
     /// All steps together.
     pub total_millis: u64,
-    /// What was noticed.
+    /// How the warm seed of each disk stands, where its profile wants seeds.
+    pub seeds: Vec<String>,
+    /// What else was noticed.
     pub notes: Vec<String>,
 }
 
@@ -69,6 +73,8 @@ pub fn estimate(
     let order = work.order();
     let steps = expected(order, target, last);
     let point = order.point.clone().unwrap_or_default();
+    let seeds: Vec<String> = order.disks.iter().filter_map(|disk| disk.seed.clone()).collect();
+    let notes = order.notes.iter().map(|note| note.text.clone());
     Ok(Estimate {
         kind: order.kind,
         server: order.server_name.clone(),
@@ -78,7 +84,8 @@ pub fn estimate(
         sizes: order.sizes.clone(),
         total_millis: steps.iter().map(|expected| expected.millis).sum(),
         steps,
-        notes: order.notes.iter().map(|note| note.text.clone()).collect(),
+        notes: notes.filter(|note| !seeds.contains(note)).collect(),
+        seeds,
     })
 }
 
@@ -96,7 +103,8 @@ fn pieces(order: &Order) -> Result<Vec<Piece>, Error> {
         let id = order.disk(place)?;
         let gib = disk.upload_bytes().div_ceil(1 << 30);
         let starts = if disk.starts { ", the machine starts from it" } else { "" };
-        piece("disk", id.name(), format!("{gib} GiB, {}{starts}", disk.kind));
+        let seed = if disk.import.is_some() { ", of its seed" } else { "" };
+        piece("disk", id.name(), format!("{gib} GiB, {}{starts}{seed}", disk.kind));
     }
     if let Some((network, rules)) = order.drill_network()? {
         piece("network security group", rules.name(), "lets nothing in or out".to_owned());
@@ -126,12 +134,22 @@ fn pieces(order: &Order) -> Result<Vec<Piece>, Error> {
 
 /// Times of the last order of this server, the filling by its rate; else plain guesses, which say so.
 fn expected(order: &Order, target: &Target, last: Option<&Order>) -> Vec<Expected> {
-    let bytes: u64 = order.disks.iter().map(|disk| disk.bytes).sum();
-    let measured = target.drills.iter().rev().find(|drill| drill.fill_millis > 0);
+    // What is made of a seed is hardly written to.
+    let uploaded = order.disks.iter().filter(|disk| disk.import.is_none());
+    let all_warm = uploaded.clone().count() == 0 && !order.disks.is_empty();
+    let bytes: u64 = uploaded.map(|disk| disk.bytes).sum();
+    let mut drills = target.drills.iter().rev().filter(|drill| drill.fill_millis > 0);
+    let measured = drills.find(|drill| drill.warm == all_warm);
     let mut steps = Vec::new();
     for step in Step::of(order.kind) {
         let before = last.and_then(|last| last.step(step)).map(|record| record.took_millis);
         let (millis, from) = match (step, measured, before) {
+            (Step::Hydrate, Some(drill), _) if all_warm => {
+                (drill.fill_millis, "the last drill, of seeds too")
+            }
+            (Step::Hydrate, ..) if all_warm => {
+                (WARM_MILLIS, "a guess: what changed since, and Azure's own copy of each seed")
+            }
             (Step::Hydrate, Some(drill), _) if drill.filled_bytes > 0 => {
                 let millis = u128::from(bytes) * u128::from(drill.fill_millis)
                     / u128::from(drill.filled_bytes);

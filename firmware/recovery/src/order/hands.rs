@@ -7,7 +7,7 @@ use pipeline_azure::arm::disk::{Generation, System};
 use pipeline_vault::{Error, Retry};
 use serde::{Deserialize, Serialize};
 
-use super::{Holder, Order, PointFacts};
+use super::{Holder, Import, Order, PointFacts};
 use crate::guest::Change;
 use crate::profile::Signal;
 
@@ -60,6 +60,15 @@ pub struct Filled {
     pub written_bytes: u64,
 }
 
+/// How the warm seed of a disk stands before an order uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeded {
+    /// The copy that the disk would be made of; none where the seed is of no use.
+    pub import: Option<Import>,
+    /// How it stands, in words.
+    pub words: String,
+}
+
 /// Why a disk was not filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfilled {
@@ -102,6 +111,18 @@ pub trait Hands: Send + Sync {
     /// Brings the content of one disk, with what goes on top of it, by its place in the order, to where the signature leads. What is there
     /// already is not sent again.
     fn fill(&self, order: &Order, disk: usize, to: &Secret) -> Result<Filled, Unfilled>;
+
+    /// How the warm seed of a disk stands, by its place in the order; `None` where nobody wants one.
+    ///
+    /// Errors: it cannot be looked at.
+    fn seeded(&self, order: &Order, disk: usize) -> Result<Option<Seeded>, Error>;
+
+    /// Makes the copy of a disk's seed what the disk shall be: the point, with what goes on top of it. The seed itself stays
+    /// as it is and goes on. What is there already is not done again.
+    fn dress(&self, order: &Order, disk: usize) -> Result<Filled, Error>;
+
+    /// Takes that copy away; one that is not there is gone.
+    fn undress(&self, order: &Order, disk: usize) -> Result<(), Error>;
 
     /// Whether a server's signal of the network comes from an address. Console lines are not asked for here.
     fn answers(&self, address: IpAddr, signal: &Signal) -> bool;

@@ -72,7 +72,10 @@ impl Work<'_> {
         if power != Power::Running {
             return Ok(vec![format!("that it runs (it is {power:?})")]);
         }
-        let signals = self.order().profile.signals.clone();
+        let drilled = self.order().kind == Kind::Drill;
+        let signals = self.order().profile.signals.iter();
+        let signals: Vec<Signal> =
+            signals.filter(|signal| !drilled || !signal.is_by_network()).cloned().collect();
         let reads = signals.iter().any(|signal| matches!(signal, Signal::Console(_)));
         let console = if reads { self.console_text()? } else { String::new() };
         let address = self.order().evidence.address.clone();
@@ -151,7 +154,7 @@ impl Work<'_> {
 
 /// A signal in words.
 #[must_use]
-fn words(signal: &Signal) -> String {
+pub(super) fn words(signal: &Signal) -> String {
     match signal {
         Signal::Console(text) => format!("«{text}» on its console"),
         Signal::Tcp(port) => format!("a connection to port {port}"),

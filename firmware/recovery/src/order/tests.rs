@@ -18,6 +18,8 @@ use crate::test_world::{Process, SERVER, Site, profile, wanted};
 mod killed;
 /// Refusals and failures.
 mod refused;
+/// Disks of warm seeds.
+mod warm;
 
 fn trouble(at: &str, why: Why) -> Trouble {
     Trouble { at: at.to_owned(), why, late: false, done: false, times: 1 }
@@ -320,6 +322,11 @@ fn is_sound(site: &Site, process: &Process<'_>, order: &Order) {
     let left = sweep::look(process.world(), "vault-1").expect("a region").found;
     let orphans: Vec<_> = left.iter().filter(|tagged| tagged.belongs != Belongs::Needed).collect();
     assert!(orphans.is_empty(), "{orphans:?}");
+    let account = site.seeds.account();
+    assert!(account.copies.is_empty(), "{:?}", account.copies);
+    let seed = account.seeds.get("sda").map(String::as_str);
+    assert!(seed.is_none_or(|seed| seed == "00".repeat(16)), "{seed:?}");
+    drop(account);
     match order.state {
         State::Drilled | State::Cancelled => assert!(site.region.things().is_empty()),
         State::Up => {

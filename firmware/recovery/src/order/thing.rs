@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use pipeline_azure::arm::{Answer, Call, Operation, Progress, Refused, Why};
+use pipeline_azure::arm::id::Kind as What;
+use pipeline_azure::arm::{Answer, Call, Progress, Refused, Why};
+use pipeline_vault::{Error, Retry};
 use serde_json::Value;
 
 use super::calls::{self, Thing};
@@ -171,19 +173,25 @@ impl Work<'_> {
                 let pending = Pending { thing: thing.clone(), doing, operation };
                 self.order_mut().pending = Some(pending.clone());
                 self.save()?;
-                self.follow(&pending.operation)
+                self.follow(&pending)
             }
         }
     }
 
-    /// Waits for an operation's end. The order forgets it, however it ended.
-    fn follow(&mut self, operation: &Operation) -> Result<Value, Stop> {
+    /// Waits for an operation's end. The order forgets it, however it ended; one that does not end within the time that its
+    /// kind is given stays remembered, and whoever goes on waits for it again.
+    fn follow(&mut self, pending: &Pending) -> Result<Value, Stop> {
         let mut tries = 0;
+        let (began, patience) = (self.world.hands.moment_millis(), patience(pending));
         loop {
             self.may_go_on()?;
-            match self.region.look(operation) {
+            match self.region.look(&pending.operation) {
                 Ok(Progress::Running(wait)) => {
                     tries = 0;
+                    let lasts = self.world.hands.moment_millis().saturating_sub(began);
+                    if u128::from(lasts) >= patience.as_millis() {
+                        return Err(Stop::Failed(endless(pending, patience)));
+                    }
                     self.wait(wait.min(WAIT_MAX))?;
                 }
                 Ok(Progress::Done(value)) => {
@@ -216,12 +224,12 @@ impl Work<'_> {
 
     /// Waits for what was begun before a cut with this thing. Azure forgets operations after a while: then the thing
     /// itself tells.
-    fn finish_pending(&mut self, thing: &Thing) -> Result<(), Stop> {
+    pub(crate) fn finish_pending(&mut self, thing: &Thing) -> Result<(), Stop> {
         let Some(pending) = self.order().pending.clone() else { return Ok(()) };
         if pending.thing != *thing {
             return Ok(());
         }
-        match self.follow(&pending.operation) {
+        match self.follow(&pending) {
             Err(Stop::Refused(refused))
                 if refused.why == Why::Missing
                     || pending.doing != Doing::Making
@@ -244,7 +252,7 @@ impl Work<'_> {
         if pending.thing != *thing {
             return Ok(());
         }
-        match self.follow(&pending.operation) {
+        match self.follow(&pending) {
             Err(Stop::Refused(refused)) if !passes(&refused) || self.is_over_with(thing) => Ok(()),
             ended => ended.map(drop),
         }
@@ -269,6 +277,36 @@ pub(crate) fn passes(refused: &Refused) -> bool {
 fn pause(refused: &Refused, tries: u32) -> Duration {
     let doubled = Duration::from_secs(1 << tries.min(6));
     refused.retry_after.unwrap_or(doubled).min(WAIT_MAX)
+}
+
+/// How long Azure may take for something before a person is told: about ten times what it usually takes.
+fn patience(pending: &Pending) -> Duration {
+    let minutes = match (pending.doing, &pending.thing) {
+        (Doing::Granting, _) => 30,
+        (Doing::Making | Doing::Removing, Thing::Group(_)) | (Doing::Removing, _) => 60,
+        (Doing::Making, Thing::Resource(id)) => match id.kind() {
+            What::Machine => 60,
+            // It may be made of a page blob, which Azure copies at a rate that it does not tell.
+            What::Disk | What::Snapshot => 6 * 60,
+            _ => 30,
+        },
+    };
+    Duration::from_secs(minutes * 60)
+}
+
+fn endless(pending: &Pending, patience: Duration) -> Error {
+    let act = match pending.doing {
+        Doing::Making => "making",
+        Doing::Removing => "taking away",
+        Doing::Granting => "giving or ending access to",
+    };
+    let what = format!(
+        "Azure has been at it for {} minutes and does not say that it ends",
+        patience.as_secs() / 60
+    );
+    Error::refused(format!("{act} {}", pending.thing), what).retry(Retry::Later).remedy(
+        "look at it in the portal and at Azure's service health; what was begun is remembered",
+    )
 }
 
 fn taken(thing: &Thing) -> Stop {

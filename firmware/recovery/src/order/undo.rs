@@ -75,6 +75,7 @@ impl Work<'_> {
                 self.remove(thing)?;
             }
         }
+        self.take_copies_away()?;
         for _ in 0..LOOKS_MAX {
             let mut left = false;
             for thing in self.tagged()? {
@@ -164,6 +165,7 @@ impl Work<'_> {
                 self.save()?;
             }
         }
+        self.take_copies_away()?;
         let order = self.order_mut();
         order.round += 1;
         order.point = None;
@@ -193,6 +195,9 @@ impl Work<'_> {
         match order.state {
             State::Committed => Ok(()),
             State::Up => {
+                for place in 0..self.order().disks.len() {
+                    self.forget_copy(place).map_err(|stop| self.told(stop))?;
+                }
                 self.tell("it is committed").map_err(|stop| self.told(stop))?;
                 self.close(State::Committed)
             }

@@ -11,6 +11,7 @@ use pipeline_vault::document::Name;
 use super::runs::{Acts, Begin, PlanWork};
 use super::*;
 use crate::documents;
+use crate::order::run::Work;
 use crate::order::{Order, State};
 use crate::target;
 use crate::test_world::{Process, Site, profile};
@@ -380,5 +381,60 @@ fn what_is_wrong_with_a_plan_is_told_all_at_once() {
     let problems = bad.problems(&known);
     for piece in ["twice", "not in the vault", "says nothing", "names no program"] {
         assert!(problems.iter().any(|problem| problem.contains(piece)), "{piece}: {problems:?}");
+    }
+}
+
+/// What the commit of a plan's last run says where it is refused.
+fn uncommitted(process: &Process<'_>, plan: &Plan) -> String {
+    commit::commit(process.world(), plan, false).expect_err("nothing to keep").to_string()
+}
+
+#[test]
+fn a_plan_that_was_never_run_or_drilled_last_has_nothing_to_commit() {
+    let (site, hooks) = (site(), Hooks::default());
+    let process = site.process(1);
+    let fresh: Plan = documents::load(&process.documents, NAME).unwrap().1.unwrap();
+    assert!(uncommitted(&process, &fresh).contains("never run"));
+    let drilled = go(&process, &hooks, true).expect("a drill");
+    assert!(uncommitted(&process, &drilled).contains("nothing of a drill"));
+}
+
+#[test]
+fn what_a_plan_failed_over_is_committed_at_once() {
+    let (site, hooks) = (site(), Hooks::default());
+    let process = site.process(1);
+    let plan = go(&process, &hooks, false).expect("a failover");
+    let run = &plan.runs[0];
+    let stood = Run { state: RunState::Failed, ..run.clone() };
+    let stood = Plan { runs: vec![stood], ..plan.clone() };
+    assert!(uncommitted(&process, &stood).contains("plan continue"));
+    // One server was taken back by itself: it stays so.
+    let gone = Name::Order(run.orders[0].order);
+    Work::take(process.world(), gone, false).unwrap().cancel().expect("nothing holds it");
+    let kept = commit::commit(process.world(), &plan, false).expect("all others are up");
+    let states: Vec<State> = kept.iter().map(|order| order.state).collect();
+    assert_eq!(states, [State::Cancelled, State::Committed, State::Committed]);
+    let again = commit::commit(process.world(), &plan, false).expect("twice is the same");
+    assert_eq!(again.iter().map(|order| order.state).collect::<Vec<_>>(), states);
+}
+
+#[test]
+fn a_server_that_is_not_up_keeps_its_plan_from_being_committed() {
+    let (site, hooks) = (site(), Hooks::default());
+    let process = site.process(1);
+    let plan = go(&process, &hooks, false).expect("a failover");
+    let one = Name::Order(plan.runs[0].orders[1].order);
+    let order: Order = documents::load(&process.documents, one).unwrap().1.unwrap();
+    documents::change(&process.documents, one, &|| order.clone(), &mut |order: &mut Order| {
+        order.state = State::Changing;
+        Ok(())
+    })
+    .unwrap();
+    let told = uncommitted(&process, &plan);
+    assert!(told.contains("app1") && told.contains("nothing was committed"), "{told}");
+    for known in &plan.runs[0].orders {
+        let order: Order =
+            documents::load(&process.documents, Name::Order(known.order)).unwrap().1.unwrap();
+        assert!(!order.is_committed(), "{}", known.server);
     }
 }

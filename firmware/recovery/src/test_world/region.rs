@@ -12,6 +12,7 @@ use pipeline_azure::arm::{Answer, Call, Follows, Operation, Progress, Refused, W
 use pipeline_azure::request::Method;
 use serde_json::{Value, json};
 
+use super::seeds::Seeds;
 use crate::region::Region;
 
 /// What happens to a call that is told apart by a piece of «METHOD path».
@@ -42,6 +43,9 @@ struct State {
     lists_late: bool,
     /// A call that is refused until then, in seconds.
     kept_back: Option<(String, u64)>,
+    /// What is made never ends where its path has this.
+    endless: Option<String>,
+    seeds: Seeds,
 }
 
 /// An operation: so many calls until it ends so, or how it ended.
@@ -71,8 +75,8 @@ fn refused(why: Why, act: &str) -> Refused {
 }
 
 impl SimRegion {
-    pub(crate) fn new(clock: SimClock) -> Self {
-        let mut state = State::default();
+    pub(crate) fn new(clock: SimClock, seeds: Seeds) -> Self {
+        let mut state = State { seeds, ..State::default() };
         let base = format!("/subscriptions/{}/resourcegroups/recovered", super::SUBSCRIPTION);
         state.resources.insert(base.clone(), json!({"id": base, "properties": {}}));
         let network = format!("{base}/providers/microsoft.network/virtualnetworks/net");
@@ -110,6 +114,20 @@ impl SimRegion {
     pub(crate) fn keeps_back(&self, at: &str, time: Duration) {
         let until = self.clock.monotonic_nanos() / 1_000_000_000 + time.as_secs();
         self.state().kept_back = Some((at.to_lowercase(), until));
+    }
+
+    /// From now on the making of what is called so does not end, until it does.
+    pub(crate) fn never_ends(&self, at: Option<&str>) {
+        let mut state = self.state();
+        state.endless = at.map(str::to_lowercase);
+        if at.is_none() {
+            let all = state.operations.values_mut();
+            all.for_each(|under| {
+                if let Under::Way(left, _) = under {
+                    *left = 1;
+                }
+            });
+        }
     }
 
     /// From now on lists have what is gone, too.
@@ -164,6 +182,11 @@ impl SimRegion {
             _ => Ok(true),
         }
     }
+}
+
+/// The blob that a disk is made of.
+fn source_of(disk: &Value) -> Option<String> {
+    Some(disk.pointer("/properties/creationData/sourceUri")?.as_str()?.to_owned())
 }
 
 fn disks_of(machine: &Value) -> Vec<String> {
@@ -274,6 +297,10 @@ impl State {
             }
             End::Stands(path) => match self.resources.get_mut(&path) {
                 Some(value) => {
+                    if let Some(uri) = source_of(value) {
+                        let content = self.seeds.end(&uri).unwrap_or_default();
+                        self.contents.entry(path).or_insert(content);
+                    }
                     value["properties"]["provisioningState"] = json!("Succeeded");
                     Ok(Progress::Done(value.clone()))
                 }
@@ -281,6 +308,7 @@ impl State {
             },
             End::Fails(path, why) => {
                 if let Some(value) = self.resources.get_mut(&path) {
+                    source_of(value).map(|uri| self.seeds.end(&uri));
                     value["properties"]["provisioningState"] = json!("Failed");
                 }
                 Ok(Progress::Failed(refused(why, &format!("making {path}"))))
@@ -329,7 +357,15 @@ impl State {
             // A second PUT of what is there changes nothing of its state.
             let before =
                 self.resources.get(&path).map(|disk| disk["properties"]["diskState"].clone());
-            value["properties"]["diskState"] = before.unwrap_or_else(|| json!("ReadyToUpload"));
+            let first = match source_of(&value) {
+                Some(uri) => {
+                    self.seeds.begin(&uri);
+                    self.contents.remove(&path);
+                    "Unattached"
+                }
+                None => "ReadyToUpload",
+            };
+            value["properties"]["diskState"] = before.unwrap_or_else(|| json!(first));
         }
         if path.contains("/networkinterfaces/") {
             let inside = &mut value["properties"]["ipConfigurations"][0]["properties"];
@@ -344,11 +380,12 @@ impl State {
         }
         value["properties"]["provisioningState"] = json!("Creating");
         self.resources.insert(path.clone(), value);
+        let endless = self.endless.as_ref().is_some_and(|at| path.contains(at));
         let end = match late {
             Some(why) => End::Fails(path, why),
             None => End::Stands(path),
         };
-        self.begin(2, end)
+        self.begin(if endless { u32::MAX } else { 2 }, end)
     }
 
     /// Who keeps a thing from being taken away.

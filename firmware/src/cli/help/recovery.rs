@@ -90,9 +90,10 @@ Examples:
   lifeboat plan run shop --vault dir:/srv/vault --key-file vault.key --drill
   lifeboat plan run shop --vault dir:/srv/vault --key-file vault.key
   lifeboat plan continue shop --vault dir:/srv/vault --key-file vault.key
+  lifeboat plan commit shop --vault dir:/srv/vault --key-file vault.key
 
 A run that is open is gone on with. At a step for a person it ends with code 0 and says what is to be done; plan continue
-says that it is. Failovers of a plan are committed server by server.
+says that it is. plan commit keeps what the failovers of a plan made, all of them; commit --server keeps one.
 
 Exit codes: 0 done or waiting for a person, 1 failed, 2 wrong command line.";
 
@@ -148,6 +149,9 @@ The file; what is left out is as shown:
   tags = { owner = \"it\" }
   # zone, name, licence, security_group, starts_from, generation, drill_group: none
   drill_range = \"10.255.0.0/24\"
+  seed = false                              # true: lifeboat serve keeps its disks warm as page blobs, for a short time to recover
+  seed_container = \"azure://ACCOUNT/seeds\"  # none: container seeds of the vault's account; its group: seed_group, else group
+  seed_mib_per_s = 30
 
 Orders that are on keep the profile that they began with.
 

@@ -217,7 +217,7 @@ fn tell_estimate(estimate: &Estimate, json: bool) -> Ending {
         .collect();
     text += "\n";
     text += &table(&["step", "about", "by"], &[false, true, false], &steps);
-    for note in &estimate.notes {
+    for note in estimate.seeds.iter().chain(&estimate.notes) {
         text += &format!("{note}\n");
     }
     let total = Span(core::time::Duration::from_millis(estimate.total_millis));

@@ -5,7 +5,7 @@ use firmware_recovery::order::estimate::{Estimate, estimate};
 use firmware_recovery::order::orders::{self, Wanted};
 use firmware_recovery::order::{Kind, Order};
 use firmware_recovery::plan::runs::{self, Begin, PlanWork};
-use firmware_recovery::plan::{Plan, Run, RunState, Text};
+use firmware_recovery::plan::{Plan, Run, RunState, Text, commit};
 use firmware_recovery::{report, target};
 use pipeline::ids::PlanId;
 use pipeline_vault::Error;
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::target::read_toml;
 use super::{Opened, write_page};
-use crate::cli::{PlanCreate, PlanName, PlanReport, PlanRun, PlanShow, PlanVerb};
+use crate::cli::{PlanCommit, PlanCreate, PlanName, PlanReport, PlanRun, PlanShow, PlanVerb};
 use crate::recovery::acts::{Hooks, new_id};
 use crate::recovery::person;
 use crate::recovery::vault::Shared;
@@ -37,6 +37,7 @@ pub(in crate::verbs) fn run(verb: &PlanVerb, context: &Context) -> Ending {
             carry_on(&asked.name, Some(&begin), context)
         }
         PlanVerb::Continue(name) => carry_on(name, None, context),
+        PlanVerb::Commit(asked) => commit(asked, context),
         PlanVerb::Report(asked) => tell(asked, context),
     }
 }
@@ -176,6 +177,28 @@ fn orders_of(documents: &dyn Documents, run: &Run) -> Result<Vec<Order>, Error> 
         orders.extend(documents::load::<Order>(documents, Name::Order(known.order))?.1);
     }
     Ok(orders)
+}
+
+fn commit(asked: &PlanCommit, context: &Context) -> Ending {
+    let opened = Opened::open(&asked.name.opening, context, asked.name.json)?;
+    let (_, plan) = find(&opened.vault, &asked.name.plan)?;
+    let watch = |order: &Order| opened.teller.tell(order);
+    let kept = commit::commit(opened.world(&watch), &plan, asked.take_over)?;
+    if asked.name.json {
+        let facts: Vec<_> = kept.iter().map(report::order_facts).collect();
+        print_json(&facts)?;
+        return Ok(Outcome::Done);
+    }
+    let line = |order: &Order| {
+        let how = if order.is_committed() { "kept" } else { "was cancelled before" };
+        vec![order.server_name.clone(), how.to_owned()]
+    };
+    print(&table(
+        &["server", "failover"],
+        &[false, false],
+        &kept.iter().map(line).collect::<Vec<_>>(),
+    ))?;
+    Ok(Outcome::Done)
 }
 
 fn tell(asked: &PlanReport, context: &Context) -> Ending {

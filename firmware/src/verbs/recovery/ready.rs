@@ -93,9 +93,13 @@ fn words(one: &Readiness) -> String {
         let about = Span(Duration::from_millis(about));
         text += &format!("  a failover would take about {about}\n");
     }
-    for (word, list) in
-        [("problem", &one.problems), ("warning", &one.warnings), ("repair", &one.repairs)]
-    {
+    let lists = [
+        ("problem", &one.problems),
+        ("warning", &one.warnings),
+        ("repair", &one.repairs),
+        ("seed", &one.seeds),
+    ];
+    for (word, list) in lists {
         for line in list {
             text += &format!("  {word}: {line}\n");
         }

@@ -82,9 +82,15 @@ impl PageBlob {
                 let request = build(url.request(method));
                 Ok(Addressed { origin: url.origin().clone(), request, signature: Some(url) })
             }
-            Place::Kept { wire, name } => {
+            Place::Kept { wire, name, .. } => {
                 let place = Request::storage(method, wire.address.blob_path(name));
-                let request = wire.authorize(build(place))?;
+                let mut request = build(place);
+                let writes = matches!(method, Method::Put | Method::Delete)
+                    && request.header("x-ms-lease-action").is_none();
+                if writes && let Some(lease) = self.lease() {
+                    request = request.with_header("x-ms-lease-id", lease.text());
+                }
+                let request = wire.authorize(request)?;
                 Ok(Addressed { origin: wire.address.origin().clone(), request, signature: None })
             }
         }
@@ -178,6 +184,13 @@ impl PageBlob {
         }
         let error = match refusal.code.as_str() {
             "InvalidPageRange" => Error::refused(object, "ends before what was to be written"),
+            "LeaseLost" | "LeaseIdMissing" | "LeaseIdMismatchWithBlobOperation" => {
+                let what = "is written to by somebody else by now";
+                return Error::refused(object, what)
+                    .retry(Retry::Later)
+                    .remedy("wait for him, or stop him")
+                    .into();
+            }
             _ => Error::refused(object, format!("does not take this ({named})")),
         };
         error.remedy(refusal.message.trim_end_matches('.').to_owned()).into()

@@ -58,3 +58,31 @@ pub fn read(place: Request<'static>, offset: u64, bytes: u64) -> Request<'static
 fn range(offset: u64, bytes: u64) -> String {
     format!("bytes={offset}-{}", offset.saturating_add(bytes).saturating_sub(1))
 }
+
+/// Snapshot Blob.
+pub fn snapshot(place: Request<'static>) -> Request<'static> {
+    place.with_query("comp", "snapshot").with_body(&[][..])
+}
+
+/// Copy Blob: what lies at a URL of the same account. Only if there is nothing yet.
+pub fn copy(place: Request<'static>, source: &str) -> Request<'static> {
+    place
+        .with_header("x-ms-copy-source", source)
+        .with_header("if-none-match", "*")
+        .with_body(&[][..])
+}
+
+/// Delete Blob, with whatever snapshots it has.
+pub fn remove(place: Request<'static>) -> Request<'static> {
+    place.with_header("x-ms-delete-snapshots", "include")
+}
+
+/// Delete Blob: its snapshots alone.
+pub fn remove_snapshots(place: Request<'static>) -> Request<'static> {
+    place.with_header("x-ms-delete-snapshots", "only")
+}
+
+/// Delete Blob: one snapshot of it.
+pub fn remove_snapshot(place: Request<'static>, instant: &str) -> Request<'static> {
+    place.with_query("snapshot", instant)
+}

@@ -34,8 +34,17 @@ fn go(process: &Process<'_>, way: Way) -> Result<Order, pipeline_vault::Error> {
     Ok(work.order().clone())
 }
 
-fn calls_of(way: Way) -> (u64, u64) {
-    let site = Site::new();
+/// A place with seeds, or without.
+fn site_of(warm: bool) -> Site {
+    if warm { Site::warm() } else { Site::new() }
+}
+
+fn ways() -> impl Iterator<Item = (Way, bool)> {
+    WAYS.into_iter().flat_map(|way| [(way, false), (way, true)])
+}
+
+fn calls_of(way: Way, warm: bool) -> (u64, u64) {
+    let site = site_of(warm);
     let process = site.process(1);
     let before = process.store.calls();
     go(&process, way).expect("a way without trouble");
@@ -46,13 +55,13 @@ const WAYS: [Way; 4] = [Way::Drill, Way::Failover, Way::Cancel, Way::Change];
 
 #[test]
 fn killed_at_any_call_of_azures_an_order_goes_on_to_the_same_end() {
-    for way in WAYS {
-        let (calls, _) = calls_of(way);
+    for (way, warm) in ways() {
+        let (calls, _) = calls_of(way, warm);
         assert!(calls > 40, "{way:?}: {calls} calls");
         let mut steps = std::collections::BTreeSet::new();
         for at in 1..=calls {
             for does_last in [false, true] {
-                let site = Site::new();
+                let site = site_of(warm);
                 site.region.cut(Some(at), does_last);
                 let first = site.process(1);
                 let Err(killed) = go(&first, way) else {
@@ -66,7 +75,7 @@ fn killed_at_any_call_of_azures_an_order_goes_on_to_the_same_end() {
                 site.region.cut(None, false);
                 let next = site.process(2);
                 let order = go(&next, way).unwrap_or_else(|error| {
-                    panic!("{way:?} cut at {at} ({does_last}, {killed}): {error}")
+                    panic!("{way:?}, {warm}, cut at {at} ({does_last}, {killed}): {error}")
                 });
                 is_sound(&site, &next, &order);
                 let deeds = site.deeds();
@@ -109,12 +118,12 @@ fn a_commit_that_was_killed_is_found_again_and_no_second_machine_is_made_for_it(
 
 #[test]
 fn killed_at_any_call_of_the_vaults_an_order_goes_on_to_the_same_end() {
-    for way in WAYS {
-        let (_, calls) = calls_of(way);
+    for (way, warm) in ways() {
+        let (_, calls) = calls_of(way, warm);
         assert!(calls > 100, "{way:?}: {calls} calls");
         for at in 1..=calls {
             for does_last in [false, true] {
-                let site = Site::new();
+                let site = site_of(warm);
                 let first = site.process(1);
                 first.dies_in(at, does_last);
                 if go(&first, way).is_ok() {
@@ -124,7 +133,7 @@ fn killed_at_any_call_of_the_vaults_an_order_goes_on_to_the_same_end() {
                 drop(first);
                 let next = site.process(2);
                 let order = go(&next, way).unwrap_or_else(|error| {
-                    panic!("{way:?} killed at {at} ({does_last}): {error}")
+                    panic!("{way:?}, {warm}, killed at {at} ({does_last}): {error}")
                 });
                 is_sound(&site, &next, &order);
             }

@@ -1,6 +1,8 @@
 //! Refusals, late failures and lost answers: told with step and remedy, gone on with or taken back, and nothing is left over.
 
 use super::*;
+use crate::order::hands::Hands as _;
+use crate::profile::Signal;
 use pipeline_azure::arm::disk::Generation;
 
 fn fails(site: &Site, kind: Kind) -> (String, Order) {
@@ -264,18 +266,6 @@ fn an_interface_that_is_kept_for_some_minutes_is_waited_for() {
 }
 
 #[test]
-fn a_drill_says_beforehand_that_nobody_outside_reaches_its_ports() {
-    use crate::profile::Signal::{self, Console, Tcp};
-    let said = |kind: Kind, signal: Signal| {
-        let site = site_with(|profile| profile.signals = vec![signal]);
-        let order = site.process(1).order(7, &wanted(kind)).expect("an order");
-        order.notes.iter().any(|note| note.text.contains("closed network"))
-    };
-    assert!(said(Kind::Drill, Tcp(22)));
-    assert!(!said(Kind::Failover, Tcp(22)) && !said(Kind::Drill, Console("login:".to_owned())));
-}
-
-#[test]
 fn an_order_that_failed_often_with_long_words_can_still_be_taken_back() {
     let site = Site::new();
     let process = site.process(1);
@@ -346,4 +336,77 @@ fn what_is_left_of_orders_that_are_over_is_found_and_cleared_and_nothing_else() 
         .unwrap()
         .is_empty()
     );
+}
+
+#[test]
+fn what_azure_never_ends_is_given_up_after_a_while_and_gone_on_with_later() {
+    let site = Site::new();
+    site.region.never_ends(Some("/virtualmachines/"));
+    let before = site.process(1).moment_millis();
+    let (error, order) = fails(&site, Kind::Failover);
+    let minutes = site.process(1).moment_millis().saturating_sub(before) / 60_000;
+    assert!((60..70).contains(&minutes), "{minutes}");
+    assert!(error.contains("for 60 minutes") && error.contains("--resume"), "{error}");
+    assert!(error.contains("making machine web1") && order.pending.is_some(), "{error}");
+    let made = |site: &Site| {
+        let log = site.region.log();
+        log.iter()
+            .filter(|call| call.starts_with("PUT") && call.contains("/virtualmachines/"))
+            .count()
+    };
+    assert_eq!(made(&site), 1);
+    site.region.never_ends(None);
+    let process = site.process(2);
+    let order = process.go_on(Name::Order(order.id)).expect("Azure is through with it");
+    assert_eq!(made(&site), 1, "the same machine, not another one");
+    is_sound(&site, &process, &order);
+}
+
+#[test]
+fn what_azure_never_ends_can_be_taken_back_once_it_ends() {
+    let site = Site::new();
+    site.region.never_ends(Some("/disks/"));
+    let (error, order) = fails(&site, Kind::Drill);
+    assert!(error.contains("for 360 minutes"), "{error}");
+    site.region.never_ends(None);
+    let process = site.process(2);
+    let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
+    work.cancel().expect("it ended");
+    assert!(site.region.things().is_empty());
+}
+
+#[test]
+fn signals_by_the_network_are_not_judged_in_a_drill_and_one_without_any_other_is_refused() {
+    let site = Site::new();
+    set(&site, |profile| profile.signals.push(Signal::Tcp(22)));
+    let order = site.process(1).order(7, &wanted(Kind::Drill)).expect("its console says enough");
+    assert_eq!((order.state, order.evidence.up), (State::Drilled, Some(true)));
+    let notes: Vec<&str> = order.notes.iter().map(|note| note.text.as_str()).collect();
+    assert!(notes.iter().any(|note| note.contains("a connection to port 22")), "{notes:?}");
+    assert_eq!(order.evidence.signals, ["«login:» on its console"]);
+    let failover = site.process(1).order(8, &wanted(Kind::Failover)).expect("there it is asked");
+    assert_eq!(failover.evidence.signals.len(), 2, "{:?}", failover.evidence.signals);
+    let site = Site::new();
+    set(&site, |profile| profile.signals = vec![Signal::Tcp(22)]);
+    let (error, _) = fails(&site, Kind::Drill);
+    nothing_was_made(&site, &error, "signals = [{ console = ");
+}
+
+#[test]
+fn the_machine_of_an_earlier_failover_that_stands_is_named_before_anything_is_made() {
+    let site = Site::new();
+    let process = site.process(1);
+    let first = process.order(7, &wanted(Kind::Failover)).expect("a failover");
+    Work::take(process.world(), Name::Order(first.id), false).unwrap().commit().expect("it is up");
+    let before = (site.region.things(), site.region.log());
+    let refused = process.order(8, &wanted(Kind::Failover)).expect_err("it stands").to_string();
+    assert!(refused.contains("machine web1 in recovered is what failover"), "{refused}");
+    assert!(refused.contains(&first.id.to_string()) && refused.contains("name = "), "{refused}");
+    assert_eq!((site.region.things(), site.region.log()), before);
+    // With another name both stand.
+    let mut work = Work::take(process.world(), Name::Order(OrderId([8; 16])), false).unwrap();
+    work.cancel().expect("nothing was made");
+    set(&site, |profile| profile.name = Some("web1-b".to_owned()));
+    process.order(9, &wanted(Kind::Failover)).expect("another name");
+    assert_eq!(site.region.running().len(), 2);
 }

@@ -1,0 +1,49 @@
+//! Warm seeds as this program has them: page blobs in a container of the site, each written to by one program at a time.
+
+use std::sync::Arc;
+
+use firmware_recovery::hydrate::seed::Stop;
+use firmware_recovery::hydrate::seed_place::SeedPlace;
+use firmware_recovery::profile::Profile;
+use pipeline_azure::credentials::Credentials;
+use pipeline_azure::pages::{PageBlob, PageOptions};
+use pipeline_azure::transport::TransportOptions;
+use pipeline_vault::Error;
+use pipeline_vault::points::ChainView;
+
+use crate::session::Machine;
+use crate::vault_uri::VaultUri;
+
+/// One writer at a time.
+pub mod held;
+/// Behind the vault, point by point.
+pub mod keep;
+
+/// Where the seeds of a server are, by its profile.
+pub fn place_of(profile: &Profile, vault: &VaultUri) -> Result<SeedPlace, Error> {
+    let vault = match vault {
+        VaultUri::Azure(address) => Some(&**address),
+        VaultUri::Directory(_) => None,
+    };
+    SeedPlace::of(profile, vault)
+}
+
+/// A blob of that place, whether or not it is there.
+pub fn blob(place: &SeedPlace, name: &str, machine: &Machine) -> Result<Arc<PageBlob>, Error> {
+    let lookup = |name: &str| (machine.settings)(name)?.into_string().ok();
+    let (credentials, address) = Credentials::from_lookup(&place.container, &lookup)?;
+    let transport = TransportOptions::from_lookup(&lookup)?;
+    let options = PageOptions { transport, ..PageOptions::default() };
+    PageBlob::kept(&address, name, credentials, &options).map(Arc::new)
+}
+
+/// The points that the seed of a disk may be at, oldest first.
+#[must_use]
+pub fn stops(view: &ChainView, disk: &str) -> Vec<Stop> {
+    let points = view.points().filter_map(|link| link.record.point());
+    let stop = |point: &pipeline_vault::record::Manifest| {
+        let disk = point.disks.iter().find(|known| known.name == disk)?;
+        Some(Stop { point: point.id, time: point.started, disk: disk.clone() })
+    };
+    points.filter_map(stop).collect()
+}

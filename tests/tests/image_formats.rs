@@ -11,7 +11,7 @@ use image::build::{Made, disks};
 use image::cli::CommandLine;
 use image::pe;
 use image_layout::disk::{
-    ESP_BYTES, ESP_NAME, ESP_OFFSET, IMAGE_BYTES, IMAGE_BYTES_MAX, SLOT_BYTES_MAX, STATE_NAME,
+    ESP_BYTES, ESP_NAME, ESP_OFFSET, IMAGE_BYTES, IMAGE_BYTES_MAX, SLOT_BYTES, STATE_NAME,
     STATE_OFFSET,
 };
 use image_layout::initrd;
@@ -219,7 +219,7 @@ fn virtual_disks(built: &Built, raw: &str) {
 
 fn slot(built: &Built) {
     let slot = built.read("lifeboat.efi");
-    assert!(slot.len() as u64 <= SLOT_BYTES_MAX, "{}", slot.len());
+    assert!(slot.len() as u64 <= SLOT_BYTES, "{}", slot.len());
     let said = tool("objdump", &["-h", &built.path("lifeboat.efi").display().to_string()]);
     for section in [".osrel", ".cmdline", ".uname", ".initrd", ".linux"] {
         assert!(said.contains(section), "{section}: {said}");

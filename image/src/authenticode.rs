@@ -19,7 +19,7 @@ pub fn sign(name: &str, program: &[u8], signatory: &Signatory) -> Result<Vec<u8>
     let broken = || Error::corrupt(name, "is no program for UEFI that can be signed");
     let mut bytes = program.to_vec();
     bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
-    let place = pe::place(&bytes).ok_or_else(broken)?;
+    let place = pe::place(&bytes).filter(|place| place.signature.is_none()).ok_or_else(broken)?;
     let digest = digest_of(&bytes, &place).ok_or_else(broken)?;
     let signature = pkcs7::of_program(&digest, signatory, &|bytes| signatory.sign(bytes))?;
     let at = u32::try_from(bytes.len()).ok().ok_or_else(broken)?;
@@ -43,6 +43,16 @@ pub fn digest(program: &[u8]) -> Option<[u8; 32]> {
     let place = pe::place(program)?;
     let end = place.signature.map_or(program.len(), |(at, _)| at);
     digest_of(program.get(..end)?, &place)
+}
+
+/// The program as it was before it was signed; `None` where it bears no signature.
+#[must_use]
+pub fn without(program: &[u8]) -> Option<Vec<u8>> {
+    let place = pe::place(program)?;
+    let (at, _) = place.signature?;
+    let mut bytes = program.get(..at)?.to_vec();
+    pe::point(&mut bytes, &place, 0, 0);
+    Some(bytes)
 }
 
 fn digest_of(program: &[u8], place: &Place) -> Option<[u8; 32]> {

@@ -115,8 +115,8 @@ pub fn update(wish: &Update) -> Result<Made, Error> {
     let progress = Progress::start(wish.build.common.quiet);
     let parts = Parts::make(&wish.build, &progress)?;
     let slot = parts.slot(&wish.append)?;
-    let Facts { version, built, .. } = parts.facts;
-    let bytes = crate::update::make(&slot, version, wish.least, built, &parts.keys.release)?;
+    let Facts { version, least, built, .. } = parts.facts;
+    let bytes = crate::update::make(&slot, version, least, built, &parts.keys.release)?;
     let out = Out { folder: out_folder(&wish.build), progress: &progress };
     let made = out.write(format!("lifeboat-{version}{}.update", parts.keys.suffix()), &bytes)?;
     parts.warn();
@@ -221,11 +221,12 @@ impl Parts {
         let (init, agent) = (read(&init)?, agent.as_ref().map(read).transpose()?);
         let keys = match &build.keys {
             Some(folder) => Keys::read(folder)?,
-            None => Keys::development(&target_folder().join("image/development-keys"))?,
+            None => Keys::development(&development_keys())?,
         };
         let ours = Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or_default();
         let version = build.numbered.unwrap_or(ours);
-        let facts = Facts { version, built: packages.lock.resolved, keys: keys.trusted() };
+        let built = packages.lock.resolved;
+        let facts = Facts { version, least: build.least, built, keys: keys.trusted() };
         let initrd = initrd::join(&base, &init, agent.as_ref(), &facts, level)?;
         Ok(Self { recipe, lock: packages.lock, base, initrd, keys, facts })
     }
@@ -301,6 +302,12 @@ fn target_folder() -> PathBuf {
         Some(named) => workspace().join(named),
         None => workspace().join("target"),
     }
+}
+
+/// Where keys are that were made because none were named.
+#[must_use]
+pub fn development_keys() -> PathBuf {
+    target_folder().join("image/development-keys")
 }
 
 /// Where downloads are kept.

@@ -93,9 +93,6 @@ pub struct Update {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take a comment for the help of the whole command")]
     pub build: Build,
-    /// The oldest version that machines take once this one has proven itself; a security update names itself.
-    #[arg(long, value_name = "VERSION", default_value = "0.0.0", value_parser = version)]
-    pub least: Version,
     /// Words to put behind the kernel's command line.
     #[arg(long, value_name = "WORDS", default_value = "")]
     pub append: String,
@@ -153,6 +150,9 @@ pub struct Build {
     /// Another version than the program's: for an image that only its packages make newer.
     #[arg(long, value_name = "VERSION", value_parser = version)]
     pub numbered: Option<Version>,
+    /// The oldest version that machines take once this one has proven itself; a security update names itself.
+    #[arg(long, value_name = "VERSION", default_value = "0.0.0", value_parser = version)]
+    pub least: Version,
 }
 
 /// The arguments as clap wants them: `cargo image -- initrd` leaves a `--` in front, which means nothing here.

@@ -16,6 +16,8 @@ use crate::program;
 pub struct Facts {
     /// Its version.
     pub version: Version,
+    /// The oldest version that a machine takes once this one has proven itself there.
+    pub least: Version,
     /// When its sources were made, in seconds since 1970.
     pub built: u64,
     /// Whose updates it takes.
@@ -52,6 +54,7 @@ pub fn join(
         archive.file(initrd::AGENT, &agent.bare()?)?;
     }
     archive.file(initrd::VERSION, format!("{}\n", facts.version).as_bytes())?;
+    archive.file(initrd::LEAST, format!("{}\n", facts.least).as_bytes())?;
     archive.file(initrd::BUILT, format!("{}\n", facts.built).as_bytes())?;
     archive.file(initrd::KEYS, facts.keys.to_string().as_bytes())?;
     let ours = compress::squeeze(&archive.end()?, level)?;

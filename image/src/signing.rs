@@ -248,7 +248,7 @@ impl ReleaseSignatory {
     }
 
     /// The signature of these bytes.
-    pub(crate) fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], Error> {
+    pub fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], Error> {
         let signature = match &self.hand {
             Hand::Key(key) => key.sign(bytes).as_ref().to_vec(),
             Hand::Program(program) => {

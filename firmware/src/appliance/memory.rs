@@ -38,6 +38,8 @@ pub(crate) enum Remembered {
     Third(Third),
     /// The fourth: with the machines that are servers of an appliance.
     Fourth(Fourth),
+    /// The fifth: with the oldest version that is let in.
+    Fifth(Fifth),
 }
 
 /// The first version.
@@ -66,9 +68,20 @@ pub(crate) struct Third {
     spool: Option<SpoolKept>,
 }
 
-/// The fourth version, and the newest: what the machine works with.
+/// The fourth version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fourth {
+    starts: u64,
+    notes: BTreeMap<String, Vec<u8>>,
+    network: Option<String>,
+    identity: Option<Identity>,
+    spool: Option<SpoolKept>,
+    enrolments: Vec<enrolment::Kept>,
+}
+
+/// The fifth version, and the newest: what the machine works with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fifth {
     /// How often the machine started.
     pub(crate) starts: u64,
     /// What the verbs noted of vaults, so that one that was rolled back is noticed: file names and content.
@@ -81,6 +94,8 @@ pub(crate) struct Fourth {
     pub(crate) spool: Option<SpoolKept>,
     /// Machines that this medium enrolled at an appliance.
     pub(crate) enrolments: Vec<enrolment::Kept>,
+    /// The oldest version that an update may bring.
+    pub(crate) least: [u32; 3],
 }
 
 /// What is remembered of the spool.
@@ -113,7 +128,7 @@ impl Drop for Identity {
     }
 }
 
-impl From<Remembered> for Fourth {
+impl From<Remembered> for Fifth {
     fn from(remembered: Remembered) -> Self {
         match remembered {
             Remembered::First(First { starts, notes }) => Self { starts, notes, ..Self::default() },
@@ -123,7 +138,12 @@ impl From<Remembered> for Fourth {
             Remembered::Third(Third { starts, notes, network, identity, spool }) => {
                 Self { starts, notes, network, identity, spool, ..Self::default() }
             }
-            Remembered::Fourth(fourth) => fourth,
+            Remembered::Fourth(fourth) => {
+                let Fourth { starts, notes, network, identity, spool, enrolments } = fourth;
+                let least = [0; 3];
+                Self { starts, notes, network, identity, spool, enrolments, least }
+            }
+            Remembered::Fifth(fifth) => fifth,
         }
     }
 }
@@ -136,7 +156,7 @@ struct Inner {
     store: Option<Store<LinuxDisk>>,
     /// What a partition that was lost is known by: its key, and how often it was written.
     lost: Option<(SecretKey, u64)>,
-    kept: Fourth,
+    kept: Fifth,
 }
 
 /// The memory.
@@ -145,14 +165,14 @@ pub(crate) struct Memory(Mutex<Inner>);
 
 impl Memory {
     /// Changes what is remembered. A failure is told, and costs the memory only.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Fourth)) -> Result<(), String> {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Fifth)) -> Result<(), String> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = inner.kept.clone();
         change(&mut inner.kept);
         if inner.kept == before {
             return Ok(());
         }
-        let kept = Remembered::Fourth(inner.kept.clone());
+        let kept = Remembered::Fifth(inner.kept.clone());
         let Some(store) = &mut inner.store else { return Ok(()) };
         store.write(&kept, &SystemEntropy).map_err(|error| error.to_string())
     }
@@ -176,7 +196,7 @@ impl Memory {
         let Some((key, sequence)) = &inner.lost else { return Ok(()) };
         let disk = LinuxDisk::open(device, WRITE)?;
         let mut store = Store::reopen::<Remembered>(disk, key, *sequence)?;
-        let kept = Remembered::Fourth(inner.kept.clone());
+        let kept = Remembered::Fifth(inner.kept.clone());
         store.write(&kept, &SystemEntropy)?;
         inner.store = Some(store);
         inner.lost = None;
@@ -184,7 +204,7 @@ impl Memory {
     }
 
     /// What is remembered now.
-    pub(crate) fn kept(&self) -> Fourth {
+    pub(crate) fn kept(&self) -> Fifth {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).kept.clone()
     }
 
@@ -231,7 +251,7 @@ fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, Strin
         Ok(words) => tell_last(appliance, words.as_deref()),
         Err(error) => log::warn!("{error}"),
     }
-    let adopted = found.state.map(Fourth::from).unwrap_or_default();
+    let adopted = found.state.map(Fifth::from).unwrap_or_default();
     restore_notes(&adopted.notes);
     let lost = found.troubles.iter().any(|trouble| trouble.contains("kept aside"));
     {
@@ -400,7 +420,7 @@ mod tests {
     fn the_first_version_is_read_as_the_newest() {
         let notes = BTreeMap::from([("v".to_owned(), vec![1])]);
         let first = Remembered::First(First { starts: 7, notes: notes.clone() });
-        assert_eq!(Fourth::from(first), Fourth { starts: 7, notes, ..Fourth::default() });
+        assert_eq!(Fifth::from(first), Fifth { starts: 7, notes, ..Fifth::default() });
     }
 
     #[test]
@@ -413,8 +433,8 @@ mod tests {
             identity: identity.clone(),
             ..Second::default()
         };
-        let fourth = Fourth { starts: 2, network, identity, ..Fourth::default() };
-        assert_eq!(Fourth::from(Remembered::Second(second)), fourth);
+        let fifth = Fifth { starts: 2, network, identity, ..Fifth::default() };
+        assert_eq!(Fifth::from(Remembered::Second(second)), fifth);
     }
 
     #[test]
@@ -429,14 +449,23 @@ mod tests {
     }
 
     #[test]
-    fn the_third_version_is_read_as_the_newest_and_no_key_of_a_fourth_is_shown() {
-        let third = Third { starts: 3, network: Some("x".to_owned()), ..Third::default() };
-        let fourth = Fourth::from(Remembered::Third(third));
+    fn the_third_and_fourth_versions_are_read_as_the_newest() {
         let network = Some("x".to_owned());
-        assert_eq!(fourth, Fourth { starts: 3, network, ..Fourth::default() });
-        let bytes = postcard::to_allocvec(&Remembered::Fourth(fourth.clone())).unwrap();
+        let third = Third { starts: 3, network: network.clone(), ..Third::default() };
+        let fifth = Fifth::from(Remembered::Third(third));
+        assert_eq!(fifth, Fifth { starts: 3, network: network.clone(), ..Fifth::default() });
+        let fourth = Remembered::Fourth(Fourth { starts: 3, network, ..Fourth::default() });
+        let bytes = postcard::to_allocvec(&fourth).unwrap();
         assert_eq!(bytes, [3, 3, 0, 1, 1, b'x', 0, 0, 0]);
-        assert_eq!(postcard::from_bytes(&bytes), Ok(Remembered::Fourth(fourth)));
+        assert_eq!(Fifth::from(postcard::from_bytes::<Remembered>(&bytes).unwrap()), fifth);
+    }
+
+    #[test]
+    fn the_bytes_of_the_fifth_version_do_not_change_by_accident() {
+        let fifth = Remembered::Fifth(Fifth { starts: 3, least: [1, 2, 300], ..Fifth::default() });
+        let bytes = postcard::to_allocvec(&fifth).unwrap();
+        assert_eq!(bytes, [4, 3, 0, 0, 0, 0, 0, 1, 2, 0xAC, 2]);
+        assert_eq!(postcard::from_bytes(&bytes), Ok(fifth));
     }
 
     #[test]

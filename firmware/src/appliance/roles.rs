@@ -118,6 +118,7 @@ pub(crate) fn grant(appliance: &Appliance, wish: Wish) {
         Wish::Network => super::network::settings(appliance),
         Wish::Spool => super::spool::choose(appliance),
         Wish::Token => super::agents::let_in(appliance),
+        Wish::Update => exclusively(appliance, "update", super::update::choose),
         Wish::ShutDown => {
             shut_down(appliance);
             Ok(())

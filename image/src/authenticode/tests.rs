@@ -23,6 +23,8 @@ fn a_signature_is_the_same_twice_and_has_the_length_that_was_foretold() {
     assert!(pe::is_signed(&signed) && !pe::is_signed(&plain));
     assert_eq!(pe::sections(&signed).unwrap().len(), 3);
     assert!(sign("x", &signed, &keys.boot).is_err(), "twice");
+    assert_eq!(sign("x", &without(&signed).unwrap(), &keys.boot).unwrap(), signed);
+    assert_eq!(without(&plain), None);
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -16,7 +16,7 @@ use crate::error::{Blame, Error};
 use crate::files;
 
 const NOTE: &str = "These keys were made by a build that was given none. Nobody guards them: what they sign is for\n\
-                    development only. For a release: cargo image -- --keys FOLDER, see image/README.md.\n";
+     development only. For a release: cargo image -- --keys FOLDER, see image/README.md.\n";
 
 /// Makes all of them. The folder appears whole or not at all, so that builds beside each other have the same keys.
 pub(super) fn make(folder: &Path) -> Result<(), Error> {
@@ -25,23 +25,17 @@ pub(super) fn make(folder: &Path) -> Result<(), Error> {
     files::make_folder(&part)?;
     for (name, words) in [("boot", "boot"), ("exchange", "key exchange"), ("platform", "platform")]
     {
-        let key = rsa_key()?;
-        secret(&part.join(format!("{name}.key")), &pem::write("PRIVATE KEY", &key))?;
-        let certificate =
-            certificate(&key, &format!("Lifeboat development key ({words}), not for production"))
-                .map_err(|error| {
-                wrong(name, &format!("no certificate can be made: {error}"), "report it")
-            })?;
-        files::write(
-            &part.join(format!("{name}.crt")),
-            pem::write("CERTIFICATE", &certificate).as_bytes(),
-        )?;
+        let key = key(&["RSA", "-pkeyopt", "rsa_keygen_bits:2048"])?;
+        secret(&part.join(format!("{name}.key")), &key)?;
+        let words = format!("Lifeboat development key ({words}), not for production");
+        let made = pem::write("CERTIFICATE", &certificate(&key, &words)?);
+        files::write(&part.join(format!("{name}.crt")), made.as_bytes())?;
     }
-    let release = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new())
-        .map_err(|_| wrong("release", "no key can be made", "report it"))?;
-    let pair = Ed25519KeyPair::from_pkcs8(release.as_ref())
+    let key = key(&["ED25519"])?;
+    let der = pem::block(&key, "PRIVATE KEY").unwrap_or_default();
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der)
         .map_err(|_| wrong("release", "the key that was made cannot be read", "report it"))?;
-    secret(&part.join("release.key"), &pem::write("PRIVATE KEY", release.as_ref()))?;
+    secret(&part.join("release.key"), &key)?;
     let public = [&ED25519_HEAD[..], pair.public_key().as_ref()].concat();
     files::write(&part.join("release.pub"), pem::write("PUBLIC KEY", &public).as_bytes())?;
     files::write(&part.join(DEVELOPMENT), NOTE.as_bytes())?;
@@ -52,30 +46,17 @@ pub(super) fn make(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A key of RSA, PKCS #8. The one crypto provider there is uses such keys and makes none.
-fn rsa_key() -> Result<Vec<u8>, Error> {
-    let output = Command::new("openssl")
-        .args([
-            "genpkey",
-            "-quiet",
-            "-algorithm",
-            "RSA",
-            "-pkeyopt",
-            "rsa_keygen_bits:2048",
-        ])
-        .output();
+/// A private key, PKCS #8 as PEM. The one crypto provider there is uses keys of RSA and makes none.
+fn key(algorithm: &[&str]) -> Result<String, Error> {
+    let output =
+        Command::new("openssl").args(["genpkey", "-quiet", "-algorithm"]).args(algorithm).output();
     let failed = |what: String| {
-        Error::new(
-            Blame::Machine,
-            "openssl genpkey",
-            what,
-            "apt-get install openssl, or name keys of your own by --keys",
-        )
+        let remedy = "apt-get install openssl, or name keys of your own by --keys";
+        Error::new(Blame::Machine, "openssl genpkey", what, remedy)
     };
     match output {
         Ok(output) if output.status.success() => {
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            pem::block(&text, "PRIVATE KEY").ok_or_else(|| failed("gave no key".to_owned()))
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         }
         Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
         Err(error) => Err(failed(error.to_string())),
@@ -83,7 +64,13 @@ fn rsa_key() -> Result<Vec<u8>, Error> {
 }
 
 /// A certificate that a key signs for itself: the same for the same key.
-fn certificate(key: &[u8], name: &str) -> Result<Vec<u8>, rcgen::Error> {
+fn certificate(key: &str, name: &str) -> Result<Vec<u8>, Error> {
+    let key = pem::block(key, "PRIVATE KEY").unwrap_or_default();
+    let made = made(&key, name);
+    made.map_err(|error| wrong(name, &format!("no certificate can be made: {error}"), "report it"))
+}
+
+fn made(key: &[u8], name: &str) -> Result<Vec<u8>, rcgen::Error> {
     let der = key.try_into().map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
     let pair = KeyPair::from_der_and_sign_algo(&der, &PKCS_RSA_SHA256)?;
     let mut params = CertificateParams::default();
@@ -92,7 +79,7 @@ fn certificate(key: &[u8], name: &str) -> Result<Vec<u8>, rcgen::Error> {
     // Positive, and no longer than it may be.
     let mut serial = Sha256::digest(key).to_vec();
     serial.truncate(16);
-    serial.iter_mut().take(1).for_each(|byte| *byte &= 0x7f);
+    serial.iter_mut().take(1).for_each(|byte| *byte = *byte & 0x3f | 0x40);
     params.serial_number = Some(SerialNumber::from(serial));
     // Firmware has no clock that it could judge this by.
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);

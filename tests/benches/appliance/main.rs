@@ -30,7 +30,7 @@ fn measure() -> Result<(), String> {
     let mut command = Command::new(built("image"));
     command.args(["--quiet", "--form", "raw", "--init"]).arg(lifeboat());
     run(command.arg("--out").arg(scratch.path()))?;
-    let stick = scratch.path().join("lifeboat.img");
+    let stick = scratch.path().join("lifeboat-development.img");
     let mut table = Table::default();
     table.most(
         "slot with the whole program",

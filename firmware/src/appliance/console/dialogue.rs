@@ -20,6 +20,8 @@ pub(crate) enum Wish {
     Spool,
     /// Let a server in.
     Token,
+    /// Put in a new version.
+    Update,
     /// Power off or restart.
     ShutDown,
 }
@@ -65,6 +67,7 @@ fn wish(key: Key) -> Option<Wish> {
         Key::Letter('r' | 'R') => Some(Wish::Recover),
         Key::Letter('d' | 'D') => Some(Wish::Spool),
         Key::Letter('t' | 'T') => Some(Wish::Token),
+        Key::Letter('u' | 'U') => Some(Wish::Update),
         Key::Letter('s' | 'S') => Some(Wish::ShutDown),
         _ => None,
     }
@@ -148,6 +151,7 @@ mod tests {
         let press = |key| press(key, None, &mut Entry::default());
         assert_eq!(press(Key::Letter('s')), Effect::Wish(Wish::ShutDown));
         assert_eq!(press(Key::Letter('d')), Effect::Wish(Wish::Spool));
+        assert_eq!(press(Key::Letter('u')), Effect::Wish(Wish::Update));
         assert_eq!(press(Key::Letter('t')), Effect::Wish(Wish::Token));
         assert_eq!(press(Key::Letter('R')), Effect::Wish(Wish::Recover));
         assert_eq!(press(Key::Enter), Effect::None);

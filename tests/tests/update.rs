@@ -26,7 +26,7 @@ use pipeline_vault::Error;
 use tests::azurite::Scratch;
 use tests::program::lifeboat;
 
-/// On real machines.
+#[path = "update/machines.rs"]
 mod machines;
 
 /// A system that differs from others in every page.

@@ -70,8 +70,9 @@ pub fn allow(head: &Head, named: &str, rules: &Rules) -> Result<(), Error> {
     }
     if head.version <= rules.running {
         let what = format!("brings {}, and {} runs already", head.version, rules.running);
-        return Err(Error::refused(named, what)
-            .remedy("nothing is to be done; to go back, choose that at the console, or write the medium anew"));
+        return Err(Error::refused(named, what).remedy(
+            "nothing is to be done; to go back, write the medium anew with the older image",
+        ));
     }
     Ok(())
 }

@@ -212,9 +212,7 @@ fn wrap_last(view: &View, room: usize) -> Vec<String> {
 
 fn help(view: &View) -> String {
     match view.question.as_ref().map(|question| &question.kind) {
-        None => {
-            "n network  c capture  r recover  d spool  t token  u update  s shut down  ^L redraw"
-        }
+        None => "n network c capture r recover d spool t token u update s shut down ^L redraw",
         Some(Kind::Choice(_)) => "arrows or a digit choose, Enter takes it   Esc back",
         Some(Kind::Text(_) | Kind::Secret) => "type, then Enter   Esc back",
     }

@@ -38,7 +38,7 @@ fn a_name_that_is_written_is_read_and_the_file_stays_the_same() {
 #[test]
 fn half_a_name_is_not_taken_for_a_whole_one() {
     let mut parts = folder();
-    parts[0].1[32] ^= 1;
+    parts[0].1[32] ^= 2;
     let found = entries(&parts);
     assert_eq!(found[0].name, "lifeboab.new");
     assert_eq!(found[0].renamed("lifeboat-b.efi", short_name(false, true)), None);

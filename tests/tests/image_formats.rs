@@ -119,7 +119,7 @@ fn every_form_is_read_by_others_as_the_same_disk() {
 
     let sums = fs::read_to_string(built.path("SHA256SUMS")).expect("what was made can be read");
     let listed: Vec<&str> = sums.lines().filter_map(|line| line.split("  ").nth(1)).collect();
-    let made: Vec<&str> = built.made.iter().map(|made| made.name).collect();
+    let made: Vec<&str> = built.made.iter().map(|made| made.name.as_str()).collect();
     assert_eq!(listed, made);
     let checked =
         Command::new("sha256sum").arg("-c").arg("SHA256SUMS").current_dir(&built.out).output();
@@ -338,7 +338,7 @@ fn a_token_signs_as_the_key_in_a_file_does() {
     let softhsm = |words: &[&str]| {
         let mut command = Command::new("softhsm2-util");
         command.env("SOFTHSM2_CONF", &settings).args(words);
-        self::checked(command.output().expect("softhsm2 is there"), "softhsm2-util")
+        checked(command.output().expect("softhsm2 is there"), "softhsm2-util")
     };
     softhsm(&["--init-token", "--free", "--label", "boot", "--so-pin", "1234", "--pin", "1234"]);
     let path = key.display().to_string();

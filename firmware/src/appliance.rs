@@ -44,6 +44,8 @@ mod board;
 mod boot;
 /// The role *capture*.
 mod capture;
+/// The security chip.
+mod chip;
 /// The wall clock.
 mod clock;
 /// Screen and serial line.
@@ -90,6 +92,8 @@ pub(crate) mod processes;
 mod recover;
 /// What the machine is to be.
 mod roles;
+/// What vouches for the system.
+mod secure_boot;
 /// Ctrl-Alt-Del and its relatives.
 mod signals;
 /// The disk for what the vault does not have yet.
@@ -100,6 +104,8 @@ mod supervise;
 mod sysctls;
 /// What the kernel says of devices.
 mod uevents;
+/// New versions, and whether one has proven itself.
+mod update;
 /// Where the vault is, and what opens it.
 mod vault_place;
 /// The hardware watchdog.
@@ -217,7 +223,7 @@ impl Appliance {
 }
 
 /// What is kept running.
-const SERVICES: [Service<Appliance>; 12] = [
+const SERVICES: [Service<Appliance>; 13] = [
     Service { name: "questions", run: roles::tell_questions, drained: false, disks: false },
     Service { name: "watchdog", run: watchdog::serve, drained: false, disks: false },
     Service { name: "power button", run: power_button::serve, drained: false, disks: false },
@@ -228,6 +234,7 @@ const SERVICES: [Service<Appliance>; 12] = [
     Service { name: "spool", run: spool::serve, drained: true, disks: true },
     Service { name: "agents", run: agents::serve, drained: true, disks: true },
     Service { name: "role", run: roles::serve, drained: true, disks: true },
+    Service { name: "update", run: update::serve, drained: false, disks: true },
     Service { name: "exercise", run: exercise::serve, drained: false, disks: true },
     Service { name: "figures", run: figures::serve, drained: false, disks: false },
 ];

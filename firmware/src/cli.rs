@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use pipeline_vault::retain::Policy;
 
 use crate::cli::help::recovery::COMMIT;
+use crate::cli::help::update::UPDATE;
 use crate::cli::help::{
     CREATE, FILES, HYDRATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE,
     SEND, SERVE, SERVE_PAGE, TICKET, VERIFY,
@@ -30,6 +31,7 @@ pub use crate::cli::server::{
     ServerAccept, ServerDrain, ServerList, ServerName, ServerPolicy, ServerToken, ServerVerb,
 };
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
+pub use crate::cli::update::{SlotChoice, Update};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
 /// The long texts.
@@ -50,6 +52,8 @@ mod serve_nbd;
 mod server;
 /// The verbs of `spool`.
 mod spool;
+/// `update`
+mod update;
 /// Values of options.
 mod values;
 
@@ -161,6 +165,9 @@ pub enum Verb {
     /// Look at the disk that holds what the vault does not have yet, or make one
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Spool(SpoolVerb),
+    /// Put a new version of Lifeboat onto a medium, beside the one that runs
+    #[command(after_long_help = UPDATE)]
+    Update(Update),
 }
 
 /// Verbs about the vault itself.

@@ -67,6 +67,8 @@ pub mod spool_disk;
 pub mod state;
 /// Where a disk is restored to.
 pub mod target;
+/// A new version into the other slot of a medium.
+pub mod update;
 /// Where a vault is, as a person writes it.
 pub mod vault_uri;
 /// The verbs.

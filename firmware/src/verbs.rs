@@ -55,6 +55,8 @@ mod server;
 mod spool;
 /// `vault ticket`
 mod ticket;
+/// `update`
+mod update;
 /// `verify`
 mod verify;
 
@@ -114,6 +116,7 @@ pub fn run(line: CommandLine) -> Ending {
         | Verb::Failover(_)
         | Verb::Cleanup(_)
         | Verb::Hydrate(_)
+        | Verb::Update(_)
         | Verb::Plan(PlanVerb::Run(_) | PlanVerb::Continue(_)) => {
             Meaning::Ask(Arc::clone(&context.stop))
         }
@@ -143,6 +146,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Server(ServerVerb::Drain(drain)) => server::drain::run(&drain, &context),
         Verb::Spool(SpoolVerb::Show(show)) => spool::show(&show),
         Verb::Spool(SpoolVerb::Format(format)) => spool::format(&format),
+        Verb::Update(update) => update::run(&update, &context),
         Verb::Drill(drill) => recovery::order::drill(&drill, &context),
         Verb::Failover(failover) => recovery::order::failover(&failover, &context),
         Verb::Commit(commit) => recovery::order::commit(&commit, &context),

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use crate::error::{Blame, Error};
 use crate::files;
 use crate::identity::Identity;
-use crate::initrd::VERSION;
 use crate::recipe::{Lock, Locked};
 use crate::time::Utc;
 
@@ -38,6 +37,7 @@ pub fn write(
     firmware: bool,
     crates: &[Crate],
     identity: &Identity,
+    version: &str,
 ) -> Result<String, Error> {
     let packages = lock.package.iter().filter(|package| firmware || !is_firmware(package));
     let components: Vec<Value> =
@@ -53,7 +53,7 @@ pub fn write(
                 "type": "operating-system",
                 "bom-ref": "lifeboat",
                 "name": "lifeboat",
-                "version": VERSION,
+                "version": version,
                 "licenses": [{ "license": { "id": "Apache-2.0" } }],
             },
         },

@@ -5,15 +5,20 @@ use std::process::Command;
 
 use clap::ValueEnum as _;
 use image_layout::configuration::Configuration;
+use image_layout::esp;
+use image_layout::version::Version;
 
 use crate::base::{Base, Wish};
-use crate::cli::{Build, CommandLine, Common, Disks, Form, What};
+use crate::cli::{Build, CommandLine, Common, Disks, Form, Update, What};
+use crate::disk::Enrolment;
+use crate::enrolment::{List, Others};
 use crate::error::{Blame, Error};
-use crate::initrd::Program;
+use crate::initrd::{Facts, Program};
 use crate::packages::{Packages, Resolve};
 use crate::progress::Progress;
 use crate::recipe::{Lock, Recipe, lock_path};
-use crate::{bill, disk, files, initrd, iso, ova, qcow2, slot, vhd};
+use crate::signing::Keys;
+use crate::{authenticode, bill, disk, enrolment, files, initrd, iso, ova, qcow2, slot, vhd};
 
 /// Does what the command line says.
 pub fn run(line: &CommandLine) -> Result<(), Error> {
@@ -34,6 +39,7 @@ pub fn run(line: &CommandLine) -> Result<(), Error> {
             progress.say(&format!("{}: vmlinuz and initrd.zst", out.display()));
             Ok(())
         }
+        Some(What::Update(update)) => self::update(update).map(drop),
         None => disks(&line.disks).map(drop),
     }
 }
@@ -42,7 +48,7 @@ pub fn run(line: &CommandLine) -> Result<(), Error> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
     /// Its name in the folder of results.
-    pub name: &'static str,
+    pub name: String,
     /// Its size.
     pub bytes: u64,
     /// Its SHA-256.
@@ -54,24 +60,32 @@ pub fn disks(disks: &Disks) -> Result<Vec<Made>, Error> {
     let build = &disks.build;
     let progress = Progress::start(build.common.quiet);
     let parts = Parts::make(build, &progress)?;
-    let mut words = parts.recipe.kernel.command_line.clone();
-    words.extend(disks.append.split_whitespace().map(str::to_owned));
-    let slot = slot::join(&parts.base, &parts.initrd, &words)?;
+    let slot = parts.slot(&disks.append)?;
     let configuration = disks.configuration.as_deref().map(files::read).transpose()?;
     if let Some(bytes) = &configuration {
         check(bytes)?;
     }
+    let manager = authenticode::sign("the boot manager", &parts.base.manager, &parts.keys.boot)?;
+    let lists = Lists::make(&parts, disks.microsoft.as_deref())?;
+    let enrolment = if disks.enrol { Enrolment::Always } else { Enrolment::Asked };
     let disk = disk::make(&disk::Contents {
-        manager: &parts.base.manager,
+        manager: &manager,
         slot: &slot,
         configuration: configuration.as_deref(),
+        keys: &lists.on_medium(),
+        enrolment,
     })?;
+    let shown = format!("{}{}", parts.facts.version, parts.facts.keys.mark());
     let crates = bill::crates(workspace())?;
-    let bill = bill::write(&parts.lock, !build.no_firmware, &crates, &disk.identity)?;
+    let bill = bill::write(&parts.lock, !build.no_firmware, &crates, &disk.identity, &shown)?;
     let out = Out { folder: out_folder(build), progress: &progress };
     let built = parts.lock.resolved;
+    let name = |ending: &str| format!("lifeboat{}.{ending}", parts.keys.suffix());
     let mut made =
-        vec![out.write("lifeboat.efi", &slot)?, out.write("lifeboat.cdx.json", bill.as_bytes())?];
+        vec![out.write(name("efi"), &slot)?, out.write(name("cdx.json"), bill.as_bytes())?];
+    for (name, bytes) in lists.beside() {
+        made.push(out.write(name, &bytes)?);
+    }
     let mut forms = disks.form.clone();
     if forms.is_empty() {
         forms = Form::value_variants().to_vec();
@@ -83,16 +97,70 @@ pub fn disks(disks: &Disks) -> Result<Vec<Made>, Error> {
             Form::Raw => disk.bytes.clone(),
             Form::Iso => iso::make(&disk, built)?,
             Form::Vhd => vhd::make(disk.bytes.clone(), &disk.identity, built)?,
-            Form::Ova => ova::make(&disk.bytes, &disk.identity, built)?,
+            Form::Ova => ova::make(&disk.bytes, &disk.identity, built, &shown)?,
             Form::Qcow2 => qcow2::make(&disk.bytes)?,
         };
-        made.push(out.write(form.file(), &bytes)?);
+        made.push(out.write(name(form.ending()), &bytes)?);
     }
     let sums: String =
         made.iter().map(|made| format!("{}  {}\n", made.sha256, made.name)).collect();
     files::write(&out.folder.join("SHA256SUMS"), sums.as_bytes())?;
+    parts.warn();
     progress.say(&format!("done: {}", out.folder.display()));
     Ok(made)
+}
+
+/// Makes the file of an update.
+pub fn update(wish: &Update) -> Result<Made, Error> {
+    let progress = Progress::start(wish.build.common.quiet);
+    let parts = Parts::make(&wish.build, &progress)?;
+    let slot = parts.slot(&wish.append)?;
+    let Facts { version, least, built, .. } = parts.facts;
+    let bytes = crate::update::make(&slot, version, least, built, &parts.keys.release)?;
+    let out = Out { folder: out_folder(&wish.build), progress: &progress };
+    let made = out.write(format!("lifeboat-{version}{}.update", parts.keys.suffix()), &bytes)?;
+    parts.warn();
+    Ok(made)
+}
+
+/// The lists of keys for firmware, without Microsoft's certificates and with them; none where their owners sign elsewhere.
+struct Lists(Vec<(&'static str, &'static str, Vec<List>)>);
+
+impl Lists {
+    fn make(parts: &Parts, microsoft: Option<&Path>) -> Result<Self, Error> {
+        let mut all = Vec::new();
+        let Some(owners) = &parts.keys.owners else { return Ok(Self(all)) };
+        let at = parts.lock.resolved;
+        let ours = enrolment::lists(&parts.keys, owners, None, at)?;
+        all.push((esp::KEYS_FOLDER, "keys", ours));
+        if let Some(folder) = microsoft {
+            let both = enrolment::lists(&parts.keys, owners, Some(&Others::read(folder)?), at)?;
+            all.push((esp::KEYS_WITH_MICROSOFT_FOLDER, "keys-with-microsoft", both));
+        }
+        Ok(Self(all))
+    }
+
+    fn on_medium(&self) -> Vec<(String, Vec<u8>)> {
+        let lists = self
+            .0
+            .iter()
+            .flat_map(|(folder, _, lists)| lists.iter().map(move |list| (folder, list)));
+        lists
+            .map(|(folder, list)| (format!("{folder}/{}.auth", list.name), list.signed.clone()))
+            .collect()
+    }
+
+    /// The same as files beside the image, for whoever enrols by the firmware's own menu.
+    fn beside(&self) -> Vec<(String, Vec<u8>)> {
+        let mut files = Vec::new();
+        for (_, folder, lists) in &self.0 {
+            for list in lists {
+                files.push((format!("{folder}/{}.auth", list.name), list.signed.clone()));
+                files.push((format!("{folder}/{}.esl", list.name), list.list.clone()));
+            }
+        }
+        files
+    }
 }
 
 /// Refuses a `lifeboat.toml` that PID 1 would refuse; what stands under `network` is the network's to judge.
@@ -109,8 +177,8 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    fn write(&self, name: &'static str, bytes: &[u8]) -> Result<Made, Error> {
-        files::write(&self.folder.join(name), bytes)?;
+    fn write(&self, name: String, bytes: &[u8]) -> Result<Made, Error> {
+        files::write(&self.folder.join(&name), bytes)?;
         self.progress.say(&format!("{name}: {} KiB", bytes.len().div_ceil(1024)));
         Ok(Made { name, bytes: bytes.len() as u64, sha256: files::sha256(bytes) })
     }
@@ -127,6 +195,10 @@ pub struct Parts {
     pub base: Base,
     /// The first file system.
     pub initrd: Vec<u8>,
+    /// Who signs.
+    pub keys: Keys,
+    /// What tells this image from others.
+    pub facts: Facts,
 }
 
 impl Parts {
@@ -147,8 +219,32 @@ impl Parts {
             Ok(Program { name: program.display().to_string(), bytes })
         };
         let (init, agent) = (read(&init)?, agent.as_ref().map(read).transpose()?);
-        let initrd = initrd::join(&base, &init, agent.as_ref(), packages.lock.resolved, level)?;
-        Ok(Self { recipe, lock: packages.lock, base, initrd })
+        let keys = match &build.keys {
+            Some(folder) => Keys::read(folder)?,
+            None => Keys::development(&development_keys())?,
+        };
+        let ours = Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or_default();
+        let version = build.numbered.unwrap_or(ours);
+        let built = packages.lock.resolved;
+        let facts = Facts { version, least: build.least, built, keys: keys.trusted() };
+        let initrd = initrd::join(&base, &init, agent.as_ref(), &facts, level)?;
+        Ok(Self { recipe, lock: packages.lock, base, initrd, keys, facts })
+    }
+
+    /// The slot, with these words behind its command line.
+    fn slot(&self, append: &str) -> Result<Vec<u8>, Error> {
+        let mut words = self.recipe.kernel.command_line.clone();
+        words.extend(append.split_whitespace().map(str::to_owned));
+        slot::join(&self.base, &self.initrd, &words, self.facts.version, &self.keys)
+    }
+
+    /// Says what nobody may overlook.
+    fn warn(&self) {
+        if self.keys.development {
+            eprintln!(
+                "image: warning: signed by a development key that nobody guards; for a release name keys by --keys"
+            );
+        }
     }
 }
 
@@ -206,6 +302,12 @@ fn target_folder() -> PathBuf {
         Some(named) => workspace().join(named),
         None => workspace().join("target"),
     }
+}
+
+/// Where keys are that were made because none were named.
+#[must_use]
+pub fn development_keys() -> PathBuf {
+    target_folder().join("image/development-keys")
 }
 
 /// Where downloads are kept.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use image_layout::version::Version;
 
 /// Builds Lifeboat's bootable image: Debian's kernel and our one program, for sticks, CDs and virtual machines.
 #[derive(Debug, Parser)]
@@ -36,6 +37,12 @@ pub struct Disks {
     /// Words to put behind the kernel's command line.
     #[arg(long, value_name = "WORDS", default_value = "")]
     pub append: String,
+    /// Folder of Microsoft's certificates: keys for firmware are made with them too.
+    #[arg(long, value_name = "FOLDER")]
+    pub microsoft: Option<PathBuf>,
+    /// Give the keys to a firmware that has none without asking: for a medium that is made for that.
+    #[arg(long)]
+    pub enrol: bool,
 }
 
 /// A form of the image.
@@ -55,15 +62,15 @@ pub enum Form {
 }
 
 impl Form {
-    /// The name of its file.
+    /// How the name of its file ends.
     #[must_use]
-    pub fn file(self) -> &'static str {
+    pub fn ending(self) -> &'static str {
         match self {
-            Self::Raw => "lifeboat.img",
-            Self::Iso => "lifeboat.iso",
-            Self::Vhd => "lifeboat.vhd",
-            Self::Ova => "lifeboat.ova",
-            Self::Qcow2 => "lifeboat.qcow2",
+            Self::Raw => "img",
+            Self::Iso => "iso",
+            Self::Vhd => "vhd",
+            Self::Ova => "ova",
+            Self::Qcow2 => "qcow2",
         }
     }
 }
@@ -74,8 +81,25 @@ impl Form {
 pub enum What {
     /// Downloads the packages that the recipe names into the cache, and nothing else.
     Fetch(Common),
+    /// Makes the file of an update, for machines that run an older version.
+    Update(Update),
     /// Makes vmlinuz and initrd.zst, for a virtual machine that is given its kernel directly.
     Initrd(Build),
+}
+
+/// What the making of an update takes.
+#[derive(Args, Debug)]
+pub struct Update {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take a comment for the help of the whole command")]
+    pub build: Build,
+    /// Words to put behind the kernel's command line.
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    pub append: String,
+}
+
+fn version(text: &str) -> Result<Version, String> {
+    Version::parse(text).ok_or_else(|| "a version is three numbers, such as 1.2.3".to_owned())
 }
 
 /// What everything takes.
@@ -119,6 +143,16 @@ pub struct Build {
     /// Leave out the firmware files, which are not free software.
     #[arg(long)]
     pub no_firmware: bool,
+    /// Folder of keys and certificates that sign, or of programs that do; keys for development only are made where none is
+    /// named.
+    #[arg(long, value_name = "FOLDER")]
+    pub keys: Option<PathBuf>,
+    /// Another version than the program's: for an image that only its packages make newer.
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub numbered: Option<Version>,
+    /// The oldest version that machines take once this one has proven itself; a security update names itself.
+    #[arg(long, value_name = "VERSION", default_value = "0.0.0", value_parser = version)]
+    pub least: Version,
 }
 
 /// The arguments as clap wants them: `cargo image -- initrd` leaves a `--` in front, which means nothing here.

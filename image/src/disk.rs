@@ -1,6 +1,6 @@
 //! The image of a whole disk: partition table, EFI system partition with the boot manager and one slot, empty state.
 
-use image_layout::disk::{ESP_BYTES, ESP_OFFSET, IMAGE_BYTES};
+use image_layout::disk::{ESP_BYTES, ESP_OFFSET, IMAGE_BYTES, SLOT_BYTES};
 use image_layout::esp::{self, Slot, SlotFile};
 
 use crate::error::Error;
@@ -9,8 +9,27 @@ use crate::identity::Identity;
 use crate::table;
 
 /// What the boot manager is told: start the newest slot that has tries left, at once; nobody may change a command line.
-const BOOT_MANAGER_CONFIGURATION: &[u8] =
-    b"timeout 0\neditor no\nauto-entries no\nauto-firmware no\nconsole-mode keep\n";
+const BOOT_MANAGER_CONFIGURATION: &str = "timeout 0\neditor no\nauto-entries no\nauto-firmware no\nconsole-mode keep\nsecure-boot-enroll ";
+
+/// When the boot manager gives the keys on the medium to a firmware that has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "they are what the boot manager knows")]
+pub enum Enrolment {
+    /// When somebody chooses it in its menu.
+    #[default]
+    Asked,
+    /// By itself, whatever the machine is.
+    Always,
+}
+
+impl Enrolment {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Asked => "manual",
+            Self::Always => "force",
+        }
+    }
+}
 
 /// What goes onto the ESP.
 #[derive(Debug)]
@@ -21,6 +40,10 @@ pub struct Contents<'a> {
     pub slot: &'a [u8],
     /// `lifeboat.toml`, where the stick is to work by itself.
     pub configuration: Option<&'a [u8]>,
+    /// Keys for firmware: their paths, and what is in them.
+    pub keys: &'a [(String, Vec<u8>)],
+    /// When firmware gets them.
+    pub enrolment: Enrolment,
 }
 
 /// A disk, and what the CD's own folders say of it.
@@ -36,11 +59,16 @@ pub struct Disk {
 
 /// Makes the disk.
 pub fn make(contents: &Contents<'_>) -> Result<Disk, Error> {
+    let manager = format!("{BOOT_MANAGER_CONFIGURATION}{}\n", contents.enrolment.word());
+    // The room of the other slot is taken from the first day on: an update allocates nothing.
+    let room = vec![0; usize::try_from(SLOT_BYTES).unwrap_or(usize::MAX)];
     let mut files: Vec<(String, &[u8])> = vec![
         (esp::BOOT_MANAGER.to_owned(), contents.manager),
-        (esp::BOOT_MANAGER_CONFIGURATION.to_owned(), BOOT_MANAGER_CONFIGURATION),
+        (esp::BOOT_MANAGER_CONFIGURATION.to_owned(), manager.as_bytes()),
         (SlotFile::proven(Slot::A).path(), contents.slot),
+        (format!("{}/{}", esp::SLOTS_FOLDER, esp::unfinished(Slot::B)), &room),
     ];
+    files.extend(contents.keys.iter().map(|(path, bytes)| (path.clone(), bytes.as_slice())));
     if let Some(configuration) = contents.configuration {
         files.push((esp::CONFIGURATION.to_owned(), configuration));
     }

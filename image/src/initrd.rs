@@ -2,6 +2,8 @@
 //! kernel unpacks both; only the second changes when only the program does.
 
 use image_layout::initrd;
+use image_layout::keys::Keys;
+use image_layout::version::Version;
 
 use crate::base::Base;
 use crate::compress;
@@ -9,8 +11,18 @@ use crate::cpio::Cpio;
 use crate::error::Error;
 use crate::program;
 
-/// Version of the image: that of its program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What tells one image from another.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its version.
+    pub version: Version,
+    /// The oldest version that a machine takes once this one has proven itself there.
+    pub least: Version,
+    /// When its sources were made, in seconds since 1970.
+    pub built: u64,
+    /// Whose updates it takes.
+    pub keys: Keys,
+}
 
 /// A program's file: its name, for messages, and its bytes.
 #[derive(Clone, Debug)]
@@ -33,7 +45,7 @@ pub fn join(
     base: &Base,
     init: &Program,
     agent: Option<&Program>,
-    built: u64,
+    facts: &Facts,
     level: i32,
 ) -> Result<Vec<u8>, Error> {
     let mut archive = Cpio::new();
@@ -41,8 +53,10 @@ pub fn join(
     if let Some(agent) = agent {
         archive.file(initrd::AGENT, &agent.bare()?)?;
     }
-    archive.file(initrd::VERSION, format!("{VERSION}\n").as_bytes())?;
-    archive.file(initrd::BUILT, format!("{built}\n").as_bytes())?;
+    archive.file(initrd::VERSION, format!("{}\n", facts.version).as_bytes())?;
+    archive.file(initrd::LEAST, format!("{}\n", facts.least).as_bytes())?;
+    archive.file(initrd::BUILT, format!("{}\n", facts.built).as_bytes())?;
+    archive.file(initrd::KEYS, facts.keys.to_string().as_bytes())?;
     let ours = compress::squeeze(&archive.end()?, level)?;
     let mut whole = base.archive.clone();
     whole.extend_from_slice(&ours);

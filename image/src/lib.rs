@@ -3,6 +3,8 @@
 
 /// Debian's mirrors, asked through apt as any user.
 pub mod apt;
+/// Programs of UEFI, signed for Secure Boot.
+pub mod authenticode;
 /// The part of the image that does not depend on our program.
 pub mod base;
 /// The bill of materials.
@@ -19,8 +21,12 @@ pub mod compress;
 pub mod cpio;
 /// A Debian package's files.
 pub mod deb;
+/// DER, written.
+mod der;
 /// The image of a whole disk.
 pub mod disk;
+/// Keys as firmware takes them in.
+pub mod enrolment;
 /// What went wrong, whose fault it is, and what to do.
 pub mod error;
 /// FAT32, written once and whole.
@@ -43,6 +49,8 @@ pub mod ova;
 pub mod packages;
 /// Programs of UEFI.
 pub mod pe;
+/// Signatures as firmware reads them.
+mod pkcs7;
 /// What of our program goes into the image.
 pub mod program;
 /// What the builder says while it works.
@@ -51,12 +59,16 @@ pub mod progress;
 pub mod qcow2;
 /// What goes into the image, as data, and what that was exactly.
 pub mod recipe;
+/// Who signs.
+pub mod signing;
 /// A slot: stub, command line, kernel and first file system in one program.
 pub mod slot;
 /// The partition table.
 pub mod table;
 /// Dates.
 pub mod time;
+/// The file of an update.
+pub mod update;
 /// The fixed VHD that Azure takes.
 pub mod vhd;
 /// The stream-optimised VMDK.

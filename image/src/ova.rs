@@ -3,7 +3,6 @@
 use crate::error::{Blame, Error};
 use crate::files;
 use crate::identity::Identity;
-use crate::initrd::VERSION;
 use crate::vmdk;
 
 /// The description of the machine; what stands in braces is filled in.
@@ -11,13 +10,13 @@ const DESCRIPTION: &str = include_str!("ova/machine.ovf");
 const DISK: &str = "lifeboat.vmdk";
 
 /// The disk as an appliance of VMware.
-pub fn make(disk: &[u8], identity: &Identity, built: u64) -> Result<Vec<u8>, Error> {
+pub fn make(disk: &[u8], identity: &Identity, built: u64, version: &str) -> Result<Vec<u8>, Error> {
     let vmdk = vmdk::make(DISK, disk, identity.serial("vmdk"))?;
     let description = DESCRIPTION
         .replace("{disk}", DISK)
         .replace("{disk-bytes}", &vmdk.len().to_string())
         .replace("{capacity-bytes}", &disk.len().to_string())
-        .replace("{version}", VERSION);
+        .replace("{version}", version);
     let sums = format!(
         "SHA256(lifeboat.ovf)= {}\nSHA256({DISK})= {}\n",
         files::sha256(description.as_bytes()),

@@ -9,6 +9,8 @@ use crate::error::{Blame, Error};
 /// Place of the offset of the PE header.
 const PE_OFFSET: usize = 0x3c;
 const OPTIONAL_MAGIC_64: u16 = 0x20b;
+/// Where in the optional header the directory of signatures stands.
+const SIGNATURE_DIRECTORY: usize = 112 + 4 * 8;
 /// Length of one entry in the table of sections.
 const SECTION_BYTES: usize = 40;
 /// Contents that are there from the start, and only read.
@@ -45,7 +47,8 @@ struct Headers {
 /// The program with these sections behind its own, and what a linker left behind those cut off.
 pub fn append(name: &str, program: &[u8], sections: &[Section<'_>]) -> Result<Vec<u8>, Error> {
     let broken = || Error::corrupt(name, "is no program for UEFI that sections can be put into");
-    let headers = headers(program).ok_or_else(broken)?;
+    // Whatever followed a signature would no longer be what was signed.
+    let headers = headers(program).filter(|_| !is_signed(program)).ok_or_else(broken)?;
     let added = u16::try_from(sections.len()).ok().ok_or_else(broken)?;
     let count = headers.sections.checked_add(added).ok_or_else(broken)?;
     let table_end = headers.table + SECTION_BYTES * usize::from(count);
@@ -95,6 +98,12 @@ pub fn append(name: &str, program: &[u8], sections: &[Section<'_>]) -> Result<Ve
     Ok(bytes)
 }
 
+/// Whether it bears a signature, whatever that is worth.
+#[must_use]
+pub fn is_signed(program: &[u8]) -> bool {
+    place(program).is_none_or(|place| place.signature.is_some())
+}
+
 /// Names and contents of all sections; `None` for what is no program of UEFI.
 #[must_use]
 pub fn sections(program: &[u8]) -> Option<Vec<(String, &[u8])>> {
@@ -113,7 +122,38 @@ pub fn sections(program: &[u8]) -> Option<Vec<(String, &[u8])>> {
     Some(found)
 }
 
-fn headers(program: &[u8]) -> Option<Headers> {
+/// Where a program keeps what its signature changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The checksum, four bytes.
+    pub(crate) checksum: usize,
+    /// Where the signature is and how long, four bytes each.
+    pub(crate) directory: usize,
+    /// What stands there.
+    pub(crate) signature: Option<(usize, usize)>,
+}
+
+/// Where that is; `None` for what is no program of UEFI.
+pub(crate) fn place(program: &[u8]) -> Option<Place> {
+    let optional = optional_header(program)?;
+    let directory = optional.checked_add(SIGNATURE_DIRECTORY)?;
+    let (at, length) = (index(word(program, directory)?), index(word(program, directory + 4)?));
+    let end = at.checked_add(length)?;
+    let signature = if at == 0 { None } else { Some((at, length)) };
+    let sound = signature.is_none() || (end == program.len() && at > directory + 8);
+    sound.then_some(Place { checksum: optional + 64, directory, signature })
+}
+
+/// Says where the signature is, and sums up anew.
+pub(crate) fn point(program: &mut [u8], place: &Place, at: u32, length: u32) {
+    put(program, place.directory, at);
+    put(program, place.directory + 4, length);
+    put(program, place.checksum, 0);
+    let sum = checksum(program);
+    put(program, place.checksum, sum);
+}
+
+fn optional_header(program: &[u8]) -> Option<usize> {
     if !program.starts_with(b"MZ") {
         return None;
     }
@@ -122,14 +162,13 @@ fn headers(program: &[u8]) -> Option<Headers> {
         return None;
     }
     let optional = pe.checked_add(24)?;
+    (half(program, optional)? == OPTIONAL_MAGIC_64).then_some(optional)
+}
+
+fn headers(program: &[u8]) -> Option<Headers> {
+    let optional = optional_header(program)?;
+    let pe = optional - 24;
     let table = optional.checked_add(usize::from(half(program, pe + 20)?))?;
-    if half(program, optional)? != OPTIONAL_MAGIC_64 {
-        return None;
-    }
-    // The fourth directory is the signature's. Whatever follows it would no longer be what was signed.
-    if word(program, optional.checked_add(112 + 4 * 8)?)? != 0 {
-        return None;
-    }
     let power = |value: u32| Some(value).filter(|value| value.is_power_of_two() && *value <= 65536);
     Some(Headers {
         count: pe + 6,
@@ -186,4 +225,4 @@ fn index(offset: u32) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,17 +1,26 @@
-//! A slot: stub, command line, kernel and first file system as one program of UEFI, a "unified kernel image".
+//! A slot: stub, command line, kernel and first file system in one program of UEFI, a "unified kernel image", signed. Every
+//! slot is equally long, so that an update writes over one in its place.
 
-use image_layout::disk::SLOT_BYTES_MAX;
+use image_layout::disk::SLOT_BYTES;
+use image_layout::version::Version;
 
+use crate::authenticode;
 use crate::base::Base;
 use crate::error::{Blame, Error};
-use crate::initrd::VERSION;
 use crate::pe::{self, Section};
+use crate::signing::Keys;
 
 /// Joins the parts of a slot.
-pub fn join(base: &Base, initrd: &[u8], command_line: &[String]) -> Result<Vec<u8>, Error> {
-    let release = release();
+pub fn join(
+    base: &Base,
+    initrd: &[u8],
+    command_line: &[String],
+    version: Version,
+    keys: &Keys,
+) -> Result<Vec<u8>, Error> {
+    let release = release(version, keys.trusted().mark());
     let command_line = format!("{}\0", command_line.join(" "));
-    let whole = pe::append(
+    let mut whole = pe::append(
         "the stub",
         &base.stub,
         &[
@@ -22,21 +31,25 @@ pub fn join(base: &Base, initrd: &[u8], command_line: &[String]) -> Result<Vec<u
             Section { name: ".linux", bytes: &base.kernel },
         ],
     )?;
-    if whole.len() as u64 > SLOT_BYTES_MAX {
+    let signature = authenticode::signature_bytes(&keys.boot)?;
+    let room = usize::try_from(SLOT_BYTES).unwrap_or(usize::MAX).saturating_sub(signature);
+    if whole.len() > room {
         return Err(Error::new(
             Blame::Limit,
             "the slot",
-            format!("{} bytes, and a slot has room for {SLOT_BYTES_MAX}", whole.len()),
+            format!("{} bytes, and a slot has room for {room} and a signature", whole.len()),
             "build without --fast, or take modules or firmware out of the recipe",
         ));
     }
-    Ok(whole)
+    // The zeros are signed too: they stand before the signature.
+    whole.resize(room, 0);
+    authenticode::sign("the slot", &whole, &keys.boot)
 }
 
 /// What the boot manager shows, and by which it finds the newer of two slots.
-fn release() -> String {
+fn release(version: Version, mark: &str) -> String {
     format!(
-        "ID=lifeboat\nNAME=Lifeboat\nPRETTY_NAME=\"Lifeboat {VERSION}\"\nVERSION_ID={VERSION}\n\
-         IMAGE_ID=lifeboat\nIMAGE_VERSION={VERSION}\n"
+        "ID=lifeboat\nNAME=Lifeboat\nPRETTY_NAME=\"Lifeboat {version}{mark}\"\nVERSION_ID={version}\n\
+         IMAGE_ID=lifeboat\nIMAGE_VERSION={version}\n"
     )
 }

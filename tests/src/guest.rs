@@ -7,6 +7,8 @@ use std::process::Command;
 
 use core::time::Duration;
 
+use image::signing::Keys;
+
 use crate::azurite::{install_once, run};
 use crate::program::built;
 
@@ -54,7 +56,115 @@ pub fn image() -> Result<Image, String> {
         command.arg("--configuration").arg(&settings);
         run(command.arg("--out").arg(folder)).map(drop)
     })?;
-    Ok(Image { stick: folder.join("lifeboat.img"), cd: folder.join("lifeboat.iso") })
+    let [stick, cd] = ["img", "iso"].map(|end| folder.join(format!("lifeboat-development.{end}")));
+    Ok(Image { stick, cd })
+}
+
+/// An image that says what it does to machines by its own command line: where Secure Boot is on, nobody else can have it say
+/// so. Its keys lie beside it.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// A stick's bytes.
+    pub stick: PathBuf,
+    /// The same, which gives its keys to a firmware that has none.
+    pub enrolling: PathBuf,
+    /// The folder of keys.
+    pub keys: PathBuf,
+    /// Variables of a firmware that has taken these keys, made by somebody else's program.
+    pub variables: PathBuf,
+}
+
+/// Words that an image of a test has on its command line.
+pub const SIGNED_WORDS: &str = "no_timer_check lifeboat.test=1 panic=-1";
+
+/// The image.
+pub fn signed() -> Result<Signed, String> {
+    let folder = made_of("signed", &built("lifeboat"), &|program, folder| {
+        let keys = folder.join("keys");
+        Keys::development(&keys).map_err(|error| error.to_string())?;
+        for (name, more) in [("stick", &[][..]), ("enrolling", &["--enrol"])] {
+            let mut command = Command::new(built("image"));
+            command.args([
+                "--fast",
+                "--quiet",
+                "--form",
+                "raw",
+                "--append",
+                SIGNED_WORDS,
+                "--init",
+            ]);
+            command.arg(program).arg("--keys").arg(&keys).args(more);
+            run(command.arg("--out").arg(folder.join(name)))?;
+        }
+        enrolled(&keys, &folder.join("variables.fd"))
+    })?;
+    let image = |name: &str| folder.join(name).join("lifeboat-development.img");
+    Ok(Signed {
+        stick: image("stick"),
+        enrolling: image("enrolling"),
+        keys: folder.join("keys"),
+        variables: folder.join("variables.fd"),
+    })
+}
+
+/// Three releases of the same program: an image, an update that works, and one whose kernel finds no first process.
+#[derive(Clone, Debug)]
+pub struct Releases {
+    /// Version 0.1.0, a stick's bytes.
+    pub first: PathBuf,
+    /// The update to 0.2.0, after which nothing older is let in.
+    pub second: PathBuf,
+    /// The same as a stick.
+    pub second_stick: PathBuf,
+    /// The update to 0.3.0, which does not start.
+    pub third: PathBuf,
+}
+
+/// The releases.
+pub fn releases() -> Result<Releases, String> {
+    let folder = made_of("releases", &built("lifeboat"), &|program, folder| {
+        let keys = folder.join("keys");
+        Keys::development(&keys).map_err(|error| error.to_string())?;
+        for (version, kind, more) in [
+            ("0.1.0", &["--form", "raw"][..], ""),
+            ("0.2.0", &["update", "--least", "0.2.0"], ""),
+            ("0.2.0", &["--form", "raw", "--least", "0.2.0"], ""),
+            ("0.3.0", &["update", "--least", "0.2.0"], " rdinit=/nothing"),
+        ] {
+            let mut command = Command::new(built("image"));
+            command.args(kind).args(["--fast", "--quiet", "--numbered", version, "--append"]);
+            command.arg(format!("{SIGNED_WORDS}{more}")).arg("--init").arg(program);
+            let out = folder.join(version);
+            run(command.arg("--keys").arg(&keys).arg("--out").arg(out))?;
+        }
+        Ok(())
+    })?;
+    let file = |name: &str| folder.join(name);
+    Ok(Releases {
+        first: file("0.1.0/lifeboat-development.img"),
+        second: file("0.2.0/lifeboat-0.2.0-development.update"),
+        second_stick: file("0.2.0/lifeboat-development.img"),
+        third: file("0.3.0/lifeboat-0.3.0-development.update"),
+    })
+}
+
+/// Variables of a firmware that has taken these keys, by virt-firmware.
+fn enrolled(keys: &Path, variables: &Path) -> Result<(), String> {
+    const OWNER: &str = "6c696665-626f-4174-8000-6b6579730001";
+    let python = install_once("virt-firmware-26.10", &|folder| {
+        let mut command = Command::new("python3");
+        command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        run(command.arg("--target").arg(folder).arg("virt-firmware==26.10")).map(drop)
+    })?;
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", python).args(["-m", "virt.firmware.vars"]);
+    command.args(["--input", "/usr/share/OVMF/OVMF_VARS_4M.fd", "--output"]).arg(variables);
+    for (option, key) in
+        [("--set-pk-cert", "platform"), ("--add-kek", "exchange"), ("--add-db", "boot")]
+    {
+        command.args([option, OWNER]).arg(keys.join(format!("{key}.crt")));
+    }
+    run(command.arg("--secure-boot")).map(drop)
 }
 
 fn with_init(init: &Path) -> Result<Files, String> {

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use image::disk::{Contents, make};
+use image::disk::{Contents, Enrolment, make};
 
 use crate::azurite::run;
 
@@ -18,8 +18,13 @@ const PIECE: usize = 1 << 20;
 /// # Panics
 /// Where it cannot be made: nothing can be tested then.
 pub fn stick(path: &Path, configuration: &str) -> PathBuf {
-    let contents =
-        Contents { manager: b"none", slot: b"none", configuration: Some(configuration.as_bytes()) };
+    let contents = Contents {
+        manager: b"none",
+        slot: b"none",
+        configuration: Some(configuration.as_bytes()),
+        keys: &[],
+        enrolment: Enrolment::Asked,
+    };
     let disk = make(&contents).unwrap_or_else(|error| panic!("{error}"));
     fs::write(path, disk.bytes).expect("room for a stick");
     path.to_owned()

@@ -2,16 +2,19 @@
 //! folders are the same, bit for bit.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use clap::Parser as _;
-use image::build::{Made, disks};
+use image::build::{Made, development_keys, disks};
 use image::cli::CommandLine;
-use image::pe;
+use image::deb::Content;
+use image::signing::Keys;
+use image::{authenticode, deb, pe};
 use image_layout::disk::{
-    ESP_BYTES, ESP_NAME, ESP_OFFSET, IMAGE_BYTES, IMAGE_BYTES_MAX, SLOT_BYTES_MAX, STATE_NAME,
+    ESP_BYTES, ESP_NAME, ESP_OFFSET, IMAGE_BYTES, IMAGE_BYTES_MAX, SLOT_BYTES, STATE_NAME,
     STATE_OFFSET,
 };
 use image_layout::initrd;
@@ -103,8 +106,8 @@ fn tool(program: &str, arguments: &[&str]) -> String {
 fn every_form_is_read_by_others_as_the_same_disk() {
     let built = built("forms");
     let text = |name: &str| built.path(name).display().to_string();
-    let raw = text("lifeboat.img");
-    let bytes = built.read("lifeboat.img");
+    let raw = text("lifeboat-development.img");
+    let bytes = built.read("lifeboat-development.img");
     assert_eq!(bytes.len() as u64, IMAGE_BYTES);
     assert!(bytes.len() as u64 <= IMAGE_BYTES_MAX);
 
@@ -116,7 +119,7 @@ fn every_form_is_read_by_others_as_the_same_disk() {
 
     let sums = fs::read_to_string(built.path("SHA256SUMS")).expect("what was made can be read");
     let listed: Vec<&str> = sums.lines().filter_map(|line| line.split("  ").nth(1)).collect();
-    let made: Vec<&str> = built.made.iter().map(|made| made.name).collect();
+    let made: Vec<&str> = built.made.iter().map(|made| made.name.as_str()).collect();
     assert_eq!(listed, made);
     let checked =
         Command::new("sha256sum").arg("-c").arg("SHA256SUMS").current_dir(&built.out).output();
@@ -135,12 +138,17 @@ fn partitions_and_file_system(raw: &str, bytes: &[u8], out: &Path) {
     fs::write(&esp, &bytes[start..end]).expect("the target folder can be written");
     let esp = esp.display().to_string();
     let said = tool("fsck.fat", &["-vn", &esp]);
-    // Four files; every folder counts as one, the root too.
-    assert!(said.contains("9 files"), "{said}");
+    // Eight files; every folder counts as one, the root too.
+    assert!(said.contains("15 files"), "{said}");
     let said = tool("mdir", &["-i", &esp, "-/", "-b"]);
-    for name in
-        ["EFI/BOOT/BOOTX64.EFI", "EFI/Linux/lifeboat-a.efi", "loader/loader.conf", "lifeboat.toml"]
-    {
+    for name in [
+        "EFI/BOOT/BOOTX64.EFI",
+        "EFI/Linux/lifeboat-a.efi",
+        "loader/loader.conf",
+        "lifeboat.toml",
+        "EFI/Linux/lifeboat-b.new",
+        "loader/keys/auto/PK.auth",
+    ] {
         assert!(said.contains(name), "{name}: {said}");
     }
     let state = usize::try_from(STATE_OFFSET).expect("offsets fit");
@@ -148,14 +156,14 @@ fn partitions_and_file_system(raw: &str, bytes: &[u8], out: &Path) {
 }
 
 fn stick_and_cd(built: &Built, raw: &str) {
-    let iso = built.path("lifeboat.iso").display().to_string();
+    let iso = built.path("lifeboat-development.iso").display().to_string();
     let said = tool("sgdisk", &["-v", &iso]);
     assert!(said.contains("No problems found"), "{said}");
     let said = tool("xorriso", &["-indev", &iso, "-report_el_torito", "plain", "-find", "/"]);
     assert!(said.contains("UEFI") && said.contains("El Torito"), "{said}");
     // As a stick it is the same disk but for the gap where the CD's folders are.
     let (cd, disk) =
-        (built.read("lifeboat.iso"), fs::read(raw).expect("what was made can be read"));
+        (built.read("lifeboat-development.iso"), fs::read(raw).expect("what was made can be read"));
     let gap = 32 * 1024..usize::try_from(ESP_OFFSET).expect("offsets fit");
     assert_eq!(cd.len(), disk.len());
     assert!(cd[..gap.start] == disk[..gap.start] && cd[gap.end..] == disk[gap.end..]);
@@ -169,14 +177,17 @@ fn stick_and_cd(built: &Built, raw: &str) {
             ["-read_fs", names, "-osirrox", "on", "-indev", &iso, "-extract", from, &to];
         tool("xorriso", &arguments);
         assert!(
-            fs::read(&copy).expect("what was made can be read") == built.read("lifeboat.efi"),
+            fs::read(&copy).expect("what was made can be read")
+                == built.read("lifeboat-development.efi"),
             "{from}"
         );
     }
 }
 
 fn virtual_disks(built: &Built, raw: &str) {
-    for (name, format) in [("lifeboat.qcow2", "qcow2"), ("lifeboat.vhd", "vpc")] {
+    for (name, format) in
+        [("lifeboat-development.qcow2", "qcow2"), ("lifeboat-development.vhd", "vpc")]
+    {
         let path = built.path(name).display().to_string();
         let said = tool("qemu-img", &["compare", "-f", "raw", "-F", format, raw, &path]);
         assert!(said.contains("identical"), "{said}");
@@ -185,17 +196,17 @@ fn virtual_disks(built: &Built, raw: &str) {
     }
     let said = tool(
         "qemu-img",
-        &["check", "-f", "qcow2", &built.path("lifeboat.qcow2").display().to_string()],
+        &["check", "-f", "qcow2", &built.path("lifeboat-development.qcow2").display().to_string()],
     );
     assert!(said.contains("No errors"), "{said}");
-    let vhd = built.read("lifeboat.vhd");
+    let vhd = built.read("lifeboat-development.vhd");
     assert_eq!(
         vhd.len() as u64,
         IMAGE_BYTES + 512,
         "whole mebibytes and a footer, as Azure wants it"
     );
 
-    let ova = built.path("lifeboat.ova").display().to_string();
+    let ova = built.path("lifeboat-development.ova").display().to_string();
     let unpacked = built.path("ova");
     fs::create_dir_all(&unpacked).expect("the target folder can be written");
     let said = tool("tar", &["-tf", &ova]);
@@ -217,10 +228,45 @@ fn virtual_disks(built: &Built, raw: &str) {
     assert!(root.trim().ends_with("}Envelope"), "{root}");
 }
 
+/// What we signed, others find signed: the slot, the boot manager, and the lists of keys.
+fn signatures(built: &Built) {
+    let certificate = development_keys().join("boot.crt").display().to_string();
+    let raw = format!("{}@@{ESP_OFFSET}", built.path("lifeboat-development.img").display());
+    let manager = built.path("manager.efi").display().to_string();
+    tool("mcopy", &["-i", &raw, "::EFI/BOOT/BOOTX64.EFI", &manager]);
+    let slot = built.path("lifeboat-development.efi").display().to_string();
+    for program in [&slot, &manager] {
+        let said = tool("sbverify", &["--cert", &certificate, program]);
+        assert!(said.contains("Signature verification OK"), "{said}");
+        let said = tool("osslsigncode", &["verify", "-CAfile", &certificate, "-in", program]);
+        assert!(said.contains("Signature verification: ok"), "{said}");
+    }
+    let tampered = built.path("tampered.efi");
+    let mut bytes = fs::read(&slot).expect("what was made can be read");
+    bytes[20_000_000] ^= 1;
+    fs::write(&tampered, bytes).expect("the target folder can be written");
+    let judged = Command::new("sbverify").args(["--cert", &certificate]).arg(&tampered).output();
+    assert!(!judged.expect("it is there").status.success(), "a bit of the slot was changed");
+    for (list, key) in [("PK", "platform"), ("KEK", "exchange"), ("db", "boot")] {
+        let folder = built.path(&format!("keys/{list}.esl")).display().to_string();
+        let out = built.path(&format!("certificate-{list}")).display().to_string();
+        tool("sig-list-to-certs", &[&folder, &out]);
+        let own = development_keys().join(format!("{key}.crt")).display().to_string();
+        let own = tool("openssl", &["x509", "-in", &own, "-outform", "PEM"]);
+        let held = tool(
+            "openssl",
+            &["x509", "-inform", "DER", "-in", &format!("{out}-0.der"), "-outform", "PEM"],
+        );
+        assert_eq!(own, held, "{list}");
+    }
+}
+
 fn slot(built: &Built) {
-    let slot = built.read("lifeboat.efi");
-    assert!(slot.len() as u64 <= SLOT_BYTES_MAX, "{}", slot.len());
-    let said = tool("objdump", &["-h", &built.path("lifeboat.efi").display().to_string()]);
+    let slot = built.read("lifeboat-development.efi");
+    assert_eq!(slot.len() as u64, SLOT_BYTES, "every slot is equally long");
+    signatures(built);
+    let said =
+        tool("objdump", &["-h", &built.path("lifeboat-development.efi").display().to_string()]);
     for section in [".osrel", ".cmdline", ".uname", ".initrd", ".linux"] {
         assert!(said.contains(section), "{section}: {said}");
     }
@@ -266,7 +312,8 @@ fn slot(built: &Built) {
 
 fn bill(built: &Built) {
     let bill: serde_json::Value =
-        serde_json::from_slice(&built.read("lifeboat.cdx.json")).expect("the bill is JSON");
+        serde_json::from_slice(&built.read("lifeboat-development.cdx.json"))
+            .expect("the bill is JSON");
     assert_eq!(
         (bill["bomFormat"].as_str(), bill["specVersion"].as_str()),
         (Some("CycloneDX"), Some("1.5"))
@@ -280,10 +327,68 @@ fn bill(built: &Built) {
 }
 
 #[test]
+fn a_token_signs_as_the_key_in_a_file_does() {
+    let folder = folder("token");
+    let keys = Keys::development(&folder.join("keys")).expect("keys can be made");
+    let (tokens, settings) = (folder.join("tokens"), folder.join("softhsm2.conf"));
+    fs::create_dir_all(&tokens).expect("the target folder can be written");
+    let text = format!("directories.tokendir = {}\n", tokens.display());
+    fs::write(&settings, text).expect("the target folder can be written");
+    let key = folder.join("keys/boot.key");
+    let softhsm = |words: &[&str]| {
+        let mut command = Command::new("softhsm2-util");
+        command.env("SOFTHSM2_CONF", &settings).args(words);
+        checked(command.output().expect("softhsm2 is there"), "softhsm2-util")
+    };
+    softhsm(&["--init-token", "--free", "--label", "boot", "--so-pin", "1234", "--pin", "1234"]);
+    let path = key.display().to_string();
+    let import =
+        ["--import", &path, "--token", "boot", "--label", "boot", "--id", "01", "--pin", "1234"];
+    softhsm(&import);
+    // As image/README.md has it.
+    let script = format!(
+        "#!/bin/sh\nexport SOFTHSM2_CONF={}\nf=$(mktemp); cat > \"$f\"; exec pkcs11-tool --module \
+         /usr/lib/softhsm/libsofthsm2.so --login --pin 1234 --sign --mechanism SHA256-RSA-PKCS --id 01 \
+         --input-file \"$f\" --output-file /dev/stdout 2>/dev/null\n",
+        settings.display()
+    );
+    let program = folder.join("keys/boot.sign");
+    fs::write(&program, script).expect("the target folder can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::remove_file(key).expect("it is ours");
+    let token = Keys::read(&folder.join("keys")).expect("the program stands in for the key");
+    let shared = cache_folder().expect("there is a cache").join("image");
+    run(&["image", "fetch", "--quiet"], &shared);
+    let manager = manager(&shared);
+    let one = authenticode::sign("manager", &manager, &keys.boot).expect("it can be signed");
+    let two = authenticode::sign("manager", &manager, &token.boot).expect("it can be signed");
+    assert!(one == two);
+    fs::remove_dir_all(folder).expect("the target folder can be written");
+}
+
+/// Debian's boot manager, out of its package.
+fn manager(cache: &Path) -> Vec<u8> {
+    let packages = fs::read_dir(cache.join("packages")).expect("it was fetched").flatten();
+    let mut packages = packages.map(|entry| entry.path());
+    let named = |path: &PathBuf| path.to_string_lossy().contains("systemd-boot-efi");
+    let package = fs::read(packages.find(named).expect("it was fetched")).expect("it was fetched");
+    let mut manager = None;
+    let keep = |path: &str| path.ends_with("systemd-bootx64.efi");
+    deb::unpack("systemd-boot-efi", &package, &keep, &mut |_, content| {
+        if let Content::File(bytes) = content {
+            manager = Some(bytes);
+        }
+        Ok(())
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
+    manager.expect("it is in its package")
+}
+
+#[test]
 fn two_builds_in_different_folders_are_the_same_bit_for_bit() {
     let one = build(&folder("one"));
     let two = build(&folder("a longer name for the other"));
-    assert!(one.made.len() == 7, "{:?}", one.made);
+    assert!(one.made.len() == 13, "{:?}", one.made);
     for (one, two) in one.made.iter().zip(&two.made) {
         assert_eq!(one, two);
     }

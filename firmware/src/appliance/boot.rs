@@ -8,13 +8,14 @@ use std::time::Instant;
 use hal::time::Entropy;
 use hal_linux::SystemEntropy;
 use image_layout::configuration::Configuration;
+use image_layout::keys::Keys;
 
 use super::modules::Loader;
 use super::phases::{OnFailure, Phase};
 use super::uevents::Uevents;
 use super::{
     Appliance, clock, crash, devices, figures, journal, medium, memory, mounts, power_button,
-    signals, sysctls,
+    secure_boot, signals, sysctls,
 };
 
 /// Long enough to read the reason, and to not wear out a server that fails at once each time.
@@ -23,7 +24,7 @@ const REBOOT_PAUSE: Duration = Duration::from_secs(60);
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The plan.
-pub(crate) const PLAN: [Phase<Appliance>; 15] = [
+pub(crate) const PLAN: [Phase<Appliance>; 16] = [
     Phase {
         name: "mounts",
         needs: &[],
@@ -81,6 +82,12 @@ pub(crate) const PLAN: [Phase<Appliance>; 15] = [
             }
             mounts::late()
         },
+    },
+    Phase {
+        name: "trust",
+        needs: &["firmware"],
+        on_failure: OnFailure::GoOn,
+        run: secure_boot::look,
     },
     Phase {
         name: "medium",
@@ -179,8 +186,14 @@ fn read_settings(appliance: &Appliance) -> Result<String, String> {
     Ok("lifeboat.toml is read".to_owned())
 }
 
-/// The version of the image, or of the program where it runs without one.
+/// The same, and whether nobody guards the keys by which it was signed.
 pub(crate) fn version() -> String {
+    let keys = fs::read_to_string(image_layout::initrd::KEYS).unwrap_or_default();
+    format!("{}{}", bare_version(), Keys::parse(&keys).mark())
+}
+
+/// The version of the image, or of the program where it runs without one.
+pub(crate) fn bare_version() -> String {
     let text = fs::read_to_string(image_layout::initrd::VERSION).unwrap_or_default();
     let line = text.lines().next().unwrap_or_default().trim().to_owned();
     if line.is_empty() { env!("CARGO_PKG_VERSION").to_owned() } else { line }

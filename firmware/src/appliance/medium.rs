@@ -18,9 +18,8 @@ use super::mounts;
 
 /// Where the ESP is looked at.
 const AT: &str = "/run/esp";
-/// What systemd's stub and boot manager tell of where they came from.
-const LOADER_PARTITION: &str =
-    "/sys/firmware/efi/efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// Whose variables systemd's stub and boot manager tell by.
+const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// That systemd's stub was there at all.
 const STUB: &str = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// Where the name of a CD's volume stands in its first descriptor.
@@ -206,11 +205,17 @@ pub(crate) fn choose(partitions: &[Partition], booted: Option<&str>) -> Result<M
 
 /// What the firmware says of where it booted from.
 pub(crate) fn booted() -> Booted {
-    match fs::read(LOADER_PARTITION).ok().and_then(|bytes| variable_text(&bytes)) {
+    match loader_text("LoaderDevicePartUUID") {
         Some(uuid) => Booted::Partition(uuid),
         None if Path::new(STUB).exists() => Booted::Elsewhere,
         None => Booted::Unknown,
     }
+}
+
+/// What systemd's stub or boot manager tell under this name, in small letters.
+pub(crate) fn loader_text(name: &str) -> Option<String> {
+    let path = format!("/sys/firmware/efi/efivars/{name}-{LOADER}");
+    variable_text(&fs::read(path).ok()?)
 }
 
 /// The text in a variable of the firmware, in small letters.

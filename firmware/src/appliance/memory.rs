@@ -43,7 +43,7 @@ pub(crate) enum Remembered {
     Third(Third),
     /// The fourth: with the machines that are servers of an appliance.
     Fourth(Fourth),
-    /// The fifth: with small documents.
+    /// The fifth: with small documents, and the oldest version that is let in.
     Fifth(Fifth),
 }
 
@@ -101,6 +101,8 @@ pub(crate) struct Fifth {
     pub(crate) enrolments: Vec<enrolment::Kept>,
     /// Small documents of others: users, the vault that was chosen, alerts.
     pub(crate) documents: Documents,
+    /// The oldest version that an update may bring.
+    pub(crate) least: [u32; 3],
 }
 
 /// What is remembered of the spool.
@@ -486,9 +488,15 @@ mod tests {
     #[test]
     fn the_bytes_of_the_fifth_version_do_not_change_by_accident_and_it_shows_no_document() {
         let documents = Documents(BTreeMap::from([("v".to_owned(), b"SECRET".to_vec())]));
-        let fifth = Remembered::Fifth(Fifth { starts: 3, documents, ..Fifth::default() });
+        let fifth = Remembered::Fifth(Fifth {
+            starts: 3,
+            documents,
+            least: [1, 2, 300],
+            ..Fifth::default()
+        });
         let bytes = postcard::to_allocvec(&fifth).unwrap();
-        let expected = [&[4, 3, 0, 0, 0, 0, 0, 1, 1, b'v', 6][..], b"SECRET"].concat();
+        let expected =
+            [&[4, 3, 0, 0, 0, 0, 0, 1, 1, b'v', 6][..], b"SECRET", &[1, 2, 0xAC, 2]].concat();
         assert_eq!(bytes, expected);
         assert_eq!(postcard::from_bytes(&bytes), Ok(fifth.clone()));
         assert!(!format!("{fifth:?}").contains("83"), "{fifth:?}");

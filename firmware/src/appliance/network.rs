@@ -177,6 +177,15 @@ pub(crate) fn proxies(
         .map_err(|error| format!("the network's proxies: {error}"))
 }
 
+/// What a job that talks to this host alone gets as its environment.
+pub(crate) fn proxies_to(
+    appliance: &Appliance,
+    host: &str,
+) -> Result<Vec<(String, String)>, String> {
+    environment(&wanted(appliance).0.proxies, &[host])
+        .map_err(|error| format!("the network's proxies: {error}"))
+}
+
 /// Waits until a link has an address that reaches further than its cable, so long at most; whether one has.
 pub(crate) fn wait_online(appliance: &Appliance, patience: Duration) -> bool {
     let until = std::time::Instant::now() + patience;

@@ -126,6 +126,7 @@ pub(crate) fn grant(appliance: &Appliance, wish: Wish) {
         Wish::Spool => super::spool::choose(appliance),
         Wish::Token => super::agents::let_in(appliance),
         Wish::Administrator => super::first_run::forget_administrator(appliance),
+        Wish::Update => exclusively(appliance, "update", super::update::choose),
         Wish::ShutDown => {
             shut_down(appliance);
             Ok(())

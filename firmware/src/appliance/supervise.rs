@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -18,6 +19,9 @@ const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Who ran this long is taken for healthy, and starts over with the first pause.
 const HEALTHY: Duration = Duration::from_secs(60);
+
+/// Who failed within this long fails still: the longest pause, and time to run.
+const LATELY: Duration = Duration::from_secs(90);
 
 /// The pace of new starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub(crate) struct Stop {
     flag: Arc<AtomicBool>,
     wake: (Mutex<()>, Condvar),
     running: AtomicUsize,
+    /// Who failed, and when last.
+    failures: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
 impl Stop {
@@ -84,6 +90,17 @@ impl Stop {
             }
             held = self.wake.1.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// A service that failed lately, and so does not stay up.
+    pub(crate) fn failing(&self) -> Option<&'static str> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.iter().find(|(_, at)| at.elapsed() < LATELY).map(|(name, _)| *name)
+    }
+
+    fn failed(&self, name: &'static str) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.insert(name, Instant::now());
     }
 
     fn one_more(&self) {
@@ -139,13 +156,14 @@ pub(crate) fn start<C: Send + Sync + 'static>(
     }
 }
 
-fn keep(name: &str, stop: &Stop, run: &dyn Fn() -> Result<(), String>) {
+fn keep(name: &'static str, stop: &Stop, run: &dyn Fn() -> Result<(), String>) {
     let mut pace = Pace::default();
     while !stop.asked() {
         let began = Instant::now();
         match guarded(run) {
             Ok(()) => return,
             Err(words) => {
+                stop.failed(name);
                 let pause = pace.after(began.elapsed());
                 log::warn!("{name}: {words}; tried again in {} s", pause.as_secs());
                 stop.rest(pause);

@@ -2,6 +2,8 @@
 
 /// Those of recovery into Azure.
 pub(super) mod recovery;
+/// Updates.
+pub(super) mod update;
 
 /// Below the list of verbs.
 pub(super) const OVERVIEW: &str = "\

@@ -20,7 +20,7 @@ pub const STATE_TYPE: &str = "6c696665-626f-4174-8000-737461746501";
 
 /// Where the ESP begins; on a CD drive, which has no partitions, too.
 pub const ESP_OFFSET: u64 = ALIGN_BYTES;
-/// Size of the ESP: two slots of at most [`SLOT_BYTES_MAX`], the boot manager, and room for tables.
+/// Size of the ESP: two slots of at most [`SLOT_BYTES`], the boot manager, and room for tables.
 pub const ESP_BYTES: u64 = 72 * MIB;
 /// Where the state partition begins.
 pub const STATE_OFFSET: u64 = ESP_OFFSET + ESP_BYTES;
@@ -32,8 +32,9 @@ pub const END_BYTES: u64 = MIB;
 pub const IMAGE_BYTES: u64 = STATE_OFFSET + STATE_BYTES + END_BYTES;
 /// Largest image that is ever made.
 pub const IMAGE_BYTES_MAX: u64 = 96 * MIB;
-/// Largest program of one slot: kernel, initial file system and stub together.
-pub const SLOT_BYTES_MAX: u64 = 28 * MIB;
+/// Size of a slot: kernel, initial file system and stub together, zeros behind them, and the signature at the end. Every
+/// slot is exactly this long, so that an update writes over one and moves nothing else on the file system.
+pub const SLOT_BYTES: u64 = 28 * MIB;
 
 /// Where the descriptors of ISO 9660 begin in the hybrid ISO: sector 16 of 2048 bytes, as the standard fixes it.
 pub const ISO_OFFSET: u64 = 32 * 1024;
@@ -44,7 +45,7 @@ const _: () = {
     assert!(IMAGE_BYTES <= IMAGE_BYTES_MAX, "the image fits its limit");
     assert!(ESP_OFFSET.is_multiple_of(ALIGN_BYTES) && STATE_OFFSET.is_multiple_of(ALIGN_BYTES));
     // Tables, folders and the boot manager of a FAT32 this large take less than 4 MiB.
-    assert!(2 * SLOT_BYTES_MAX + 4 * MIB <= ESP_BYTES, "both slots fit the ESP");
+    assert!(2 * SLOT_BYTES + 4 * MIB <= ESP_BYTES, "both slots fit the ESP");
     // Header and 128 entries of 128 bytes end at sector 34, before ISO 9660 begins.
     assert!(34 * SECTOR_BYTES <= ISO_OFFSET && ISO_OFFSET < ESP_OFFSET);
 };

@@ -14,8 +14,10 @@ pub const SLOTS_FOLDER: &str = "EFI/Linux";
 pub const BOOT_MANAGER: &str = "EFI/BOOT/BOOTX64.EFI";
 /// Its configuration.
 pub const BOOT_MANAGER_CONFIGURATION: &str = "loader/loader.conf";
-/// Where a later version puts the keys that firmware enrols by itself.
+/// The keys that the boot manager gives to a firmware that has none yet, once somebody chooses that in its menu.
 pub const KEYS_FOLDER: &str = "loader/keys/auto";
+/// The same, with Microsoft's beside ours.
+pub const KEYS_WITH_MICROSOFT_FOLDER: &str = "loader/keys/with-microsoft";
 /// The optional file of the person who made the stick, in the root.
 pub const CONFIGURATION: &str = "lifeboat.toml";
 /// Label of the file system: eleven characters, padded.
@@ -113,6 +115,12 @@ impl SlotFile {
     }
 }
 
+/// The file name of a slot that holds nothing whole: what an update writes into. No boot manager looks at it.
+#[must_use]
+pub fn unfinished(slot: Slot) -> String {
+    format!("{}.new", slot.stem())
+}
+
 impl fmt::Display for SlotFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.slot.stem())?;
@@ -150,6 +158,7 @@ mod tests {
             }
         }
         assert_eq!(Slot::A.other().other(), Slot::A);
+        assert_eq!(SlotFile::parse(&unfinished(Slot::B)), None, "nobody starts it");
     }
 
     #[test]

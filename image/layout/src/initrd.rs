@@ -16,5 +16,10 @@ pub const VERSION: &str = "/etc/lifeboat/version";
 /// One line: when the image's sources were made, in seconds since 1970; no clock is right that says earlier.
 pub const BUILT: &str = "/etc/lifeboat/built";
 
+/// One line: the oldest version that is let in once this image has proven itself.
+pub const LEAST: &str = "/etc/lifeboat/least";
+/// Whose updates are taken, in the form of [`crate::keys`]. As everything here it is signed with the slot.
+pub const KEYS: &str = "/etc/lifeboat/keys";
+
 /// Folders that are there, empty, to mount on.
 pub const MOUNT_POINTS: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];

@@ -14,5 +14,11 @@ pub mod disk;
 pub mod esp;
 /// Paths inside the initial file system.
 pub mod initrd;
+/// Whose updates are taken.
+pub mod keys;
 /// The index of kernel modules.
 pub mod modules;
+/// The file of an update.
+pub mod update;
+/// Versions.
+pub mod version;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The smallest program of UEFI with one section and room for more headers.
-fn program(sections: u16) -> Vec<u8> {
+pub(crate) fn program(sections: u16) -> Vec<u8> {
     let mut bytes = vec![0; 0x600];
     bytes[..2].copy_from_slice(b"MZ");
     put(&mut bytes, PE_OFFSET, 0x80);
@@ -27,7 +27,7 @@ fn program(sections: u16) -> Vec<u8> {
     bytes
 }
 
-const NEW: [Section<'static>; 2] = [
+pub(crate) const NEW: [Section<'static>; 2] = [
     Section { name: ".cmdline", bytes: b"quiet\0" },
     Section { name: ".linux", bytes: &[7; 5000] },
 ];

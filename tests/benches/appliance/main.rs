@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::path::Path;
 use std::process::Command;
 
-use image_layout::disk::{IMAGE_BYTES_MAX, SLOT_BYTES_MAX};
+use image_layout::disk::{IMAGE_BYTES_MAX, SLOT_BYTES};
 use qemu::{Bus, Disk, Event, Running};
 use tests::appliance::start_image;
 use tests::azurite::{Scratch, run};
@@ -30,12 +30,12 @@ fn measure() -> Result<(), String> {
     let mut command = Command::new(built("image"));
     command.args(["--quiet", "--form", "raw", "--init"]).arg(lifeboat());
     run(command.arg("--out").arg(scratch.path()))?;
-    let stick = scratch.path().join("lifeboat.img");
+    let stick = scratch.path().join("lifeboat-development.img");
     let mut table = Table::default();
     table.most(
         "slot with the whole program",
         bytes(&scratch.path().join("lifeboat.efi"))?,
-        SLOT_BYTES_MAX,
+        SLOT_BYTES,
         mib,
     );
     table.most("stick with room for both slots", bytes(&stick)?, IMAGE_BYTES_MAX, mib);

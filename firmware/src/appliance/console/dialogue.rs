@@ -22,6 +22,8 @@ pub(crate) enum Wish {
     Token,
     /// Forget the administrator.
     Administrator,
+    /// Put in a new version.
+    Update,
     /// Power off or restart.
     ShutDown,
 }
@@ -68,6 +70,7 @@ fn wish(key: Key) -> Option<Wish> {
         Key::Letter('d' | 'D') => Some(Wish::Spool),
         Key::Letter('t' | 'T') => Some(Wish::Token),
         Key::Letter('a' | 'A') => Some(Wish::Administrator),
+        Key::Letter('u' | 'U') => Some(Wish::Update),
         Key::Letter('s' | 'S') => Some(Wish::ShutDown),
         _ => None,
     }
@@ -151,6 +154,7 @@ mod tests {
         let press = |key| press(key, None, &mut Entry::default());
         assert_eq!(press(Key::Letter('s')), Effect::Wish(Wish::ShutDown));
         assert_eq!(press(Key::Letter('d')), Effect::Wish(Wish::Spool));
+        assert_eq!(press(Key::Letter('u')), Effect::Wish(Wish::Update));
         assert_eq!(press(Key::Letter('t')), Effect::Wish(Wish::Token));
         assert_eq!(press(Key::Letter('a')), Effect::Wish(Wish::Administrator));
         assert_eq!(press(Key::Letter('R')), Effect::Wish(Wish::Recover));

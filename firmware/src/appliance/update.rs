@@ -1,0 +1,327 @@
+//! Updates of this machine: where they are found, how they are put in, and whether the system that was tried has proven itself.
+//!
+//! What parses an update's bytes is a process of its own, as every job is. The first process only knows names of devices, and
+//! renames the file of the slot that it runs from.
+
+use core::time::Duration;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use firmware_web::VaultState;
+use hal::time::Entropy as _;
+use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemEntropy};
+use image_layout::esp::{Slot, SlotFile};
+use image_layout::initrd;
+use image_layout::update::FILE_ENDING;
+use image_layout::version::Version;
+use pipeline::seal::{SecretKey, open_in_place, seal_in_place};
+use pipeline_azure::address::Origin;
+
+use super::board::{Answer, Kind, Question};
+use super::orders::{Ending, Order};
+use super::vault_place::Wanted;
+use super::{Appliance, boot, capture, chip, medium, mounts, network};
+use crate::child;
+use crate::update::install;
+use crate::update::slots::Slots;
+
+/// A system that is tried has this long to prove itself.
+const TRIAL: Duration = Duration::from_secs(15 * 60);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_secs(2);
+/// So long it runs at least before it is kept: what falls over soon has fallen over by then.
+const SETTLED: Duration = Duration::from_secs(20);
+/// Where media are looked at for updates.
+const AT: &str = "/run/update";
+/// Names of updates that are offered.
+const OFFERS_MAX: usize = 8;
+const WRITE: OpenOptions = OpenOptions { access: Access::Write, direct: Direct::Auto };
+
+/// The file of the slot that runs, as the firmware was told; `None` where the system was started in another way.
+pub(crate) fn running() -> Option<SlotFile> {
+    let path = medium::loader_text("LoaderBootCountPath")
+        .or_else(|| medium::loader_text("StubImageIdentifier"))?;
+    SlotFile::parse(path.rsplit(['\\', '/']).next()?)
+}
+
+/// The oldest version that is let in here: what the image says, what the medium remembers, and what the machine's chip does.
+fn least(appliance: &Appliance) -> Version {
+    let text = fs::read_to_string(initrd::LEAST).unwrap_or_default();
+    let image = Version::parse(text.trim()).unwrap_or_default();
+    let known = image.max(Version(appliance.memory.kept().least));
+    if !chip::is_there() {
+        return known;
+    }
+    match chip::least() {
+        Ok(least) => known.max(least.unwrap_or_default()),
+        Err(words) => {
+            log::warn!("{words}");
+            known
+        }
+    }
+}
+
+/// Tells which slot runs; where it is on trial, waits until it has proven itself and has it kept, or gives it up.
+pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
+    let Some(file) = running() else {
+        log::info!("this system was not started from a slot of a medium: it cannot be updated");
+        return Ok(());
+    };
+    let tries = file.tries.map_or_else(|| "proven".to_owned(), |tries| tries.left.to_string());
+    appliance.events.say(
+        "slot",
+        &[("slot", &letter(file.slot)), ("tries", &tries), ("version", &boot::bare_version())],
+    );
+    if file.tries.is_some() {
+        try_out(appliance, file.slot)?;
+    }
+    raise_least(appliance)
+}
+
+fn try_out(appliance: &Appliance, slot: Slot) -> Result<(), String> {
+    let began = Instant::now();
+    appliance
+        .board
+        .update(|view| "ready; this new version is on trial".clone_into(&mut view.status));
+    loop {
+        let ill = health(appliance).err().filter(|_| !appliance.stop.asked());
+        if ill.is_none() && began.elapsed() >= SETTLED {
+            break;
+        }
+        if let Some(words) = ill.filter(|_| began.elapsed() >= TRIAL) {
+            let why = format!("this new version did not prove itself: {words}");
+            appliance.events.say("update", &[("state", &"ill"), ("words", &words)]);
+            appliance.orders.give(Order::End(Ending::Restart, why));
+            return Ok(());
+        }
+        if appliance.stop.rest(LOOK) {
+            return Ok(());
+        }
+    }
+    let mut slots = open(appliance)?;
+    install::commit(&mut slots, slot).map_err(|error| error.to_string())?;
+    log::info!("{} has proven itself and is kept", boot::version());
+    appliance.board.update(|view| "ready".clone_into(&mut view.status));
+    appliance.events.say(
+        "update",
+        &[("state", &"kept"), ("slot", &letter(slot)), ("version", &boot::bare_version())],
+    );
+    Ok(())
+}
+
+/// What runs and has proven itself says which versions are let in from now on.
+fn raise_least(appliance: &Appliance) -> Result<(), String> {
+    let least = least(appliance);
+    let chip = match chip::is_there() {
+        true if chip::least() == Ok(Some(least)) => Ok("kept"),
+        true => chip::remember(least).map(|()| "kept"),
+        false => Ok("none"),
+    };
+    let word = chip.as_ref().map_or("failed", |word| word);
+    appliance.events.say("least", &[("version", &least), ("chip", &word)]);
+    if let Err(words) = chip {
+        log::warn!("{words}; the medium alone remembers that nothing older than {least} is let in");
+    }
+    appliance.memory.change(|kept| kept.least = least.0)
+}
+
+/// Whether the machine does what it is for.
+fn health(appliance: &Appliance) -> Result<(), String> {
+    sealed_and_opened()?;
+    // How a job of the role goes is the person's and the vault's affair.
+    if let Some(name) = appliance.stop.failing().filter(|name| *name != "role") {
+        return Err(format!("the service {name} does not stay up"));
+    }
+    let wanted = Wanted::of(appliance);
+    let sight = appliance.watched.sight();
+    if wanted.is_complete() && sight.state != VaultState::Readable {
+        return Err("the vault is not reached".to_owned());
+    }
+    Ok(())
+}
+
+/// A block is sealed and opened, and is the same; one bit more and it is refused.
+fn sealed_and_opened() -> Result<(), String> {
+    let mut secret = [0; 32];
+    let mut nonce = [0; 12];
+    SystemEntropy
+        .fill(&mut secret)
+        .and_then(|()| SystemEntropy.fill(&mut nonce))
+        .map_err(|error| error.to_string())?;
+    let key = SecretKey::from_bytes(secret);
+    let block: Vec<u8> = (0..=u8::MAX).cycle().take(64 * 1024).collect();
+    let mut sealed = block.clone();
+    let tag = seal_in_place(&key, &nonce, b"trial", &mut sealed);
+    let mut changed = sealed.clone();
+    changed.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+    let opened =
+        open_in_place(&key, &nonce, b"trial", &mut sealed, &tag).is_ok() && sealed == block;
+    let refused = open_in_place(&key, &nonce, b"trial", &mut changed, &tag).is_err();
+    if opened && refused {
+        Ok(())
+    } else {
+        Err("a block that is sealed does not open as it was".to_owned())
+    }
+}
+
+/// The slots of the medium that was booted.
+fn open(appliance: &Appliance) -> Result<Slots<LinuxDisk>, String> {
+    let medium = appliance.medium();
+    let esp = medium.esp.as_ref().ok_or("the medium has no slots: a CD, or it was pulled out")?;
+    let disk = LinuxDisk::open(&esp.device, WRITE).map_err(|error| error.to_string())?;
+    Slots::open(disk).map_err(|error| error.to_string())
+}
+
+fn letter(slot: Slot) -> &'static str {
+    match slot {
+        Slot::A => "a",
+        Slot::B => "b",
+    }
+}
+
+/// Puts an update into the slot that does not run: a file, or an address. The seam for whoever wants one put in; what came of
+/// it is told in words, and the machine starts into it when it is told to.
+pub(crate) fn put_in(appliance: &Appliance, from: &str) -> Result<String, String> {
+    let file = running()
+        .ok_or("this system was not started from a slot of a medium, and cannot be updated")?;
+    let medium = appliance.medium();
+    let esp =
+        medium.esp.as_ref().ok_or("the medium cannot be written: it is a CD, or was pulled out")?;
+    let mut verb = child::Verb::default();
+    if let Ok((origin, _)) = Origin::parse(from) {
+        verb.environment = network::proxies_to(appliance, &origin.authority)?;
+    }
+    let words = ["update", from, "--running", letter(file.slot), "--newer-than"];
+    verb.words.extend(words.map(OsString::from));
+    verb.words.extend(
+        [boot::bare_version(), "--least".to_owned(), least(appliance).to_string()]
+            .map(OsString::from),
+    );
+    verb.words.extend([OsString::from("--medium"), esp.device.clone().into_os_string()]);
+    let done = capture::work(appliance, "update", "update", &verb).inspect_err(|words| {
+        appliance.events.say("update", &[("state", &"failed"), ("words", words)]);
+    })?;
+    let version = done.value["version"].as_str().unwrap_or("a new version").to_owned();
+    appliance.events.say("update", &[("state", &"done"), ("version", &version)]);
+    Ok(version)
+}
+
+/// A person at the console wants an update.
+pub(crate) fn choose(appliance: &Appliance) -> Result<(), String> {
+    let offers = offers(appliance);
+    let mut choices: Vec<String> = offers.iter().map(|offer| offer.shown()).collect();
+    choices.push("from an address that I type".to_owned());
+    let last = choices.len() - 1;
+    let title = format!("Which update of Lifeboat {}?", boot::version());
+    let words = vec![format!(
+        "Updates are files that end in {FILE_ENDING}, in the first folder of a stick. What runs stays beside the new version, and the machine goes back to it where that one does not prove itself."
+    )];
+    let done = match appliance.board.ask(Question { title, words, kind: Kind::Choice(choices) }) {
+        Answer::Chosen(place) if place == last => {
+            let title = "Address of the update?".to_owned();
+            let kind = Kind::Text("https://".to_owned());
+            let Answer::Typed(address) =
+                appliance.board.ask(Question { title, words: Vec::new(), kind })
+            else {
+                return Ok(());
+            };
+            put_in(appliance, address.trim())
+        }
+        Answer::Chosen(place) => match offers.get(place) {
+            Some(offer) => offer.mounted(|path| put_in(appliance, &path.display().to_string())),
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    let version = match done {
+        Ok(version) => version,
+        Err(words) => {
+            appliance.board.update(|view| view.last_error = Some(format!("update: {words}")));
+            return Err(words);
+        }
+    };
+    let title = format!("{version} is on the medium. Restart into it now?");
+    let kind =
+        Kind::Choice(["restart now", "later: at the next start"].map(str::to_owned).to_vec());
+    if appliance.board.ask(Question { title, words: Vec::new(), kind }) == Answer::Chosen(0) {
+        appliance.orders.give(Order::End(Ending::Restart, format!("into {version}")));
+    }
+    Ok(())
+}
+
+/// An update on a stick.
+struct Offer {
+    device: PathBuf,
+    file: String,
+}
+
+impl Offer {
+    fn shown(&self) -> String {
+        format!("{} on {}", self.file, self.device.display())
+    }
+
+    /// Does something with its file, which is there only so long.
+    fn mounted<T>(&self, work: impl FnOnce(&Path) -> Result<T, String>) -> Result<T, String> {
+        mounts::disk(&self.device, Path::new(AT), "vfat", false)?;
+        let done = work(&Path::new(AT).join(&self.file));
+        mounts::release(Path::new(AT))?;
+        done
+    }
+}
+
+/// Updates on sticks that are plugged in. Fixed disks are not looked at: they are servers'.
+fn offers(appliance: &Appliance) -> Vec<Offer> {
+    if let Some(loader) = appliance.loader.get() {
+        for module in ["vfat", "nls_cp437", "nls_ascii", "nls_iso8859-1"] {
+            // Which of them this kernel wants shows when it is mounted.
+            let _ = loader.need(module);
+        }
+    }
+    let medium = appliance.medium();
+    let mut found = Vec::new();
+    for device in sticks(Path::new("/sys/class/block"), medium.disk()) {
+        if mounts::disk(&device, Path::new(AT), "vfat", false).is_err() {
+            continue;
+        }
+        let entries = fs::read_dir(AT).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.retain(|name| name.ends_with(FILE_ENDING) && !name.starts_with('.'));
+        names.sort();
+        found.extend(names.into_iter().map(|file| Offer { device: device.clone(), file }));
+        if let Err(words) = mounts::release(Path::new(AT)) {
+            log::warn!("{words}");
+        }
+    }
+    found.truncate(OFFERS_MAX);
+    found
+}
+
+/// Sticks and their partitions, but for the one that was booted.
+fn sticks(class: &Path, own: Option<&str>) -> Vec<PathBuf> {
+    let entries = fs::read_dir(class).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let real = fs::canonicalize(entry.path()).ok()?;
+            let usb =
+                real.components().any(|part| part.as_os_str().to_string_lossy().starts_with("usb"));
+            let ours = own.is_some_and(|own| real.components().any(|part| part.as_os_str() == own));
+            (usb && !ours).then(|| Path::new("/dev").join(name))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_and_what_was_changed_does_not() {
+        assert_eq!(sealed_and_opened(), Ok(()));
+    }
+}

@@ -1,0 +1,181 @@
+//! Updates on machines that really start: from a stick, kept when the new system has proven itself, left when it does not start,
+//! and with the power cut in the middle.
+
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use hal_sim::random::Random;
+use qemu::{Bus, Disk, Event, Machine, Running, Tpm};
+use tests::appliance::{ANSWER, await_event};
+use tests::azurite::{Scratch, run};
+use tests::guest::{BOOT, Releases, releases};
+
+use super::names;
+
+const CUTS: u64 = 5;
+/// Latest cut after an update has begun: it takes about that long where machines are translated.
+const LATEST_MILLIS: u64 = 6_000;
+const LIFETIME: Duration = Duration::from_secs(1500);
+
+/// A stick with updates on it, as a person makes one.
+fn update_stick(scratch: &Scratch, made: &Releases) -> PathBuf {
+    let path = scratch.path().join("updates.img");
+    let mut command = Command::new("/usr/sbin/mkfs.fat");
+    command.args(["-F", "32", "-C"]).arg(&path).arg("98304");
+    run(&mut command).unwrap_or_else(|error| panic!("{error}"));
+    for update in [&made.second, &made.third] {
+        let mut command = Command::new("mcopy");
+        run(command.arg("-i").arg(&path).arg(update).arg("::"))
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+    path
+}
+
+fn copy(made: &Releases, scratch: &Scratch) -> PathBuf {
+    let medium = scratch.path().join("medium.img");
+    std::fs::copy(&made.first, &medium).expect("the image can be copied");
+    medium
+}
+
+fn start(medium: &Path, updates: &Path) -> Running {
+    let machine = Machine::uefi().processors(1).lifetime(LIFETIME).reboots();
+    let machine = machine.disk(Disk::new(medium).boot_order(0));
+    let machine = machine.disk(Disk::new(updates).on(Bus::UsbStorage).snapshot());
+    machine.start().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Which slot runs, of which version, and whether it has proven itself.
+#[track_caller]
+fn slot(running: &Running, wait: Duration) -> (String, String, bool) {
+    let event = await_event(running, "slot", wait);
+    let field = |name: &str| event.field(name).unwrap_or_default().to_owned();
+    (field("slot"), field("version"), field("tries") == "proven")
+}
+
+/// The person at the console chooses the update of that version, once its stick is there: a stick takes its time.
+#[track_caller]
+fn choose(running: &Running, version: &str) {
+    const ESCAPE: &[u8] = b"\x1b";
+    let until = Instant::now() + ANSWER;
+    loop {
+        running.console().type_bytes(b"u").expect("the console takes keys");
+        let wanted = |event: &Event| {
+            event.field("title").is_some_and(|title| title.contains("Which update"))
+        };
+        let asked = running.console().event_where("ask", ANSWER, wanted);
+        let asked = asked.unwrap_or_else(|error| panic!("{error}"));
+        let choices = asked.field("choices").unwrap_or_default();
+        let place = choices.split('|').position(|choice| choice.contains(version));
+        let keys = place.map(|place| (place + 1).to_string().into_bytes());
+        let keys = keys.unwrap_or_else(|| ESCAPE.to_vec());
+        running.console().type_bytes(&keys).expect("the console takes keys");
+        if place.is_some() {
+            return;
+        }
+        assert!(Instant::now() < until, "{version} is not offered: {choices}");
+        std::thread::sleep(Duration::from_secs(3));
+    }
+}
+
+#[track_caller]
+fn update_state(running: &Running, state: &str, wait: Duration) -> Event {
+    let fits = |event: &Event| {
+        assert_ne!(event.field("state"), Some("failed"), "{event:?}");
+        event.field("state") == Some(state)
+    };
+    running.console().event_where("update", wait, fits).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[track_caller]
+fn restart(running: &Running) {
+    let wanted =
+        |event: &Event| event.field("title").is_some_and(|title| title.contains("Restart into it"));
+    running.console().event_where("ask", ANSWER, wanted).unwrap_or_else(|error| panic!("{error}"));
+    running.console().type_bytes(b"1").expect("the console takes keys");
+    await_event(running, "end", ANSWER);
+}
+
+#[test]
+fn a_new_system_is_kept_when_it_proves_itself_and_left_when_it_does_not_start() {
+    let made = releases().unwrap_or_else(|error| panic!("{error}"));
+    let scratch = Scratch::new("updated").expect("a scratch folder");
+    let (medium, updates) = (copy(&made, &scratch), update_stick(&scratch, &made));
+    let running = start(&medium, &updates);
+    assert_eq!(slot(&running, BOOT), ("a".into(), "0.1.0".into(), true));
+    choose(&running, "0.2.0");
+    update_state(&running, "done", BOOT);
+    restart(&running);
+    assert_eq!(slot(&running, BOOT), ("b".into(), "0.2.0".into(), false));
+    update_state(&running, "kept", BOOT);
+    assert_eq!(names(&medium), ["lifeboat-a.efi", "lifeboat-b.efi"]);
+    // The next one's kernel finds no first process, and panics: three times.
+    choose(&running, "0.3.0");
+    update_state(&running, "done", BOOT);
+    restart(&running);
+    let back = |event: &Event| {
+        event.name == "slot"
+            && event.field("version") == Some("0.2.0")
+            && event.field("tries") == Some("proven")
+    };
+    let until = Instant::now() + 3 * BOOT;
+    // A wait for an event would end with the first panic: these are wanted.
+    while !running.console().events().iter().any(back) {
+        assert!(Instant::now() < until, "it did not go back:\n{}", running.console().tail());
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(names(&medium), ["lifeboat-a+0-3.efi", "lifeboat-b.efi"]);
+}
+
+#[test]
+fn the_security_chip_remembers_what_a_new_medium_does_not_know() {
+    let made = releases().unwrap_or_else(|error| panic!("{error}"));
+    let scratch = Scratch::new("chip").expect("a scratch folder");
+    let state = Some(scratch.path().join("tpm"));
+    for (stick, version) in [(&made.second_stick, "0.2.0"), (&made.first, "0.1.0")] {
+        let machine =
+            Machine::uefi().processors(1).lifetime(LIFETIME).tpm(Tpm { state: state.clone() });
+        let machine = machine.disk(Disk::new(stick).snapshot().boot_order(0));
+        let running = machine.start().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(slot(&running, 2 * BOOT), ("a".into(), version.into(), true));
+        let least = await_event(&running, "least", ANSWER);
+        assert_eq!(least.field("version"), Some("0.2.0"), "{version}: {least:?}");
+        assert_eq!(least.field("chip"), Some("kept"), "{version}: {least:?}");
+    }
+}
+
+#[test]
+fn a_power_cut_in_an_update_leaves_a_machine_that_starts() {
+    let wanted = std::env::var("LIFEBOAT_CUTS").ok().and_then(|text| text.parse().ok());
+    let cuts: u64 = wanted.unwrap_or(CUTS);
+    let made = releases().unwrap_or_else(|error| panic!("{error}"));
+    let scratch = Scratch::new("update-cuts").expect("a scratch folder");
+    let updates = update_stick(&scratch, &made);
+    let seed = 2026;
+    let mut random = Random::new(seed);
+    let mut medium = copy(&made, &scratch);
+    for cut in 0..=cuts {
+        let running = start(&medium, &updates);
+        let (slot, version, _) = slot(&running, BOOT);
+        let names = names(&medium);
+        eprintln!("seed {seed}, start {cut}: {version} in slot {slot} of {names:?}");
+        assert!(["0.1.0", "0.2.0"].contains(&version.as_str()), "cut {cut}: {version}");
+        if slot == "b" {
+            // The cut came after the end. Another medium.
+            drop(running);
+            medium = copy(&made, &scratch);
+            continue;
+        }
+        if cut == cuts {
+            break;
+        }
+        choose(&running, "0.2.0");
+        update_state(&running, "progress", ANSWER);
+        let moment = Duration::from_millis(random.below(LATEST_MILLIS));
+        let began = Instant::now();
+        std::thread::sleep(moment);
+        running.power_cut();
+        eprintln!("seed {seed}, cut {cut} after {} ms", began.elapsed().as_millis());
+    }
+}

@@ -39,7 +39,7 @@ export async function show() {
       head("Recovery", "Drills, failovers and plans. Each step is told as it happens, and goes on whatever becomes of this page.",
         may("operator") && [button("Order a drill", () => orderDialog({ kind: "drill" }), { class: "primary" }), button("Order a failover", () => orderDialog({ kind: "failover" }), { class: "danger" })]),
       card("Orders", {}, none, whole),
-      card("Plans", { tools: may("operator") && button("Write a plan", () => editPlan(null, refreshPlans)) }, planPlace),
+      card("Plans", { tools: may("administrator") && button("Write a plan", () => editPlan(null, refreshPlans)) }, planPlace),
       may("operator") ? sweepCard() : null),
     live: (kind, data) => {
       if (kind === "order") {
@@ -88,7 +88,7 @@ function planCard(plan, again) {
   };
   return h("article.plan", h("div.card-head", h("h3", plan.name, " ", run ? state(run.state) : ""),
     may("operator") ? h("div.tools", going ? null : [button("Drill it", begin(true)), button("Fail over", begin(false), { class: "danger" })],
-      button("Edit", () => editPlan(plan, again)),
+      may("administrator") ? button("Edit", () => editPlan(plan, again)) : null,
       run ? h("a.button", { href: path(["plans", run.run, "report"]), target: "_blank", rel: "noopener" }, "Report") : null) : null),
   h("ol.groups", plan.groups.map((group, at) => h("li", h("span.quiet", `Group ${at + 1}: `), group.map((name, nth) => [nth ? ", " : "", serverLink(name)])))),
   run ? [

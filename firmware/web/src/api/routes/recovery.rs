@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Meant, OPERATOR, Route, VIEWER, get, parameter, post, put};
+use super::{ADMINISTRATOR, Kind, Meant, OPERATOR, Route, VIEWER, get, parameter, post, put};
 use crate::api::call::Call;
 use crate::api::reply::{Reply, json};
 use crate::api::site::{Answer, Refusal};
@@ -110,7 +110,8 @@ pub(super) const ROUTES: &[Route] = &[
     get("plans", "/plans", VIEWER, "Recovery plans")
         .gives::<Vec<PlanView>>()
         .does(|call| json(call.site().plans())),
-    put("setPlan", "/plans/{name}", OPERATOR, "Makes or replaces a plan, as TOML")
+    // A plan may name commands, which the appliance runs.
+    put("setPlan", "/plans/{name}", ADMINISTRATOR, "Makes or replaces a plan, as TOML")
         .takes_text()
         .gives::<PlanView>()
         .does(|call| json(call.site().set_plan(call.by()?, call.name(), call.body_text()?))),

@@ -40,6 +40,7 @@ const VERBS: &[(&[&str], bool)] = &[
     (&["plan", "create", "--file", "PLAN"], true),
     (&["plan", "show", "shop", "--json"], true),
     (&["plan", "continue", "shop"], true),
+    (&["plan", "commit", "shop"], true),
     (&["plan", "report", "shop"], true),
     (&["failover", "--server", "web1", "--cancel"], true),
     (&["commit", "--server", "web1"], true),

@@ -61,6 +61,7 @@ pub(super) const ROWS: &[Row] = &[
     row(&["plan", "show"]),
     row(&["plan", "run"]),
     row(&["plan", "continue"]),
+    row(&["plan", "commit"]),
     row(&["plan", "report"]).gives("--html"),
     row(&["target", "show"]),
     row(&["target", "set"]).takes("--file"),
@@ -121,6 +122,11 @@ pub(super) const NOT: &[(&[&str], &str, &str)] = &[
         &["spool", "format"],
         "names a disk of the machine that it is run on",
         "give the appliance its spool on its console, by key d",
+    ),
+    (
+        &["update"],
+        "puts a system into the machine that it is run on",
+        "choose it on the appliance's console, by key u",
     ),
     (
         &["net", "keep"],

@@ -168,7 +168,7 @@ fn weigh(verb: &Verb, asked: &VerbAsked) -> Answer<Weight> {
         // A plan may name commands, and those run on the appliance.
         Verb::Plan(PlanVerb::Create(_)) => (Role::Administrator, false, None),
         Verb::Plan(PlanVerb::Run(run)) => (Role::Operator, !run.drill && !run.dry_run, None),
-        Verb::Plan(PlanVerb::Continue(_)) => (Role::Operator, true, None),
+        Verb::Plan(PlanVerb::Continue(_) | PlanVerb::Commit(_)) => (Role::Operator, true, None),
         Verb::Target(TargetVerb::Set(_)) => (Role::Operator, false, None),
         Verb::Target(_) => (Role::Viewer, false, None),
         Verb::Net(NetVerb::Show(_)) => (Role::Viewer, false, None),

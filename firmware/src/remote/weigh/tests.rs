@@ -62,6 +62,7 @@ fn each_verb_has_its_role_and_its_second_person() {
         ("plan run shop --drill", Operator, false, None),
         ("plan run shop", Operator, true, None),
         ("plan continue shop", Operator, true, None),
+        ("plan commit shop", Operator, true, None),
         ("target show --server web1", Viewer, false, None),
         ("target set --server web1 --group rg", Operator, false, None),
         ("target role --subscription 1", Viewer, false, None),

@@ -222,6 +222,11 @@ fn answers(route: &Route, shapes: &mut Shapes) -> Value {
     for status in REFUSED {
         answers.insert(status.to_string(), answer(PROBLEM, &refusal));
     }
+    // By the HTTP below, which knows nothing of the API.
+    answers.insert(
+        "431".into(),
+        json!({ "description": "The request's head is too large; no content" }),
+    );
     Value::Object(answers)
 }
 

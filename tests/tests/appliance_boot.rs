@@ -73,7 +73,7 @@ import hashlib, socket, ssl, sys
 context = ssl._create_unverified_context()
 stream = context.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60))
 print(hashlib.sha256(stream.getpeercert(True)).hexdigest())
-stream.sendall(b"GET /status.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+stream.sendall(b"GET /status.json HTTP/1.1\r\nhost: 10.0.2.15\r\nconnection: close\r\n\r\n")
 while piece := stream.recv(65536):
     sys.stdout.write(piece.decode())
 "#;

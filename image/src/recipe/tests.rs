@@ -37,7 +37,7 @@ fn a_mistake_is_told_with_its_line() {
     let text = files::read_text(&own()).unwrap();
     let told =
         |text: &str| parse::<Recipe>(Path::new("recipe.toml"), text).unwrap_err().to_string();
-    let wrong = told(&text.replace("level = 19", "level = \"high\""));
+    let wrong = told(&text.replace("\nlevel = 19", "\nlevel = \"high\""));
     let line = text.lines().position(|line| line == "level = 19").unwrap() + 1;
     assert!(wrong.starts_with(&format!("recipe.toml line {line}: ")), "{wrong}");
     assert!(told(&text.replace("follow =", "folow =")).contains("folow"));

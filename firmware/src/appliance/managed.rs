@@ -2,19 +2,18 @@
 
 use std::sync::{Arc, PoisonError};
 
-use firmware_web::api::views::appliance::MachineLink;
 use hal::time::Clock;
 use hal_linux::SystemClock;
 
 use super::{Appliance, page, vault_place};
 use crate::admin::keep::Keep;
 use crate::alerts::service::{self, Service};
-use crate::net::state::LinkState;
 use crate::remote::run::Runner;
 use crate::serve::listen::Names;
 use crate::serve::listen::api::Api;
 use crate::session::Machine;
 use crate::setup::first_run::FirstRun;
+use crate::setup::network;
 use crate::site::LiveSite;
 use crate::site::events::Events;
 use crate::site::facts::Facts;
@@ -104,7 +103,7 @@ fn facts(appliance: &Arc<Appliance>, first_run: &Arc<FirstRun>) -> Result<Facts,
         }),
         links: Arc::new(move || {
             let network = links.network.lock().unwrap_or_else(PoisonError::into_inner);
-            network.links.iter().map(link).collect()
+            network.links.iter().map(network::link).collect()
         }),
         spool: Arc::new(move || spool.board.view().spool),
         used: Arc::new(move |disk| used_for(&used, disk)),
@@ -113,16 +112,6 @@ fn facts(appliance: &Arc<Appliance>, first_run: &Arc<FirstRun>) -> Result<Facts,
         events: Arc::new(events),
         program: None,
     })
-}
-
-fn link(link: &LinkState) -> MachineLink {
-    MachineLink {
-        name: link.name.clone(),
-        mac: link.mac.clone().unwrap_or_default(),
-        carrier: link.carrier,
-        speed_mbit: link.speed_mbit.map(u64::from),
-        addresses: link.addresses.clone(),
-    }
 }
 
 /// What a disk is used for, by the kernel's name of it. Which one is the spool is told by the spool's own words.

@@ -142,7 +142,9 @@ pub fn view(state: &State, settings: &Network, source: &str) -> NetworkView {
     }
 }
 
-fn link(link: &LinkState) -> MachineLink {
+/// A link for a page.
+#[must_use]
+pub fn link(link: &LinkState) -> MachineLink {
     MachineLink {
         name: link.name.clone(),
         mac: link.mac.clone().unwrap_or_default(),

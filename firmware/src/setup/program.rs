@@ -8,10 +8,6 @@ use std::sync::Arc;
 
 use firmware_web::api::setup::NetworkView;
 use firmware_web::api::site::Answer;
-use firmware_web::api::views::appliance::MachineLink;
-use hal::net::facts::{AddressState, LinkKind};
-use hal::net::nic::Stack as _;
-use hal_linux::LinuxStack;
 
 use super::first_run::KEY_FILE;
 use super::ground::{Chosen, Ground, Named};
@@ -20,6 +16,7 @@ use super::network::{Change, not_here};
 use super::refused;
 use crate::cli::Opening;
 use crate::session::Machine;
+use crate::site::facts::kernel_links;
 use crate::vault_uri::VaultUri;
 
 /// Key and certificate lie in this folder of the state folder.
@@ -145,22 +142,7 @@ impl Ground for Program {
         let failed = |error: hal::net::nic::NetError| {
             refused::plain(pipeline_vault::Error::device("the network", error.to_string()))
         };
-        let mut stack = LinuxStack::open().map_err(failed)?;
-        let links = stack.links().map_err(failed)?;
-        let addresses = stack.addresses().map_err(failed)?;
-        let shown = links.iter().filter(|link| link.kind != LinkKind::Loopback);
-        let links = shown.map(|link| {
-            let here = addresses.iter().filter(|address| address.link == link.index);
-            let usable = here.filter(|address| address.state == AddressState::Usable);
-            MachineLink {
-                name: link.name.clone(),
-                mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-                carrier: link.carrier,
-                speed_mbit: link.speed_mbit.map(u64::from),
-                addresses: usable.map(|address| address.address.to_string()).collect(),
-            }
-        });
-        let links = links.collect();
+        let links = kernel_links().map_err(failed)?;
         let servers = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let servers = servers.lines().filter_map(|line| line.strip_prefix("nameserver "));
         Ok(NetworkView {

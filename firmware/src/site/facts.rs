@@ -6,7 +6,8 @@ use std::sync::Arc;
 use firmware_web::api::views::appliance::{MachineDisk, MachineLink};
 use firmware_web::api::views::servers::Health;
 use hal::inventory::DiskFacts;
-use hal::net::nic::Stack as _;
+use hal::net::facts::{AddressState, LinkKind};
+use hal::net::nic::{NetError, Stack as _};
 use hal_linux::LinuxStack;
 
 use super::events::Events;
@@ -111,29 +112,29 @@ impl core::fmt::Debug for Facts {
     }
 }
 
-/// The network cards of this machine as its kernel has them, loopback left out.
+/// The network cards of this machine as its kernel has them, loopback left out, with the addresses that may be used.
+pub fn kernel_links() -> Result<Vec<MachineLink>, NetError> {
+    let mut stack = LinuxStack::open()?;
+    let (links, addresses) = (stack.links()?, stack.addresses()?);
+    let own = links.iter().filter(|link| link.kind != LinkKind::Loopback);
+    let told = own.map(|link| {
+        let here = addresses.iter().filter(|address| address.link == link.index);
+        let usable = here.filter(|address| address.state == AddressState::Usable);
+        MachineLink {
+            name: link.name.clone(),
+            mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            carrier: link.carrier,
+            speed_mbit: link.speed_mbit.map(u64::from),
+            addresses: usable.map(|address| address.address.to_string()).collect(),
+        }
+    });
+    Ok(told.collect())
+}
+
+/// The same; none where the kernel does not tell.
 #[must_use]
 pub fn links_of_kernel() -> Vec<MachineLink> {
-    let read = || {
-        let mut stack = LinuxStack::open()?;
-        Ok::<_, hal::net::nic::NetError>((stack.links()?, stack.addresses()?))
-    };
-    let Ok((links, addresses)) = read().inspect_err(|error| log::debug!("{error}")) else {
-        return Vec::new();
-    };
-    let own = links.iter().filter(|link| link.kind != hal::net::facts::LinkKind::Loopback);
-    own.map(|link| MachineLink {
-        name: link.name.clone(),
-        mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-        carrier: link.carrier,
-        speed_mbit: link.speed_mbit.map(u64::from),
-        addresses: addresses
-            .iter()
-            .filter(|address| address.link == link.index)
-            .map(|address| address.address.to_string())
-            .collect(),
-    })
-    .collect()
+    kernel_links().inspect_err(|error| log::debug!("{error}")).unwrap_or_default()
 }
 
 /// A disk of the machine as the page shows it.

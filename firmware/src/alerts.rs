@@ -20,7 +20,7 @@ use pipeline_vault::Error;
 use smol::channel::Receiver;
 use smol::future;
 
-use crate::admin::keep::Keep;
+use crate::admin::keep::{Keep, end_within};
 use crate::session::Machine;
 
 use board::{Board, News, Times, Turn};
@@ -176,7 +176,7 @@ impl Alerts {
         let news = state.board.take(readings, times, again, &mut || self.identity());
         let kept = state.board.kept();
         if kept != state.kept {
-            match serde_json::to_vec(&kept) {
+            match end_within(self.keep.room(STANDING), &kept) {
                 Ok(bytes) => match self.keep.write(STANDING, &bytes) {
                     Ok(()) => state.kept = kept,
                     Err(error) => log::warn!("alerts that stand do not outlive a restart: {error}"),

@@ -19,6 +19,7 @@ use hal::time::Clock;
 use serde::{Deserialize, Serialize};
 
 use super::keep::Keep;
+use super::keep::budget::AUDIT_PIECE_BYTES;
 
 const VERSION: u32 = 1;
 /// Longest text of an entry, in letters.
@@ -37,7 +38,7 @@ impl Room {
     /// In a folder: about fifteen thousand entries.
     pub const FOLDER: Self = Self { pieces: 64, piece_bytes: 60 * 1024 };
     /// On a state partition, beside all else that is kept there: about three hundred entries.
-    pub const PARTITION: Self = Self { pieces: 3, piece_bytes: 28 * 1024 };
+    pub const PARTITION: Self = Self { pieces: 3, piece_bytes: AUDIT_PIECE_BYTES };
 }
 
 /// What is noted.

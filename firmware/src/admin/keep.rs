@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use pipeline_vault::Error;
+use serde::Serialize;
+
+/// How much of a state partition each may take.
+pub mod budget;
 
 /// Largest document.
 pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
-/// All documents together where they share the slots of a state partition.
-pub const ALL_BYTES_MAX: usize = 256 * 1024;
 /// Longest name.
 pub const NAME_BYTES_MAX: usize = 40;
 /// What files of documents end with.
@@ -32,6 +34,11 @@ pub trait Keep: Send + Sync {
     ///
     /// Errors: it is too large, or cannot be written: what was there before still is.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Bytes that this document may have. What grows by itself is cut to them by whoever writes it.
+    fn room(&self, _name: &str) -> usize {
+        DOCUMENT_BYTES_MAX
+    }
 }
 
 /// Whether this may be written at all: every implementation asks first.
@@ -46,6 +53,39 @@ pub fn check(name: &str, bytes: &[u8]) -> Result<(), Error> {
             .remedy("remove what is no longer needed in it"));
     }
     Ok(())
+}
+
+/// Whether it may be written where all documents share a state partition: within its own budget, whatever the others took.
+/// `others` are those that are there, with their bytes.
+pub fn check_shared<'a>(
+    (name, bytes): (&str, &[u8]),
+    others: impl Iterator<Item = (&'a String, &'a Vec<u8>)>,
+) -> Result<(), Error> {
+    check(name, bytes)?;
+    let (mut room, mut taken) = (budget::budget(name), bytes.len());
+    if taken <= room && !budget::is_known(name) {
+        let strangers = others.filter(|(other, _)| *other != name && !budget::is_known(other));
+        taken += strangers.map(|(_, bytes)| bytes.len()).sum::<usize>();
+        room = budget::OTHERS_BYTES;
+    }
+    if taken > room {
+        let words = format!("would need {taken} bytes of the state partition, and has {room}");
+        return Err(Error::exhausted(format!("document {name}"), words)
+            .remedy("remove what is no longer needed in it; what was there before stands"));
+    }
+    Ok(())
+}
+
+/// A list as JSON, as much of its end as there is room for.
+pub fn end_within<T: Serialize>(room: usize, list: &[T]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut from = 0;
+    loop {
+        let bytes = serde_json::to_vec(list.get(from..).unwrap_or_default())?;
+        if bytes.len() <= room || from >= list.len() {
+            return Ok(bytes);
+        }
+        from += list.len().div_ceil(8);
+    }
 }
 
 /// Documents as files of a folder, for their owner only.
@@ -124,17 +164,14 @@ impl Keep for MemoryKeep {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        check(name, bytes)?;
         let mut documents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let others: usize =
-            documents.iter().filter(|(known, _)| *known != name).map(|(_, it)| it.len()).sum();
-        if others + bytes.len() > ALL_BYTES_MAX {
-            let words = format!("would make all documents larger than {ALL_BYTES_MAX} bytes");
-            return Err(Error::exhausted(format!("document {name}"), words)
-                .remedy("remove what is no longer needed in them"));
-        }
+        check_shared((name, bytes), documents.iter())?;
         documents.insert(name.to_owned(), bytes.to_vec());
         Ok(())
+    }
+
+    fn room(&self, name: &str) -> usize {
+        budget::budget(name)
     }
 }
 
@@ -204,11 +241,12 @@ mod tests {
     #[test]
     fn memory_holds_no_more_than_a_state_partition() {
         let keep = MemoryKeep::default();
-        for number in 0..4 {
-            keep.write(&format!("d{number}"), &vec![0; DOCUMENT_BYTES_MAX]).unwrap();
+        for number in 0..3 {
+            keep.write(&format!("d{number}"), &[0; 8 * 1024]).unwrap();
         }
         assert!(keep.write("more", b"x").is_err());
         keep.write("d0", b"").unwrap();
         keep.write("more", b"x").unwrap();
+        assert!(keep.write("d0", &[0; 8 * 1024 + 1]).is_err());
     }
 }

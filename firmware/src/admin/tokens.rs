@@ -210,8 +210,11 @@ mod tests {
         let keep = Arc::new(MemoryKeep::default());
         let all = tokens(&keep);
         for number in 0..TOKENS_MAX {
-            let by = if number % 2 == 0 { "anna" } else { "bert" };
-            all.make(by, &asked(&format!("{}{number:03}", "x".repeat(61)))).unwrap();
+            let by = if number % 2 == 0 { "anna".to_owned() } else { "b".repeat(64) };
+            let name = format!("{}{number:03}", "x".repeat(61));
+            let longest = TokenAsked { days: Some(DAYS_MAX), ..asked(&name) };
+            let token = all.make(&by, &longest).unwrap().token;
+            assert!(all.find(&token).unwrap().is_some(), "when it was used has room too");
         }
         assert_eq!(all.make("anna", &asked("more")).unwrap_err().status, 409);
         all.end_of("anna").unwrap();

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::Message;
 use super::settings::Channel;
-use crate::admin::keep::{DOCUMENT_BYTES_MAX, Keep};
+use crate::admin::keep::{Keep, end_within};
 
 /// The document.
 const DOCUMENT: &str = "alerts-queue";
@@ -270,22 +270,11 @@ impl Post {
             }
             state.queue.iter().cloned().collect()
         };
-        let mut from = 0;
-        loop {
-            match serde_json::to_vec(&queue[from..]) {
-                Ok(bytes) if bytes.len() > DOCUMENT_BYTES_MAX => from += queue.len().div_ceil(8),
-                Ok(bytes) => {
-                    if let Err(error) = self.keep.write(DOCUMENT, &bytes) {
-                        log::warn!("alerts that wait do not outlive a restart: {error}");
-                    }
-                    return;
-                }
-                Err(error) => {
-                    log::warn!("alerts that wait do not outlive a restart: {error}");
-                    return;
-                }
-            }
-            from = from.min(queue.len());
+        let bytes = end_within(self.keep.room(DOCUMENT), &queue).map_err(|error| error.to_string());
+        let written = bytes
+            .and_then(|bytes| self.keep.write(DOCUMENT, &bytes).map_err(|error| error.to_string()));
+        if let Err(words) = written {
+            log::warn!("alerts that wait do not outlive a restart: {words}");
         }
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::board::cut;
 use super::rules::{Kind, Level, Reading};
-use crate::admin::keep::Keep;
+use crate::admin::keep::{Keep, end_within};
 use crate::report::Size;
 use crate::session::Session;
 use crate::site::facts::{Ask, Vaulted};
@@ -261,7 +261,7 @@ impl Tripwire {
     }
 
     fn write(&self) {
-        let written = match serde_json::to_vec(&self.raised) {
+        let written = match end_within(self.keep.room(DOCUMENT), &self.raised) {
             Ok(bytes) => self.keep.write(DOCUMENT, &bytes).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };

@@ -34,7 +34,9 @@ const ONLINE_PATIENCE: Duration = Duration::from_secs(90);
 /// Machines that are remembered; of more, the one that was enrolled first is forgotten.
 const MACHINES_MAX: usize = 32;
 /// Files of one enrolment.
-const FILES: FileLimits = FileLimits { files: 4, bytes: 16 * 1024 };
+const FILES: FileLimits = FileLimits { files: 4, bytes: 16 * 1024, all_bytes: 32 * 1024 };
+/// Bytes of all machines' files together: what else is remembered must fit beside them.
+const ALL_BYTES_MAX: usize = 96 * 1024;
 
 /// One machine's enrolment as it is remembered.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,7 +191,8 @@ fn note(kept: &mut Vec<Kept>, binding: &Binding, files: BTreeMap<String, Vec<u8>
         Some(place) => *place = fresh,
         None => kept.push(fresh),
     }
-    while kept.len() > MACHINES_MAX {
+    let bytes = |kept: &Kept| kept.files.values().map(Vec::len).sum::<usize>();
+    while kept.len() > MACHINES_MAX || kept.iter().map(bytes).sum::<usize>() > ALL_BYTES_MAX {
         kept.remove(0);
     }
 }
@@ -236,6 +239,11 @@ mod tests {
         assert_eq!(kept.len(), MACHINES_MAX);
         assert_eq!(found(&kept, &binding("board-0", "S")), None);
         assert!(found(&kept, &binding("board-1", "S")).is_some());
+        for number in 0..9 {
+            note(&mut kept, &binding(&format!("large-{number}"), "S"), files(&[1; 16 * 1024]));
+        }
+        assert_eq!(kept.len(), 6, "as many as have room");
+        assert!(found(&kept, &binding("large-8", "S")).is_some());
     }
 
     #[test]

@@ -18,8 +18,10 @@ use zeroize::Zeroize;
 use super::Appliance;
 use super::enrolment;
 use super::medium::{self, Medium, Partition};
+use crate::admin::keep::budget::ALL_BYTES_MAX;
 use crate::report::Utc;
 use crate::spool::Owner;
+use crate::state::layout::SLOT_BYTES;
 use crate::state::{Found, StateError, Store};
 
 /// Small documents of others.
@@ -30,7 +32,13 @@ pub(crate) use documents::Documents;
 /// What the last words begin with while the machine runs: who finds them knows that it did not end in order.
 const RUNNING: &str = "running since ";
 /// Of the verbs' notes.
-const NOTES: FileLimits = FileLimits { files: 8, bytes: 64 * 1024 };
+const NOTES: FileLimits = FileLimits { files: 8, bytes: 64 * 1024, all_bytes: 256 * 1024 };
+/// What else is remembered, at most: the network, certificate and key, machines that were enrolled.
+const REST_BYTES: usize = 160 * 1024;
+const _: () = assert!(
+    NOTES.all_bytes + ALL_BYTES_MAX + REST_BYTES <= SLOT_BYTES as usize,
+    "whatever is full, a slot holds all of it"
+);
 
 /// Everything that is remembered, by version: an older one is read, and written as the newest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,6 +169,8 @@ struct Inner {
     store: Option<Store<LinuxDisk>>,
     /// What a partition that was lost is known by: its key, and how often it was written.
     lost: Option<(SecretKey, u64)>,
+    /// Why the last change is not on the partition.
+    trouble: Option<String>,
     kept: Fifth,
 }
 
@@ -189,10 +199,19 @@ impl Memory {
         let kept = Remembered::Fifth(inner.kept.clone());
         let Some(store) = &mut inner.store else { return Ok(()) };
         let written = store.write(&kept, &SystemEntropy).map_err(|error| error.to_string());
+        inner.trouble = written.clone().err();
         if written.is_err() && !holds {
             inner.kept = before;
         }
         written
+    }
+
+    /// Why what is set now may be forgotten at the next start, where it may.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        const LOST: &str = "the medium is pulled out: what is set now is held in memory alone, and forgotten at the next start unless it is plugged in again before";
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = inner.lost.as_ref().map(|_| LOST.to_owned());
+        lost.or_else(|| inner.trouble.clone())
     }
 
     /// The partition is gone: what is set from now on is held in memory.
@@ -217,7 +236,7 @@ impl Memory {
         let kept = Remembered::Fifth(inner.kept.clone());
         store.write(&kept, &SystemEntropy)?;
         inner.store = Some(store);
-        inner.lost = None;
+        (inner.lost, inner.trouble) = (None, None);
         Ok(())
     }
 
@@ -274,7 +293,7 @@ fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, Strin
     let lost = found.troubles.iter().any(|trouble| trouble.contains("kept aside"));
     {
         let mut inner = appliance.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *inner = Inner { store: Some(store), lost: None, kept: adopted };
+        *inner = Inner { store: Some(store), kept: adopted, ..Inner::default() };
     }
     let mut starts = 0;
     appliance.memory.change(|kept| {
@@ -368,6 +387,8 @@ pub(crate) struct FileLimits {
     pub(crate) files: usize,
     /// Bytes of one; a larger one is left.
     pub(crate) bytes: usize,
+    /// Bytes of all; of more, the last by name are left.
+    pub(crate) all_bytes: usize,
 }
 
 /// The files of a folder, by name.
@@ -381,7 +402,8 @@ pub(crate) fn read_files(folder: &Path, limits: FileLimits) -> BTreeMap<String, 
             (bytes.len() <= limits.bytes).then_some((name, bytes))
         })
         .collect();
-    while files.len() > limits.files {
+    let all = |files: &BTreeMap<String, Vec<u8>>| files.values().map(Vec::len).sum::<usize>();
+    while files.len() > limits.files || all(&files) > limits.all_bytes {
         files.pop_last();
     }
     files

@@ -29,9 +29,8 @@ const JOBS_MAX: usize = 100;
 const RESULT_BYTES_MAX: usize = 4096;
 /// How often it is looked whether one has ended.
 const LOOK: Duration = Duration::from_millis(50);
-/// Where jobs that ended are kept, and how much room there is.
+/// Where jobs that ended are kept.
 const NAME: &str = "jobs";
-const BYTES_MAX: usize = 24 * 1024;
 const PLAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What is to be done.
@@ -291,7 +290,7 @@ impl Jobs {
             let packed = serde_json::to_vec(&saved).map(|plain| packed::pack(&plain));
             jobs = saved.jobs;
             if let Ok(bytes) = packed
-                && bytes.len() <= BYTES_MAX
+                && bytes.len() <= self.keep.room(NAME)
             {
                 if let Err(error) = self.keep.write(NAME, &bytes) {
                     log::warn!("{error}: jobs are forgotten at the next start");

@@ -52,11 +52,21 @@ impl Ledger {
     }
 
     fn save(&self, keep: &dyn Keep) {
-        let written = serde_json::to_vec(self).map(|plain| keep.write(NAME, &packed::pack(&plain)));
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::warn!("{error}"),
-            Err(error) => log::warn!("what is known of the vault is not kept: {error}"),
+        let mut kept = self.clone();
+        let written = loop {
+            let packed = serde_json::to_vec(&kept).map(|plain| packed::pack(&plain));
+            match packed {
+                // The last verification's list can be long; the oldest days are wanted least.
+                Ok(bytes) if bytes.len() > keep.room(NAME) && !kept.growth.is_empty() => {
+                    kept.verified = kept.verified.map(|job| JobView { result: None, ..job });
+                    kept.growth.drain(..kept.growth.len().div_ceil(4));
+                }
+                Ok(bytes) => break keep.write(NAME, &bytes).map_err(|error| error.to_string()),
+                Err(error) => break Err(error.to_string()),
+            }
+        };
+        if let Err(words) = written {
+            log::warn!("what is known of the vault is not kept: {words}");
         }
     }
 

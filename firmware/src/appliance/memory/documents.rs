@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
 use super::Memory;
-use crate::admin::keep::{ALL_BYTES_MAX, Keep, check};
+use crate::admin::keep::{Keep, budget, check, check_shared};
 
 /// Documents by name. What is in them is shown to nobody.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,51 +35,17 @@ impl Keep for Memory {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        check(name, bytes)?;
-        let object = || format!("document {name}");
-        let documents = self.kept().documents;
-        let others = documents.0.iter().filter(|(known, _)| *known != name);
-        let others: usize = others.map(|(_, bytes)| bytes.len()).sum();
-        if others + bytes.len() > ALL_BYTES_MAX {
-            let what = format!("would make all documents larger than {ALL_BYTES_MAX} bytes");
-            return Err(
-                Error::exhausted(object(), what).remedy("remove what is no longer needed in them")
-            );
-        }
+        check_shared((name, bytes), self.kept().documents.0.iter())?;
         self.change_or_not(|kept| {
             kept.documents.0.insert(name.to_owned(), bytes.to_vec());
         })
-        .map_err(|words| Error::device(object(), format!("is not kept: {words}")))
+        .map_err(|words| Error::device(format!("document {name}"), format!("is not kept: {words}")))
+    }
+
+    fn room(&self, name: &str) -> usize {
+        budget::budget(name)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::admin::keep::DOCUMENT_BYTES_MAX;
-
-    #[test]
-    fn documents_are_kept_whole_within_what_a_slot_holds() {
-        let memory = Memory::default();
-        assert_eq!(memory.read("users").unwrap(), None);
-        memory.write("users", b"one").unwrap();
-        memory.write("users", b"two").unwrap();
-        assert_eq!(memory.read("users").unwrap().as_deref(), Some(&b"two"[..]));
-        for name in ["", "../x", "Users"] {
-            assert!(memory.write(name, b"x").is_err() && memory.read(name).is_err(), "{name}");
-        }
-        assert!(memory.write("large", &vec![0; DOCUMENT_BYTES_MAX + 1]).is_err());
-        for number in 0..3 {
-            memory.write(&format!("d{number}"), &vec![0; DOCUMENT_BYTES_MAX]).unwrap();
-        }
-        assert!(memory.write("more", &vec![0; DOCUMENT_BYTES_MAX]).is_err());
-        assert_eq!(memory.read("more").unwrap(), None, "what was refused is not there");
-        assert_eq!(memory.read("users").unwrap().as_deref(), Some(&b"two"[..]));
-    }
-
-    #[test]
-    fn documents_show_their_names_alone() {
-        let documents = Documents(BTreeMap::from([("users".to_owned(), b"SECRET".to_vec())]));
-        assert_eq!(format!("{documents:?}"), "{\"users\"}");
-    }
-}
+mod tests;

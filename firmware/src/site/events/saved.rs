@@ -13,7 +13,6 @@ use crate::admin::keep::Keep;
 use crate::site::packed;
 
 const NAMES: [&str; 2] = ["events", "events-before"];
-const BYTES_MAX: usize = 60 * 1024;
 const PLAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Numbers that are passed over at a start: what was noted and not written down before a power cut had some of them.
 const PASSED: u64 = 1000;
@@ -59,7 +58,7 @@ impl Events {
         let (mut left, next) = (state.log.clone(), state.next);
         drop(state);
         for name in NAMES {
-            let (events, bytes) = pack(&mut left, next)?;
+            let (events, bytes) = pack(&mut left, next, keep.room(name))?;
             if events == 0 && keep.read(name)?.is_none() {
                 break;
             }
@@ -83,19 +82,19 @@ fn read(keep: &dyn Keep, name: &str) -> Result<Option<Saved>, Error> {
 }
 
 /// As many of the newest as there is room for, taken off; how many, and their bytes.
-fn pack(left: &mut VecDeque<EventView>, next: u64) -> Result<(usize, Vec<u8>), Error> {
+fn pack(left: &mut VecDeque<EventView>, next: u64, room: usize) -> Result<(usize, Vec<u8>), Error> {
     let mut count = left.len();
     loop {
         let events: Vec<EventView> = left.iter().skip(left.len() - count).cloned().collect();
         let plain = serde_json::to_vec(&Saved { next, events })
             .map_err(|error| Error::misuse("the log of events", error.to_string()))?;
         let bytes = packed::pack(&plain);
-        if bytes.len() <= BYTES_MAX {
+        if bytes.len() <= room {
             left.truncate(left.len() - count);
             return Ok((count, bytes));
         }
         // A bit fewer than the share that fits.
-        let fits = count.saturating_mul(BYTES_MAX) / bytes.len();
+        let fits = count.saturating_mul(room) / bytes.len();
         count = fits.saturating_sub(fits / 20).min(count.saturating_sub(1));
     }
 }

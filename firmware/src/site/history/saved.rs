@@ -11,8 +11,6 @@ use crate::site::packed;
 
 const NAME: &str = "history";
 const VERSION: u16 = 1;
-/// A document may have 64 KiB, and all together four times as much.
-const BYTES_MAX: usize = 48 * 1024;
 /// What one may grow to when it is unpacked.
 const PLAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many steps of each length are kept, and of how many figures, from much to little. Each has the last day of RPO.
@@ -51,7 +49,7 @@ impl History {
                 continue;
             }
             let bytes = packed::pack(&plain);
-            if bytes.len() <= BYTES_MAX {
+            if bytes.len() <= keep.room(NAME) {
                 return keep.write(NAME, &bytes);
             }
         }

@@ -32,6 +32,9 @@ pub use crate::cli::server::{
 };
 pub use crate::cli::spool::{SpoolFormat, SpoolShow, SpoolVerb};
 pub use crate::cli::update::{SlotChoice, Update};
+pub use crate::cli::user::{
+    ApprovalList, ApprovalName, ApprovalVerb, UserAdd, UserList, UserName, UserRole, UserVerb,
+};
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
 /// The long texts.
@@ -54,6 +57,8 @@ mod server;
 mod spool;
 /// `update`
 mod update;
+/// The verbs of `user` and `approval`.
+mod user;
 /// Values of options.
 mod values;
 
@@ -165,6 +170,12 @@ pub enum Verb {
     /// Look at the disk that holds what the vault does not have yet, or make one
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Spool(SpoolVerb),
+    /// Who may manage an appliance: list them, let them in or no more
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    User(UserVerb),
+    /// What waits for a second person at an appliance: list it, agree or refuse
+    #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Approval(ApprovalVerb),
     /// Put a new version of Lifeboat onto a medium, beside the one that runs
     #[command(after_long_help = UPDATE)]
     Update(Update),

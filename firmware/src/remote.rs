@@ -10,6 +10,8 @@ pub mod client;
 pub mod line;
 /// Runs it, on the appliance.
 pub mod run;
+/// Verbs that are calls of the API.
+pub mod straight;
 /// Which verbs there are elsewhere.
 mod table;
 /// What a verb may, and what it weighs.

@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
 
@@ -36,6 +37,8 @@ use refuse::{missing, not_now, refusal};
 use sight::Sight;
 use watch::Watched;
 
+/// Disks of the machine that fail.
+mod ailing;
 /// Everything that helps whoever helps.
 mod bundle;
 /// What happened, numbered and kept.
@@ -106,6 +109,7 @@ pub struct LiveSite {
     history: History,
     jobs: Arc<Jobs>,
     files: files::Files,
+    ailing: Mutex<ailing::Ailing>,
     stop: AtomicBool,
     /// Somebody wants the vault to be looked at soon.
     wake: (Mutex<bool>, Condvar),
@@ -148,6 +152,7 @@ impl LiveSite {
             history,
             jobs: Arc::new(jobs),
             files: files::Files::default(),
+            ailing: Mutex::new(ailing::Ailing::open(Path::new("/"))),
             stop: AtomicBool::new(false),
             wake: (Mutex::new(false), Condvar::new()),
             threads: Mutex::default(),

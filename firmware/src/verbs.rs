@@ -57,6 +57,8 @@ mod spool;
 mod ticket;
 /// `update`
 mod update;
+/// `user`, `approval`
+pub(crate) mod user;
 /// `verify`
 mod verify;
 
@@ -146,6 +148,8 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Server(ServerVerb::Drain(drain)) => server::drain::run(&drain, &context),
         Verb::Spool(SpoolVerb::Show(show)) => spool::show(&show),
         Verb::Spool(SpoolVerb::Format(format)) => spool::format(&format),
+        Verb::User(user) => user::run(&user, &context),
+        Verb::Approval(_) => user::approval(),
         Verb::Update(update) => update::run(&update, &context),
         Verb::Drill(drill) => recovery::order::drill(&drill, &context),
         Verb::Failover(failover) => recovery::order::failover(&failover, &context),

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use firmware_web::api::admin::{Begun, Deed, Origin, Permission};
 use firmware_web::api::routes::role_word;
 use firmware_web::api::views::admin::{
-    ApprovalView, AuditPage, HostNames, LogIn, PasswordAsked, SessionRow, SessionView, TokenAsked,
-    TokenMade, TokenView, UserAsked, UserView,
+    ApprovalView, AuditPage, HostNames, LogIn, PasswordAsked, RoleAsked, SessionRow, SessionView,
+    TokenAsked, TokenMade, TokenView, UserAsked, UserView,
 };
 use firmware_web::api::{Admin, Answer, Caller, Refusal, Role, Who};
 use hal::time::{Clock, Entropy};
@@ -258,6 +258,10 @@ impl Admin for Accounts {
         self.users.remove(name)?;
         self.sessions().end_of(name, None);
         self.tokens.end_of(name)
+    }
+
+    fn set_role(&self, _: &Who, name: &str, asked: &RoleAsked) -> Answer<()> {
+        self.users.set_role(name, asked.role)
     }
 
     fn set_password(

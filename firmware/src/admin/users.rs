@@ -179,6 +179,15 @@ impl Users {
         })
     }
 
+    /// What somebody may do.
+    pub fn set_role(&self, name: &str, role: Role) -> Answer<()> {
+        self.change(|users| {
+            let user = users.iter_mut().find(|user| user.name == name);
+            user.ok_or_else(|| not_there(name))?.role = role;
+            Ok(())
+        })
+    }
+
     /// An administrator always remains, once there was one.
     fn change(&self, change: impl FnOnce(&mut Vec<User>) -> Answer<()>) -> Answer<()> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -253,7 +253,15 @@ fn machine_disk(disk: &MachineDisk) -> Reading {
         level: level(!trouble.is_empty(), true),
         health: Health::Bad,
         words: format!("Disk {} of the appliance fails: {trouble}", disk.name),
-        remedy: "replace it; the vault has every point, and what was in the spool is asked of the servers again",
+        remedy: match disk.used.as_str() {
+            "medium" => {
+                "plug the medium in again, or write the image onto another one; until then, what is set is forgotten at the next start"
+            }
+            "vault" => "copy the vault to another disk while it can be read; it has every point",
+            _ => {
+                "replace it; the vault has every point, and what was in the spool is asked of the servers again"
+            }
+        },
         raise_millis: SETTLE_MILLIS,
         over_millis: OVER_MILLIS,
     }

@@ -49,6 +49,8 @@ pub(crate) struct View {
     pub(crate) state: String,
     /// Which disk is the spool and how it fares; empty where the machine has none.
     pub(crate) spool: String,
+    /// Why the disk that was given to the spool is not used, where it is not.
+    pub(crate) spool_trouble: Option<String>,
     /// How agents fare; empty where none are taken in this role.
     pub(crate) agents: String,
     /// One line each.

@@ -132,7 +132,7 @@ pub(crate) fn follow(appliance: &Appliance) -> Result<(), String> {
                     appliance.events().say("device", &pairs);
                 }
             }
-            Heard::Quiet => {}
+            Heard::Quiet => memory::tell_trouble(appliance),
         }
     }
     Ok(())

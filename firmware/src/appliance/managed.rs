@@ -87,7 +87,7 @@ fn facts(appliance: &Arc<Appliance>, first_run: &Arc<FirstRun>) -> Result<Facts,
     // Each closure lives as long as the machine does.
     let here = || Arc::clone(appliance);
     let (vault, pages, links, spool, used) = (here(), here(), here(), here(), here());
-    let zone = Arc::clone(first_run);
+    let (ailing, zone) = (here(), Arc::clone(first_run));
     Ok(Facts {
         name: name.unwrap_or_else(|| "lifeboat".to_owned()),
         role: "appliance",
@@ -107,11 +107,20 @@ fn facts(appliance: &Arc<Appliance>, first_run: &Arc<FirstRun>) -> Result<Facts,
         }),
         spool: Arc::new(move || spool.board.view().spool),
         used: Arc::new(move |disk| used_for(&used, disk)),
+        troubles: Arc::new(move || troubles(&ailing)),
         zone_minutes: Arc::new(move || zone.zone_minutes()),
         keep,
         events: Arc::new(events),
         program: None,
     })
+}
+
+/// What the machine misses: a medium that takes no state, a disk of the spool that is not here.
+fn troubles(appliance: &Appliance) -> Vec<(String, String)> {
+    let medium = appliance.medium().disk().unwrap_or("medium").to_owned();
+    let state = appliance.memory.trouble().map(|words| (medium, words));
+    let spool = appliance.board.view().spool_trouble.map(|words| ("spool".to_owned(), words));
+    state.into_iter().chain(spool).collect()
 }
 
 /// What a disk is used for, by the kernel's name of it. Which one is the spool is told by the spool's own words.

@@ -311,6 +311,24 @@ fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, Strin
     })
 }
 
+/// Says on the console that what is set is not kept, for as long as that is so.
+pub(crate) fn tell_trouble(appliance: &Appliance) {
+    const NOT: &str = "not kept: ";
+    let (trouble, works) = {
+        let inner = appliance.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (inner.trouble.clone(), inner.store.is_some())
+    };
+    let shown = appliance.board.view().state;
+    let state = match trouble {
+        Some(words) if works => format!("{NOT}{words}"),
+        None if works && shown.starts_with(NOT) => "kept again".to_owned(),
+        _ => return,
+    };
+    if state != shown {
+        appliance.board.update(|view| view.state = state);
+    }
+}
+
 /// Looks whether the medium that was pulled out is there again, and takes it back: it is known by the key on its state
 /// partition, so that no other stick is ever written to.
 pub(crate) fn come_back(appliance: &Appliance) {

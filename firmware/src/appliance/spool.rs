@@ -163,7 +163,11 @@ fn still(appliance: &Appliance, told: Option<&Standing>) -> Option<Standing> {
 
 fn tell(appliance: &Appliance, before: Option<&Standing>, standing: &Standing) {
     let words = standing.words();
-    appliance.board.update(|view| view.spool.clone_from(&words));
+    let is_wrong = !matches!(standing, Standing::None | Standing::Ready(..));
+    appliance.board.update(|view| {
+        view.spool.clone_from(&words);
+        view.spool_trouble = is_wrong.then(|| words.clone());
+    });
     match (before, standing) {
         // How full it is changes all the time.
         (Some(Standing::Ready(one, _)), Standing::Ready(other, _)) if one == other => return,

@@ -4,6 +4,8 @@
 pub(super) mod recovery;
 /// Updates.
 pub(super) mod update;
+/// Users and approvals.
+pub(super) mod user;
 
 /// Below the list of verbs.
 pub(super) const OVERVIEW: &str = "\

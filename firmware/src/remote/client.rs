@@ -15,9 +15,11 @@ use pipeline_azure::transport::failure::{Failure, Kind};
 use pipeline_azure::transport::pin::{Fingerprint, Pin};
 use pipeline_azure::transport::{HttpTransport, Reply, Transport as _, TransportOptions};
 use pipeline_vault::Error;
+use zeroize::Zeroizing;
 
 use super::line::Line;
-use crate::report::{EXIT_FAILED, EXIT_USAGE, printable};
+use super::straight::Straight;
+use crate::report::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, printable};
 
 /// A drill may take hours, and a first hydration days.
 const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -25,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Longest line: a file in base64, and what is around it.
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest answer of a call.
+const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Longest refusal.
 const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 
@@ -40,6 +44,9 @@ pub fn run(line: &Line, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
         ..TransportOptions::from_env()
     };
     let transport = HttpTransport::new(&options)?;
+    if let Some(straight) = &line.straight {
+        return call(line, straight, &transport, &pin, out);
+    }
     let body = serde_json::to_vec(&line.asked)
         .map_err(|error| Error::misuse("the verb", format!("cannot be written down: {error}")))?;
     let request = Request::new(Method::Post, "/api/v1/verbs")
@@ -52,6 +59,38 @@ pub fn run(line: &Line, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
     match reply.head.status {
         200 => follow(line, &mut reply, out, err),
         202 => Err(waits(&mut reply)),
+        status => Err(refused(line, status, &mut reply)),
+    }
+}
+
+/// A call of the API, which answers at once.
+fn call(
+    line: &Line,
+    straight: &Straight,
+    transport: &HttpTransport,
+    pin: &Pin,
+    out: &mut dyn Write,
+) -> Result<u8, Ended> {
+    let body = straight.body.as_ref().map(|body| Zeroizing::new(body.to_string()));
+    let mut request = Request::new(straight.method, straight.path.clone())
+        .with_header("authorization", format!("Bearer {}", line.token.expose()))
+        .with_header("accept", "application/json");
+    if let Some(body) = &body {
+        request =
+            request.with_header("content-type", "application/json").with_body(body.as_bytes());
+    }
+    let sent = transport.send(&line.origin, &request, SILENCE);
+    let mut reply = sent.map_err(|failure| unreached(line, pin, &failure))?;
+    match reply.head.status {
+        202 => Err(waits(&mut reply)),
+        200..=299 => {
+            let answer = reply.read_all(ANSWER_BYTES_MAX).map_err(|failure| {
+                Error::refused(line.origin.authority.clone(), failure.what)
+                    .remedy("whether it was done is not known: look, and try again")
+            })?;
+            straight.print(&answer, out)?;
+            Ok(EXIT_DONE)
+        }
         status => Err(refused(line, status, &mut reply)),
     }
 }
@@ -101,7 +140,7 @@ fn waits(reply: &mut Reply) -> Ended {
         if id.is_empty() { String::new() } else { format!(": approval {id}") }
     );
     Error::refused("the verb", words)
-        .remedy("once another administrator has agreed on the page, within the hour, run the same command again")
+        .remedy("once another administrator has agreed, on the page or by approval grant, within the hour, run the same command again")
         .into()
 }
 

@@ -13,6 +13,7 @@ use pipeline_azure::encode::base64;
 use pipeline_azure::transport::pin::Fingerprint;
 use pipeline_vault::Error;
 
+use super::straight::{self, Straight};
 use super::table::{WORDS_MAX, find, why_not};
 use crate::session::Settings;
 
@@ -30,6 +31,8 @@ pub struct Line {
     pub fingerprint: Option<Fingerprint>,
     /// What is asked.
     pub asked: VerbAsked,
+    /// The call that is made instead, where the verb is one.
+    pub straight: Option<Straight>,
     /// Where the file that comes back is written.
     pub output: Option<PathBuf>,
 }
@@ -74,8 +77,12 @@ pub fn read(words: &[OsString], settings: &Settings) -> Result<Option<Line>, Err
     let origin = origin(&remote)?;
     let token = token(way.token_file.as_deref(), set("LIFEBOAT_TOKEN"))?;
     let fingerprint = way.fingerprint.as_deref().map(fingerprint).transpose()?;
-    let (asked, output) = verb(rest, front)?;
-    Ok(Some(Line { origin, token, fingerprint, asked, output }))
+    let straight = straight::read(rest)?;
+    let (asked, output) = match &straight {
+        Some(_) => (VerbAsked::default(), None),
+        None => verb(rest, front)?,
+    };
+    Ok(Some(Line { origin, token, fingerprint, asked, straight, output }))
 }
 
 /// What stands before the verb: the way there, and what every verb takes; then the verb and all behind it.
@@ -257,6 +264,20 @@ mod tests {
     }
 
     #[test]
+    fn users_and_approvals_become_calls() {
+        for (line, call) in [
+            ("user list --json", "GET /api/v1/users"),
+            ("user role ada viewer", "POST /api/v1/users/ada/role"),
+            ("user remove ada@x", "DELETE /api/v1/users/ada@x"),
+            ("approval list", "GET /api/v1/approvals"),
+            ("approval refuse 12ab", "POST /api/v1/approvals/12ab"),
+        ] {
+            let line = read_with(&format!("--remote box {line}"), TOKEN).unwrap().unwrap();
+            assert_eq!(format!("{:?}", line.straight.unwrap()), call);
+        }
+    }
+
+    #[test]
     fn what_is_meant_for_here_stays_here() {
         for line in [
             "points --vault dir:/x --key-file k",
@@ -288,6 +309,11 @@ mod tests {
             ("--remote box restore --server x", TOKEN, "no disk goes"),
             ("--remote box vault ticket --server x", TOKEN, "makes a key"),
             ("--remote box nothing", TOKEN, "is no verb"),
+            ("--remote box user list --state /x", TOKEN, "is the appliance's own"),
+            ("--remote box user role ada king", TOKEN, "king"),
+            ("--remote box user remove ..", TOKEN, "the name"),
+            ("--remote box user remove a/b", TOKEN, "the name"),
+            ("--remote box approval grant a/b", TOKEN, "no such name"),
             ("--remote box target set --server x --file /nowhere", TOKEN, "cannot be read"),
             ("--remote box target set --file", TOKEN, "no file behind"),
             ("--remote", TOKEN, "nothing behind"),

@@ -96,6 +96,9 @@ pub struct Facts {
     pub spool: Ask<String>,
     /// What a disk is used for, by the kernel's name of it: `medium`, `spool`, `vault`, or empty.
     pub used: Arc<dyn Fn(&str) -> &'static str + Send + Sync>,
+    /// Disks that the machine misses or cannot use: kernel's names, or what they are used for where they are not here; and what is
+    /// wrong.
+    pub troubles: Ask<Vec<(String, String)>>,
     /// The time zone, minutes east of UTC.
     pub zone_minutes: Ask<i16>,
     /// Where small documents are kept.

@@ -1,14 +1,14 @@
 //! The machine: disks, cards, spool, and how much is sent when.
 
 use firmware_web::api::site::Answer;
-use firmware_web::api::views::appliance::{ApplianceView, CalendarRow, CalendarView};
+use firmware_web::api::views::appliance::{ApplianceView, CalendarRow, CalendarView, MachineDisk};
 use firmware_web::api::{Caller, Refusal};
 use hal_linux::inventory::inventory;
 
-use super::LiveSite;
 use super::facts::disk_view;
 use super::refuse::{refusal, wrong};
 use super::servers::spool_left;
+use super::{LiveSite, lock};
 use crate::appliance::figures::{available_bytes, memory_bytes};
 use crate::ingest::calendar::{Pace, Span};
 
@@ -20,7 +20,6 @@ impl LiveSite {
         let view = self.facts.agents.view();
         let usage = view.as_ref().map(|view| view.usage()).unwrap_or_default();
         let pace = self.sight().roll.as_ref().map(|roll| roll.pace.clone()).unwrap_or_default();
-        let disks = inventory();
         ApplianceView {
             name: self.facts.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -28,10 +27,7 @@ impl LiveSite {
             uptime_seconds: self.moment().since(self.began) / 1000,
             memory_bytes: memory_bytes(),
             memory_available_bytes: available_bytes().unwrap_or(0),
-            disks: disks
-                .iter()
-                .map(|disk| disk_view(disk, (self.facts.used)(disk.kernel_name())))
-                .collect(),
+            disks: self.disks(),
             links: (self.facts.links)(),
             spool: (self.facts.spool)(),
             spool_bytes: usage.bytes,
@@ -41,6 +37,34 @@ impl LiveSite {
             zone_minutes: (self.facts.zone_minutes)(),
             calendar: calendar_of(&pace, (self.facts.zone_minutes)()),
         }
+    }
+
+    /// Its disks, and beside them what it misses or cannot use.
+    fn disks(&self) -> Vec<MachineDisk> {
+        let used = |name: &str| (self.facts.used)(name);
+        let mut disks: Vec<MachineDisk> =
+            inventory().iter().map(|disk| disk_view(disk, used(disk.kernel_name()))).collect();
+        // A device that is made of disks is nobody's worry here unless it is used.
+        let failing = lock(&self.ailing).troubles().into_iter();
+        let failing = failing.filter(|(name, _)| {
+            !used(name).is_empty() || disks.iter().any(|disk| disk.name == *name)
+        });
+        let troubles: Vec<(String, String)> = failing.chain((self.facts.troubles)()).collect();
+        for (name, words) in troubles {
+            match disks.iter_mut().find(|disk| disk.name == name) {
+                Some(disk) => {
+                    let told = disk.trouble.take().map(|told| format!("{told}; {words}"));
+                    disk.trouble = Some(told.unwrap_or(words));
+                }
+                None => {
+                    let of_kernel = used(&name);
+                    let used = if of_kernel.is_empty() { &name } else { of_kernel }.to_owned();
+                    let trouble = Some(words);
+                    disks.push(MachineDisk { name, used, trouble, ..MachineDisk::default() });
+                }
+            }
+        }
+        disks
     }
 
     pub(super) fn change_calendar(

@@ -98,6 +98,7 @@ pub fn facts(serve: &Serve, parts: Parts<'_>) -> Facts {
             Some(path) if path.ends_with(disk) => "spool",
             _ => "",
         }),
+        troubles: Arc::new(Vec::new),
         zone_minutes: parts.zone_minutes,
         keep: Arc::clone(parts.keep),
         events: Arc::clone(parts.events),

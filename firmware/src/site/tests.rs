@@ -30,6 +30,7 @@ fn facts() -> Facts {
         links: Arc::new(Vec::new),
         spool: Arc::new(|| "none".to_owned()),
         used: Arc::new(|_| ""),
+        troubles: Arc::new(Vec::new),
         zone_minutes: Arc::new(|| 0),
         keep,
         events: Arc::new(events::Events::new(Arc::new(SystemClock))),

@@ -257,6 +257,8 @@ impl LiveSite {
             let now = self.moment();
             if is_due(measured, MEASURE_MILLIS, now) {
                 self.measure_once(now);
+                // Milliseconds since the kernel started, as its log counts.
+                lock(&self.ailing).look(now.0);
                 measured = Some(now);
             }
             if now.since(kept) >= KEEP_MILLIS {

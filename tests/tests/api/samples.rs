@@ -137,6 +137,7 @@ fn access(made: &Made, add: &mut Add<'_>) {
     let user = json!({ "name": "new", "role": "operator", "password": PASSWORD });
     add("addUser", "/users", Some(user));
     add("removeUser", "/users/goes", None);
+    add("setRole", "/users/stays/role", Some(json!({ "role": "viewer" })));
     add("setPassword", "/users/stays/password", Some(json!({ "password": "another horse" })));
     add("tokens", "/tokens", None);
     add("makeToken", "/tokens", Some(json!({ "name": "more", "role": "viewer", "days": 9 })));

@@ -5,8 +5,8 @@ use core::net::IpAddr;
 use super::call::Who;
 use super::site::{Answer, Caller};
 use super::views::admin::{
-    ApprovalView, AuditPage, HostNames, LogIn, PasswordAsked, SessionRow, SessionView, TokenAsked,
-    TokenMade, TokenView, UserAsked, UserView,
+    ApprovalView, AuditPage, HostNames, LogIn, PasswordAsked, RoleAsked, SessionRow, SessionView,
+    TokenAsked, TokenMade, TokenView, UserAsked, UserView,
 };
 
 /// From where somebody asks.
@@ -83,6 +83,8 @@ pub trait Admin: Send + Sync {
     fn add_user(&self, by: &Who, asked: &UserAsked) -> Answer<UserView>;
     /// One less; the last administrator stays. Sessions and tokens of it end.
     fn remove_user(&self, by: &Who, name: &str) -> Answer<()>;
+    /// What one of them may do; the last administrator stays one. Sessions and tokens may no more from then on.
+    fn set_role(&self, by: &Who, name: &str, asked: &RoleAsked) -> Answer<()>;
     /// A password: one's own with the old one, anybody's by an administrator. Other sessions of the user end.
     fn set_password(
         &self,

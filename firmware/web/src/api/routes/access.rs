@@ -10,8 +10,8 @@ use crate::api::openapi;
 use crate::api::reply::{Body, JSON, Reply, json, json_of, problem};
 use crate::api::site::{Answer, Refusal};
 use crate::api::views::admin::{
-    ApprovalAnswer, ApprovalView, AuditPage, HostNames, LogIn, PasswordAsked, SessionRow,
-    SessionView, Settled, TokenAsked, TokenMade, TokenView, UserAsked, UserView,
+    ApprovalAnswer, ApprovalView, AuditPage, HostNames, LogIn, PasswordAsked, RoleAsked,
+    SessionRow, SessionView, Settled, TokenAsked, TokenMade, TokenView, UserAsked, UserView,
 };
 
 /// What the cookie of a session is called.
@@ -57,6 +57,13 @@ pub(super) const ROUTES: &[Route] = &[
     delete("removeUser", "/users/{name}", ADMINISTRATOR, "Lets somebody in no more")
         .destroys()
         .does(|call| call.admin().remove_user(call.who()?, call.name()).map(|()| Reply::nothing())),
+    post("setRole", "/users/{name}/role", ADMINISTRATOR, "Changes what somebody may do")
+        .takes::<RoleAsked>()
+        .does(|call| {
+            call.admin()
+                .set_role(call.who()?, call.name(), &call.json()?)
+                .map(|()| Reply::nothing())
+        }),
     post("setPassword", "/users/{name}/password", VIEWER, "Changes a password")
         .takes::<PasswordAsked>()
         .does(|call| {

@@ -31,6 +31,14 @@ pub struct UserAsked {
     pub password: Secret,
 }
 
+/// What somebody is to do from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleAsked {
+    /// What they may do.
+    pub role: Role,
+}
+
 /// A password that changes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

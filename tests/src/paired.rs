@@ -44,14 +44,25 @@ impl Paired {
             command.args(["--server", "web1"]).arg(&image);
             checked(command.output().expect("it starts"), "protect");
         }
+        Self::over(place, folder, environment)
+    }
+
+    /// The same over a vault that is there.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    pub fn over(place: Place, folder: &Path, environment: &[(&str, &str)]) -> Self {
         let mut command = place.verb("serve");
-        command.args(["--listen", "127.0.0.1:0", "--state"]).arg(folder.join("served"));
+        command.args(["-vvv", "--listen", "127.0.0.1:0", "--state"]).arg(folder.join("served"));
+        // All that it can say: beside the rest, for whoever looks for what it should not have said.
+        let log = fs::File::create(folder.join("serve.log")).expect("a file");
         // Nothing of whoever runs the tests reaches Azure by mistake.
         command
             .env("AZURE_TENANT_ID", "")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut serving = command.spawn().expect("it starts");
         let mut lines =
             BufReader::new(serving.stdout.take().expect("a pipe")).lines().map_while(Result::ok);

@@ -11,7 +11,9 @@ use std::time::Instant;
 use qemu::{Disk, Event, Gateway, Machine, Nic, Running};
 use serde_json::{Value, json};
 
-use tests::appliance::{ANSWER, await_event, await_words, event_at_any_time, medium, start};
+use tests::appliance::{
+    ANSWER, answer, await_event, await_words, event_at_any_time, medium, start,
+};
 use tests::azurite::{Scratch, free_port};
 use tests::curl::Curl;
 use tests::guest::BOOT;
@@ -93,9 +95,34 @@ fn set_up(curl: &mut Curl, code: &str) -> Vec<String> {
         groups.map(|group| group.as_str().expect("letters").to_owned()).collect();
     curl.change("POST", "/setup/key", &json!({"typed": key.join("-")}));
     let calendar = json!({"rows": [], "otherwise_bytes_per_second": 0});
-    let time = json!({"zone": "Europe/Berlin", "zone_minutes": 60, "calendar": calendar});
+    let time = json!({"zone": "Europe/Berlin", "zone_minutes": 60, "calendar": calendar, "servers": ["192.0.2.123"]});
     assert_eq!(curl.change("PUT", "/setup/time", &time)["stage"], json!("done"));
     key
+}
+
+/// Whoever stands at the console has everybody forgotten who managed the machine: by key `a` and the whole word alone. Who reads the
+/// next code manages it; vault and servers stay.
+fn forget_the_managers(curl: &mut Curl, running: &Running) {
+    const TITLE: &str = "Forget the administrator";
+    running.console().type_bytes(b"a").expect("the console takes keys");
+    answer(running, TITLE, "forge");
+    assert_eq!(curl.ask("GET", "/overview", None).status, 200, "nothing was forgotten");
+    running.console().type_bytes(b"a").expect("the console takes keys");
+    answer(running, TITLE, "forget");
+    let is_code = |event: &Event| event.field("code").is_some_and(|code| code != "none");
+    let pair = event_at_any_time(running, "pair", is_code);
+    assert_eq!(curl.ask("GET", "/overview", None).status, 401, "the session ended");
+    let old = json!({"name": "ada", "password": PASSWORD});
+    assert_eq!(curl.ask("POST", "/session", Some(&old)).status, 401, "the user is gone");
+    let code = pair.field("code").expect("a code");
+    await_words(running, &format!("Pairing {code}"));
+    curl.begin("/setup/pair", &json!({"code": code, "name": "bea", "password": PASSWORD}));
+    let users = curl.get("/users");
+    assert_eq!(users.as_array().map(Vec::len), Some(1), "{users}");
+    let audit = curl.get("/audit?limit=50").to_string();
+    assert!(audit.contains("forgetUser") && audit.contains("user ada"), "{audit}");
+    assert_eq!(curl.get("/setup")["set"]["vault"]["place"], json!("disk:backups/site"));
+    await_server(curl, "web");
 }
 
 #[test]
@@ -151,7 +178,10 @@ fn a_browser_sets_up_the_image_and_a_power_cut_costs_nothing_of_it() {
     let set = curl.get("/setup")["set"].clone();
     assert_eq!(set["vault"]["place"], json!("disk:backups/site"), "{set}");
     assert_eq!(set["time"]["zone"], json!("Europe/Berlin"));
+    assert_eq!(set["time"]["servers"], json!(["192.0.2.123"]));
+    assert_eq!(curl.get("/appliance")["zone_minutes"], json!(60));
     await_server(&curl, "web");
+    forget_the_managers(&mut curl, &running);
     running.press_power().expect("QEMU has a power button");
     let end = await_event(&running, "end", ANSWER);
     assert_eq!(end.number("left"), Some(0), "{end:?}\n{}", running.console().tail());

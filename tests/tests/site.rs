@@ -92,6 +92,7 @@ impl Bed {
             links: Arc::new(Vec::new),
             spool: Arc::new(|| "none".to_owned()),
             used: Arc::new(|_| ""),
+            troubles: Arc::new(Vec::new),
             zone_minutes: Arc::new(|| 0),
             keep,
             events,

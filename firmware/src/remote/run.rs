@@ -3,6 +3,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -36,6 +37,8 @@ const BEAT: Duration = Duration::from_secs(10);
 /// A verb that was asked to end in order has this long.
 const END_PATIENCE: Duration = Duration::from_secs(25);
 const LOOK: Duration = Duration::from_millis(100);
+/// What an address with a signature begins with.
+const SIGNED: &str = "sas:";
 
 /// What runs verbs.
 pub struct Runner {
@@ -109,7 +112,9 @@ impl Verbs for Runner {
         let place = Place::take(&self.running)?;
         let scratch = Scratch::make(&self.scratch, &*self.entropy)
             .map_err(|error| unavailable(format!("has no folder to work in: {error}")))?;
-        let (checked, vaulted) = self.checked(asked, &scratch.0)?;
+        let (mut checked, vaulted) = self.checked(asked, &scratch.0)?;
+        put_away(&mut checked.words, &scratch)
+            .map_err(|error| unavailable(format!("cannot keep what it was given: {error}")))?;
         if let Some(input) = &asked.input {
             let bytes = base64_decode(input).filter(|bytes| bytes.len() <= FILE_BYTES_MAX);
             let bytes = bytes.ok_or_else(|| {
@@ -146,6 +151,20 @@ impl Verbs for Runner {
         hear(err.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>), VerbTold::Err, tell)?;
         Ok(Box::new(job))
     }
+}
+
+/// Addresses that open something go into a file: command lines are read by whoever is on the machine.
+fn put_away(words: &mut [OsString], scratch: &Scratch) -> io::Result<()> {
+    for word in words {
+        let text = word.to_string_lossy().into_owned();
+        if let Some((before, address)) = text.split_once(SIGNED)
+            && (before.is_empty() || before.ends_with('='))
+        {
+            scratch.write("address", address.as_bytes())?;
+            *word = format!("{before}{SIGNED}@{}", scratch.0.join("address").display()).into();
+        }
+    }
+    Ok(())
 }
 
 fn unavailable(detail: String) -> Refusal {

@@ -13,6 +13,8 @@ pub(crate) mod freeze;
 pub(crate) mod hardware_clock;
 /// The ioctls of block devices.
 pub(crate) mod ioctl;
+/// Rules over what a process may open.
+pub(crate) mod landlock;
 /// The ioctls that make a file a block device.
 pub(crate) mod loop_device;
 /// I/O class and signals of this process.

@@ -18,7 +18,6 @@ const MIGHT: CapabilitySet = CapabilitySet::SYS_MODULE
     .union(CapabilitySet::SYSLOG)
     .union(CapabilitySet::BPF)
     .union(CapabilitySet::PERFMON)
-    .union(CapabilitySet::NET_RAW)
     .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::SYS_PACCT)

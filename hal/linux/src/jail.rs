@@ -26,6 +26,8 @@ pub use rustix::thread::CapabilitySet;
 use crate::sys::{filter as kernel_filter, landlock};
 use filter::Verdict;
 
+/// What somebody would try who took a service over.
+pub mod attempt;
 mod calls;
 /// What a group of processes may use of the machine.
 pub mod cgroup;

@@ -1,6 +1,8 @@
 //! System calls behind safe functions, one file per family; the only place of the project that may
 //! say `unsafe`. What `rustix` already offers safely is called directly and is not repeated here.
 
+/// Calls that a service must not make, made harmlessly.
+pub(crate) mod attempt;
 /// Maps and programs inside of the kernel.
 pub(crate) mod bpf;
 /// Where a file lies on its device.

@@ -99,7 +99,7 @@ mod signals;
 /// The disk for what the vault does not have yet.
 mod spool;
 /// Services that are kept running.
-mod supervise;
+pub(crate) mod supervise;
 /// The kernel's switches.
 mod sysctls;
 /// What the kernel says of devices.

@@ -17,11 +17,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::appliance::processes::Owned;
+use crate::appliance::processes::{self, Owned};
 use crate::report::{EXIT_DONE, EXIT_INCOMPLETE};
 
-/// This program, wherever its file is.
-const PROGRAM: &str = "/proc/self/exe";
 /// A child that was asked to end in order has this long.
 const END_PATIENCE: Duration = Duration::from_secs(25);
 /// How often it is looked whether it is stopped.
@@ -111,7 +109,8 @@ pub(crate) fn run(
     is_stopped: &dyn Fn() -> bool,
     hear: &mut dyn FnMut(Heard<'_>),
 ) -> Result<Answer, Failed> {
-    let mut command = Command::new(verb.program.clone().unwrap_or_else(|| PROGRAM.into()));
+    let mut command =
+        Command::new(verb.program.clone().unwrap_or_else(|| processes::program().into()));
     command
         .args(&verb.words)
         .args(["--json", "--progress-json"])
@@ -121,7 +120,7 @@ pub(crate) fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let failed = |words: String| Failed { words, value: None };
-    let mut child = Owned::start(&mut command)
+    let mut child = Owned::start_job(&mut command)
         .map_err(|error| failed(format!("a job cannot be started: {error}")))?;
     // Where memory runs out, the job goes before the machine does.
     let _ = std::fs::write(format!("/proc/{}/oom_score_adj", child.0.id()), "800");

@@ -51,6 +51,8 @@ pub mod report;
 pub mod seeds;
 /// What the appliance does for others over the network.
 pub mod serve;
+/// What reads what strangers send, in processes of their own.
+mod services;
 /// An opened vault as the verbs need it.
 pub mod session;
 /// First run.

@@ -10,7 +10,7 @@ use crate::cli::CommandLine;
 use crate::remote::client::Ended;
 use crate::report::{EXIT_USAGE, Ending, Failure, exit_code, line};
 use crate::session::Machine;
-use crate::{appliance, interrupt, logging, remote, verbs};
+use crate::{appliance, interrupt, logging, remote, services, verbs};
 
 /// Runs the program: as the first process of a machine it is the appliance, otherwise the command line.
 #[must_use]
@@ -19,6 +19,10 @@ pub fn run() -> ExitCode {
         appliance::run();
     }
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // Before anything is parsed, and before there is a second thread.
+    if let Some((_, words)) = words.split_first().filter(|(first, _)| *first == services::VERB) {
+        return services::run(words);
+    }
     match remote::line::read(&words, &Machine::real().settings) {
         Ok(None) => {}
         Ok(Some(line)) => return elsewhere(&line),

@@ -21,7 +21,7 @@ struct Row {
 
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-const EARLY: [Row; 5] = [
+const EARLY: [Row; 6] = [
     Row { kind: "proc", at: "/proc", flags: PLAIN, options: "", needed: true },
     Row { kind: "sysfs", at: "/sys", flags: PLAIN, options: "", needed: true },
     Row {
@@ -32,6 +32,8 @@ const EARLY: [Row; 5] = [
         needed: true,
     },
     Row { kind: "tmpfs", at: "/run", flags: PLAIN, options: "size=16m,mode=0755", needed: true },
+    // Limits of memory and tasks for services, without which they do not run.
+    Row { kind: "cgroup2", at: "/sys/fs/cgroup", flags: PLAIN, options: "", needed: false },
     Row {
         kind: "securityfs",
         at: "/sys/kernel/security",

@@ -9,6 +9,7 @@ use async_io::Timer;
 use firmware_web::{Job, Status};
 use hal::time::Clock;
 use hal_linux::SystemClock;
+use hal_linux::jail::cgroup;
 use image_layout::command_line::Role;
 use image_layout::initrd;
 use pipeline_wire::enrol::ADDRESSES_MAX;
@@ -22,6 +23,7 @@ use crate::net::state::State;
 use crate::serve::figures;
 use crate::serve::identity::Identity;
 use crate::serve::listen::{Branch, Door, Teller};
+use crate::services::Keeper;
 
 /// HTTPS.
 pub(crate) const PORT: u16 = 443;
@@ -30,6 +32,9 @@ pub(crate) const EVERYWHERE: [IpAddr; 2] =
     [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
 /// How often it is looked whether the machine goes down, and whether its addresses changed.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// The first process insists on every bar of a service's jail.
+pub(crate) const KEEPER: Keeper<'static> = Keeper { strict: true, groups: Some(cgroup::ROOT) };
 
 /// Serves until the machine goes down.
 pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
@@ -52,9 +57,10 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
                 tell_addresses(appliance, &fingerprint, &mut told);
                 Timer::after(LOOK).await;
             }
+            Ok(())
         };
-        future::or(door.serve(), stopped).await;
-        Ok(())
+        let served = async { Err(door.serve_behind(&KEEPER).await) };
+        future::or(served, stopped).await
     })
 }
 

@@ -8,7 +8,14 @@ use std::io;
 use std::process::{Child, Command};
 use std::sync::{Mutex, PoisonError};
 
+use hal_linux::confine::give_up_might;
 use rustix::process::{Pid, WaitOptions, waitpid};
+
+/// This program, to be started once more: the first process names its file, from where alone something may be run; everybody
+/// else may have lost his.
+pub(crate) fn program() -> &'static str {
+    if super::is_first_process() { image_layout::initrd::INIT } else { "/proc/self/exe" }
+}
 
 /// Children of our own that somebody waits for. Held while one is started, so that none is reaped before it is in here.
 static OWN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
@@ -23,6 +30,22 @@ impl Owned {
         let child = command.spawn()?;
         own.insert(child.id());
         Ok(Self(child))
+    }
+
+    /// Starts a job: it has no business with the kernel's own inside or with other processes, and so can have none.
+    pub(crate) fn start_job(command: &mut Command) -> io::Result<Self> {
+        // What a thread gave up, whatever it starts does not have: so it is a thread that does nothing else.
+        std::thread::scope(|scope| {
+            let start = || {
+                give_up_might()?;
+                Self::start(command)
+            };
+            let started = std::thread::Builder::new().name("starts".to_owned());
+            let started = started.spawn_scoped(scope, start)?;
+            started
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread that starts it fell")))
+        })
     }
 }
 

@@ -21,12 +21,10 @@ use pipeline_azure::encode::{base64, base64_decode, hex};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::weigh::{Checked, Own, check};
-use crate::appliance::processes::Owned;
+use crate::appliance::processes::{self, Owned};
 use crate::report::EXIT_FAILED;
 use crate::site::facts::{Ask, Vaulted};
 
-/// This program, wherever its file is.
-const PROGRAM: &str = "/proc/self/exe";
 /// Verbs at once, of all that ask.
 const RUNNING_MAX: usize = 8;
 /// Bytes of output that are told at once, and pieces that wait to be told: a verb whose listener is slow waits.
@@ -83,7 +81,7 @@ impl Runner {
     ) -> io::Result<Owned> {
         let all = vaulted.map_or(&self.environment, |vaulted| &vaulted.environment);
         let ours = all.iter().filter(|(name, _)| !NOT_HANDED_ON.contains(&name.as_str()));
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(processes::program());
         command
             .args(&checked.words)
             .env_clear()
@@ -93,7 +91,7 @@ impl Runner {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = Owned::start(&mut command)?;
+        let child = Owned::start_job(&mut command)?;
         // Where memory runs out, the verb goes before the appliance does.
         let _ = fs::write(format!("/proc/{}/oom_score_adj", child.0.id()), "800");
         Ok(child)

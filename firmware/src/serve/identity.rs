@@ -8,12 +8,13 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use pipeline_vault::Error;
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use smol::channel::Receiver;
 use zeroize::Zeroizing;
 
 use own::{Own, Shown, Slot};
@@ -25,6 +26,9 @@ pub mod own;
 const FILE: &str = "identity.pem";
 /// Such a file is two small texts.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// The machine's certificate and its key, and the chain and key of a person's own.
+type Told<'a> = (&'a [u8], &'a [u8], Option<(&'a str, &'a str)>);
 
 /// A certificate and its key.
 pub struct Identity {
@@ -85,12 +89,46 @@ impl Identity {
     /// The certificate of a person's own, where there is one.
     #[must_use]
     pub fn own(&self) -> Option<Own> {
-        self.own.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.own.get().clone()
     }
 
     /// From now on this one is shown to whoever comes by its names, by every door that is open already too.
     pub fn set_own(&self, own: Option<Own>) {
-        *self.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+        self.own.set(own);
+    }
+
+    /// Told whenever another certificate of a person's own is shown.
+    pub(super) fn changes(&self) -> Receiver<()> {
+        self.own.changes()
+    }
+
+    /// The same machine once more: what is changed there is changed here.
+    pub(super) fn share(&self) -> Self {
+        let (certificate, key) = (self.certificate.clone(), self.key.clone());
+        Self { certificate, key, own: Arc::clone(&self.own) }
+    }
+
+    /// All that a door shows, for a process of its own.
+    pub(super) fn told(&self) -> Zeroizing<Vec<u8>> {
+        let own = self.own.get();
+        let own = own.as_ref().map(Own::texts);
+        let told: Told<'_> = (&self.certificate, &self.key, own);
+        // Into memory, which does not fail; without anything the door says what it lacks.
+        Zeroizing::new(postcard::to_allocvec(&told).unwrap_or_default())
+    }
+
+    /// What was told so.
+    pub(super) fn heard(told: Vec<u8>) -> Result<Self, Error> {
+        let told = Zeroizing::new(told);
+        let unread = |what: String| Error::corrupt("the certificate", what);
+        let (certificate, key, own): Told<'_> = postcard::from_bytes(&told)
+            .map_err(|error| unread(format!("was not handed on whole: {error}")))?;
+        let identity = Self::from_der(certificate.to_vec(), key.to_vec())?;
+        if let Some((chain, key)) = own {
+            let (own, _) = Own::read(chain, key).map_err(|wrong| unread(wrong.what))?;
+            identity.set_own(Some(own));
+        }
+        Ok(identity)
     }
 
     /// How the machine speaks TLS: versions 1.3 and 1.2, asking no client who it is.

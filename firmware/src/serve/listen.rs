@@ -1,29 +1,29 @@
-//! Connections of the page: TLS, then HTTP/1.1, each within its limits.
+//! The page's door, and the rooms behind it: who answers what.
 
-use core::convert::Infallible;
 use core::future::Future;
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::time::Instant;
 
-use async_io::Timer;
+use async_io::{Async, Timer};
 use firmware_web::{ALWAYS, Request, Status, respond};
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_ENCODING, HOST};
-use hyper::service::service_fn;
 use pipeline_vault::Error;
 use smol::Executor;
 use smol::future;
-use smol::io::AsyncWriteExt as _;
-use smol::net::{TcpListener, TcpStream};
-use smol_hyper::rt::{FuturesIo, SmolTimer};
+use smol::net::TcpListener;
 
 use super::identity::Identity;
 use crate::admin::hosts::{Called, called};
+use crate::appliance::supervise as restart;
 use crate::report::cannot_listen;
+use crate::services::{DOOR, Keeper, Running};
 
 /// The API behind the door.
 pub mod api;
@@ -31,34 +31,26 @@ pub mod api;
 mod body;
 /// What happens, for whoever watches.
 mod feed;
+/// The door itself: whom it lets in, and what it reads of them.
+pub(crate) mod front;
 /// Clients that do not read.
 mod pace;
 /// Who is let in.
 mod places;
+/// From the door to what is behind it, and back.
+mod relay;
 /// What is answered, on its way out.
 mod told;
 
 use api::Api;
 use body::{Told, whole};
-use pace::{Pace, Paced};
-use places::{Place, Places};
 
-/// Until TLS is agreed on, and until a request's head is there.
+/// Until a request's head is there.
 const HELLO: Duration = Duration::from_secs(10);
+/// A door that closed its line ends within this, or is ended.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Until a request's body is there.
 const BODY: Duration = Duration::from_secs(30);
-/// The whole life of a connection of somebody who is not known: browsers make another.
-const LIFE: Duration = Duration::from_secs(60);
-/// Largest head of a request.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Pause after a failed accept: out of file descriptors, most likely.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// What TLS begins with.
-const TLS_HANDSHAKE: u8 = 0x16;
-/// For whoever typed `http:`.
-const NO_TLS: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\
-    content-length: 42\r\n\r\nThis is HTTPS: open https://, not http://\n";
 
 /// Tells how the machine fares, whenever it is asked.
 pub type Teller = Arc<dyn Fn() -> Status + Send + Sync>;
@@ -125,7 +117,7 @@ pub type Names = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// The page's door.
 pub struct Door {
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    identity: Identity,
     rooms: Rooms,
 }
 
@@ -158,7 +150,9 @@ impl Door {
         identity: &Identity,
         teller: Teller,
     ) -> Result<Self, Error> {
-        let acceptor = TlsAcceptor::from(identity.tls()?);
+        // What cannot be shown is told now, and not to the first who comes.
+        identity.tls()?;
+        let identity = identity.share();
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|error| cannot_listen(&address, &error))?;
         let rooms = Rooms {
@@ -168,7 +162,7 @@ impl Door {
             names: Arc::new(|_| false),
             executor: Arc::new(Executor::new()),
         };
-        Ok(Self { listener, acceptor, rooms })
+        Ok(Self { listener, identity, rooms })
     }
 
     /// The same with more behind it than the page.
@@ -209,91 +203,69 @@ impl Door {
         (move || drop(end), thread)
     }
 
-    /// Answers until it is dropped.
+    /// Answers until it is dropped: the door and what is behind it are one process.
     pub async fn serve(self) {
-        let Self { listener, acceptor, rooms } = self;
+        let Self { listener, identity, rooms } = self;
+        let acceptor = identity.tls().map(TlsAcceptor::from);
         let executor = Arc::clone(&rooms.executor);
-        let (rooms, places) = (Arc::new(rooms), Places::default());
-        let spawner = Arc::clone(&executor);
-        let accept = async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, peer)) => match places.enter(peer.ip()) {
-                        Some(place) => {
-                            let (acceptor, rooms) = (acceptor.clone(), Arc::clone(&rooms));
-                            let task = async move {
-                                if let Err(error) =
-                                    client(stream, peer, &acceptor, rooms, place).await
-                                {
-                                    log::debug!("the page: {peer}: {error}");
-                                }
-                            };
-                            spawner.spawn(task).detach();
-                        }
-                        None => log::debug!("the page: {peer}: turned away, all places are taken"),
-                    },
-                    Err(error) => {
-                        log::warn!("the page: a client could not be accepted: {error}");
-                        Timer::after(ACCEPT_PAUSE).await;
-                    }
-                }
+        match (acceptor, relay::pair(&executor)) {
+            (Ok(acceptor), Ok((relay, behind))) => {
+                let front = front::serve(listener, acceptor, relay, Arc::clone(&executor));
+                executor.run(future::or(front, relay::answer(&behind, Arc::new(rooms)))).await;
             }
-        };
-        executor.run(accept).await
-    }
-}
-
-/// One connection, until it ends, takes too long, or somebody else needs its place.
-async fn client(
-    stream: TcpStream,
-    peer: SocketAddr,
-    acceptor: &TlsAcceptor,
-    rooms: Arc<Rooms>,
-    place: Place,
-) -> io::Result<()> {
-    let pace = Pace::default();
-    let known = place.known();
-    let displaced = async {
-        place.gone().await;
-        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "somebody else needed the place"))
-    };
-    let too_slow = async { Err(pace.too_slow().await) };
-    let too_long = async {
-        Timer::after(LIFE).await;
-        if known.load(Ordering::Relaxed) {
-            future::pending::<()>().await;
+            (Err(error), _) => log::error!("{error}"),
+            (_, Err(error)) => log::error!("the page has no way to what is behind it: {error}"),
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "lasted long enough"))
-    };
-    let answered = answer(stream, peer, acceptor, rooms, &pace, &known);
-    future::or(future::or(displaced, too_slow), future::or(too_long, answered)).await
+    }
+
+    /// Answers behind a door that is a process of its own, until that ends: why, in words.
+    pub(crate) async fn serve_behind(self, keeper: &Keeper<'_>) -> String {
+        let Self { listener, identity, rooms } = self;
+        behind(&listener, &identity, &Arc::new(rooms), keeper).await
+    }
+
+    /// The same, with a new door whenever one ended.
+    pub(crate) async fn serve_kept(self, keeper: &Keeper<'_>) {
+        let Self { listener, identity, rooms } = self;
+        let (rooms, mut pace) = (Arc::new(rooms), restart::Pace::default());
+        loop {
+            let began = Instant::now();
+            let words = behind(&listener, &identity, &rooms, keeper).await;
+            let pause = pace.after(began.elapsed());
+            log::warn!("{words}; started again in {} s", pause.as_secs());
+            Timer::after(pause).await;
+        }
+    }
 }
 
-async fn answer(
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    acceptor: &TlsAcceptor,
-    rooms: Arc<Rooms>,
-    pace: &Pace,
-    known: &Arc<AtomicBool>,
-) -> io::Result<()> {
-    let mut first = [0];
-    within(HELLO, stream.peek(&mut first)).await?;
-    if first[0] != TLS_HANDSHAKE {
-        within(HELLO, stream.write_all(NO_TLS)).await?;
-        return within(HELLO, stream.close()).await;
-    }
-    let tls = within(HELLO, acceptor.accept(stream)).await?;
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (rooms, known) = (Arc::clone(&rooms), Arc::clone(known));
-        async move { Ok::<_, Infallible>(rooms.answer(request, peer, &known).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(SmolTimer::new())
-        .header_read_timeout(HELLO)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(FuturesIo::new(Paced::new(tls, pace)), service);
-    connection.await.map_err(io::Error::other)
+/// One door, from its start to its end: why it ended.
+async fn behind(
+    listener: &TcpListener,
+    identity: &Identity,
+    rooms: &Arc<Rooms>,
+    keeper: &Keeper<'_>,
+) -> String {
+    let changed = identity.changes();
+    let started = Running::start(&DOOR, keeper, &identity.told(), &[listener.as_fd()]);
+    let running = match started {
+        Ok(running) => running,
+        Err(words) => return words,
+    };
+    let line = match running.line.again().and_then(Async::new) {
+        Ok(line) => line,
+        Err(error) => return format!("the page's door cannot be heard: {error}"),
+    };
+    let tell = async {
+        while changed.recv().await.is_ok() {
+            let told = identity.told();
+            if line.write_with(|line| line.send(&told, &[])).await.is_err() {
+                break;
+            }
+        }
+    };
+    let executor = Arc::clone(&rooms.executor);
+    executor.run(future::or(tell, relay::answer(&line, Arc::clone(rooms)))).await;
+    smol::unblock(move || running.why(END_PATIENCE)).await
 }
 
 impl Rooms {

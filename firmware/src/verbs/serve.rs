@@ -21,6 +21,7 @@ use crate::serve::figures;
 use crate::serve::identity::{Identity, default_folder};
 use crate::serve::listen::{Branch, Door, Names, Teller};
 use crate::serve::replication::{Replication, Seen};
+use crate::services::Keeper;
 use crate::setup::in_use::{InUse, Way};
 use crate::site::LiveSite;
 use crate::site::program::Listening;
@@ -91,7 +92,8 @@ pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> E
                 // The other end lives as long as the program does; either answer means to stop.
                 let _ = stopped.recv().await;
             };
-            future::or(door.serve(), told).await;
+            let keeper = Keeper::default();
+            future::or(door.serve_kept(&keeper), told).await;
             Ok::<_, Error>(Outcome::Done)
         });
         end_agents.close();

@@ -5,13 +5,51 @@
 use std::io;
 
 use io_uring::IoUring;
+use rustix::thread::CapabilitySet;
 
-use crate::sys::filter;
+use crate::jail::{self, filter};
+use crate::sys::filter as kernel_filter;
+
+/// What no job of ours does that only root may.
+const MIGHT: CapabilitySet = CapabilitySet::SYS_MODULE
+    .union(CapabilitySet::SYS_BOOT)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::SYS_TIME)
+    .union(CapabilitySet::SYSLOG)
+    .union(CapabilitySet::BPF)
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SYS_PACCT)
+    .union(CapabilitySet::SYS_TTY_CONFIG)
+    .union(CapabilitySet::WAKE_ALARM)
+    .union(CapabilitySet::BLOCK_SUSPEND)
+    .union(CapabilitySet::MAC_OVERRIDE)
+    .union(CapabilitySet::MAC_ADMIN)
+    .union(CapabilitySet::AUDIT_WRITE)
+    .union(CapabilitySet::AUDIT_READ)
+    .union(CapabilitySet::AUDIT_CONTROL)
+    .union(CapabilitySet::CHECKPOINT_RESTORE);
 
 /// The calling thread, and whatever it starts from now on, makes no new ring of io_uring any more. Disks that it opens are
 /// read and written without.
 pub fn give_up_rings() -> io::Result<()> {
-    Ok(filter::refuse_rings()?)
+    let rows = [filter::refused(libc::SYS_io_uring_setup)];
+    // Another architecture numbers its calls otherwise: none of ours uses one.
+    let mut steps = filter::program(&rows, filter::Verdict::Allow, filter::REFUSE);
+    Ok(kernel_filter::set(&mut steps)?)
+}
+
+/// The calling thread, and whatever it starts from now on, has no business any more with the kernel's own inside, with other
+/// processes, with the machine's clock and its end. For jobs on disks and vaults, for whose work no list of what they may do
+/// is short enough to be complete.
+pub fn give_up_might() -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        jail::drop_from_bounding_set(MIGHT)?;
+    }
+    let rows: Vec<_> = jail::MIGHT.iter().map(|call| filter::refused(*call)).collect();
+    let mut steps = filter::program(&rows, filter::Verdict::Allow, filter::REFUSE);
+    Ok(kernel_filter::set(&mut steps)?)
 }
 
 /// Tries to make a ring, and says with which errno the kernel refuses it; 0 where it does not.

@@ -19,6 +19,8 @@ pub mod extents;
 pub mod freeze;
 /// What disks the machine has, and what is mounted on top of them.
 pub mod inventory;
+/// A process that shuts itself in.
+pub mod jail;
 /// How this process stands among others: locked memory, priority, process groups.
 pub mod manners;
 /// A file system mounted where nobody sees it.

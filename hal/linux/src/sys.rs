@@ -1,6 +1,8 @@
 //! System calls behind safe functions, one file per family; the only place of the project that may
 //! say `unsafe`. What `rustix` already offers safely is called directly and is not repeated here.
 
+/// Calls that a service must not make, made harmlessly.
+pub(crate) mod attempt;
 /// Maps and programs inside of the kernel.
 pub(crate) mod bpf;
 /// Where a file lies on its device.
@@ -13,6 +15,8 @@ pub(crate) mod freeze;
 pub(crate) mod hardware_clock;
 /// The ioctls of block devices.
 pub(crate) mod ioctl;
+/// Rules over what a process may open.
+pub(crate) mod landlock;
 /// The ioctls that make a file a block device.
 pub(crate) mod loop_device;
 /// I/O class and signals of this process.

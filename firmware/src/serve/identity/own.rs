@@ -4,17 +4,19 @@
 //! lost the way by name has it. So a certificate that cannot be served keeps nobody out.
 
 use core::fmt::{self, Write as _};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use pipeline_vault::Error;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use smol::channel::{Receiver, Sender, bounded};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use zeroize::Zeroizing;
 
 /// Longest chain with its key: no certificates of a server are larger.
 pub const PEM_BYTES_MAX: usize = 40 * 1024;
@@ -37,6 +39,8 @@ pub struct Wrong {
 #[derive(Clone)]
 pub struct Own {
     certified: Arc<CertifiedKey>,
+    /// Chain and key as they were given, for the door.
+    texts: Arc<Zeroizing<(String, String)>>,
     /// The names that it is for, in small letters.
     pub names: Vec<String>,
     /// Who signed it.
@@ -56,6 +60,28 @@ impl fmt::Debug for Own {
 impl Own {
     /// Reads both texts, PEM. The first certificate is the server's.
     pub fn parse(chain: &str, key: &str, now_millis: u64) -> Result<Self, Wrong> {
+        let (own, begins) = Self::read(chain, key)?;
+        if own.ends_millis <= now_millis {
+            return Err(wrong(
+                "chain",
+                "has ended already".to_owned(),
+                "renew it; or set this machine's clock, if that is wrong",
+            ));
+        }
+        if begins > now_millis.saturating_add(SLACK_MILLIS) {
+            return Err(wrong("chain", "is not good yet".to_owned(), "check this machine's clock"));
+        }
+        Ok(own)
+    }
+
+    /// The texts by which it is read again.
+    pub(super) fn texts(&self) -> (&str, &str) {
+        (&self.texts.0, &self.texts.1)
+    }
+
+    /// Reads both texts, whatever the clock says; and when it begins, in milliseconds since 1970.
+    pub(super) fn read(chain: &str, key: &str) -> Result<(Self, u64), Wrong> {
+        let texts = Arc::new(Zeroizing::new((chain.to_owned(), key.to_owned())));
         let certificates = read_chain(chain)?;
         let key = read_key(key)?;
         let first = certificates.first().map(|first| first.to_vec()).unwrap_or_default();
@@ -72,16 +98,6 @@ impl Own {
         };
         let validity = facts.validity();
         let (begins, ends_millis) = (millis(validity.not_before), millis(validity.not_after));
-        if ends_millis <= now_millis {
-            return Err(wrong(
-                "chain",
-                "has ended already".to_owned(),
-                "renew it; or set this machine's clock, if that is wrong",
-            ));
-        }
-        if begins > now_millis.saturating_add(SLACK_MILLIS) {
-            return Err(wrong("chain", "is not good yet".to_owned(), "check this machine's clock"));
-        }
         let names =
             names(facts.get_extension::<SubjectAltName>().ok().flatten().map(|(_, names)| names));
         if names.is_empty() {
@@ -94,13 +110,9 @@ impl Own {
         let provider = rustls::crypto::ring::default_provider();
         let certified = CertifiedKey::from_der(certificates, key, &provider).map_err(bad_key)?;
         let issuer = facts.issuer().to_string();
-        Ok(Self {
-            certified: Arc::new(certified),
-            names,
-            issuer,
-            sha256: sha256(&first),
-            ends_millis,
-        })
+        let certified = Arc::new(certified);
+        let own = Self { certified, texts, names, issuer, sha256: sha256(&first), ends_millis };
+        Ok((own, begins))
     }
 
     /// Whether it is for this name; a star stands for one part.
@@ -198,7 +210,34 @@ pub(super) struct Shown {
 }
 
 /// The certificate of a person's own, while there is one.
-pub(super) type Slot = RwLock<Option<Own>>;
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    own: RwLock<Option<Own>>,
+    /// Who is told that it changed.
+    watchers: Mutex<Vec<Sender<()>>>,
+}
+
+impl Slot {
+    pub(super) fn get(&self) -> RwLockReadGuard<'_, Option<Own>> {
+        self.own.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, own: Option<Own>) {
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|watcher| {
+            // Full, it was told already.
+            let _ = watcher.try_send(());
+            !watcher.is_closed()
+        });
+    }
+
+    pub(super) fn changes(&self) -> Receiver<()> {
+        let (tell, told) = bounded(1);
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(tell);
+        told
+    }
+}
 
 impl Shown {
     pub(super) fn new(machine: CertifiedKey, own: Arc<Slot>) -> Self {
@@ -208,7 +247,7 @@ impl Shown {
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let own = self.own.read().unwrap_or_else(PoisonError::into_inner);
+        let own = self.own.get();
         let fits = own.as_ref().zip(hello.server_name()).filter(|(own, name)| own.is_for(name));
         Some(fits.map_or_else(|| Arc::clone(&self.machine), |(own, _)| Arc::clone(&own.certified)))
     }

@@ -54,6 +54,8 @@ pub(super) type Pieces = Sender<io::Result<Bytes>>;
 pub(super) enum Told {
     /// Bytes that are there, and how many of them were told.
     Whole(Arc<Vec<u8>>, usize),
+    /// What comes from behind the door.
+    Relayed(Incoming),
     /// What somebody sends while it comes to be, and how many bytes that is, where it is known.
     Pieces(Pin<Box<Receiver<io::Result<Bytes>>>>, Option<u64>),
 }
@@ -86,6 +88,10 @@ impl Body for Told {
                 *told += piece.len();
                 Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
             }
+            Self::Relayed(incoming) => {
+                let next = Pin::new(incoming).poll_frame(context);
+                next.map(|next| next.map(|frame| frame.map_err(io::Error::other)))
+            }
             Self::Pieces(receiver, _) => {
                 let next = receiver.as_mut().poll_next(context);
                 next.map(|next| next.map(|piece| piece.map(Frame::data)))
@@ -96,6 +102,7 @@ impl Body for Told {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes, told) => *told >= bytes.len(),
+            Self::Relayed(incoming) => incoming.is_end_stream(),
             Self::Pieces(_, bytes) => *bytes == Some(0),
         }
     }
@@ -105,6 +112,7 @@ impl Body for Told {
             Self::Whole(bytes, told) => {
                 SizeHint::with_exact(u64::try_from(bytes.len() - told).unwrap_or(u64::MAX))
             }
+            Self::Relayed(incoming) => incoming.size_hint(),
             Self::Pieces(_, Some(bytes)) => SizeHint::with_exact(*bytes),
             Self::Pieces(_, None) => SizeHint::default(),
         }

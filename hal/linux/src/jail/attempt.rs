@@ -1,0 +1,74 @@
+//! What a service would try that somebody else has taken over. Tests have it tried from inside of a jail; where nothing stops
+//! an attempt, it does no harm.
+
+use core::net::SocketAddr;
+use std::io;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::{Pid, test_kill_process};
+
+use crate::sys::attempt::{self, Empty};
+
+/// Errno by which an attempt was refused, 0 where it was not; `None` where there is no such attempt. Where the jail ends the
+/// process for it, this never returns.
+///
+/// `what` is a word, or a word and what it is about: `read PATH`, `write PATH`, `connect ADDRESS:PORT`, `bind ADDRESS:PORT`.
+pub fn attempt(what: &str) -> Option<i32> {
+    let (word, about) = what.split_once(' ').unwrap_or((what, ""));
+    let tried = match word {
+        "nothing" => Ok(()),
+        "read" => std::fs::File::open(about).map(drop),
+        "write" => std::fs::OpenOptions::new().write(true).open(about).map(drop),
+        "make" => std::fs::OpenOptions::new().write(true).create_new(true).open(about).map(drop),
+        "connect" => address(about).and_then(TcpStream::connect).map(drop),
+        "bind" => address(about).and_then(TcpListener::bind).map(drop),
+        "datagram" => address(about).and_then(UdpSocket::bind).map(drop),
+        "packet" => open(AddressFamily::PACKET, SocketType::RAW),
+        "raw" => open(AddressFamily::INET, SocketType::RAW),
+        "unix" => open(AddressFamily::UNIX, SocketType::STREAM),
+        "netlink" => open(AddressFamily::NETLINK, SocketType::RAW),
+        "signal" => test_kill_process(Pid::INIT).map_err(io::Error::from),
+        "trace" => attempt::trace(1).map_err(io::Error::from),
+        "ring" => match crate::confine::try_ring() {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        },
+        "user-namespace" => attempt::user_namespace().map_err(io::Error::from),
+        "fork" => attempt::fork().map_err(io::Error::from),
+        "exec" => Err(Command::new("/proc/self/exe").exec()),
+        "runnable-page" => attempt::runnable_page().map_err(io::Error::from),
+        "made-runnable" => attempt::made_runnable().map_err(io::Error::from),
+        other => attempt::empty(empty(other)?).map_err(io::Error::from),
+    };
+    Some(match tried {
+        Ok(()) => 0,
+        Err(error) => error.raw_os_error().unwrap_or(-1),
+    })
+}
+
+fn empty(word: &str) -> Option<Empty> {
+    Some(match word {
+        "bpf" => Empty::Bpf,
+        "module" => Empty::InitModule,
+        "kexec" => Empty::KexecLoad,
+        "perf" => Empty::PerfEvent,
+        "keys" => Empty::Keyctl,
+        "mount" => Empty::Mount,
+        "read-other" => Empty::ReadOther,
+        "memory-file" => Empty::MemoryFile,
+        _ => return None,
+    })
+}
+
+fn address(text: &str) -> io::Result<SocketAddr> {
+    text.parse().map_err(|_| Errno::INVAL.into())
+}
+
+fn open(family: AddressFamily, kind: SocketType) -> io::Result<()> {
+    let made = socket_with(family, kind, SocketFlags::CLOEXEC, None);
+    made.map(drop).map_err(io::Error::from)
+}

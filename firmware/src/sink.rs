@@ -142,6 +142,13 @@ impl Seed {
         Ok(Self { address, name })
     }
 
+    /// Whether it lies where Azure itself has such an account, or where the vault lies.
+    #[must_use]
+    pub fn is_at_home(&self, vault: Option<&AzureAddress>) -> bool {
+        self.address.is_usual()
+            || vault.is_some_and(|vault| vault.origin() == self.address.origin())
+    }
+
     /// Opens the blob, made with this length where it is not there.
     pub fn open(&self, bytes: u64, machine: &Machine) -> Result<Arc<PageBlob>, Error> {
         let lookup = |name: &str| (machine.settings)(name)?.into_string().ok();

@@ -308,6 +308,15 @@ fn what_a_second_person_watches_over_is_not_undone_by_one_alone() {
     assert_eq!(settled.json()["approval"]["outcome"], 200, "{}", words(&settled));
     assert_eq!(anna.get("/servers/web1").json()["policy"]["second_person"], false);
     assert_eq!(put(&with("keep", json!("72h"))).status, 200, "from now on one does");
+    let oskar = managed.client("oskar");
+    let now = anna.get("/servers/web1").json()["policy"].clone();
+    assert_eq!(oskar.json("PUT", "/servers/web1/policy", &now).status, 200);
+    let shorter = oskar.json("PUT", "/servers/web1/policy", &with("keep", json!("1h")));
+    assert_eq!(
+        (shorter.status, shorter.json()["field"].as_str()),
+        (403, Some("/keep")),
+        "retention is an administrator's, by this way too"
+    );
 }
 
 #[test]
@@ -318,6 +327,14 @@ fn everything_that_is_done_is_noted_without_a_secret_and_a_changed_note_is_told(
     for name in ["oskar", secret] {
         let wrong = json!({ "name": name, "password": secret });
         assert_eq!(managed.nobody().json("POST", "/session", &wrong).status, 401);
+    }
+    let hook = json!({ "kind": "webhook", "url": "https://hooks.example/T0/SECRET" });
+    let chat = json!({ "channels": [{ "name": "chat", "way": hook }] });
+    assert_eq!(anna.json("PUT", "/alerts", &chat).status, 200);
+    assert!(words(&anna.get("/alerts")).contains("SECRET"));
+    for client in [&oskar, &managed.client("vera")] {
+        let alerts = words(&client.get("/alerts"));
+        assert!(alerts.contains("hooks.example") && !alerts.contains("SECRET"), "{alerts}");
     }
     let drill = json!({ "server": "web1", "kind": "drill", "point": null });
     oskar.json("POST", "/orders", &drill);

@@ -264,6 +264,13 @@ fn whatever_is_typed_is_refused_beside_its_field_and_changes_nothing() {
     }
     fresh.pair(&code);
     assert_eq!(fresh.refused("POST", "/setup/pair", &pairing(&code, PASSWORD)).0, 409);
+    // Nor is that a way around the pause of whoever guesses passwords.
+    let guess = json!({"name": "ada", "password": "wrong horse battery"});
+    let guesses = [(); 5].map(|()| {
+        assert_eq!(fresh.refused("POST", "/setup/pair", &pairing(&code, PASSWORD)).0, 409);
+        fresh.refused("POST", "/session", &guess).0
+    });
+    assert_eq!(guesses, [401, 401, 401, 401, 429]);
     assert_eq!(fresh.refused("PUT", "/setup/network", &json!({"settings": ""})).0, 409);
     fresh.curl.change("PUT", "/setup/network", &json!({"keep": true}));
     fs::create_dir_all(folder.join("photos")).expect("a folder");

@@ -119,10 +119,7 @@ impl Accounts {
         let session = who.session.as_deref();
         let stands = session.is_none_or(|id| self.sessions().stands(id, self.nanos()));
         let by_user = || self.users.find(&who.user).ok().flatten();
-        let by_token = || {
-            let tokens = self.tokens.all().unwrap_or_default();
-            tokens.iter().any(|it| it.name == who.caller.name && it.by == who.user)
-        };
+        let by_token = || self.tokens.stands(&who.user, &who.caller.name).unwrap_or(false);
         stands
             && by_user().is_some_and(|user| user.role >= who.caller.role)
             && (session.is_some() || by_token())
@@ -320,7 +317,10 @@ impl Admin for Accounts {
         if let Some(asker) = asker.filter(|_| grant) {
             // Whoever asked may have been put out since.
             let user = self.users.find(&asker.user)?;
-            if user.is_none_or(|user| user.role < asker.caller.role) {
+            let by_token = asker.session.is_none();
+            if user.is_none_or(|user| user.role < asker.caller.role)
+                || (by_token && !self.tokens.stands(&asker.user, &asker.caller.name)?)
+            {
                 let words = format!("was asked for by {}, who may no longer", asker.caller.name);
                 return Err(Refusal::new(409, format!("approval {id}"), words));
             }

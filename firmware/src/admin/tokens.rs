@@ -70,13 +70,12 @@ impl Tokens {
         }
         let hash = hash(text);
         let now = self.clock.now().0;
+        // Before it is read: a token that is ended meanwhile must not be written again.
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tokens = self.read()?;
-        let found = tokens.iter().position(|token| {
-            token.hash == hash && token.view.ends_millis.is_none_or(|ends| now < ends)
-        });
+        let found = tokens.iter().position(|token| token.hash == hash && stands(&token.view, now));
         let Some(place) = found else { return Ok(None) };
         let view = tokens[place].view.clone();
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.insert(view.id.clone(), now);
         if view.used_millis.is_none_or(|last| now.saturating_sub(last) >= NOTED_MILLIS) {
             tokens[place].view.used_millis = Some(now);
@@ -86,6 +85,13 @@ impl Tokens {
             }
         }
         Ok(Some(view))
+    }
+
+    /// Whether this user's token of this name is there and has not ended.
+    pub fn stands(&self, by: &str, name: &str) -> Answer<bool> {
+        let now = self.clock.now().0;
+        let is_it = |token: &Token| token.view.by == by && token.view.name == name;
+        Ok(self.read()?.iter().any(|token| is_it(token) && stands(&token.view, now)))
     }
 
     /// One more.
@@ -115,7 +121,7 @@ impl Tokens {
         let _one = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tokens = self.read()?;
         // What has ended makes room.
-        tokens.retain(|token| token.view.ends_millis.is_none_or(|ends| now < ends));
+        tokens.retain(|token| stands(&token.view, now));
         if tokens.iter().any(|known| known.view.name.eq_ignore_ascii_case(&asked.name)) {
             return Err(
                 Refusal::new(409, format!("token {}", asked.name), "is there already").at("/name")
@@ -163,6 +169,10 @@ impl Tokens {
     }
 }
 
+fn stands(token: &TokenView, now: u64) -> bool {
+    token.ends_millis.is_none_or(|ends| now < ends)
+}
+
 fn hash(token: &str) -> String {
     blake3::hash(token.as_bytes()).to_hex().to_string()
 }
@@ -203,6 +213,43 @@ mod tests {
         again.end(&made.made.id).unwrap();
         assert_eq!(again.find(&made.token).unwrap(), None);
         assert_eq!(again.end(&made.made.id).unwrap_err().status, 404);
+    }
+
+    /// Reading takes a while, in which somebody is heard.
+    struct Slow(MemoryKeep, Mutex<Option<std::sync::mpsc::Sender<()>>>);
+
+    impl Keep for Slow {
+        fn read(&self, name: &str) -> Result<Option<Vec<u8>>, pipeline_vault::Error> {
+            let read = self.0.read(name);
+            if let Some(tell) = self.1.lock().unwrap().take() {
+                tell.send(()).unwrap();
+                std::thread::sleep(core::time::Duration::from_millis(300));
+            }
+            read
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) -> Result<(), pipeline_vault::Error> {
+            self.0.write(name, bytes)
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_ended_while_it_is_used_does_not_come_back() {
+        let keep = Arc::new(Slow(MemoryKeep::default(), Mutex::default()));
+        let all = Tokens::new(
+            Arc::clone(&keep) as Arc<dyn Keep>,
+            Arc::new(SystemClock),
+            Arc::new(SystemEntropy),
+        );
+        let made = all.make("anna", &asked("ci")).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        *keep.1.lock().unwrap() = Some(tell);
+        std::thread::scope(|scope| {
+            scope.spawn(|| all.find(&made.token).unwrap());
+            told.recv().unwrap();
+            all.end(&made.made.id).unwrap();
+        });
+        assert_eq!(all.find(&made.token).unwrap(), None);
     }
 
     #[test]

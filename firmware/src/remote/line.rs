@@ -56,6 +56,16 @@ pub fn read(words: &[OsString], settings: &Settings) -> Result<Option<Line>, Err
     let is_help =
         words.iter().any(|word| matches!(word.as_str(), "-h" | "--help" | "-V" | "--version"))
             || rest.first().is_some_and(|word| word == "help");
+    let behind = |word: &&String| {
+        ["--remote", "--token-file", "--fingerprint"]
+            .contains(&word.split('=').next().unwrap_or_default())
+    };
+    if let Some(word) = rest.iter().find(behind).filter(|_| !is_help) {
+        let verb = rest.first().map_or("VERB", String::as_str);
+        return Err(Error::misuse(word.clone(), "stands behind the verb").remedy(format!(
+            "write it before: lifeboat --remote https://HOST --token-file FILE {verb}"
+        )));
+    }
     let names_vault = rest.iter().any(|word| word == "--vault" || word.starts_with("--vault="));
     if way.remote.is_none() && !names_vault {
         // What cannot be run elsewhere at all is run here without a word.
@@ -317,6 +327,8 @@ mod tests {
             ("--remote box target set --server x --file /nowhere", TOKEN, "cannot be read"),
             ("--remote box target set --file", TOKEN, "no file behind"),
             ("--remote", TOKEN, "nothing behind"),
+            ("points --remote https://box", TOKEN, "stands behind the verb"),
+            ("--remote box points --fingerprint=ab", TOKEN, "stands behind the verb"),
             ("--token-file x points --vault dir:/y", &[], "for a verb that is run elsewhere"),
         ] {
             let error = read_with(line, set).err().unwrap_or_else(|| panic!("{line}"));

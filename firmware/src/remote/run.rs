@@ -269,7 +269,12 @@ impl Running for Job {
                 self.next()
             }
             State::Ended(code) => match self.output.take().and_then(|path| file(&path)) {
-                Some(told) => Some(told),
+                Some(Ok(told)) => Some(told),
+                Some(Err(words)) => {
+                    // Half a file is none: nobody shall take it for the whole.
+                    self.state = State::Ended(code.max(EXIT_FAILED));
+                    Some(VerbTold::Err(base64(words.as_bytes())))
+                }
                 None => {
                     self.state = State::Told;
                     Some(VerbTold::Ended(code))
@@ -293,13 +298,19 @@ fn code(status: ExitStatus) -> u8 {
     number.and_then(|number| u8::try_from(number).ok()).unwrap_or(EXIT_FAILED)
 }
 
-/// The file that the verb made, where it made one.
-fn file(path: &Path) -> Option<VerbTold> {
+/// The file that the verb made, where it made one; or why it does not go over.
+fn file(path: &Path) -> Option<Result<VerbTold, String>> {
+    let failed = |words: &str| format!("lifeboat: the file that was asked for {words}\n");
     let file = fs::File::open(path).ok()?;
     let mut bytes = Vec::new();
     let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
-    file.take(most).read_to_end(&mut bytes).ok()?;
-    Some(VerbTold::File(base64(&bytes)))
+    Some(match file.take(most + 1).read_to_end(&mut bytes) {
+        Err(error) => Err(failed(&format!("cannot be read: {error}"))),
+        Ok(_) if bytes.len() > FILE_BYTES_MAX => {
+            Err(failed("is larger than 4 MiB, which is all that comes back: print it on the page"))
+        }
+        Ok(_) => Ok(VerbTold::File(base64(&bytes))),
+    })
 }
 
 impl Drop for Job {
@@ -333,4 +344,21 @@ fn end(mut child: Owned) {
     }
     let _ = kill_process(pid, Signal::KILL);
     let _ = child.0.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_comes_back_whole_or_not_at_all() {
+        let path = std::env::temp_dir().join(format!("lifeboat-verb-{}", std::process::id()));
+        assert_eq!(file(&path), None, "where none was made");
+        fs::write(&path, vec![b'x'; FILE_BYTES_MAX]).unwrap();
+        let whole = VerbTold::File(base64(&vec![b'x'; FILE_BYTES_MAX]));
+        assert!(file(&path) == Some(Ok(whole)));
+        fs::write(&path, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap();
+        assert!(file(&path).unwrap().unwrap_err().contains("larger than 4 MiB"));
+        fs::remove_file(&path).unwrap();
+    }
 }

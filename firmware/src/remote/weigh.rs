@@ -15,6 +15,7 @@ use crate::cli::{
 };
 use crate::report::printable;
 use crate::sink::{Signed, Sink};
+use crate::vault_uri::VaultUri;
 
 /// Words of a command line, and the longest.
 const WORDS_MAX: usize = 256;
@@ -71,6 +72,9 @@ pub(super) fn check(asked: &VerbAsked, own: &Own<'_>) -> Answer<Checked> {
     words.extend(asked.arguments.iter().map(OsString::from));
     let line = [OsString::from("lifeboat")].into_iter().chain(words.iter().cloned());
     let line = CommandLine::try_parse_from(line).map_err(|error| misread(asked, &error))?;
+    if let Verb::Hydrate(hydrate) = &line.verb {
+        hydrated(&hydrate.to, asked, own)?;
+    }
     let weight = weigh(&line.verb, asked)?;
     Ok(Checked { words, weight })
 }
@@ -150,19 +154,17 @@ fn weigh(verb: &Verb, asked: &VerbAsked) -> Answer<Weight> {
     let (role, second_person, server): (Role, bool, Option<&String>) = match verb {
         Verb::Points(_) | Verb::Files(_) => (Role::Viewer, false, None),
         Verb::Vault(VaultVerb::Info(_) | VaultVerb::Kit(_)) => (Role::Viewer, false, None),
-        Verb::Verify(_) | Verb::Ready(_) => (Role::Operator, false, None),
+        Verb::Verify(_) | Verb::Ready(_) | Verb::Hydrate(_) => (Role::Operator, false, None),
         Verb::Prune(prune) => (Role::Administrator, !prune.dry_run, prune.server.as_ref()),
-        Verb::Hydrate(hydrate) => {
-            hydrated(&hydrate.to, asked)?;
-            (Role::Operator, false, None)
-        }
         Verb::Drill(_) => (Role::Operator, false, None),
         Verb::Failover(failover) => {
             (Role::Operator, !failover.order.dry_run, failover.order.server.as_ref())
         }
         Verb::Commit(commit) => (Role::Operator, true, Some(&commit.server)),
-        // An order is named by its identity: whose it is is not known here.
-        Verb::Cleanup(cleanup) => (Role::Operator, cleanup.order.is_some(), None),
+        // An order is named by its identity: whose it is is not known here, nor whose what is left of others was.
+        Verb::Cleanup(cleanup) => {
+            (Role::Operator, cleanup.order.is_some() || cleanup.orphans, None)
+        }
         Verb::Server(verb) => server_weight(verb),
         Verb::Plan(PlanVerb::Show(_) | PlanVerb::Report(_)) => (Role::Viewer, false, None),
         // A plan may name commands, and those run on the appliance.
@@ -205,10 +207,19 @@ fn shows(policy: &ServerPolicy) -> bool {
     times && counts && rates && vault && others && !policy.pause && !policy.resume
 }
 
-/// Only to Azure: a file or a device would be the appliance's.
-fn hydrated(to: &Sink, asked: &VerbAsked) -> Answer<()> {
+/// Only to Azure: a file or a device would be the appliance's. A page blob is opened with what opens the vault, which is shown to
+/// nobody but Azure and whoever has the vault.
+fn hydrated(to: &Sink, asked: &VerbAsked, own: &Own<'_>) -> Answer<()> {
+    let vault = match own.opening.map(|opening| &opening.vault) {
+        Some(VaultUri::Azure(address)) => Some(&**address),
+        _ => None,
+    };
     match to {
-        Sink::Signed(Signed::Given(_)) | Sink::Seed(_) => Ok(()),
+        Sink::Signed(Signed::Given(_)) => Ok(()),
+        Sink::Seed(seed) if seed.is_at_home(vault) => Ok(()),
+        Sink::Seed(_) => Err(refusal(&asked.verb, "would show what opens the vault at an endpoint that is neither Azure's nor the vault's")
+            .remedy("leave endpoint out, or run it where the endpoint is trusted, with vault and key")
+            .at("/arguments")),
         _ => Err(refusal(&asked.verb, "would write to, or read an address from, a file of the appliance")
             .remedy("give sas:URL or pageblob:URL; into a file, run it where the file is to be, with vault and key")
             .at("/arguments")),

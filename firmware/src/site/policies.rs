@@ -115,9 +115,9 @@ impl LiveSite {
         match why {
             Some(why) => {
                 // Pinned again, it is pinned for the newer reason.
-                pins::release(&access, &server, found.id).map_err(refusal)?;
                 let why = format!("{why} ({})", by.name);
-                pins::hold(&access, server, found.slot, &why, FOR_EVER_MILLIS).map_err(refusal)?;
+                pins::hold_instead(&access, server, found.slot, &why, FOR_EVER_MILLIS)
+                    .map_err(refusal)?;
             }
             None => drop(pins::release(&access, &server, found.id).map_err(refusal)?),
         }

@@ -154,7 +154,12 @@ impl LiveSite {
     /// One server whole.
     pub(super) fn server_view(&self, name: &str) -> Answer<ServerView> {
         let server = self.server_id(name)?;
-        let (sight, told) = (self.sight(), self.told());
+        let (mut sight, told) = (self.sight(), self.told());
+        if !sight.seen && sight.roll.is_none() {
+            // Nobody has looked yet. A policy that is not known is not taken for none: it may ask for a second person.
+            let roll = self.roll_now()?;
+            sight = Arc::new(Sight { roll, ..Sight::clone(&sight) });
+        }
         let one = one(&sight, &told, name, server);
         let (row, _) = self.row(&sight, &one);
         let told = one.told.cloned().unwrap_or_default();
@@ -174,6 +179,16 @@ impl LiveSite {
             stored_percent: told.stored_percent,
             points: one.chain.map_or(0, |chain| chain.count),
         })
+    }
+
+    fn roll_now(&self) -> Answer<Option<Arc<Roll>>> {
+        if let Some(view) = self.facts.agents.view() {
+            return Ok(Some(view.roll().roll()));
+        }
+        let opened = self.opened()?;
+        let mut session = opened.vault.session();
+        let vault = session.vault().map_err(refusal)?;
+        Ok(Roll::of(vault).map_err(refusal)?.map(Arc::new))
     }
 
     /// Points, the newest first.

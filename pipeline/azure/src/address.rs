@@ -209,6 +209,11 @@ impl AzureAddress {
         self.cloud
     }
 
+    /// Whether it is where Azure itself has the account, and no endpoint of somebody's own.
+    pub fn is_usual(&self) -> bool {
+        self.endpoint.is_none()
+    }
+
     /// What a connection is made to.
     pub fn origin(&self) -> &Origin {
         &self.origin

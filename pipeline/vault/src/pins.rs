@@ -16,11 +16,11 @@ use pipeline::ids::{PointId, ServerId};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
-use crate::chain::{Chain, Link, read_slot};
+use crate::chain::{Chain, Link, Published, read_slot};
 use crate::error::{Blame, Error, Retry};
 use crate::names;
 use crate::points::ChainView;
-use crate::record::Upkeep;
+use crate::record::{Action, Body, Upkeep};
 use crate::sealed::{self, ObjectKind};
 use crate::store::{Created, list_all};
 
@@ -30,6 +30,8 @@ pub const LIFE: u64 = 6 * 3_600_000;
 pub const SLACK: u64 = 2 * 3_600_000;
 /// A pin that nobody here can open is honoured for so long after it was made. Milliseconds.
 pub const UNKNOWN_LIFE: u64 = 7 * 24 * 3_600_000;
+/// How often a hold is announced again because somebody published in between.
+const TRIES: u32 = 100;
 /// A pin is a few hundred bytes; larger objects are not read.
 const PIN_BYTES_MAX: u64 = 64 * 1024;
 
@@ -162,8 +164,7 @@ fn name_of(access: &Access) -> Result<String, Error> {
 /// Holds the point in `slot` for so many milliseconds: as long as that pruning leaves it in the chain. Held twice, the longer one
 /// counts. `why` is for people, and must hold no secret.
 ///
-/// Errors: it is no point, or was pruned; the keys only read, or the store fails. A run of pruning that looked at the holds just
-/// before this one was made may still take the point out of the chain: whoever holds looks again a while later.
+/// Errors: it is no point, or was pruned; the keys only read, or the store fails. Then nothing is held.
 pub fn hold(
     access: &Access,
     server: ServerId,
@@ -181,13 +182,48 @@ pub fn hold(
     let record = PinRecord { server, slot, point, made, expires, reader, hold: true };
     let name = names::pin(&server, &format!("{}-{:04}", name_of(access)?, 0));
     create(access, &name, &record)?;
-    // Only now: a hold that is written after this look would hold nothing.
-    if Chain::open(access, server)?.upkeep()?.gap_of(slot).is_some() {
-        delete(access, &[name]);
-        return Err(
-            Error::misuse(format!("point {point}"), "was pruned a moment ago").retry(Retry::Never)
-        );
+    // Only now: a hold that is written after this would hold nothing.
+    match announce(access, &record) {
+        Ok(()) => Ok(record),
+        Err(error) => {
+            delete(access, &[name]);
+            Err(error)
+        }
     }
+}
+
+/// Publishes a record that changes nothing, behind which a hold counts. A run of pruning that looked at the holds before finds its
+/// slot taken, and looks at everything again; where it was faster, the point is gone and the hold is refused.
+fn announce(access: &Access, hold: &PinRecord) -> Result<(), Error> {
+    let mut chain = Chain::open(access, hold.server)?;
+    for _ in 0..TRIES {
+        let mut upkeep = chain.upkeep()?;
+        if upkeep.gap_of(hold.slot).is_some() {
+            let pruned = Error::misuse(format!("point {}", hold.point), "was pruned a moment ago");
+            return Err(pruned.retry(Retry::Never));
+        }
+        upkeep.action = Action::None;
+        if let Published::Slot(_) = chain.publish(Body::Upkeep(upkeep))? {
+            return Ok(());
+        }
+    }
+    let busy = Error::refused(format!("server {}", hold.server), "its chain moves on without end");
+    Err(busy.retry(Retry::Later).remedy("try it again when fewer programs write to it"))
+}
+
+/// The same in place of what holds the point already: that ends only once this one holds.
+///
+/// Errors: as of [`hold`], and then the point is held as before; or the new one holds and an older one cannot be taken away.
+pub fn hold_instead(
+    access: &Access,
+    server: ServerId,
+    slot: u64,
+    why: &str,
+    millis: u64,
+) -> Result<PinRecord, Error> {
+    let before = list(access, &server)?;
+    let record = hold(access, server, slot, why, millis)?;
+    end(access, before, record.point)?;
     Ok(record)
 }
 
@@ -200,9 +236,12 @@ pub fn holds(access: &Access, server: &ServerId) -> Result<Vec<PinRecord>, Error
 
 /// Ends every hold on a point; how many there were.
 pub fn release(access: &Access, server: &ServerId, point: PointId) -> Result<usize, Error> {
+    end(access, list(access, server)?, point)
+}
+
+fn end(access: &Access, pins: Vec<Found>, point: PointId) -> Result<usize, Error> {
     let ours = |found: &Found| found.pin.as_ref().is_some_and(|pin| pin.hold && pin.point == point);
-    let names: Vec<String> =
-        list(access, server)?.into_iter().filter(ours).map(|found| found.name).collect();
+    let names: Vec<String> = pins.into_iter().filter(ours).map(|found| found.name).collect();
     for answer in access.store.delete(&names) {
         answer?;
     }

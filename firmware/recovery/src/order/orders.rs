@@ -154,6 +154,22 @@ pub fn find(documents: &dyn Documents, text: &str) -> Result<Name, Error> {
     }
 }
 
+/// The same, which is of this kind, or the other kind of failover.
+///
+/// Errors: as of [`find`]; it is something else. Who may go on with a drill may not go on with a failover by that.
+pub fn find_of(documents: &dyn Documents, text: &str, kind: Kind) -> Result<Name, Error> {
+    let name = find(documents, text)?;
+    let (_, found) = documents::load::<Order>(documents, name)?;
+    match found.filter(|order| order.kind.verb() != kind.verb()) {
+        None => Ok(name),
+        Some(Order { id, kind: other, .. }) => {
+            let verb = other.verb();
+            Err(Error::misuse(format!("order {id}"), format!("is no {}", kind.verb()))
+                .remedy(format!("go on with it by lifeboat {verb} --resume {id}")))
+        }
+    }
+}
+
 /// The open order of a kind of a server.
 pub fn open_of(
     documents: &dyn Documents,

@@ -290,6 +290,12 @@ fn the_orders_of_a_vault_are_found_by_their_first_letters() {
     }
     let open = orders::open_of(&process.documents, SERVER, Kind::Planned).unwrap().unwrap();
     assert_eq!(open.kind, Kind::Failover);
+    let of = |kind: Kind| orders::find_of(&process.documents, "0707", kind);
+    assert!(of(Kind::Failover).is_ok() && of(Kind::Planned).is_ok());
+    assert!(
+        of(Kind::Drill).unwrap_err().what.contains("is no drill"),
+        "nobody drills a failover on"
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use firmware_web::api::setup::Secret;
 use hal_linux::{SystemClock, SystemEntropy};
+use hal_sim::clock::SimClock;
 
 use super::*;
 use crate::admin::keep::MemoryKeep;
@@ -77,6 +78,42 @@ fn a_token_does_no_more_than_who_made_it() {
     let made = accounts.tokens.make("oskar", &asked).unwrap();
     let role = accounts.by_token(&made.token).unwrap().unwrap().caller.role;
     assert_eq!(role, Role::Operator, "whatever the document says");
+}
+
+#[test]
+fn a_token_that_has_ended_watches_nothing_and_what_it_asked_for_is_not_done() {
+    let (keep, clock) = (Arc::new(MemoryKeep::default()), SimClock::default());
+    let hands = Arc::new(clock.clone());
+    let accounts = Accounts::new(keep, hands, Arc::new(SystemEntropy), Room::PARTITION);
+    for name in ["anna", "bert"] {
+        accounts.users.put("first run", name, Role::Administrator, PASSWORD).unwrap();
+    }
+    let (bert, _) = who(&accounts, "bert");
+    let made = |days| {
+        let asked = TokenAsked { name: "ci".into(), role: Role::Administrator, days };
+        let made = accounts.tokens.make("anna", &asked).unwrap();
+        let token = accounts.by_token(&made.token).unwrap().unwrap();
+        assert!(accounts.still(&token));
+        (made, token)
+    };
+    let (ended, token) = made(None);
+    let deed = Deed {
+        operation: "revoke".into(),
+        object: "server web1".into(),
+        words: "agents no longer come in as server web1".into(),
+        path: "/servers/web1/revoke".into(),
+        query: String::new(),
+        body: Vec::new(),
+        by: token.clone(),
+    };
+    let Permission::Waits(waits) = accounts.permit(deed).unwrap() else { panic!("it waits") };
+    accounts.tokens.end(&ended.made.id).unwrap();
+    assert!(!accounts.still(&token));
+    let refused = accounts.settle(&bert, &waits.id, true).unwrap_err();
+    assert!(refused.detail.contains("who may no longer"), "{refused:?}");
+    let (_, token) = made(Some(1));
+    clock.jump(hal::time::UnixMillis(clock.now().0 + 86_400_001));
+    assert!(!accounts.still(&token), "nobody ended it but its time");
 }
 
 #[test]

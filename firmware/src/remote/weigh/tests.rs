@@ -48,6 +48,7 @@ fn each_verb_has_its_role_and_its_second_person() {
         ("commit --server web1", Operator, true, Some("web1")),
         ("cleanup", Operator, false, None),
         ("cleanup --order 12ab", Operator, true, None),
+        ("cleanup --orphans", Operator, true, None),
         ("server list", Viewer, false, None),
         ("server policy web1", Viewer, false, None),
         ("server policy web1 --interval 30s", Operator, false, None),
@@ -104,6 +105,8 @@ fn the_vault_its_key_and_files_of_the_appliance_cannot_be_named_however_it_is_wr
         "hydrate --server web1 --disk sda --to vhd:/etc/passwd",
         "hydrate --server web1 --disk sda --to /dev/sda",
         "hydrate --server web1 --disk sda --to sas:@/etc/shadow",
+        "hydrate --server web1 --disk sda --to pageblob:azure://abc/seeds/a.vhd?endpoint=https://evil.example",
+        "hydrate --server web1 --disk sda --to=pageblob:azure://abc/seeds/a.vhd?endpoint=http://127.0.0.1:1",
         "restore --server web1 --disk sda --to /etc/passwd",
         "protect --server x /etc/shadow",
         "serve",
@@ -128,6 +131,32 @@ fn the_vault_its_key_and_files_of_the_appliance_cannot_be_named_however_it_is_wr
         // What the appliance adds by itself is nobody's business.
         assert!(!format!("{refusal:?}").contains("/srv/"), "{line}: {refusal:?}");
     }
+}
+
+#[test]
+fn what_opens_the_vault_is_shown_to_azure_and_at_the_vaults_own_endpoint_alone() {
+    let to =
+        |place: &str| asked(&format!("hydrate --server web1 --disk sda --to pageblob:{place}"));
+    let own = |vault: &str| Opening {
+        vault: vault.parse().unwrap(),
+        key_file: "/srv/vault.key".into(),
+        passphrase_file: None,
+        older_key: false,
+    };
+    let takes = |vault: &str, place: &str| {
+        let (opening, file) = (own(vault), PathBuf::from("/run/verb/x"));
+        let (input, output) = (file.clone(), file);
+        check(&to(place), &Own { opening: Some(&opening), state: None, input, output }).is_ok()
+    };
+    let private = "?endpoint=https://abc.private.example";
+    for vault in ["dir:/srv/vault", "azure://abc/vault"] {
+        assert!(takes(vault, "azure://abc/seeds/a.vhd"));
+        assert!(takes(vault, "azure://other/seeds/a.vhd?cloud=usgov"));
+        assert!(!takes(vault, &format!("azure://abc/seeds/a.vhd{private}")));
+    }
+    let vault = format!("azure://abc/vault{private}");
+    assert!(takes(&vault, &format!("azure://abc/seeds/a.vhd{private}")));
+    assert!(!takes(&vault, "azure://abc/seeds/a.vhd?endpoint=https://abc.evil.example"));
 }
 
 #[test]

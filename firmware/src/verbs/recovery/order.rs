@@ -74,7 +74,7 @@ fn find(opened: &Opened, asked: &OrderOptions, kind: Kind) -> Result<Option<Name
         return Ok(None);
     }
     if let Some(text) = &asked.resume {
-        return orders::find(&opened.vault, text).map(Some);
+        return orders::find_of(&opened.vault, text, kind).map(Some);
     }
     let name = asked.server.as_deref().unwrap_or_default();
     let server = opened.vault.session().server(name)?;

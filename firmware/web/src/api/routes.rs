@@ -6,6 +6,7 @@ use super::admin::{Deed, Permission};
 use super::call::{self, Call, unknown};
 use super::reply::{Reply, json_of};
 use super::site::{Answer, Refusal, Role};
+use super::views::servers::Health;
 
 /// Users, sessions, tokens, approvals, the audit log.
 mod access;
@@ -480,6 +481,15 @@ fn second_person(call: &Call<'_>, meant: Meant) -> Answer<Option<String>> {
         Meant::Servers(names, words) => (names, words),
         Meant::Everything(words) => {
             let overview = call.site().overview()?;
+            if overview.servers.is_empty() && overview.vault != Health::Good {
+                return Err(Refusal::new(
+                    503,
+                    "the vault",
+                    "was not read yet: nobody knows whose policy asks for a second person",
+                )
+                .remedy("try it again in a moment")
+                .retry_after(5));
+            }
             (overview.servers.into_iter().map(|row| row.name).collect(), words)
         }
     };

@@ -1,5 +1,7 @@
 //! The machine, what happened, alerts, verbs.
 
+use core::mem::take;
+
 use super::{
     ADMINISTRATOR, Gives, Kind, Meant, OPERATOR, Route, Takes, VIEWER, get, may, parameter, post,
     put, shape,
@@ -7,7 +9,7 @@ use super::{
 use crate::api::call::Call;
 use crate::api::metrics;
 use crate::api::reply::{Body, Reply, json};
-use crate::api::site::Answer;
+use crate::api::site::{Answer, Role};
 use crate::api::verbs::{FILE_BYTES_MAX, VerbAsked, VerbTold};
 use crate::api::views::alerts::{AlertsSet, AlertsView, ChannelTest};
 use crate::api::views::appliance::{ApplianceView, CalendarView};
@@ -83,7 +85,13 @@ pub(super) const ROUTES: &[Route] = &[
         }),
     get("alerts", "/alerts", VIEWER, "Who is told when something goes wrong, and what does")
         .gives::<AlertsView>()
-        .does(|call| json(call.alarm()?.alerts())),
+        .does(|call| {
+            let mut alerts = call.alarm()?.alerts()?;
+            if !call.is(Role::Administrator) {
+                alerts.channels.iter_mut().for_each(|it| it.way = take(&mut it.way).veiled());
+            }
+            json(Ok(alerts))
+        }),
     put("setAlerts", "/alerts", ADMINISTRATOR, "Changes them")
         .takes::<AlertsSet>()
         .gives::<AlertsView>()

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::api::call::Call;
 use crate::api::reply::{Reply, json};
-use crate::api::site::{Answer, Refusal};
+use crate::api::site::{Answer, Refusal, Role};
 use crate::api::views::servers::{
     Figure, Install, Overview, PointView, PolicyView, Readiness, SeenServer, Series, SeriesAsked,
     ServerView,
@@ -187,6 +187,12 @@ fn series(call: &Call<'_>) -> Answer<Reply> {
 fn policy_weighs(call: &Call<'_>) -> Answer<Meant> {
     let asked: PolicyView = call.json()?;
     let now = call.site().server(call.name())?.policy;
+    if asked.keep != now.keep && !call.is(Role::Administrator) {
+        let words = "is retention, which takes the role administrator to change";
+        return Err(Refusal::new(403, "how long points are kept", words)
+            .remedy("leave it as it is, or ask an administrator")
+            .at("/keep"));
+    }
     if asked.second_person && asked.keep == now.keep {
         return Ok(Meant::Nothing);
     }

@@ -97,7 +97,10 @@ fn pair(call: &Call<'_>) -> Answer<Reply> {
             began(&call.admin().begin(call.from, &caller)?)
         }
         Err(refusal) => {
-            call.admin().tried(call.from, refusal.status != 403);
+            // Whatever else is refused shows no secret, and so makes up for no wrong one.
+            if refusal.status == 403 {
+                call.admin().tried(call.from, false);
+            }
             Err(refusal)
         }
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::api::openapi;
+use crate::api::views::alerts::Way;
 
 #[test]
 fn no_two_routes_are_the_same_and_each_says_what_it_does() {
@@ -67,6 +68,20 @@ fn paths_are_found_by_what_they_are() {
         ("GET", "/metrics", "metrics"),
     ] {
         assert_eq!(found(method, path), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn whoever_only_looks_sees_of_a_webhook_whose_it_is_and_nothing_that_lets_them_send() {
+    for (url, shown) in [
+        ("https://hooks.example/T0/secret?key=1", "https://hooks.example/…"),
+        ("https://hooks.example:8443?key=1", "https://hooks.example:8443/…"),
+        ("https://hooks.example", "https://hooks.example"),
+        ("", ""),
+        ("é/é", "é/…"),
+    ] {
+        let way = Way::Webhook { url: url.to_owned() };
+        assert_eq!(way.veiled(), Way::Webhook { url: shown.to_owned() }, "{url}");
     }
 }
 

@@ -158,6 +158,18 @@ impl Default for Way {
     }
 }
 
+impl Way {
+    /// As whoever only looks may see it: many receivers know who may send by the address of a webhook alone.
+    #[must_use]
+    pub fn veiled(self) -> Self {
+        let Self::Webhook { url } = self else { return self };
+        let host = url.find("://").map_or(0, |begin| begin + 3);
+        let end = url[host..].find(['/', '?']).map_or(url.len(), |end| host + end);
+        let more = if end < url.len() { "/…" } else { "" };
+        Self::Webhook { url: format!("{}{more}", &url[..end]) }
+    }
+}
+
 /// What carries syslog.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -281,3 +281,48 @@ fn two_writers_and_two_upkeeps_on_a_failing_store_lose_no_point() {
         bed.assert_settles("40h,daily=5d");
     }
 }
+
+fn eight_days(seed: u64) -> (Bed, u64, PointId) {
+    let mut bed = Bed::new(seed);
+    for _ in 0..8 {
+        bed.point(20);
+        bed.pass(DAY);
+    }
+    let view = read_chain(&bed.access(), SERVER).expect("a chain");
+    let slot = view.points().nth(1).expect("a point").record.slot;
+    let id = bed.points()[1];
+    (bed, slot, id)
+}
+
+#[test]
+fn a_hold_that_was_acknowledged_is_kept_by_a_run_that_looked_for_holds_just_before() {
+    let (mut bed, slot, held) = eight_days(83);
+    let access = another(&mut bed).access();
+    let hook = Hook::new(Arc::clone(&bed.store) as Arc<dyn BlobStore>, is_chain, move || {
+        crate::pins::hold(&access, SERVER, slot, "a person", 30 * DAY).expect("a hold");
+    });
+    let (policy, pruner) = (Policy::parse("5d").expect("a policy"), bed.access_to(hook.store()));
+    let report = run(&pruner, SERVER, &policy, &Options::default()).expect("upkeep");
+    assert!(hook.is_done() && report.points_removed > 0, "{report:?}");
+    assert!(bed.points().contains(&held), "it was acknowledged");
+    bed.upkeep("5d", &Options::default()).expect("upkeep");
+    assert!(bed.points().contains(&held));
+    bed.assert_points_whole();
+    bed.assert_verified();
+}
+
+#[test]
+fn a_hold_that_comes_just_behind_a_run_of_pruning_is_refused_and_leaves_nothing() {
+    let (mut bed, slot, gone) = eight_days(84);
+    let pruner = another(&mut bed).access();
+    let is_pin = |name: &str| name.starts_with("pin/");
+    let hook = Hook::new(Arc::clone(&bed.store) as Arc<dyn BlobStore>, is_pin, move || {
+        let policy = Policy::parse("5d").expect("a policy");
+        run(&pruner, SERVER, &policy, &Options::default()).expect("upkeep");
+    });
+    let access = bed.access_to(hook.store());
+    let refused = crate::pins::hold(&access, SERVER, slot, "a person", 30 * DAY);
+    assert!(refused.is_err_and(|error| error.what.contains("was pruned")));
+    assert!(!bed.points().contains(&gone));
+    assert_eq!(crate::pins::list(&bed.access(), &SERVER).expect("pins"), []);
+}

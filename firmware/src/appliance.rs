@@ -30,6 +30,7 @@ use uevents::Uevents;
 use watchdog::Pulse;
 
 use crate::admin::accounts::Accounts;
+use crate::chip::Signed;
 use crate::net::state::State;
 use crate::serve::identity::Identity;
 use crate::serve::watch::Watched;
@@ -66,6 +67,8 @@ pub(crate) mod figures;
 mod first_run;
 /// What is said, and where to.
 mod journal;
+/// What opens what is remembered.
+mod keyring;
 /// The API behind the page.
 mod managed;
 /// What was booted from.
@@ -131,6 +134,8 @@ pub(crate) struct Appliance {
     /// What was booted from; the same stick may come back under another name.
     medium: Mutex<Arc<Medium>>,
     settings: OnceLock<Configuration<NetworkPage>>,
+    /// What was signed of the slot that runs; none where it was started in another way.
+    signed: OnceLock<Signed>,
     memory: Arc<Memory>,
     /// Who may manage the machine.
     accounts: OnceLock<Arc<Accounts>>,
@@ -188,6 +193,7 @@ impl Appliance {
             uevents: OnceLock::new(),
             medium: Mutex::default(),
             settings: OnceLock::new(),
+            signed: OnceLock::new(),
             memory: Arc::default(),
             accounts: OnceLock::new(),
             first_run: OnceLock::new(),

@@ -13,6 +13,8 @@ pub mod as_before;
 pub mod changed;
 /// The program's own verbs as processes of their own.
 mod child;
+/// The machine's security chip.
+pub mod chip;
 /// The command line.
 pub mod cli;
 /// A disk as the command line names it.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockErr
 use std::thread::JoinHandle;
 
 use firmware_web::api::site::Answer;
-use firmware_web::api::views::appliance::{ApplianceView, CalendarView};
+use firmware_web::api::views::appliance::{ApplianceView, CalendarView, MeasurementsView};
 use firmware_web::api::views::events::{EventFilter, EventPage};
 use firmware_web::api::views::files::{FileBytes, FilePlace, Listing};
 use firmware_web::api::views::recovery::{OrderAsked, OrderView, PlanRunView, PlanView, Sweep};
@@ -57,6 +57,8 @@ mod jobs;
 mod ledger;
 /// The machine.
 mod machine;
+/// What was measured at the machine's start.
+mod measured;
 /// Bytes in little room.
 mod packed;
 /// Policies, pins, and who comes in.
@@ -361,6 +363,9 @@ impl Site for LiveSite {
     }
     fn appliance(&self) -> Answer<ApplianceView> {
         Ok(self.appliance_view())
+    }
+    fn measurements(&self) -> Answer<MeasurementsView> {
+        measured::measurements()
     }
     fn set_calendar(&self, by: &Caller, calendar: &CalendarView) -> Answer<ApplianceView> {
         self.change_calendar(by, calendar)

@@ -5,9 +5,9 @@
 //! was cut leaves the state before it. A slot that held something which cannot be read is left as it is, as evidence and for
 //! a person to rescue, until two good writes have followed.
 //!
-//! **The key lies in a slot of its own on the same partition**: until it is sealed to the machine's security chip, the seal
-//! protects against damage and confusion, and not against whoever holds the disk. What matters for recovery is in the
-//! vault: a state that is lost costs nothing but naming the vault again.
+//! The key is sealed to the machine's security chip, opened by a passphrase, or lies in the open beside the state, where there is
+//! neither: `keys` says how. Then the seal protects against damage and confusion, and not against whoever holds the medium. What
+//! matters for recovery is in the vault: a state that is lost costs nothing but naming the vault again.
 //!
 //! This module refuses to know paths and devices: it works on any `Disk`.
 
@@ -19,9 +19,12 @@ use pipeline::seal::SecretKey;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use keys::{Keyring, Record, Way, records};
 use layout::{SLOT_BYTES, SLOTS, WORDS_OFFSET, slot_offset};
 use slot::{Header, Kind, Read};
 
+/// How the key is kept.
+pub mod keys;
 /// What is at which byte.
 pub mod layout;
 /// One slot: header, payload, checksum, seal.
@@ -43,6 +46,10 @@ pub enum StateError {
     Other,
     /// It was opened before, and written to by another machine since.
     Ahead,
+    /// The key cannot be had here now; nothing was written.
+    Locked(String),
+    /// A newer version wrote it; nothing was written.
+    Newer,
 }
 
 impl fmt::Display for StateError {
@@ -64,6 +71,10 @@ impl fmt::Display for StateError {
             Self::Other => {
                 f.write_str("it is another medium: plug in the one that was pulled out")
             }
+            Self::Locked(words) => write!(f, "the state is kept aside, unopened: {words}"),
+            Self::Newer => f.write_str(
+                "the state is kept aside, unopened: a newer version of Lifeboat wrote it; start that one",
+            ),
             Self::Ahead => f.write_str(
                 "another machine was started from it meanwhile: what is set here now is forgotten at the next start",
             ),
@@ -102,58 +113,103 @@ enum Held {
 pub struct Store<D: Disk> {
     disk: D,
     key: SecretKey,
+    /// How the key is kept.
+    record: Record,
     held: [Held; SLOTS],
     sequence: u64,
     /// Good writes since it was opened: damaged slots are kept aside for two of them.
     writes: u32,
 }
 
+/// What a partition that was pulled out is known by.
+#[derive(Clone)]
+pub struct Known {
+    key: SecretKey,
+    record: Record,
+    sequence: u64,
+}
+
 impl<D: Disk> Store<D> {
-    /// Opens the partition; makes a key where there is none.
-    pub fn open<T: DeserializeOwned>(
+    /// Opens the partition; makes a key where there is none, and replaces one that is to be kept otherwise from now on.
+    pub fn open<T: Serialize + DeserializeOwned>(
         mut disk: D,
+        keyring: &mut dyn Keyring,
         entropy: &dyn Entropy,
     ) -> Result<(Self, Found<T>), StateError> {
-        let bytes = disk.geometry()?.bytes;
-        if bytes < layout::PARTITION_BYTES_MIN {
-            return Err(StateError::Small(bytes));
-        }
+        large_enough(&mut disk)?;
+        let copies = records(&mut disk)?;
+        let Some((_, newest)) = copies.last().cloned() else {
+            return Self::begin(disk, keyring, entropy);
+        };
         let mut troubles = Vec::new();
-        let (key, fresh) = key_of(&mut disk, entropy, &mut troubles)?;
-        Self::survey(disk, key, fresh, troubles)
+        if copies.first().is_some_and(|(copy, _)| *copy > 0) {
+            troubles.push(
+                "the first copy of the state's key is damaged; the second was taken".to_owned(),
+            );
+        }
+        let key = newest.open(keyring)?;
+        let half_done = copies.first().is_some_and(|(_, first)| *first != newest);
+        let mut keys = vec![key.clone()];
+        if let Some((_, Record::Open(older))) = copies.first().filter(|_| half_done) {
+            keys.push(older.clone());
+        } else if let Some((_, older)) = copies.first().filter(|_| half_done) {
+            // Where the older one does not open any more, all of the state may be under the newer.
+            keys.extend(older.open(keyring).ok());
+        }
+        let (mut store, found) = Self::survey::<T>(disk, (newest, &keys), false, troubles)?;
+        if half_done {
+            store.finish(found.state.as_ref(), entropy)?;
+        } else if keyring.outgrown(store.record.ways()) {
+            store.replace_key(found.state.as_ref(), keyring, entropy)?;
+        }
+        Ok((store, found))
+    }
+
+    /// Begins with a new key; what is in the slots is another's from now on, and goes once it was kept aside for two writes.
+    pub fn begin<T: DeserializeOwned>(
+        mut disk: D,
+        keyring: &mut dyn Keyring,
+        entropy: &dyn Entropy,
+    ) -> Result<(Self, Found<T>), StateError> {
+        large_enough(&mut disk)?;
+        let key = new_key(entropy)?;
+        let record = Record::of(&key, keyring.keep(&key));
+        for copy in 0..layout::KEY_COPIES {
+            record.write(&mut disk, copy, entropy)?;
+        }
+        Self::survey(disk, (record, &[key]), true, Vec::new())
     }
 
     /// Opens again the partition that was open before: it is known by its key, and nobody may have written to it since.
     /// Nothing is written to any other.
-    pub fn reopen<T: DeserializeOwned>(
-        mut disk: D,
-        key: &SecretKey,
-        sequence: u64,
-    ) -> Result<Self, StateError> {
-        let bytes = disk.geometry()?.bytes;
-        if bytes < layout::PARTITION_BYTES_MIN {
+    pub fn reopen<T: DeserializeOwned>(mut disk: D, known: &Known) -> Result<Self, StateError> {
+        if disk.geometry()?.bytes < layout::PARTITION_BYTES_MIN {
             return Err(StateError::Other);
         }
-        let found = kept_key(&mut disk)?;
-        let (key, _) = found.filter(|(found, _)| found == key).ok_or(StateError::Other)?;
-        let (store, _) = Self::survey::<T>(disk, key, false, Vec::new())?;
+        let copies = records(&mut disk)?;
+        if copies.last().is_none_or(|(_, record)| *record != known.record) {
+            return Err(StateError::Other);
+        }
+        let keys = (known.record.clone(), &[known.key.clone()][..]);
+        let (store, _) = Self::survey::<T>(disk, keys, false, Vec::new())?;
         // The last write may have arrived although it failed.
-        let ahead = store.sequence > sequence.saturating_add(1);
+        let ahead = store.sequence > known.sequence.saturating_add(1);
         if ahead { Err(StateError::Ahead) } else { Ok(store) }
     }
 
-    /// Reads all slots.
+    /// Reads all slots; the first key is the one that counts.
     fn survey<T: DeserializeOwned>(
         mut disk: D,
-        key: SecretKey,
+        (record, keys): (Record, &[SecretKey]),
         fresh: bool,
         mut troubles: Vec<String>,
     ) -> Result<(Self, Found<T>), StateError> {
         let mut held = [Held::Empty; SLOTS];
         let mut newest: Option<(u64, T)> = None;
+        let mut newer = 0;
         for (place, held) in held.iter_mut().enumerate() {
             let bytes = read(&mut disk, slot_offset(place), SLOT_BYTES)?;
-            *held = match slot::read(&bytes, Kind::State, Some(&key)) {
+            *held = match read_by(&bytes, keys) {
                 Read::Empty => Held::Empty,
                 Read::Whole(header, payload) => match postcard::from_bytes(&payload) {
                     Ok(state) => {
@@ -163,18 +219,22 @@ impl<D: Disk> Store<D> {
                         Held::Good(header.sequence)
                     }
                     Err(_) => {
+                        newer += 1;
                         troubles
                             .push(format!("slot {} holds a state of another version", place + 1));
                         Held::Damaged
                     }
                 },
                 Read::Torn => Held::Damaged,
-                Read::Sealed if fresh => Held::Damaged,
-                Read::Sealed => {
+                Read::Sealed | Read::Other if fresh => Held::Damaged,
+                Read::Sealed | Read::Other => {
                     troubles.push(format!("slot {} is sealed with another key", place + 1));
                     Held::Damaged
                 }
             };
+        }
+        if newest.is_none() && newer > 0 {
+            return Err(StateError::Newer);
         }
         let damaged = held.iter().filter(|held| **held == Held::Damaged).count();
         if newest.is_none() && damaged > 0 {
@@ -184,7 +244,39 @@ impl<D: Disk> Store<D> {
         }
         let sequence = newest.as_ref().map_or(0, |(sequence, _)| *sequence);
         let state = newest.map(|(_, state)| state);
-        Ok((Self { disk, key, held, sequence, writes: 0 }, Found { state, troubles }))
+        let key = keys.first().cloned().ok_or(StateError::Entropy)?;
+        Ok((Self { disk, key, record, held, sequence, writes: 0 }, Found { state, troubles }))
+    }
+
+    /// Replaces the key by a new one, kept as it is to be kept now.
+    pub fn replace_key<T: Serialize>(
+        &mut self,
+        state: Option<&T>,
+        keyring: &mut dyn Keyring,
+        entropy: &dyn Entropy,
+    ) -> Result<(), StateError> {
+        let key = new_key(entropy)?;
+        let record = Record::of(&key, keyring.keep(&key));
+        record.write(&mut self.disk, layout::KEY_COPIES - 1, entropy)?;
+        (self.key, self.record) = (key, record);
+        self.finish(state, entropy)
+    }
+
+    /// The state under the key that counts, everywhere; then the first copy of the key.
+    fn finish<T: Serialize>(
+        &mut self,
+        state: Option<&T>,
+        entropy: &dyn Entropy,
+    ) -> Result<(), StateError> {
+        if let Some(state) = state {
+            for _ in 0..SLOTS {
+                self.write(state, entropy)?;
+            }
+        }
+        for copy in 0..layout::KEY_COPIES - 1 {
+            self.record.write(&mut self.disk, copy, entropy)?;
+        }
+        Ok(())
     }
 
     /// Writes a state; once it returns, a power cut no longer loses it.
@@ -206,16 +298,17 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// The sequence number of the newest state: how often one was written.
+    /// What it will be known by when it comes back.
     #[must_use]
-    pub fn sequence(&self) -> u64 {
-        self.sequence
+    pub fn known(&self) -> Known {
+        let (key, record) = (self.key.clone(), self.record.clone());
+        Known { key, record, sequence: self.sequence }
     }
 
-    /// The key that the partition is known by.
+    /// The ways to its key; none where it lies in the open.
     #[must_use]
-    pub fn key(&self) -> &SecretKey {
-        &self.key
+    pub fn ways(&self) -> &[Way] {
+        self.record.ways()
     }
 
     /// Where the next state goes: an empty slot, else the oldest; a damaged one only after two good writes, and never the
@@ -251,42 +344,23 @@ impl<D: Disk> Store<D> {
     }
 }
 
-/// The key of the partition, and whether it was made just now.
-fn key_of<D: Disk>(
-    disk: &mut D,
-    entropy: &dyn Entropy,
-    troubles: &mut Vec<String>,
-) -> Result<(SecretKey, bool), StateError> {
-    if let Some((key, place)) = kept_key(disk)? {
-        if place > 0 {
-            troubles.push(
-                "the first copy of the state's key is damaged; the second was taken".to_owned(),
-            );
-        }
-        return Ok((key, false));
+fn large_enough<D: Disk>(disk: &mut D) -> Result<(), StateError> {
+    match disk.geometry()?.bytes {
+        bytes if bytes < layout::PARTITION_BYTES_MIN => Err(StateError::Small(bytes)),
+        _ => Ok(()),
     }
-    let mut bytes = [0; 32];
-    entropy.fill(&mut bytes).map_err(|_| StateError::Entropy)?;
-    let header = Header { kind: Kind::Key, sequence: 1 };
-    let slot = slot::write(header, &bytes, None, layout::KEY_BYTES, entropy)?;
-    for place in 0..layout::KEY_COPIES {
-        write(disk, layout::key_offset(place), &slot)?;
-    }
-    Ok((SecretKey::from_bytes(bytes), true))
 }
 
-/// The key that lies on the partition, and which copy it is.
-fn kept_key<D: Disk>(disk: &mut D) -> Result<Option<(SecretKey, u64)>, StateError> {
-    // Twice, so that one bad sector does not cost the state.
-    for place in 0..layout::KEY_COPIES {
-        let bytes = read(disk, layout::key_offset(place), layout::KEY_BYTES)?;
-        if let Read::Whole(_, payload) = slot::read(&bytes, Kind::Key, None)
-            && let Ok(key) = <[u8; 32]>::try_from(payload.as_slice())
-        {
-            return Ok(Some((SecretKey::from_bytes(key), place)));
-        }
-    }
-    Ok(None)
+fn new_key(entropy: &dyn Entropy) -> Result<SecretKey, StateError> {
+    let mut bytes = [0; 32];
+    entropy.fill(&mut bytes).map_err(|_| StateError::Entropy)?;
+    Ok(SecretKey::from_bytes(bytes))
+}
+
+/// A slot of the state under whichever of these keys opens it.
+fn read_by(bytes: &[u8], keys: &[SecretKey]) -> Read {
+    let tried = keys.iter().map(|key| slot::read(bytes, Kind::State, Some(key)));
+    tried.reduce(|one, other| if one == Read::Sealed { other } else { one }).unwrap_or(Read::Torn)
 }
 
 fn request<B>(operation: Operation, offset: u64, length: u32, buffer: Option<B>) -> Request<B> {

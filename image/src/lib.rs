@@ -41,6 +41,8 @@ pub mod initrd;
 pub mod iso;
 /// The kernel's package.
 pub mod kernel;
+/// What the security chip will hold of a slot, signed.
+pub mod measured;
 /// What a kernel module says of itself.
 pub mod modinfo;
 /// The OVA that VMware imports.

@@ -141,6 +141,8 @@ pub struct Signatory {
     hand: Hand<RsaKeyPair>,
     public: Vec<u8>,
     modulus_bytes: usize,
+    /// The key of the certificate, SubjectPublicKeyInfo.
+    pub(crate) public_key: Vec<u8>,
     /// The certificate, DER.
     pub certificate: Vec<u8>,
     /// Who made it, DER.
@@ -178,6 +180,7 @@ impl Signatory {
             hand,
             public,
             modulus_bytes,
+            public_key: encoded(parsed.subject_public_key_info().to_der())?,
             issuer: encoded(parsed.issuer().to_der())?,
             serial: encoded(parsed.serial_number().to_der())?,
             certificate,

@@ -7,6 +7,7 @@ use image_layout::version::Version;
 use crate::authenticode;
 use crate::base::Base;
 use crate::error::{Blame, Error};
+use crate::measured;
 use crate::pe::{self, Section};
 use crate::signing::Keys;
 
@@ -20,17 +21,25 @@ pub fn join(
 ) -> Result<Vec<u8>, Error> {
     let release = release(version, keys.trusted().mark());
     let command_line = format!("{}\0", command_line.join(" "));
-    let mut whole = pe::append(
+    let key = measured::public_key(&keys.boot);
+    let whole = pe::append(
         "the stub",
         &base.stub,
         &[
             Section { name: ".osrel", bytes: release.as_bytes() },
             Section { name: ".cmdline", bytes: command_line.as_bytes() },
             Section { name: ".uname", bytes: base.facts.release.as_bytes() },
+            Section { name: measured::KEY_SECTION, bytes: key.as_bytes() },
             Section { name: ".initrd", bytes: initrd },
             Section { name: ".linux", bytes: &base.kernel },
         ],
     )?;
+    // Of the sections as they stand in the program: the stub brings some of its own.
+    let sections =
+        pe::sections(&whole).ok_or_else(|| Error::corrupt("the slot", "cannot be read again"))?;
+    let word = measured::signature(&keys.boot, &measured::register(&sections))?;
+    let word = Section { name: measured::SIGNATURE_SECTION, bytes: word.as_bytes() };
+    let mut whole = pe::append("the slot", &whole, &[word])?;
     let signature = authenticode::signature_bytes(&keys.boot)?;
     let room = usize::try_from(SLOT_BYTES).unwrap_or(usize::MAX).saturating_sub(signature);
     if whole.len() > room {

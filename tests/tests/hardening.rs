@@ -3,3 +3,6 @@
 /// No secret is ever where it could be read.
 #[path = "hardening/secrets.rs"]
 mod secrets;
+/// What the machine remembers is the machine's alone.
+#[path = "hardening/tpm.rs"]
+mod tpm;

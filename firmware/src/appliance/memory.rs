@@ -6,23 +6,24 @@
 use core::fmt::{self, Display};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use hal::time::Clock;
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemClock, SystemEntropy};
-use pipeline::seal::SecretKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::Appliance;
 use super::enrolment;
+use super::keyring::{self, AtHand};
 use super::medium::{self, Medium, Partition};
 use crate::admin::keep::budget::ALL_BYTES_MAX;
 use crate::report::Utc;
 use crate::spool::Owner;
+use crate::state::keys::{Keyring, Way};
 use crate::state::layout::SLOT_BYTES;
-use crate::state::{Found, StateError, Store};
+use crate::state::{Found, Known, StateError, Store};
 
 /// Small documents of others.
 mod documents;
@@ -162,13 +163,15 @@ impl From<Remembered> for Fifth {
 }
 
 /// How the partition is opened.
-const WRITE: OpenOptions = OpenOptions { access: Access::Write, direct: Direct::Auto };
+pub(crate) const WRITE: OpenOptions = OpenOptions { access: Access::Write, direct: Direct::Auto };
 
 #[derive(Default)]
 struct Inner {
     store: Option<Store<LinuxDisk>>,
-    /// What a partition that was lost is known by: its key, and how often it was written.
-    lost: Option<(SecretKey, u64)>,
+    /// What a partition that was lost is known by.
+    lost: Option<Known>,
+    /// A partition that did not open, and why: nothing is written to it.
+    aside: Option<(PathBuf, String)>,
     /// Why the last change is not on the partition.
     trouble: Option<String>,
     kept: Fifth,
@@ -218,7 +221,7 @@ impl Memory {
     pub(crate) fn let_go(&self) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = inner.store.take() {
-            inner.lost = Some((store.key().clone(), store.sequence()));
+            inner.lost = Some(store.known());
         }
     }
 
@@ -230,13 +233,48 @@ impl Memory {
     /// Takes the partition that was lost, and writes to it what is held in memory.
     fn take_back(&self, device: &Path) -> Result<(), StateError> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((key, sequence)) = &inner.lost else { return Ok(()) };
+        let Some(known) = &inner.lost else { return Ok(()) };
         let disk = LinuxDisk::open(device, WRITE)?;
-        let mut store = Store::reopen::<Remembered>(disk, key, *sequence)?;
+        let mut store = Store::reopen::<Remembered>(disk, known)?;
         let kept = Remembered::Fifth(inner.kept.clone());
         store.write(&kept, &SystemEntropy)?;
         inner.store = Some(store);
         (inner.lost, inner.trouble) = (None, None);
+        Ok(())
+    }
+
+    /// The partition that did not open, and why.
+    pub(crate) fn aside(&self) -> Option<(PathBuf, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).aside.clone()
+    }
+
+    /// How the partition's key is kept; `None` where there is no partition.
+    pub(crate) fn ways(&self) -> Option<Vec<Way>> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.store.as_ref().map(|store| store.ways().to_vec())
+    }
+
+    /// Keeps everything under a new key from now on.
+    pub(crate) fn replace_key(&self, keyring: &mut dyn Keyring) -> Result<(), String> {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = Remembered::Fifth(inner.kept.clone());
+        let store = inner.store.as_mut().ok_or("the medium was pulled out")?;
+        let replaced = store.replace_key(Some(&kept), keyring, &SystemEntropy);
+        replaced.map_err(|error| error.to_string())
+    }
+
+    /// Begins anew on a partition that did not open, with what is held in memory.
+    pub(crate) fn begin_anew(
+        &self,
+        disk: LinuxDisk,
+        keyring: &mut dyn Keyring,
+    ) -> Result<(), String> {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = Remembered::Fifth(inner.kept.clone());
+        let begun = Store::begin::<Remembered>(disk, keyring, &SystemEntropy);
+        let (mut store, _) = begun.map_err(|error| error.to_string())?;
+        store.write(&kept, &SystemEntropy).map_err(|error| error.to_string())?;
+        (inner.store, inner.aside) = (Some(store), None);
         Ok(())
     }
 
@@ -264,12 +302,14 @@ pub(crate) fn open(appliance: &Appliance) -> Result<String, String> {
     };
     let medium = appliance.medium();
     let Some(partition) = &medium.state else {
+        keyring::lock();
         show(&"none: settings are forgotten at the next start");
         return Ok(
             "there is no state partition; settings are forgotten at the next start".to_owned()
         );
     };
     let result = open_on(appliance, partition);
+    keyring::lock();
     match &result {
         Ok(words) => show(words),
         Err(words) => show(&format!("not kept: {words}")),
@@ -279,8 +319,19 @@ pub(crate) fn open(appliance: &Appliance) -> Result<String, String> {
 
 fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, String> {
     let disk = LinuxDisk::open(&partition.device, WRITE).map_err(|error| error.to_string())?;
-    let opened = Store::open::<Remembered>(disk, &SystemEntropy);
-    let (mut store, found): (_, Found<Remembered>) = opened.map_err(|error| error.to_string())?;
+    let opened = Store::open(disk, &mut AtHand::new(appliance), &SystemEntropy);
+    let (mut store, found): (_, Found<Remembered>) = match opened {
+        Err(error @ (StateError::Locked(_) | StateError::Newer)) => {
+            let words = format!("{error}; key k forgets it");
+            let mut inner = appliance.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.aside = Some((partition.device.clone(), error.to_string()));
+            let said: [(&str, &dyn Display); 4] =
+                [("starts", &0), ("troubles", &1), ("key", &"aside"), ("words", &error)];
+            appliance.events.say("state", &said);
+            return Err(words);
+        }
+        opened => opened.map_err(|error| error.to_string())?,
+    };
     for trouble in &found.troubles {
         log::warn!("state: {trouble}");
     }
@@ -301,13 +352,16 @@ fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, Strin
         starts = kept.starts;
     })?;
     appliance.memory.keep_words(&format!("{RUNNING}{}", Utc(SystemClock.now().0)));
-    appliance.events.say("state", &[("starts", &starts), ("troubles", &found.troubles.len())]);
+    let (word, way) = keyring::kept_by(&appliance.memory.ways().unwrap_or_default());
+    let said: [(&str, &dyn Display); 3] =
+        [("starts", &starts), ("troubles", &found.troubles.len()), ("key", &word)];
+    appliance.events.say("state", &said);
     let device = partition.device.display();
     Ok(match lost {
         true => {
             format!("begun anew on {device}; what was there is kept aside: name the vault again")
         }
-        false => format!("kept on {device}, start {starts}"),
+        false => format!("kept on {device}, start {starts}, {way}"),
     })
 }
 
@@ -321,12 +375,24 @@ pub(crate) fn tell_trouble(appliance: &Appliance) {
     let shown = appliance.board.view().state;
     let state = match trouble {
         Some(words) if works => format!("{NOT}{words}"),
-        None if works && shown.starts_with(NOT) => "kept again".to_owned(),
+        None if works && shown.starts_with(NOT) => {
+            let (_, way) = keyring::kept_by(&appliance.memory.ways().unwrap_or_default());
+            format!("kept again, {way}")
+        }
         _ => return,
     };
     if state != shown {
         appliance.board.update(|view| view.state = state);
     }
+}
+
+/// Says anew how the state is kept, once that changed.
+pub(crate) fn show_kept(appliance: &Appliance) {
+    let Some(ways) = appliance.memory.ways() else { return };
+    let (word, way) = keyring::kept_by(&ways);
+    log::info!("state: kept from now on, {way}");
+    appliance.board.update(|view| view.state = format!("kept, {way}"));
+    appliance.events.say("key", &[("key", &word)]);
 }
 
 /// Looks whether the medium that was pulled out is there again, and takes it back: it is known by the key on its state
@@ -434,6 +500,8 @@ fn is_plain(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::seal::SecretKey;
+
     use super::*;
 
     #[test]

@@ -68,17 +68,23 @@ pub(crate) fn tell_questions(appliance: &Appliance) -> Result<(), String> {
             continue;
         }
         told = view.question;
-        let Some(question) = &told else { continue };
-        let (kind, choices) = match &question.kind {
-            Kind::Choice(choices) => ("choice", choices.join("|")),
-            Kind::Text(_) => ("text", String::new()),
-            Kind::Secret => ("secret", String::new()),
-        };
-        appliance
-            .events
-            .say("ask", &[("title", &question.title), ("kind", &kind), ("choices", &choices)]);
+        if let Some(question) = &told {
+            tell_question(appliance, question);
+        }
     }
     Ok(())
+}
+
+/// Tells machines of one question.
+pub(crate) fn tell_question(appliance: &Appliance, question: &Question) {
+    let (kind, choices) = match &question.kind {
+        Kind::Choice(choices) => ("choice", choices.join("|")),
+        Kind::Text(_) => ("text", String::new()),
+        Kind::Secret => ("secret", String::new()),
+    };
+    appliance
+        .events
+        .say("ask", &[("title", &question.title), ("kind", &kind), ("choices", &choices)]);
 }
 
 /// Watches the vault that the appliance is for, and shows how it fares.
@@ -126,6 +132,7 @@ pub(crate) fn grant(appliance: &Appliance, wish: Wish) {
         Wish::Spool => super::spool::choose(appliance),
         Wish::Token => super::agents::let_in(appliance),
         Wish::Administrator => super::first_run::forget_administrator(appliance),
+        Wish::Key => super::keyring::choose(appliance),
         Wish::Update => exclusively(appliance, "update", super::update::choose),
         Wish::ShutDown => {
             shut_down(appliance);

@@ -8,6 +8,7 @@ use image_layout::initrd;
 use image_layout::keys::Keys;
 
 use super::Appliance;
+use crate::chip::Signed;
 
 /// One byte behind four of attributes: 1 where the firmware starts only what is signed.
 const SECURE_BOOT: &str =
@@ -22,6 +23,10 @@ const SIGNED: [&str; 4] =
 
 /// Says what vouches for the system, and removes what nobody vouches for.
 pub(crate) fn look(appliance: &Appliance) -> Result<String, String> {
+    if let Some(signed) = Signed::read(Path::new(EXTRA)) {
+        // Set once, here.
+        let _ = appliance.signed.set(signed);
+    }
     let unsigned = throw_away(Path::new(EXTRA));
     if unsigned > 0 {
         log::warn!(

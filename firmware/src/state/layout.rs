@@ -2,7 +2,7 @@
 //!
 //! | at | bytes | what |
 //! | --- | --- | --- |
-//! | 0 | 2 × 4 KiB | the key, twice, each in a slot of its own |
+//! | 0 | 2 × 4 KiB | the key or the ways to it, twice, each in a slot of its own: see `keys` |
 //! | 64 KiB | 64 KiB | last words |
 //! | 128 KiB | 4 × 896 KiB | the state, four slots |
 //!

@@ -2,7 +2,7 @@
 //!
 //! | at | bytes | what |
 //! | --- | --- | --- |
-//! | 0 | 8 | magic, by kind |
+//! | 0 | 8 | magic, by kind, beginning with `LB` |
 //! | 8 | 4 | version of the slot's format, 1 |
 //! | 12 | 4 | length of the payload as it lies here |
 //! | 16 | 8 | sequence number |
@@ -25,13 +25,17 @@ const SUM_BYTES: usize = 32;
 const START: usize = HEAD_BYTES + SUM_BYTES;
 const ASSOCIATED_BYTES: usize = 24;
 const VERSION: u32 = 1;
+/// What every magic begins with.
+const FAMILY: &[u8] = b"LB";
 const SECTOR_BYTES: usize = 4096;
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The key of the partition.
+    /// The key of the partition, in the open.
     Key,
+    /// The ways to a key that is sealed.
+    Ways,
     /// The state, sealed.
     State,
     /// Last words.
@@ -42,6 +46,7 @@ impl Kind {
     fn magic(self) -> [u8; 8] {
         match self {
             Self::Key => *b"LBSTKEY1",
+            Self::Ways => *b"LBSTKEY2",
             Self::State => *b"LBSTATE1",
             Self::Words => *b"LBWORDS1",
         }
@@ -68,6 +73,8 @@ pub enum Read {
     Torn,
     /// Whole, but sealed with another key.
     Sealed,
+    /// Whole, but of another kind, or written by a version that is not known here.
+    Other,
 }
 
 /// The bytes of a slot: sealed where there is a key, padded to whole sectors.
@@ -111,6 +118,11 @@ pub fn read(bytes: &[u8], kind: Kind, key: Option<&SecretKey>) -> Read {
     let Some((header, nonce, tag, mut payload)) = take_apart(bytes, kind) else {
         return Read::Torn;
     };
+    let known =
+        bytes.starts_with(&kind.magic()) && bytes.get(8..12) == Some(&VERSION.to_le_bytes());
+    if !known {
+        return Read::Other;
+    }
     if let Some(key) = key {
         let associated = bytes.get(..ASSOCIATED_BYTES).unwrap_or_default();
         if open_in_place(key, &nonce, associated, &mut payload, &tag).is_err() {
@@ -122,14 +134,13 @@ pub fn read(bytes: &[u8], kind: Kind, key: Option<&SecretKey>) -> Read {
 
 type Parts = (Header, [u8; NONCE_BYTES], [u8; TAG_BYTES], Vec<u8>);
 
-/// Whole by its checksum, of this kind and of a version that is known.
+/// Whole by its checksum, and ours by its first letters; its kind is taken to be this.
 fn take_apart(bytes: &[u8], kind: Kind) -> Option<Parts> {
     let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
     let (sum, rest) = rest.split_first_chunk::<SUM_BYTES>()?;
     let number = |at: usize| Some(u32::from_le_bytes(*head.get(at..)?.first_chunk()?));
     let body = rest.get(..usize::try_from(number(12)?).ok()?)?;
-    let known = head.starts_with(&kind.magic()) && number(8)? == VERSION;
-    if !known || digest(&[head, body]).0 != *sum {
+    if !head.starts_with(FAMILY) || digest(&[head, body]).0 != *sum {
         return None;
     }
     let sequence = u64::from_le_bytes(*head.get(16..)?.first_chunk()?);
@@ -163,7 +174,7 @@ mod tests {
         );
         let other = SecretKey::from_bytes([8; 32]);
         assert_eq!(read(&bytes, Kind::State, Some(&other)), Read::Sealed);
-        assert_eq!(read(&bytes, Kind::Words, None), Read::Torn, "another kind");
+        assert_eq!(read(&bytes, Kind::Words, None), Read::Other, "another kind");
         assert_eq!(read(&[0; 4096], Kind::State, None), Read::Empty);
         assert_eq!(read(&[], Kind::State, None), Read::Empty);
     }

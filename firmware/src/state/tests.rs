@@ -4,6 +4,7 @@ use hal_sim::random::Random;
 use hal_sim::{Faults, SimDisk, SimEntropy};
 use serde::Deserialize;
 
+use super::keys::InTheOpen;
 use super::*;
 
 const PARTITION: u64 = image_layout::disk::STATE_BYTES;
@@ -20,7 +21,7 @@ fn kept(number: u64, length: usize) -> Kept {
 }
 
 fn open(disk: &SimDisk) -> (Store<SimDisk>, Found<Kept>) {
-    Store::open(disk.reopen(), &SimEntropy::new(disk.counts().writes)).unwrap()
+    Store::open(disk.reopen(), &mut InTheOpen, &SimEntropy::new(disk.counts().writes)).unwrap()
 }
 
 /// A partition with a few states written.
@@ -39,7 +40,7 @@ fn used() -> (SimDisk, SimEntropy) {
 fn the_newest_state_is_found_again() {
     let (disk, _) = used();
     let (store, found) = open(&disk);
-    assert_eq!((found.state, store.sequence()), (Some(kept(6, 9000)), 6));
+    assert_eq!((found.state, store.sequence), (Some(kept(6, 9000)), 6));
     assert!(found.troubles.is_empty());
     let content = disk.content(0, usize::try_from(PARTITION).unwrap());
     assert!(!content.windows(20).any(|part| part.iter().all(|byte| *byte == b'x')), "sealed");
@@ -49,7 +50,7 @@ fn the_newest_state_is_found_again() {
 fn next_write(disk: &SimDisk, entropy: &SimEntropy) -> (u64, Vec<u8>) {
     let (store, _) = open(disk);
     let place = store.next_place();
-    let header = Header { kind: Kind::State, sequence: store.sequence() + 1 };
+    let header = Header { kind: Kind::State, sequence: store.sequence + 1 };
     let payload = postcard::to_allocvec(&kept(7, 9000)).unwrap();
     let bytes = slot::write(header, &payload, Some(&store.key), SLOT_BYTES, entropy).unwrap();
     (slot_offset(place), bytes)
@@ -96,7 +97,8 @@ fn after_any_power_cut_what_was_acknowledged_is_there() {
         let entropy = SimEntropy::new(seed);
         let mut acknowledged = 0;
         for number in 1..=12_u64 {
-            let Ok((mut store, found)) = Store::<SimDisk>::open::<Kept>(disk.reopen(), &entropy)
+            let Ok((mut store, found)) =
+                Store::<SimDisk>::open::<Kept>(disk.reopen(), &mut InTheOpen, &entropy)
             else {
                 panic!("seed {seed}: the partition does not open");
             };
@@ -186,7 +188,8 @@ fn what_is_too_much_is_refused_and_the_state_before_stays() {
     assert!(error.to_string().contains("the state before stays in force"), "{error}");
     assert_eq!(open(&disk).1.state, Some(kept(6, 9000)));
     let small = SimDisk::new(1 << 20);
-    let error = Store::<SimDisk>::open::<Kept>(small.reopen(), &entropy).err().unwrap();
+    let error =
+        Store::<SimDisk>::open::<Kept>(small.reopen(), &mut InTheOpen, &entropy).err().unwrap();
     assert!(matches!(error, StateError::Small(_)), "{error}");
 }
 
@@ -226,10 +229,11 @@ fn last_words_are_kept_apart_from_the_state() {
 fn a_partition_that_comes_back_is_known_and_any_other_is_left_alone() {
     let (disk, entropy) = used();
     let (store, _) = open(&disk);
-    let (key, sequence) = (store.key().clone(), store.sequence());
+    let (known, sequence) = (store.known(), store.sequence);
     drop(store);
-    let reopen =
-        |disk: &SimDisk, sequence| Store::<SimDisk>::reopen::<Kept>(disk.reopen(), &key, sequence);
+    let reopen = |disk: &SimDisk, sequence| {
+        Store::<SimDisk>::reopen::<Kept>(disk.reopen(), &Known { sequence, ..known.clone() })
+    };
     let mut back = reopen(&disk, sequence).unwrap();
     back.write(&kept(7, 9), &entropy).unwrap();
     assert_eq!(open(&disk).1.state, Some(kept(7, 9)), "what was kept in memory is written");
@@ -239,8 +243,136 @@ fn a_partition_that_comes_back_is_known_and_any_other_is_left_alone() {
     let blank = SimDisk::new(PARTITION);
     assert_eq!(reopen(&blank, sequence).err(), Some(StateError::Other));
     let other = SimDisk::new(PARTITION);
-    drop(Store::<SimDisk>::open::<Kept>(other.reopen(), &SimEntropy::new(77)).unwrap());
+    drop(
+        Store::<SimDisk>::open::<Kept>(other.reopen(), &mut InTheOpen, &SimEntropy::new(77))
+            .unwrap(),
+    );
     assert_eq!(reopen(&other, sequence).err(), Some(StateError::Other));
     assert_eq!(reopen(&SimDisk::new(4096), sequence).err(), Some(StateError::Other));
     assert_eq!((blank.counts().writes, other.counts().writes), (0, 2), "the key's two copies");
+}
+
+/// Opens what it sealed, by turning it round; or has no chip any more.
+struct Chip {
+    works: bool,
+    seals: bool,
+}
+
+impl Keyring for Chip {
+    fn open(&mut self, ways: &[Way]) -> Result<SecretKey, String> {
+        let Some(Way::Chip(bytes)) = ways.first().filter(|_| self.works) else {
+            return Err("another machine".to_owned());
+        };
+        let key = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| "no key".to_owned())?;
+        Ok(SecretKey::from_bytes(key.map(|byte| !byte)))
+    }
+
+    fn keep(&mut self, key: &SecretKey) -> Vec<Way> {
+        let turned = key.as_bytes().iter().map(|byte| !byte).collect();
+        if self.seals { vec![Way::Chip(turned)] } else { Vec::new() }
+    }
+
+    fn outgrown(&mut self, ways: &[Way]) -> bool {
+        self.seals && ways.is_empty()
+    }
+}
+
+const SEALS: Chip = Chip { works: true, seals: true };
+
+fn open_with(disk: &SimDisk, mut chip: Chip) -> Result<Found<Kept>, StateError> {
+    let entropy = SimEntropy::new(disk.counts().writes);
+    Store::open(disk.reopen(), &mut chip, &entropy).map(|(_, found)| found)
+}
+
+/// Whether these bytes lie anywhere on the partition.
+fn holds(disk: &SimDisk, bytes: &[u8]) -> bool {
+    let all = disk.content(0, usize::try_from(PARTITION).unwrap());
+    all.windows(bytes.len()).any(|part| part == bytes)
+}
+
+#[test]
+fn a_key_that_lay_in_the_open_is_replaced_and_a_cut_at_any_moment_costs_nothing() {
+    let (whole, _) = used();
+    let before = whole.content(0, usize::try_from(PARTITION).unwrap());
+    let (store, _) = open(&whole);
+    let (old, none) = (*store.key.as_bytes(), Vec::<String>::new());
+    drop(store);
+    let counts = whole.counts();
+    let found = open_with(&whole, SEALS).unwrap();
+    assert_eq!((found.state, found.troubles), (Some(kept(6, 9000)), none));
+    let after = whole.counts();
+    assert!(!holds(&whole, &old), "the old key is gone from the partition");
+    let requests = (after.reads + after.writes + after.flushes)
+        - (counts.reads + counts.writes + counts.flushes);
+    for moment in 0..requests {
+        for seed in 0..4 {
+            let disk = SimDisk::new(PARTITION);
+            disk.load(0, &before);
+            let faults = Faults { vanish_after_requests: Some(moment), ..Faults::default() };
+            disk.set_faults(faults);
+            assert!(open_with(&disk, SEALS).is_err(), "moment {moment}");
+            disk.cut_power(seed);
+            disk.set_faults(Faults::default());
+            let found = open_with(&disk, SEALS).unwrap();
+            assert_eq!(found.state, Some(kept(6, 9000)), "moment {moment}, seed {seed}");
+            let found = open_with(&disk, SEALS).unwrap();
+            assert_eq!(found.state, Some(kept(6, 9000)), "moment {moment}, seed {seed}, again");
+            assert!(found.troubles.is_empty(), "moment {moment}, seed {seed}: {found:?}");
+            assert!(
+                !holds(&disk, &old),
+                "moment {moment}, seed {seed}: the old key is still there"
+            );
+        }
+    }
+}
+
+/// Seen to fail where `Store::open` begins anew instead of telling.
+#[test]
+fn what_does_not_open_is_not_touched_until_a_person_says_so() {
+    let (disk, entropy) = used();
+    open_with(&disk, SEALS).unwrap();
+    let all = disk.content(0, usize::try_from(PARTITION).unwrap());
+    for seals in [true, false] {
+        let refused = open_with(&disk, Chip { works: false, seals });
+        let words = refused.unwrap_err().to_string();
+        assert!(words.contains("kept aside, unopened: another machine"), "{words}");
+    }
+    assert!(disk.content(0, all.len()) == all, "not a byte was written");
+    assert_eq!(open_with(&disk, SEALS).unwrap().state, Some(kept(6, 9000)), "it opens again");
+    let mut chip = Chip { works: false, seals: false };
+    let (mut store, found) =
+        Store::<SimDisk>::begin::<Kept>(disk.reopen(), &mut chip, &entropy).unwrap();
+    assert_eq!(found.state, None);
+    store.write(&kept(9, 9), &entropy).unwrap();
+    assert_eq!(open(&disk).1.state, Some(kept(9, 9)));
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_told_and_kept_aside() {
+    let (disk, entropy) = used();
+    let (store, _) = open(&disk);
+    let key = store.key.clone();
+    drop(store);
+    // A state of one more field; ways of a kind that comes later; a slot of a later format.
+    let header = Header { kind: Kind::State, sequence: 9 };
+    let newer = slot::write(header, &[0xFF; 40], Some(&key), SLOT_BYTES, &entropy).unwrap();
+    let state = SimDisk::new(PARTITION);
+    state.load(0, &disk.content(0, 8192));
+    state.load(slot_offset(2), &newer);
+    let header = Header { kind: Kind::Ways, sequence: 1 };
+    let ways = slot::write(header, &[1, 77, 0], None, layout::KEY_BYTES, &entropy).unwrap();
+    let mut later = slot::write(header, &[0; 32], None, layout::KEY_BYTES, &entropy).unwrap();
+    later[..8].copy_from_slice(b"LBSTKEY3");
+    let sum = pipeline::seal::digest(&[&later[..64], &later[96..128]]).0;
+    later[64..96].copy_from_slice(&sum);
+    for record in [&ways, &later] {
+        for copy in 0..layout::KEY_COPIES {
+            disk.load(layout::key_offset(copy), record);
+        }
+        let before = disk.content(0, 8192);
+        assert_eq!(open_with(&disk, SEALS), Err(StateError::Newer));
+        assert!(disk.content(0, 8192) == before);
+    }
+    assert_eq!(open_with(&state, SEALS), Err(StateError::Newer));
+    assert!(state.content(slot_offset(2), newer.len()) == newer);
 }

@@ -43,7 +43,8 @@ fn start(medium: &Path, updates: &Path) -> Running {
     let machine = Machine::uefi().processors(1).lifetime(LIFETIME).reboots();
     let machine = machine.disk(Disk::new(medium).boot_order(0));
     let machine = machine.disk(Disk::new(updates).on(Bus::UsbStorage).snapshot());
-    machine.start().unwrap_or_else(|error| panic!("{error}"))
+    let tpm = medium.with_extension("tpm");
+    machine.tpm(Tpm { state: Some(tpm) }).start().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Which slot runs, of which version, and whether it has proven itself.
@@ -103,10 +104,14 @@ fn a_new_system_is_kept_when_it_proves_itself_and_left_when_it_does_not_start() 
     let scratch = Scratch::new("updated").expect("a scratch folder");
     let (medium, updates) = (copy(&made, &scratch), update_stick(&scratch, &made));
     let running = start(&medium, &updates);
+    assert_eq!(await_event(&running, "state", BOOT).field("key"), Some("chip"));
     assert_eq!(slot(&running, BOOT), ("a".into(), "0.1.0".into(), true));
     choose(&running, "0.2.0");
     update_state(&running, "done", BOOT);
     restart(&running);
+    // What the old system sealed to the security chip, the new one opens.
+    let state = await_event(&running, "state", BOOT);
+    assert_eq!((state.field("key"), state.number("starts")), (Some("chip"), Some(2)), "{state:?}");
     assert_eq!(slot(&running, BOOT), ("b".into(), "0.2.0".into(), false));
     update_state(&running, "kept", BOOT);
     assert_eq!(names(&medium), ["lifeboat-a.efi", "lifeboat-b.efi"]);

@@ -22,6 +22,8 @@ pub(crate) enum Wish {
     Token,
     /// Forget the administrator.
     Administrator,
+    /// Change what opens what is remembered.
+    Key,
     /// Put in a new version.
     Update,
     /// Power off or restart.
@@ -70,6 +72,7 @@ fn wish(key: Key) -> Option<Wish> {
         Key::Letter('d' | 'D') => Some(Wish::Spool),
         Key::Letter('t' | 'T') => Some(Wish::Token),
         Key::Letter('a' | 'A') => Some(Wish::Administrator),
+        Key::Letter('k' | 'K') => Some(Wish::Key),
         Key::Letter('u' | 'U') => Some(Wish::Update),
         Key::Letter('s' | 'S') => Some(Wish::ShutDown),
         _ => None,

@@ -216,7 +216,7 @@ fn wrap_last(view: &View, room: usize) -> Vec<String> {
 
 fn help(view: &View) -> String {
     match view.question.as_ref().map(|question| &question.kind) {
-        None => "n net c capture r recover d spool t token u update a admin s shut down ^L draw",
+        None => "n net c capture r recover d spool t token u update a admin k key s shut down",
         Some(Kind::Choice(_)) => "arrows or a digit choose, Enter takes it   Esc back",
         Some(Kind::Text(_) | Kind::Secret) => "type, then Enter   Esc back",
     }

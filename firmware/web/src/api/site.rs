@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::views::appliance::{ApplianceView, CalendarView};
+use super::views::appliance::{ApplianceView, CalendarView, MeasurementsView};
 use super::views::events::{EventFilter, EventPage};
 use super::views::files::{FileBytes, FilePlace, Listing};
 use super::views::recovery::{OrderAsked, OrderView, PlanRunView, PlanView, Sweep};
@@ -114,6 +114,10 @@ pub trait Site: Send + Sync {
 
     /// The machine.
     fn appliance(&self) -> Answer<ApplianceView>;
+    /// What was measured before it began.
+    fn measurements(&self) -> Answer<MeasurementsView> {
+        Err(Refusal::new(409, "the measured boot", "this machine has no security chip"))
+    }
     /// How much may be sent at which hours of the week.
     fn set_calendar(&self, by: &Caller, calendar: &CalendarView) -> Answer<ApplianceView>;
 

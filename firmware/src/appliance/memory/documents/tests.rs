@@ -15,6 +15,7 @@ use crate::admin::tokens::Tokens;
 use crate::admin::users::Users;
 use crate::site::events::{Events, Note};
 use crate::state::Store;
+use crate::state::keys::InTheOpen;
 use crate::state::layout::{SLOTS, slot_offset};
 
 const PASSWORD: &str = "correct horse battery";
@@ -33,7 +34,8 @@ impl Partition {
     /// The machine starts.
     fn start(&self) -> Arc<Memory> {
         let disk = LinuxDisk::open(&self.0, WRITE).unwrap();
-        let (store, found) = Store::open::<Remembered>(disk, &SystemEntropy).unwrap();
+        let (store, found) =
+            Store::open::<Remembered>(disk, &mut InTheOpen, &SystemEntropy).unwrap();
         assert_eq!(found.troubles, Vec::<String>::new());
         let kept = found.state.map(Fifth::from).unwrap_or_default();
         Arc::new(Memory(Mutex::new(Inner { store: Some(store), kept, ..Inner::default() })))
@@ -112,7 +114,7 @@ fn tear(partition: &Partition, before: &[u8]) {
 
 fn partition_after_cut(partition: &Partition) -> Memory {
     let disk = LinuxDisk::open(&partition.0, WRITE).unwrap();
-    let (_, found) = Store::open::<Remembered>(disk, &SystemEntropy).unwrap();
+    let (_, found) = Store::open::<Remembered>(disk, &mut InTheOpen, &SystemEntropy).unwrap();
     let kept = found.state.map(Fifth::from).unwrap_or_default();
     Memory(Mutex::new(Inner { kept, ..Inner::default() }))
 }

@@ -12,7 +12,7 @@ use crate::api::reply::{Body, Reply, json};
 use crate::api::site::{Answer, Role};
 use crate::api::verbs::{FILE_BYTES_MAX, VerbAsked, VerbTold};
 use crate::api::views::alerts::{AlertsSet, AlertsView, ChannelTest};
-use crate::api::views::appliance::{ApplianceView, CalendarView};
+use crate::api::views::appliance::{ApplianceView, CalendarView, MeasurementsView};
 use crate::api::views::events::{EventFilter, EventPage};
 use crate::api::views::servers::Health;
 
@@ -27,6 +27,14 @@ pub(super) const ROUTES: &[Route] = &[
     get("appliance", "/appliance", VIEWER, "The machine")
         .gives::<ApplianceView>()
         .does(|call| json(call.site().appliance())),
+    get(
+        "measurements",
+        "/appliance/measurements",
+        ADMINISTRATOR,
+        "What was measured before the machine's first process began, and what its security chip holds",
+    )
+    .gives::<MeasurementsView>()
+    .does(|call| json(call.site().measurements())),
     put(
         "setCalendar",
         "/appliance/calendar",

@@ -96,3 +96,41 @@ pub struct CalendarRow {
     /// 0 for no limit.
     pub bytes_per_second: u64,
 }
+
+/// What was measured before the machine's first process began, and what its security chip (TPM) holds of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MeasurementsView {
+    /// Events as firmware, boot manager and stub wrote them down, the first first: at most 2048.
+    pub events: Vec<Measured>,
+    /// Whether the log was read to its end.
+    pub whole: bool,
+    /// The first 16 registers. What the log does not tell of went into some of them after it: register 9 by the kernel, 11 by
+    /// Lifeboat, which locks it.
+    pub registers: Vec<Register>,
+}
+
+/// One event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Measured {
+    /// Which register it went into.
+    pub register: u32,
+    /// What kind it is, by number.
+    pub kind: u32,
+    /// The same, as the specification of PC Client firmware calls it.
+    pub kind_name: String,
+    /// What went into the register; nothing where the log has no SHA-256.
+    pub sha256: Option<String>,
+    /// What it says, as far as it is text.
+    pub words: String,
+}
+
+/// One register, bank of SHA-256.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Register {
+    /// Its number.
+    pub number: u8,
+    /// What it holds.
+    pub sha256: String,
+    /// What it would hold if there was nothing but the log.
+    pub replayed_sha256: Option<String>,
+}

@@ -73,7 +73,7 @@ mod tests {
     fn a_thread_that_gave_might_up_reaches_neither_the_kernel_nor_other_processes() {
         thread::spawn(|| {
             give_up_might().unwrap();
-            // Seen to fail with the filter left out: most come back with what is wrong with their arguments.
+            // Seen to fail with the filter left out (module comes back with ENOSYS), and with the capabilities left in.
             for what in ["module", "kexec", "trace", "read-other", "bpf", "perf", "keys"] {
                 assert_eq!(jail::attempt::attempt(what), Some(EPERM), "{what}");
             }

@@ -22,8 +22,8 @@ const SIGSYS: i32 = 31;
 /// Longest wait for a door that was ended to be there again.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// What each service is ended for. Seen to come through, or to come back with an errno, with `kernel_filter::set` left out of
-/// `Jail::enter`; with the list in place and the verdict EPERM they come back with 1.
+/// What each service is ended for. That a call comes through, or comes back with an errno, where the filter is left out or
+/// answers otherwise, was seen with the same `Jail` in `hal/linux/tests/jail.rs`.
 const ENDED_FOR: [&str; 31] = [
     "read /proc/1/mem",
     "read /proc/1/environ",
@@ -142,7 +142,7 @@ fn the_door_is_nobody_holds_nothing_and_is_back_when_it_falls() {
     let served = Served::start(&scratch);
     until("the page", AGAIN, || served.is_healthy());
     let door = served.door().expect("a process of its own");
-    // Each line was seen to fail with its step left out of `Jail::enter`.
+    // What the kernel says of it; each line is one step of `Jail::enter`.
     assert_eq!(field(door, "NoNewPrivs"), "1");
     assert_eq!(field(door, "Seccomp"), "2");
     for sets in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
@@ -198,7 +198,7 @@ fn the_machine_around_is_shut_too() {
     });
     let events = await_ready(&running);
     for name in ["root", "switches"] {
-        // Each switch is read back. Seen to fail with a value in the table that the kernel does not take.
+        // Each switch was read back.
         assert_eq!(phase(&events, name), Some("done"), "{}", phase_words(&events, name));
     }
     event_at_any_time(&running, "tried", |_| true);
@@ -212,7 +212,7 @@ fn the_machine_around_is_shut_too() {
     let limits = (group.field("who"), group.number("memory"), group.number("tasks"));
     assert_eq!(limits, (Some("door"), Some(96 << 20), Some(8)), "{group:?}");
     assert!(group.number("inside") >= Some(1), "the door itself is in its group: {group:?}");
-    // EROFS, and EACCES for what is run. Seen as 0 with `mounts::seal` left out of the plan.
+    // EROFS, and EACCES for what is run.
     for what in ["make /made", "make /etc/made", "write /etc/lifeboat/version"] {
         assert_eq!(came(&events, "first", what), "errno 30", "{what}");
     }
@@ -228,8 +228,7 @@ fn the_machine_around_is_shut_too() {
     assert_eq!(locked.field("modules"), Some("true"), "{locked:?}");
 }
 
-/// From outside, every port that a service usually has; from inside, all that the kernel lists. Seen to fail with a listener
-/// more in the exercise.
+/// From outside, ports that a service usually has; from inside, all that the kernel lists.
 fn only_documented_ports_are_open(events: &[Event]) {
     let address = "10.9.0.50".parse().unwrap();
     until("the machine on its link", ANSWER, || answers(address));

@@ -177,6 +177,28 @@ fn ended(name: &str, status: ExitStatus) -> String {
     }
 }
 
+/// Tries one thing from inside of a service's jail, in a process of its own, and tells what came of it: `errno N`, with 0 where
+/// nothing stopped it, or `signal N` where the process was ended for it.
+pub(crate) fn attempted(
+    service: &Service,
+    keeper: &Keeper<'_>,
+    what: &str,
+) -> Result<String, String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let mut command = command(service, keeper);
+    command.args([ATTEMPT, what]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = Owned::start(&mut command).map_err(failed)?;
+    let mut said = String::new();
+    if let Some(pipe) = child.0.stdout.take() {
+        pipe.take(LINE_BYTES_MAX).read_to_string(&mut said).map_err(failed)?;
+    }
+    let status = child.0.wait().map_err(failed)?;
+    Ok(match status.signal() {
+        Some(signal) => format!("signal {signal}"),
+        None => said.trim().to_owned(),
+    })
+}
+
 /// The process of a service, from its start to its end. `words` are those behind `service`.
 pub(crate) fn run(words: &[OsString]) -> ExitCode {
     match work(words) {

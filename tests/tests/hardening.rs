@@ -1,5 +1,12 @@
 //! Promise: the claims of the README's section on security hold: each is attacked here, from inside the service or the machine.
+//!
+//! Where a protection was taken away to see its test fail, that stands beside the test.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
+
+/// Services in their jails, and the machine around them.
+#[path = "hardening/jail.rs"]
+mod jail;
 /// No secret is ever where it could be read.
 #[path = "hardening/secrets.rs"]
 mod secrets;

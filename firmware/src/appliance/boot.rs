@@ -24,12 +24,18 @@ const REBOOT_PAUSE: Duration = Duration::from_secs(60);
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The plan.
-pub(crate) const PLAN: [Phase<Appliance>; 16] = [
+pub(crate) const PLAN: [Phase<Appliance>; 17] = [
     Phase {
         name: "mounts",
         needs: &[],
         on_failure: OnFailure::Reboot { pause: REBOOT_PAUSE },
         run: |appliance| appliance.mounted.clone(),
+    },
+    Phase {
+        name: "root",
+        needs: &["mounts"],
+        on_failure: OnFailure::GoOn,
+        run: |_| mounts::seal(),
     },
     Phase {
         name: "log",
@@ -108,7 +114,10 @@ pub(crate) const PLAN: [Phase<Appliance>; 16] = [
         name: "switches",
         needs: &["mounts"],
         on_failure: OnFailure::GoOn,
-        run: |_| sysctls::set(Path::new("/proc/sys")),
+        run: |_| {
+            sysctls::forbid_cores()?;
+            sysctls::set(Path::new("/proc/sys"))
+        },
     },
 ];
 

@@ -12,7 +12,7 @@ use hal_linux::SystemClock;
 
 use super::modules::{Loader, device_aliases};
 use super::uevents::{Heard, Uevent, Uevents};
-use super::{Appliance, memory};
+use super::{Appliance, memory, sysctls};
 use crate::report::Size;
 
 /// Nothing new for so long, and nothing being loaded: what was there at the start is found.
@@ -21,6 +21,28 @@ const QUIET: Duration = Duration::from_millis(250);
 const SETTLE_MAX: Duration = Duration::from_secs(20);
 /// Where the kernel shows devices.
 const DEVICES: &str = "/sys/devices";
+
+/// So long after the last device drivers are locked, where they are.
+const LOCK_AFTER_MILLIS: u64 = 30_000;
+/// What is loaded before that, as it may be asked for later: file systems that media and servers have, links of several parts,
+/// sticks that are not there yet.
+const WANTED_LATER: [&str; 15] = [
+    "fuse",
+    "loop",
+    "xfs",
+    "ext4",
+    "crc32c_generic",
+    "vfat",
+    "nls_ascii",
+    "nls_cp437",
+    "nls_iso8859-1",
+    "isofs",
+    "8021q",
+    "bonding",
+    "sd_mod",
+    "usb-storage",
+    "uas",
+];
 
 /// When the last device appeared, in milliseconds of the clock that only runs forwards; 0 before the first.
 #[derive(Default)]
@@ -103,7 +125,9 @@ pub(crate) fn follow(appliance: &Appliance) -> Result<(), String> {
     };
     let mut stale = true;
     let mut told = Vec::new();
+    let mut lock = Lock::of(appliance);
     while !appliance.stop.asked() {
+        lock.look(appliance);
         match uevents.next(Duration::from_millis(if stale { 200 } else { 1000 })) {
             Heard::Event(event) => {
                 if let (Some(loader), Some(alias)) = (appliance.loader.get(), &event.modalias)
@@ -136,6 +160,36 @@ pub(crate) fn follow(appliance: &Appliance) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Drivers are locked once everything that is there has come, where `lifeboat.toml` says so.
+struct Lock {
+    wanted: bool,
+}
+
+impl Lock {
+    fn of(appliance: &Appliance) -> Self {
+        let settings = appliance.settings.get();
+        Self { wanted: settings.is_some_and(|settings| settings.hardening.lock_modules) }
+    }
+
+    fn look(&mut self, appliance: &Appliance) {
+        let Some(loader) = appliance.loader.get().filter(|_| self.wanted) else { return };
+        if appliance.sightings.millis_ago().is_some_and(|millis| millis < LOCK_AFTER_MILLIS) {
+            return;
+        }
+        self.wanted = false;
+        for name in WANTED_LATER {
+            if let Err(words) = loader.need(name) {
+                log::debug!("before drivers are locked: {words}");
+            }
+        }
+        match sysctls::lock_modules() {
+            Ok(()) => log::info!("from now on no driver is loaded, until the next start"),
+            Err(words) => log::warn!("drivers are not locked: {words}"),
+        }
+        appliance.events().say("locked", &[("modules", &sysctls::modules_are_locked())]);
+    }
 }
 
 /// A stick that is pulled out is no harm, but a person must know what it costs.

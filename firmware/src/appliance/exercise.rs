@@ -15,6 +15,9 @@ use super::Appliance;
 use super::orders::Order;
 use super::supervise::{self, Service, Stop};
 
+/// What somebody would try who took a service over.
+mod jail;
+
 /// The note that is written; nobody else's begins so.
 const NOTE: &str = "exercise";
 /// Longest wait for a service of its own.
@@ -29,6 +32,7 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
         Some(Exercise::State) => write_state(appliance),
         Some(Exercise::Modules) => load_modules(appliance),
         Some(Exercise::Rings) => try_rings(appliance),
+        Some(Exercise::Jail) => jail::try_all(appliance),
         Some(Exercise::Hang) => {
             appliance.orders.give(Order::Hang);
             Ok(())

@@ -13,6 +13,8 @@ use std::time::Instant;
 use image_layout::initrd;
 use image_layout::modules::Index;
 
+use super::sysctls::modules_are_locked;
+
 /// Threads that load.
 const WORKERS: usize = 4;
 /// A module that takes longer counts as failed; it may still come.
@@ -24,6 +26,10 @@ const DEPTH_MAX: usize = 32;
 
 /// What is said of a module whose hardware is not there.
 pub(crate) const NO_HARDWARE: &str = "there is no such hardware";
+
+/// What is said of a module that came too late.
+const LOCKED: &str = "lifeboat.toml has drivers locked once the machine is up ([hardening] lock-modules): start the machine \
+     again with the device plugged in";
 
 /// Puts one module file into the kernel.
 pub(crate) type Insert = dyn Fn(&str) -> Result<(), String> + Send + Sync;
@@ -269,6 +275,7 @@ fn insert(file: &str) -> Result<(), String> {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         // No such hardware after all: a module of a platform that this machine is not.
         Err(rustix::io::Errno::NODEV) => Err(NO_HARDWARE.to_owned()),
+        Err(rustix::io::Errno::PERM) if modules_are_locked() => Err(LOCKED.to_owned()),
         Err(errno) => Err(errno.to_string()),
     }
 }

@@ -6,8 +6,9 @@ use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 
+use image_layout::initrd::INIT;
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
 
 /// One of the kernel's own file systems.
 struct Row {
@@ -58,6 +59,32 @@ const LATE: [Row; 2] = [
 /// The file systems that everything else stands on.
 pub(crate) fn early() -> Result<String, String> {
     all(&EARLY)
+}
+
+/// Folder of what is said of name servers and hosts, which is the only part of /etc that changes.
+pub(crate) const NAMES: &str = "/run/names";
+
+/// From now on nothing is written to the first file system and nothing run from it, but this program itself: its file is
+/// mounted over itself, and stays a program.
+pub(crate) fn seal() -> Result<String, String> {
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |errno: Errno| format!("{what}: {errno}; the machine works, but less well protected")
+    };
+    for name in ["resolv.conf", "hosts"] {
+        let (at, to) = (Path::new("/etc").join(name), Path::new(NAMES).join(name));
+        match std::os::unix::fs::symlink(to, &at) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(format!("{}: {error}", at.display()));
+            }
+            _ => {}
+        }
+    }
+    let fixed = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    mount_bind(INIT, INIT).map_err(failed("the program cannot be mounted over itself"))?;
+    mount_remount(INIT, fixed, c"").map_err(failed("the program can be written to"))?;
+    mount_remount("/", fixed | MountFlags::NOEXEC, c"").map_err(failed("/ can be written to"))?;
+    Ok("nothing is written to it, and nothing run from it but this program".to_owned())
 }
 
 /// Those of the firmware and of a crashed kernel's last words.

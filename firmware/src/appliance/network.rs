@@ -1,7 +1,7 @@
 //! The machine's network as a service: what a person typed at the console, or the page of `lifeboat.toml`, or DHCP on every
 //! link; its state on the board.
 //!
-//! Name servers and the host table go to /etc, where the verbs look for them.
+//! Name servers and the host table go to where /etc leads, as the verbs look for them there.
 
 use core::time::Duration;
 use std::path::Path;
@@ -13,8 +13,8 @@ use hal::time::{Clock, Entropy};
 use hal_linux::{LinuxStack, SystemClock, SystemEntropy};
 use pipeline_azure::address::AzureAddress;
 
-use super::Appliance;
 use super::board::{Answer, Kind, Question};
+use super::{Appliance, mounts};
 use crate::net::machine::Machine;
 use crate::net::names::Files;
 use crate::net::path::Target;
@@ -23,7 +23,7 @@ use crate::net::service::{Keeper, Network};
 use crate::net::state::{LinkState, State};
 
 /// Where the verbs look for name servers and the host table.
-const FILES: &str = "/etc";
+const FILES: &str = mounts::NAMES;
 /// What links of several parts need.
 const MODULES: [&str; 2] = ["8021q", "bonding"];
 

@@ -75,6 +75,8 @@ pub enum Exercise {
     Modules,
     /// Tries io_uring where it is allowed and where it is not.
     Rings,
+    /// Tries what somebody would who took a service over, and whether the machine is shut as it should be.
+    Jail,
     /// The first process hangs, once it is ready.
     Hang,
 }
@@ -85,6 +87,7 @@ impl Exercise {
             "state" => Some(Self::State),
             "modules" => Some(Self::Modules),
             "rings" => Some(Self::Rings),
+            "jail" => Some(Self::Jail),
             "hang" => Some(Self::Hang),
             _ => None,
         }

@@ -18,6 +18,9 @@
 //! [spool]
 //! disk = "S3YKNX0M"                     # serial number, WWN or name; formatted only when that is typed at the console
 //!
+//! [hardening]
+//! lock-modules = true                   # half a minute after the last device came, no driver is loaded any more
+//!
 //! [network]                             # see the network's own description
 //! ```
 //!
@@ -56,8 +59,20 @@ pub struct Configuration<N> {
     pub appliance: Option<Appliance>,
     /// Where what the vault does not have yet is kept.
     pub spool: Option<Spool>,
+    /// How much the machine forbids itself.
+    #[serde(default)]
+    pub hardening: Hardening,
     /// Addresses, routes, names; DHCP on every link where it is missing.
     pub network: Option<N>,
+}
+
+/// What a machine forbids itself beyond what every machine does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Hardening {
+    /// No driver is loaded any more, once the machine is up and its devices are there: what is plugged in later does not work
+    /// where nothing like it was there.
+    pub lock_modules: bool,
 }
 
 /// The disk for what sources sent and the vault does not have yet.
@@ -199,10 +214,14 @@ mod tests {
                 vault: None,
                 appliance: None,
                 spool: None,
+                hardening: Hardening { lock_modules: false },
                 network: None,
             };
             assert_eq!(read, nothing);
         }
+        let text = "[hardening]\nlock-modules = true\n";
+        let read: Configuration<Network> = Configuration::parse(text.as_bytes()).unwrap();
+        assert!(read.hardening.lock_modules);
     }
 
     #[test]

@@ -1,0 +1,127 @@
+//! What somebody would try who took a service over, tried from inside of its jail; and whether the machine around it is shut.
+
+use core::time::Duration;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use hal_linux::jail::attempt::attempt;
+use hal_linux::jail::cgroup;
+
+use super::super::Appliance;
+use super::super::page::KEEPER;
+use super::super::processes::Owned;
+use crate::services::{ALL, attempted};
+
+/// Tried by every service; `nothing` must come through, or the rest says nothing.
+const BY_SERVICES: [&str; 32] = [
+    "nothing",
+    "read /proc/1/mem",
+    "read /proc/1/environ",
+    "read /proc/cmdline",
+    "read /run/keys",
+    "read /dev/vda",
+    "write /dev/vda",
+    "write /proc/sys/kernel/sysrq",
+    "make /run/made",
+    "trace",
+    "read-other",
+    "signal",
+    "packet",
+    "netlink",
+    "raw",
+    "unix",
+    "connect 127.0.0.1:443",
+    "bind 0.0.0.0:8080",
+    "datagram 0.0.0.0:8080",
+    "ring",
+    "user-namespace",
+    "bpf",
+    "module",
+    "kexec",
+    "perf",
+    "keys",
+    "mount",
+    "memory-file",
+    "fork",
+    "exec",
+    "runnable-page",
+    "made-runnable",
+];
+/// Tried by the first process itself, as root with everything that root may.
+const BY_THE_FIRST: [&str; 5] =
+    ["make /made", "make /etc/made", "write /init", "write /etc/lifeboat/version", "module"];
+/// Where the kernel lists sockets.
+const TABLES: [&str; 7] = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet"];
+
+/// Tries it all, and tells what came of each.
+pub(super) fn try_all(appliance: &Appliance) -> Result<(), String> {
+    let tell = |who: &str, what: &str, came: &str| {
+        appliance.events.say("attempt", &[("who", &who), ("what", &what), ("came", &came)]);
+    };
+    for service in &ALL {
+        for what in BY_SERVICES {
+            tell(service.name, what, &attempted(service, &KEEPER, what)?);
+        }
+        let group = Path::new(cgroup::ROOT).join(service.name);
+        let read = |name| fs::read_to_string(group.join(name)).unwrap_or_default();
+        // The service itself may only be on its way.
+        let until = Instant::now() + super::PATIENCE;
+        while read("cgroup.procs").is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let (memory, tasks, inside) = (read("memory.max"), read("pids.max"), read("cgroup.procs"));
+        appliance.events.say(
+            "group",
+            &[
+                ("who", &service.name),
+                ("memory", &memory.trim()),
+                ("tasks", &tasks.trim()),
+                ("inside", &inside.lines().count()),
+            ],
+        );
+    }
+    for what in BY_THE_FIRST {
+        let came = attempt(what).map_or_else(String::new, |errno| format!("errno {errno}"));
+        tell("first", what, &came);
+    }
+    // Its own file is only a program where that is mounted over itself: not by the way on which the kernel started it.
+    for program in ["/proc/self/exe", image_layout::initrd::INIT] {
+        let mut command = Command::new(program);
+        command.arg("--version").stdout(Stdio::null());
+        let run = Owned::start(&mut command).and_then(|mut child| child.0.wait());
+        let errno = run.map_or_else(|error| error.raw_os_error().unwrap_or(-1), |_| 0);
+        tell("first", &format!("run {program}"), &format!("errno {errno}"));
+    }
+    for table in TABLES {
+        let text = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
+        appliance.events.say("sockets", &[("kind", &table), ("ports", &listening(table, &text))]);
+    }
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let core = core.unwrap_or_default().split_whitespace().nth(4).unwrap_or_default().to_owned();
+    appliance.events.say("cores", &[("most", &core)]);
+    appliance.events.say("tried", &[]);
+    Ok(())
+}
+
+/// Ports that are open to others: of TCP those that listen. Of sockets below IP how many there are.
+fn listening(table: &str, text: &str) -> String {
+    let rows = text.lines().skip(1);
+    if table == "packet" {
+        return rows.count().to_string();
+    }
+    let listens = rows.filter(|row| {
+        let state = row.split_whitespace().nth(3).unwrap_or_default();
+        !table.starts_with("tcp") || state == "0A"
+    });
+    let port = |row: &str| {
+        let local = row.split_whitespace().nth(1)?;
+        u32::from_str_radix(local.rsplit_once(':')?.1, 16).ok()
+    };
+    let mut ports: Vec<u32> = listens.filter_map(port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+}

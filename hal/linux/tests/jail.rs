@@ -1,0 +1,159 @@
+//! A process in a jail reaches what is on its lists and nothing else, as this machine's kernel sees it.
+//!
+//! Each attempt is made by a process of its own: this test's program once more.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hal_linux::jail::attempt::attempt;
+use hal_linux::jail::{Calls, CapabilitySet, Jail};
+
+/// What the process inside tries; the folder and the two ports that are on its lists.
+const TRY: &str = "LIFEBOAT_TEST_JAIL";
+const SIGSYS: i32 = 31;
+const EACCES: i32 = 13;
+
+/// What comes of an attempt from inside: `Ok` with an errno, or `Err` with the signal that ended the process.
+fn from_inside(what: &str, calls: &str, folder: &Path, ports: (u16, u16)) -> Result<i32, i32> {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .env(TRY, format!("{}\n{calls}\n{}\n{}\n{what}", folder.display(), ports.0, ports.1))
+        .output()
+        .unwrap();
+    if let Some(signal) = output.status.signal() {
+        return Err(signal);
+    }
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errno = said.lines().find_map(|line| line.strip_prefix("errno ")?.parse().ok());
+    Ok(errno.unwrap_or_else(|| panic!("{what}: {said}{}", String::from_utf8_lossy(&output.stderr))))
+}
+
+/// The tests by name. They have no harness but this one: a jail is for a process with a single thread, and the usual harness
+/// runs each test on another.
+const TESTS: [(&str, fn()); 2] = [
+    (
+        "only_files_and_ports_of_the_lists_are_reached",
+        only_files_and_ports_of_the_lists_are_reached,
+    ),
+    ("a_call_that_is_on_no_list_ends_the_process", a_call_that_is_on_no_list_ends_the_process),
+];
+
+fn main() {
+    if let Ok(told) = std::env::var(TRY) {
+        return inside(&told);
+    }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let is_said = |word: &str| words.iter().any(|said| said == word);
+    if is_said("--ignored") {
+        return;
+    }
+    for (name, test) in TESTS {
+        if is_said("--list") {
+            println!("{name}: test");
+        } else if !is_said("--exact") || is_said(name) {
+            println!("{name}");
+            test();
+        }
+    }
+}
+
+fn inside(told: &str) {
+    let told: Vec<&str> = told.split('\n').collect();
+    let [folder, calls, connects, binds, what] = told[..] else { panic!("{told:?}") };
+    let (reads, writes) = (Path::new(folder).join("read"), Path::new(folder).join("written"));
+    let all = [Calls::Base, Calls::Sockets, Calls::Read, Calls::Write, Calls::Connect, Calls::Bind];
+    let jail = Jail {
+        user: 61_000,
+        capabilities: CapabilitySet::empty(),
+        calls: if calls == "all" { &all } else { &all[..2] },
+        reads: &[&reads],
+        writes: &[&writes],
+        connects: &[connects.parse().unwrap()],
+        binds: &[binds.parse().unwrap()],
+        files: 64,
+        memory_bytes: 1 << 26,
+        tasks: 8,
+    };
+    jail.enter().unwrap();
+    let errno = attempt(what).unwrap();
+    println!("errno {errno}");
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("hal-jail-{name}-{}", std::process::id()));
+    for inside in ["read", "written", "else"] {
+        fs::create_dir_all(folder.join(inside)).unwrap();
+        fs::write(folder.join(inside).join("file"), "x").unwrap();
+    }
+    if rustix::process::geteuid().is_root() {
+        let user = Some(61_000);
+        for owned in ["written", "written/file", "else", "else/file"] {
+            std::os::unix::fs::chown(folder.join(owned), user, user).unwrap();
+        }
+    }
+    folder
+}
+
+fn only_files_and_ports_of_the_lists_are_reached() {
+    let version = Command::new("uname").arg("-r").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let numbers: Vec<u32> = version.split(['.', '-']).map_while(|part| part.parse().ok()).collect();
+    if numbers < vec![6, 7] {
+        eprintln!("SKIPPED, not tested on this machine: Linux {version} has no Landlock for ports");
+        return;
+    }
+    let folder = scratch("lists");
+    let near = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let listeners = [0, 0].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
+    let free = [0, 0].map(|port| near(&TcpListener::bind(("127.0.0.1", port)).unwrap()));
+    let ports = (near(&listeners[0]), free[0]);
+    let path = |name: &str| folder.join(name).display().to_string();
+    // Seen to come through with `landlock::restrict` left out of `Jail::enter`.
+    for (what, errno) in [
+        (format!("read {}", path("read/file")), 0),
+        (format!("write {}", path("written/file")), 0),
+        (format!("make {}", path("written/new")), 0),
+        (format!("connect 127.0.0.1:{}", ports.0), 0),
+        (format!("bind 127.0.0.1:{}", ports.1), 0),
+        (format!("read {}", path("else/file")), EACCES),
+        (format!("write {}", path("else/file")), EACCES),
+        (format!("make {}", path("else/new")), EACCES),
+        (format!("write {}", path("read/file")), EACCES),
+        ("read /etc/passwd".to_owned(), EACCES),
+        (format!("connect 127.0.0.1:{}", near(&listeners[1])), EACCES),
+        (format!("bind 127.0.0.1:{}", free[1]), EACCES),
+    ] {
+        assert_eq!(from_inside(&what, "all", &folder, ports), Ok(errno), "{what}");
+    }
+    // On no list of calls, whatever files and ports are on theirs.
+    for what in ["signal", "trace", "packet", "netlink", "unix", "fork", "exec", "bpf", "ring"] {
+        assert_eq!(from_inside(what, "all", &folder, ports), Err(SIGSYS), "{what}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+fn a_call_that_is_on_no_list_ends_the_process() {
+    let folder = scratch("calls");
+    let try_it = |what: &str| from_inside(what, "few", &folder, (1, 1));
+    assert_eq!(try_it("nothing"), Ok(0));
+    // Seen to come back with an errno with `kernel_filter::set` left out, and where the filter answers with EPERM.
+    for what in [
+        "read /etc/passwd",
+        "connect 127.0.0.1:1",
+        "bind 127.0.0.1:0",
+        "raw",
+        "datagram 127.0.0.1:0",
+    ] {
+        assert_eq!(try_it(what), Err(SIGSYS), "{what}");
+    }
+    for what in
+        ["runnable-page", "made-runnable", "user-namespace", "memory-file", "mount", "module"]
+    {
+        assert_eq!(try_it(what), Err(SIGSYS), "{what}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}

@@ -11,6 +11,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
+use hal::time::Clock as _;
+use hal_linux::SystemClock;
 use hal_linux::jail::attempt::attempt;
 use hal_linux::jail::cgroup::Cgroup;
 use hal_linux::jail::{Calls, CapabilitySet, Jail};
@@ -58,13 +60,20 @@ pub(crate) struct Service {
 }
 
 /// All services. Their users are numbers above those of people and below those that systemd gives away.
-pub(crate) const ALL: [Service; 1] = [DOOR];
+pub(crate) const ALL: [Service; 2] = [DOOR, AGENTS];
 
 /// The page's door: TLS and HTTP.
 pub(crate) const DOOR: Service = Service {
     name: "door",
     jail: Jail { user: 61_001, files: 1024, memory_bytes: 96 * MIB, ..NOTHING },
     run: crate::serve::listen::front::run,
+};
+
+/// The agents' door: TLS and frames. Each agent has two sockets, and a part of a payload on its way.
+pub(crate) const AGENTS: Service = Service {
+    name: "agents",
+    jail: Jail { user: 61_002, files: 2304, memory_bytes: 256 * MIB, tasks: 32, ..NOTHING },
+    run: crate::ingest::listen::front::run,
 };
 
 /// Who starts services, and how much of a jail he insists on.
@@ -237,6 +246,8 @@ fn work(words: &[OsString]) -> Result<(), String> {
 }
 
 fn shut_in(service: &Service, strict: bool) -> Result<(), String> {
+    // Where the clock is read is asked of the system at the first look, by a call that is on no list.
+    let _ = SystemClock.now();
     let entered = service.jail.enter();
     let entered = entered.map_err(|error| format!("it cannot be shut in: {error}"))?;
     match entered.lacks.as_slice() {

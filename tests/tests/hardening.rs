@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
+/// The door of the agents, and what it cannot reach.
+#[path = "hardening/agents.rs"]
+mod agents;
 /// Services in their jails, and the machine around them.
 #[path = "hardening/jail.rs"]
 mod jail;

@@ -146,7 +146,7 @@ fn run(appliance: &Appliance, wanted: &Wanted) -> Result<(), String> {
             Timer::after(LOOK).await;
         }
     };
-    let run = Run { roll, address, host, budget, clock };
+    let run = Run { roll, address, host, budget, clock, starter: page::KEEPER };
     let (end, seeds_end) = smol::channel::bounded(1);
     let (opening, machine) = place.opening();
     let ended = std::thread::scope(|scope| {

@@ -1,35 +1,49 @@
-//! Connections of agents: TLS, Hello, then messages both ways, each within its limits.
+//! Connections of agents: Hello, then messages both ways, each within its limits.
+//!
+//! Strangers meet the door (`front`), a process of its own without keys and files. What is here hears of each agent by the
+//! word of that door, and takes it for no more than that: who may come in is asked here, and every message is read again.
 
 use core::future::Future;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
 
-use async_io::Timer;
-use futures_rustls::TlsAcceptor;
-use futures_rustls::server::TlsStream;
+use async_io::{Async, Timer};
 use pipeline::ids::ServerId;
 use pipeline_vault::Error;
+use pipeline_wire::authority::Credentials;
 use pipeline_wire::certificate::Peer;
 use pipeline_wire::frame::{self, HEAD_BYTES, Head};
 use pipeline_wire::message::{
     Demotion, FromAgent, FromAppliance, Hello, Refused, Said as _, VERSION_FORK, Welcome, Why,
 };
-use pipeline_wire::{tls, version};
-use rustls::ServerConfig;
+use pipeline_wire::version;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use smol::Executor;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use smol::lock::Semaphore;
-use smol::net::{TcpListener, TcpStream};
+use smol::net::TcpListener;
+use zeroize::Zeroizing;
 
 use super::compare::Compare;
 use super::forks::Forks;
 use super::hub::{Hub, Joined, demoted, makes_no_sense};
 use super::journal::Life;
+use crate::appliance::supervise as restart;
 use crate::report::cannot_listen;
+use crate::services::{AGENTS, Keeper, Running};
+use relay::Caller;
+
+/// The door itself: whom it lets in, and what it reads of them.
+pub(crate) mod front;
+/// From the door to what is behind it.
+mod relay;
 
 /// Connections at once, those that have not said who they are included.
 const CONNECTIONS_MAX: usize = 1024;
@@ -37,8 +51,10 @@ const CONNECTIONS_MAX: usize = 1024;
 const HELLO: Duration = Duration::from_secs(15);
 /// For a message that has begun, and for one that is said.
 const MESSAGE: Duration = Duration::from_secs(60);
-/// Pause after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Threads that deal with what agents say, on each side of the line.
+const THREADS: usize = 2;
+/// A door that closed its line ends within this, or is ended.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause while so much of an agent waits to be spooled that nothing more is read of it.
 const CROWDED_PAUSE: Duration = Duration::from_millis(5);
 /// How long questions of a new session wait for what earlier runs sent to be in the vault; after that, everything is wanted
@@ -50,12 +66,6 @@ const SAID_AT_LEAST: Duration = Duration::from_secs(10);
 const CANNOT_READ: &str = "the appliance cannot read its vault now";
 /// Answers to questions that wait to be said.
 const ANSWERS_MAX: usize = 64;
-
-/// What TLS begins with.
-const TLS_HANDSHAKE: u8 = 0x16;
-/// For whoever looks at this port with a browser.
-const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\
-    content-length: 71\r\n\r\nAgents of Lifeboat talk here. The page is on another port, over https.\n";
 
 /// Who may come in, and what he is told.
 pub trait Doorman: Send + Sync {
@@ -90,25 +100,32 @@ pub struct Means {
     pub forks: Arc<Forks>,
 }
 
-/// The door for agents.
+/// The door for agents, and what is behind it.
 pub struct Door {
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    shown: Zeroizing<Vec<u8>>,
     means: Arc<Means>,
 }
 
 impl Door {
-    /// Listens.
+    /// Listens. `credentials` are what it shows to agents, `authority` is the certificate of who must have issued theirs.
     ///
     /// Errors: the address is taken, foreign, or not allowed.
     pub async fn open(
         address: SocketAddr,
-        tls: Arc<ServerConfig>,
+        credentials: &Credentials,
+        authority: &[u8],
         means: Arc<Means>,
     ) -> Result<Self, Error> {
-        let bound = TcpListener::bind(address).await;
-        let listener = bound.map_err(|error| cannot_listen(&address, &error))?;
-        Ok(Self { listener, acceptor: TlsAcceptor::from(tls), means })
+        let shown = relay::told(credentials, authority)
+            .map_err(|error| Error::device("replication", error.to_string()))?;
+        // Each agent is an open file here, and what a process may have at first is fewer than there are places.
+        let limit = getrlimit(Resource::Nofile);
+        if let Err(errno) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        {
+            log::info!("no more open files can be had: {errno}");
+        }
+        Ok(Self { listener: listen(address).await?, shown, means })
     }
 
     /// Where it listens: the port that was free for port 0.
@@ -116,57 +133,86 @@ impl Door {
         self.listener.local_addr()
     }
 
-    /// Accepts agents until it is dropped; what they say is dealt with on this executor.
-    pub async fn serve(self, executor: Arc<Executor<'static>>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    /// Accepts agents until it is dropped, with a new door whenever one ended; what they say is dealt with on this executor.
+    pub(crate) async fn serve(self, keeper: &Keeper<'_>, executor: &Arc<Executor<'static>>) {
+        let Self { listener, shown, means } = self;
+        let (address, mut pace) = (listener.local_addr(), restart::Pace::default());
+        let mut listening = Ok::<_, Error>(listener);
         loop {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => match places.try_acquire_arc() {
-                    Some(place) => {
-                        let (acceptor, means) = (self.acceptor.clone(), Arc::clone(&self.means));
-                        let task = async move {
-                            if let Err(error) = agent(stream, acceptor, means).await {
-                                log::debug!("agent at {peer}: {error}");
-                            }
-                            drop(place);
-                        };
-                        executor.spawn(task).detach();
-                    }
-                    None => log::warn!("agent at {peer}: turned away, {CONNECTIONS_MAX} are here"),
-                },
-                Err(error) => {
-                    log::warn!("an agent could not be accepted: {error}");
-                    Timer::after(ACCEPT_PAUSE).await;
-                }
-            }
+            let began = Instant::now();
+            let words = match listening {
+                Ok(listener) => behind(listener, &shown, &means, keeper, executor).await,
+                Err(error) => error.to_string(),
+            };
+            let pause = pace.after(began.elapsed());
+            log::warn!("{words}; started again in {} s", pause.as_secs());
+            Timer::after(pause).await;
+            // Never the same socket again: whoever took the door over may have shut it for good.
+            listening = match &address {
+                Ok(address) => listen(*address).await,
+                Err(error) => Err(Error::device("replication", error.to_string())),
+            };
         }
     }
 }
 
-type Stream = TlsStream<TcpStream>;
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(&address, &error))
+}
 
-async fn agent(mut stream: TcpStream, acceptor: TlsAcceptor, means: Arc<Means>) -> io::Result<()> {
-    // Acknowledgements are small, and somebody waits for them.
-    stream.set_nodelay(true)?;
-    let mut first = [0];
-    within(HELLO, stream.peek(&mut first)).await?;
-    if first[0] != TLS_HANDSHAKE {
-        within(HELLO, stream.write_all(NO_TLS)).await?;
-        return within(HELLO, stream.close()).await;
-    }
-    let mut stream = within(HELLO, acceptor.accept(stream)).await?;
-    let connection = stream.get_ref().1;
-    if !tls::is_replication(connection.alpn_protocol()) {
-        return Err(io::Error::other("it does not speak the replication protocol"));
-    }
-    let peer = tls::peer(connection.peer_certificates()).map_err(io::Error::other)?;
-    let (hello, version) = match version::hello(&within(HELLO, first_body(&mut stream)).await?) {
-        Ok((hello, version)) => (*hello, version),
-        Err(refused) => {
-            log::warn!("agent of server {}: refused: {}", peer.server, refused.words);
-            return part(&mut stream, refused).await;
-        }
+/// One door, from its start to its end: why it ended.
+async fn behind(
+    listener: TcpListener,
+    shown: &[u8],
+    means: &Arc<Means>,
+    keeper: &Keeper<'_>,
+    executor: &Arc<Executor<'static>>,
+) -> String {
+    let running = match Running::start(&AGENTS, keeper, shown, &[listener.as_fd()]) {
+        Ok(running) => running,
+        Err(words) => return words,
     };
+    // It is the door's now.
+    drop(listener);
+    match running.line.again().and_then(Async::new) {
+        Ok(line) => relay::answer(&line, means, executor).await,
+        Err(error) => return format!("the agents' door cannot be heard: {error}"),
+    }
+    smol::unblock(move || running.why(END_PATIENCE)).await
+}
+
+/// Runs what is put onto an executor on threads of its own, until this is done. Each begins with `first`.
+pub(super) fn on_threads(
+    executor: &Arc<Executor<'static>>,
+    first: &(dyn Fn() + Sync),
+    until: impl Future<Output = ()>,
+) {
+    let (end, ended) = bounded::<()>(1);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let (executor, ended) = (Arc::clone(executor), ended.clone());
+            scope.spawn(move || {
+                first();
+                smol::block_on(executor.run(async {
+                    // Closed: the end.
+                    let _ = ended.recv().await;
+                }));
+            });
+        }
+        smol::block_on(until);
+        drop(end);
+        ended.close();
+    });
+}
+
+type Stream = Async<UnixStream>;
+
+/// One agent behind the door.
+async fn speak(mut stream: Stream, caller: Caller, means: Arc<Means>) -> io::Result<()> {
+    let peer = caller.peer;
+    // The door has read it before; one that holds together no more is no agent's fault.
+    let hello = version::hello(&within(HELLO, first_body(&mut stream)).await?);
+    let (hello, version) = hello.map_err(|refused| io::Error::other(refused.words))?;
     let server = peer.server;
     let host = hello.host.clone();
     let asked = Arc::clone(&means);
@@ -178,10 +224,7 @@ async fn agent(mut stream: TcpStream, acceptor: TlsAcceptor, means: Arc<Means>) 
             return part(&mut stream, refused).await;
         }
     };
-    if let Ok(from) = stream.get_ref().0.peer_addr() {
-        // What came by IPv4 to a socket of both kinds is IPv4.
-        means.hub.came_from(server, from.ip().to_canonical());
-    }
+    means.hub.came_from(server, caller.from);
     let line = joined.line;
     let _seat = Seat { hub: Arc::clone(&means.hub), server, line };
     log::info!("agent of server {server} ({}): connection {line}", crate::report::printable(&host));
@@ -409,7 +452,7 @@ async fn say(stream: &mut Stream, message: &FromAppliance) -> io::Result<()> {
 }
 
 /// The first message, of whatever version it is: none has a payload.
-async fn first_body(stream: &mut Stream) -> io::Result<Vec<u8>> {
+async fn first_body(stream: &mut (impl smol::io::AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let head = head(stream).await?;
     if head.payload > 0 {
         return Err(io::Error::other(frame::FrameError::Payload));

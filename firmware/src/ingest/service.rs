@@ -15,7 +15,6 @@ use pipeline_vault::access::Access;
 use pipeline_vault::fork::branch;
 use pipeline_vault::writer::Options;
 use pipeline_wire::message::{Refused, Why};
-use pipeline_wire::tls;
 use smol::Executor;
 use smol::future;
 
@@ -27,13 +26,14 @@ use super::drain::{Drain, WORKERS};
 use super::forks::Forks;
 use super::hub::Hub;
 use super::keeper::{self, Keeper};
-use super::listen::{Door, Means};
+use super::listen::{Door, Means, on_threads};
 use super::measures::Told;
 use super::pace::PacedStore;
 use super::retention;
 use super::roll::DrainOrder;
 use super::roll::kept::KeptRoll;
 use super::spooled_disk::Shelf;
+use crate::services;
 use crate::spool::SpoolError;
 use crate::spool::records::Records;
 
@@ -43,8 +43,6 @@ const TICK: Duration = Duration::from_secs(1);
 const ROLL_TICKS: u32 = 5;
 /// Points are removed by their policies every so many quarters of a tick: once an hour.
 const PRUNE_RESTS: u32 = 4 * 3600;
-/// Threads that deal with what agents say.
-const THREADS: usize = 2;
 
 /// Ingest, ready to run.
 pub struct Ingest {
@@ -180,17 +178,15 @@ impl Ingest {
     }
 
     /// Listens, and works until `stopped` is ready or the spool fails. `listening` is told where.
-    pub fn run(
+    pub(crate) fn run(
         self,
         address: SocketAddr,
         listening: impl FnOnce(SocketAddr),
         stopped: impl Future<Output = ()>,
+        starter: &services::Keeper<'_>,
     ) -> Result<(), Error> {
         let credentials = self.roll.appliance()?;
         let authority = self.roll.authority().certificate().to_vec();
-        let gate = Arc::clone(&self.roll);
-        let tls = tls::appliance(&credentials, &authority, gate)
-            .map_err(|error| Error::device("replication", error.to_string()))?;
         let compare = Compare::new(Arc::clone(&self.access), self.host.clone());
         let places = Arc::clone(&self.forks);
         let means = Arc::new(Means {
@@ -199,7 +195,7 @@ impl Ingest {
             compare: Arc::new(compare.with_chains(move |server| places.reads(server))),
             forks: Arc::clone(&self.forks),
         });
-        let door = smol::block_on(Door::open(address, tls, means))?;
+        let door = smol::block_on(Door::open(address, &credentials, &authority, means))?;
         let bound =
             door.address().map_err(|error| Error::device("replication", error.to_string()))?;
         let Self { hub, keeper, drain, roll, paces, forks, .. } = self;
@@ -224,7 +220,7 @@ impl Ingest {
                 caretaker.run();
             });
             listening(bound);
-            serve(door, hub, stopped);
+            serve(door, hub, starter, stopped);
             hub.stop();
             // A piece that waits for its pace is sent after the next start.
             paces.end();
@@ -246,33 +242,26 @@ impl Drop for EndsWithMe<'_> {
 }
 
 /// Serves agents until it is stopped, or everything ends because the spool failed.
-fn serve(door: Door, hub: &Arc<Hub>, stopped: impl Future<Output = ()>) {
+fn serve(
+    door: Door,
+    hub: &Arc<Hub>,
+    starter: &services::Keeper<'_>,
+    stopped: impl Future<Output = ()>,
+) {
     let executor = Arc::new(Executor::new());
-    let (end, ended) = smol::channel::bounded::<()>(1);
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            let (executor, ended) = (Arc::clone(&executor), ended.clone());
-            scope.spawn(move || {
-                // What strangers say is read here, and no disk.
-                if let Err(error) = give_up_rings() {
-                    log::debug!("who hears agents could use io_uring: {error}");
-                }
-                smol::block_on(executor.run(async {
-                    // Closed: the end.
-                    let _ = ended.recv().await;
-                }));
-            });
+    let failed = async {
+        while !hub.is_stopping() {
+            Timer::after(TICK / 4).await;
         }
-        let failed = async {
-            while !hub.is_stopping() {
-                Timer::after(TICK / 4).await;
-            }
-        };
-        let accepting = door.serve(Arc::clone(&executor));
-        smol::block_on(future::or(future::or(stopped, failed), accepting));
-        drop(end);
-        ended.close();
-    });
+    };
+    let without_rings = || {
+        // What agents say is read here once more, and no disk.
+        if let Err(error) = give_up_rings() {
+            log::debug!("who hears agents could use io_uring: {error}");
+        }
+    };
+    let accepting = door.serve(starter, &executor);
+    on_threads(&executor, &without_rings, future::or(future::or(stopped, failed), accepting));
 }
 
 /// Removes points by the policies of their servers, now and then.

@@ -17,6 +17,7 @@ use crate::ingest::roll::kept::KeptRoll;
 use crate::ingest::roll::registrar::{Addresses, Registrar};
 use crate::ingest::service::{Ingest, View};
 use crate::report::Size;
+use crate::services::Keeper;
 use crate::session::{Machine, Session};
 use crate::spool::memory::MemoryRing;
 use crate::spool::records::Records;
@@ -81,6 +82,8 @@ pub struct Run {
     pub budget: Budget,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+    /// Who starts the agents' door.
+    pub(crate) starter: Keeper<'static>,
 }
 
 impl Run {
@@ -103,7 +106,7 @@ impl Run {
         let ingest = Ingest::prepare(records, self.roll, self.clock, self.host, &self.budget)?;
         let _gone = Gone(seen);
         seen.set(Some(ingest.view()));
-        ingest.run(self.address, listening, over)
+        ingest.run(self.address, listening, over, &self.starter)
     }
 }
 
@@ -139,6 +142,7 @@ impl Replication {
             host: self.host.clone(),
             budget: Budget::whole(),
             clock: Arc::clone(&machine.clock),
+            starter: Keeper::default(),
         };
         run.go(self.records()?, seen, listening, over(ended))
     }

@@ -15,7 +15,7 @@ use tests::scripted_agent::ScriptedAgent;
 
 use crate::limit;
 use crate::ours::Vault;
-use crate::run::{Bench, Cost, median, peak_of, processor_of};
+use crate::run::{Bench, Cost, median, peak_of, processor_of_all};
 
 /// Smaller than the image: what does not fit is on its way to the vault.
 const SPOOL_BYTES: u64 = 1 << 30;
@@ -76,7 +76,7 @@ fn sync(bench: &Bench, servers: usize) -> Result<Cost, String> {
         agents.push(agent);
     }
     let pid = appliance.pid();
-    let processor = || processor_of(pid).ok_or_else(|| "serve is gone".to_owned());
+    let processor = || processor_of_all(pid).ok_or_else(|| "serve is gone".to_owned());
     let (before, begun) = (processor()?, Instant::now());
     let results: Vec<Result<(), String>> = std::thread::scope(|scope| {
         let one = |agent: &mut ScriptedAgent| {

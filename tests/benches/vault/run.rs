@@ -119,6 +119,18 @@ pub(crate) fn peak_of(pid: u32) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Processor time so far of a program and of the services that it started; `None` once it is gone.
+pub(crate) fn processor_of_all(pid: u32) -> Option<Duration> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let started = threads.filter_map(|thread| {
+        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        Some(
+            children.split(' ').filter_map(|pid| processor_of(pid.parse().ok()?)).sum::<Duration>(),
+        )
+    });
+    Some(processor_of(pid)? + started.sum::<Duration>())
+}
+
 /// Processor time so far; `None` once the program is gone.
 pub(crate) fn processor_of(pid: u32) -> Option<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

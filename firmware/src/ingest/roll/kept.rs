@@ -12,7 +12,6 @@ use pipeline_wire::authority::{Authority, Credentials};
 use pipeline_wire::binding::judge;
 use pipeline_wire::certificate::{Peer, RequestedKey};
 use pipeline_wire::message::{Hello, Refused, Why};
-use pipeline_wire::tls::Gate;
 
 use super::{Listed, Roll};
 use crate::ingest::listen::{Admitted, Doorman};
@@ -145,17 +144,6 @@ impl KeptRoll {
 fn moves_on() -> Error {
     Error::refused("the vault's roll of servers", "is changed by others without end")
         .retry(Retry::Now)
-}
-
-impl Gate for KeptRoll {
-    fn now(&self) -> Option<u64> {
-        Some(self.clock.now().0 / 1000)
-    }
-
-    /// Who is not on the roll is told so in words, behind Hello.
-    fn is_revoked(&self, _: &Peer) -> bool {
-        false
-    }
 }
 
 impl Doorman for KeptRoll {

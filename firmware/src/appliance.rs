@@ -29,6 +29,8 @@ use supervise::{Service, Stop};
 use uevents::Uevents;
 use watchdog::Pulse;
 
+pub use clock::sntp;
+
 use crate::admin::accounts::Accounts;
 use crate::chip::Signed;
 use crate::net::state::State;

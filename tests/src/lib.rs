@@ -6,6 +6,8 @@ pub mod appliance;
 pub mod azurite;
 /// A real browser.
 pub mod browser;
+/// Seeded mutations of a corpus.
+pub mod campaign;
 /// Runs the program with a deadline and looks at how it ended.
 pub mod cli;
 /// curl as a client of the API.
@@ -16,6 +18,8 @@ pub mod debian;
 pub mod delay_line;
 /// A proxy that makes requests fail by rules.
 pub mod fault_proxy;
+/// Every parser of bytes from outside, as one function each, and what they are tried with.
+pub mod fuzzing;
 /// Kernels with a first process, for machines that start without a disk.
 pub mod guest;
 /// The program that takes agents, to be killed and hurt.

@@ -5,8 +5,6 @@
 //! Run for longer: `LIFEBOAT_FUZZ_SECONDS=600 cargo nextest run --release -p tests --test hostile_objects`.
 //! A failure prints its seed; `LIFEBOAT_FUZZ_SEED` repeats it.
 
-#[path = "hostile_objects/campaign.rs"]
-mod campaign;
 #[path = "hostile_objects/corpus.rs"]
 mod corpus;
 #[path = "hostile_objects/keys.rs"]

@@ -16,6 +16,8 @@ mod manifest;
 mod readme;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/supply.rs"]
+mod supply;
 #[path = "tidy/tree.rs"]
 mod tree;
 
@@ -178,6 +180,30 @@ fn nothing_is_left_for_later() {
     each_source(source::banned);
 }
 
+/// What cargo says of everything that is locked, the fuzzer's own crates among it.
+fn metadata() -> serde_json::Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
+        .current_dir(top())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo prints JSON")
+}
+
+fn table(name: &str) -> toml::Table {
+    read(name).parse().unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn every_crate_has_a_licence_that_is_allowed_and_every_direct_one_was_looked_at() {
+    let metadata = metadata();
+    none(supply::allowed(&metadata, &table(".deny.toml")));
+    let bought = supply::bought(&metadata, &table("Cargo.lock"));
+    assert!(bought.len() > 40, "only {} crates were found", bought.len());
+    none(supply::vetted(&bought, &table(".supply-chain/vetted.toml")));
+}
+
 #[test]
 fn every_dependency_has_its_reason_in_the_readme() {
     none(readme::dependencies(&read("README.md"), &manifests()));
@@ -186,4 +212,13 @@ fn every_dependency_has_its_reason_in_the_readme() {
 #[test]
 fn every_promise_names_a_test_that_exists() {
     none(readme::promises(&read("README.md"), &files()));
+}
+
+#[test]
+fn every_claim_of_security_names_a_test_and_every_attack_is_a_claim() {
+    let tests = texts(".rs")
+        .iter()
+        .flat_map(|(path, text)| readme::tests_of(path, text))
+        .collect::<Vec<_>>();
+    none(readme::claims(&read("README.md"), &tests));
 }

@@ -26,7 +26,7 @@ use sntp::Reply;
 /// When time servers are asked.
 mod schedule;
 /// Questions to time servers, and their answers.
-pub(crate) mod sntp;
+pub mod sntp;
 
 /// No machine runs an image that is older than this.
 const AGE_MAX_SECONDS: u64 = 20 * 365 * 86_400;

@@ -12,8 +12,8 @@ use pipeline_vault::tickets;
 use pipeline_vault::vault::known::{Head, Known};
 use tests::small_vault::Folder;
 
-use crate::campaign::mutate;
 use crate::corpus::Bed;
+use tests::campaign::mutate;
 
 #[test]
 fn key_rings_open_as_they_were_written_or_err() {

@@ -19,8 +19,8 @@ use pipeline_vault::store::BlobStore as _;
 use pipeline_vault::verify::{self, Depth, Options};
 use pipeline_vault::writer::Silent;
 
-use crate::campaign::mutate;
 use crate::corpus::Bed;
+use tests::campaign::mutate;
 
 /// Disks that are restored in whole; larger ones are what a hostile record claims.
 const RESTORED_BYTES_MAX: u64 = 64 << 20;

@@ -16,8 +16,8 @@ use pipeline_vault::points::read_chain;
 use pipeline_vault::verify::{self, Depth, Options};
 use pipeline_vault::writer::Silent;
 
-use crate::campaign::mutate;
 use crate::corpus::Bed;
+use tests::campaign::mutate;
 
 #[test]
 fn headers_keep_within_the_limits_or_are_refused() {

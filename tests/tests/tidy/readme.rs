@@ -73,6 +73,60 @@ pub(crate) fn promises(readme: &str, files: &[String]) -> Vec<String> {
     complaints
 }
 
+/// Every claim of the section on security names tests that there are, as `file::test`, and every test of `hardening` is named by one.
+///
+/// `tests` has every test of `tests/tests`, in the same form.
+pub(crate) fn claims(readme: &str, tests: &[String]) -> Vec<String> {
+    let below = readme.split("\n## Security\n").nth(1).unwrap_or_default();
+    let section = below.split("\n## ").next().unwrap_or_default();
+    let rows: Vec<&str> = section
+        .lines()
+        .skip_while(|line| !line.starts_with("| claim | test | since |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let mut complaints = Vec::new();
+    if rows.is_empty() {
+        complaints.push("README.md: there is no table of claims under «Security»".to_owned());
+    }
+    let mut named = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let quoted: Vec<&str> =
+            cells.get(1).map_or(Vec::new(), |cell| cell.split('`').skip(1).step_by(2).collect());
+        if quoted.is_empty() || cells.len() != 3 {
+            complaints.push(format!("README.md: the claim «{}» names no test", cells[0].trim()));
+        }
+        for test in quoted {
+            if !tests.iter().any(|known| known == test) {
+                complaints.push(format!("README.md: there is no test {test}"));
+            }
+            named.push(test);
+        }
+    }
+    let hardening = tests.iter().filter(|test| test.starts_with("hardening::"));
+    for test in hardening.filter(|test| !named.contains(&test.as_str())) {
+        complaints.push(format!("README.md: no claim under «Security» names {test}"));
+    }
+    complaints
+}
+
+/// The tests of one file under `tests/tests`, as `file::test`: those of a folder are of the file beside it.
+pub(crate) fn tests_of(path: &str, text: &str) -> Vec<String> {
+    let Some(file) = path.strip_prefix("tests/tests/") else { return Vec::new() };
+    let file = file.split(['/', '.']).next().unwrap_or_default();
+    let mut lines = text.lines();
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.trim() == "#[test]"
+            && let Some(name) = lines.next().and_then(|line| line.trim().strip_prefix("fn "))
+        {
+            found.push(format!("{file}::{}", name.split('(').next().unwrap_or_default()));
+        }
+    }
+    found
+}
+
 /// Files named in backticks.
 fn paths(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2).filter(|quoted| quoted.ends_with(".rs"))
@@ -113,5 +167,24 @@ mod tests {
         let bare = README.replace("`tests/tests/works.rs`", "later");
         assert_eq!(promises(&bare, &files(&[])).len(), 1);
         assert_eq!(promises("# X\n", &files(&[])).len(), 1);
+    }
+
+    #[test]
+    fn a_claim_without_test_and_an_attack_without_claim_are_noticed() {
+        let readme = "# X\n\n## Security\n\n| who | can |\n| --- | --- |\n| a | b |\n\n| claim | test | since |\n\
+            | --- | --- | --- |\n| it holds | `hardening::it_holds`, `update::x` | 0.1.0 |\n\n## More\n";
+        let text = "#[test]\nfn it_holds() {\n}\nfn helper() {}\n";
+        let mut tests = tests_of("tests/tests/hardening/secrets.rs", text);
+        assert_eq!(tests, ["hardening::it_holds"]);
+        assert_eq!(claims(readme, &tests).len(), 1, "update::x is not there");
+        tests.push("update::x".to_owned());
+        assert_eq!(claims(readme, &tests), [""; 0]);
+        tests.push("hardening::another".to_owned());
+        assert_eq!(claims(readme, &tests).len(), 1);
+        assert_eq!(
+            claims(&readme.replace("`hardening::it_holds`, `update::x`", "later"), &tests).len(),
+            3
+        );
+        assert_eq!(claims("# X\n", &[]).len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! SNTP (RFC 4330): a question of 48 bytes, and what its answer says of our clock. Pure; any bytes end in an answer.
 
 /// Bytes of a packet without extensions.
-pub(crate) const PACKET_BYTES: usize = 48;
+pub const PACKET_BYTES: usize = 48;
 /// Between 1900, where NTP's first era begins, and 1970.
 const ERA_SECONDS: u64 = 2_208_988_800;
 /// Times before this are of the second era, which begins in 2036: no server is right that says 2016.
@@ -11,13 +11,13 @@ const QUESTION: u8 = 0b00_100_011;
 
 /// What a server's answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub struct Reply {
     /// What is to be added to our clock.
-    pub(crate) offset_millis: i64,
+    pub offset_millis: i64,
 }
 
 /// A question. The cookie stands where the time of sending would: the answer repeats it, and our clock is not told.
-pub(crate) fn question(cookie: [u8; 8]) -> [u8; PACKET_BYTES] {
+pub fn question(cookie: [u8; 8]) -> [u8; PACKET_BYTES] {
     let mut packet = [0; PACKET_BYTES];
     packet[0] = QUESTION;
     packet[40..48].copy_from_slice(&cookie);
@@ -25,12 +25,7 @@ pub(crate) fn question(cookie: [u8; 8]) -> [u8; PACKET_BYTES] {
 }
 
 /// Judges an answer; our clock's milliseconds when the question left and when the answer came.
-pub(crate) fn answer(
-    packet: &[u8],
-    cookie: [u8; 8],
-    sent: u64,
-    received: u64,
-) -> Result<Reply, String> {
+pub fn answer(packet: &[u8], cookie: [u8; 8], sent: u64, received: u64) -> Result<Reply, String> {
     let packet = packet.first_chunk::<PACKET_BYTES>().ok_or("the answer is too short")?;
     let (leap, mode, stratum) = (packet[0] >> 6, packet[0] & 7, packet[1]);
     if mode != 4 || packet[24..32] != cookie {

@@ -167,6 +167,19 @@ impl Dns {
     }
 }
 
+/// What the bytes of a server's answer say of a name: its addresses, and the name that its aliases end at. `None` where they
+/// are no message, or say that the server is of no help. Takes any bytes.
+#[must_use]
+pub fn understand(bytes: &[u8], name: &str) -> Option<(Vec<IpAddr>, String)> {
+    let message = Message::from_vec(bytes).ok()?;
+    let name = Name::from_ascii(name).ok()?;
+    let mut said = Said::default();
+    for kind in [RecordType::A, RecordType::AAAA] {
+        said.take(&message, &name, kind).ok()?;
+    }
+    Some((said.addresses, said.alias.map(|alias| alias.to_ascii()).unwrap_or_default()))
+}
+
 /// Asks one server for both kinds of address at once.
 fn ask(server: SocketAddr, name: &Name, until: Instant) -> Result<Said, String> {
     let local: IpAddr =

@@ -23,7 +23,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// Hands `check` mutations of the corpus: so many rounds in CI, or as long as the environment says.
-pub(crate) fn mutate(
+pub fn mutate(
     name: &str,
     rounds: u64,
     corpus: &[Vec<u8>],

@@ -54,7 +54,10 @@ fn second(appliance: &Paired) {
 #[test]
 fn a_drill_and_a_failover_are_ordered_and_agreed_to_from_elsewhere() {
     let bed = Bed::new("remote-recovery", &["web1"]);
-    let appliance = Paired::over(bed.place.clone(), bed.scratch.path(), &[]);
+    let environment = bed.place.environment.iter();
+    let environment: Vec<(&str, &str)> =
+        environment.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let appliance = Paired::over(bed.place.clone(), bed.scratch.path(), &environment);
     second(&appliance);
     let page = bed.path("report.html");
     let report = page.display().to_string();
@@ -160,7 +163,15 @@ fn users(appliance: &Paired) {
     assert_eq!(names, ["ada", "bert", "carl"]);
     let there = appliance.remote("administrator", &["user", "list"]);
     assert_eq!(text(&there.stdout), text(&here(&["list"]).output().unwrap().stdout));
-    let dora = with_password(here(&["add", "dora"]));
+    in_the_folder(appliance, &here, &with_password(here(&["add", "dora"])));
+}
+
+/// What is done in the folder holds at once for who is served out of it.
+fn in_the_folder(
+    appliance: &Paired,
+    here: &dyn Fn(&[&str]) -> std::process::Command,
+    dora: &Output,
+) {
     assert_eq!(dora.status.code(), Some(0), "{}", text(&dora.stderr));
     let mut curl = Curl::new(&format!("https://{}", appliance.address));
     curl.begin("/session", &json!({ "name": "dora", "password": PASSWORD }));

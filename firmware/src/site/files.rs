@@ -1,7 +1,8 @@
 //! Files of points: disks, volumes and folders are looked through, and files taken out, without restoring anything.
 //!
 //! A point is opened by a thread of its own, which has its disks, its mounts where nobody else sees them, and ends when nobody
-//! asked for a while. Several are open at once; of too many the one that was asked for longest ago is closed. What must be replayed is replayed into memory. No link is followed out of its file system.
+//! asked for a while. Several are open at once; of too many the one that was asked for longest ago is closed. What must be
+//! replayed is replayed into memory. No link is followed out of its file system.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,4 +1,5 @@
-//! Recovery plans of a made-up appliance: read as the real one reads them, run at once, waiting where a person is asked to do something.
+//! Recovery plans of a made-up appliance: read as the real one reads them, run at once, waiting where a person is asked to do
+//! something.
 
 use firmware_recovery::plan::{Action, Text};
 use firmware_web::api::views::recovery::{OrderView, PlanEntry, PlanRunView, PlanView};

@@ -49,8 +49,8 @@ pub(super) async fn whole(incoming: Incoming, bytes_max: usize) -> Result<Vec<u8
     if is_large { Err(NoBody::Large) } else { Ok(bytes) }
 }
 
-/// A body that is read while it comes: what carries it, and what it is read from on another thread. Of one that is no longer read the
-/// rest is heard and forgotten, so that its client hears why.
+/// A body that is read while it comes: what carries it, and what it is read from on another thread. Of one that is no
+/// longer read the rest is heard and forgotten, so that its client hears why.
 pub(super) fn pieces(incoming: Incoming, bytes_max: usize) -> (impl Future<Output = ()>, Comes) {
     let (sender, receiver) = smol::channel::bounded(1);
     let carry = async move {

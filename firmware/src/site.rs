@@ -5,12 +5,13 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
 
 use firmware_web::api::site::Answer;
-use firmware_web::api::views::appliance::{ApplianceView, CalendarView, MeasurementsView};
+use firmware_web::api::views::appliance::{ApplianceView, CalendarView, MeasurementsView, UpdateView};
 use firmware_web::api::views::events::{EventFilter, EventPage};
 use firmware_web::api::views::files::{FileBytes, FilePlace, Listing};
 use firmware_web::api::views::recovery::{OrderAsked, OrderView, PlanRunView, PlanView, Sweep};
@@ -75,6 +76,8 @@ mod seen;
 mod servers;
 /// What is in the vault, as it was seen last.
 mod sight;
+/// Updates of the machine.
+mod update;
 /// The vault.
 mod vault;
 /// Who looks and who measures.
@@ -370,6 +373,18 @@ impl Site for LiveSite {
     fn set_calendar(&self, by: &Caller, calendar: &CalendarView) -> Answer<ApplianceView> {
         self.change_calendar(by, calendar)
     }
+    fn update(&self) -> Answer<UpdateView> {
+        self.update_view()
+    }
+    fn update_from(&self, by: &Caller, address: &str) -> Answer<JobView> {
+        self.update_by_address(by, address)
+    }
+    fn update_with(&self, by: &Caller, bytes: &mut dyn Read) -> Answer<JobView> {
+        self.update_by_bytes(by, bytes)
+    }
+    fn restart(&self, by: &Caller) -> Answer<()> {
+        self.restart_now(by)
+    }
     fn orders(&self) -> Answer<Vec<OrderView>> {
         self.order_views()
     }
@@ -408,6 +423,9 @@ impl Site for LiveSite {
     }
     fn continue_plan(&self, by: &Caller, name: &str) -> Answer<PlanRunView> {
         self.begin_plan(by, name, None)
+    }
+    fn commit_plan(&self, by: &Caller, name: &str) -> Answer<JobView> {
+        self.keep_plan(by, name)
     }
     fn target(&self, name: &str) -> Answer<String> {
         self.target_text(name)

@@ -121,6 +121,17 @@ impl Browser {
         assert_eq!(found, json!([]), "{what}");
     }
 
+    /// The same in light and in dark.
+    ///
+    /// # Panics
+    /// Where axe-core finds one.
+    pub fn is_accessible_in_both(&mut self, page: &str, what: &str) {
+        for scheme in ["dark", "light"] {
+            self.run(page, &format!("await page.emulateMedia({{ colorScheme: '{scheme}' }});"));
+            self.is_accessible(page, &format!("{what}, {scheme}"));
+        }
+    }
+
     /// That the page had nothing to complain of: no exception, no breach of its policy, no script of a stranger.
     ///
     /// # Panics

@@ -3,14 +3,17 @@
 
 /// What is changed in it.
 mod changes;
+/// Its plans.
+mod plans;
 /// What is told of it.
 mod told;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use firmware_web::api::views::appliance::{ApplianceView, CalendarView};
+use firmware_web::api::views::appliance::{ApplianceView, CalendarView, UpdateView};
 use firmware_web::api::views::events::{EventFilter, EventPage, EventView};
 use firmware_web::api::views::files::{FileBytes, FilePlace, Listing};
 use firmware_web::api::views::recovery::{
@@ -43,9 +46,11 @@ struct State {
     orders: Vec<OrderView>,
     jobs: Vec<JobView>,
     events: Vec<EventView>,
-    plans: BTreeMap<String, String>,
+    plans: BTreeMap<String, PlanView>,
     retention: Vec<Retention>,
     calendar: CalendarView,
+    /// An update that was put in.
+    next: Option<String>,
 }
 
 /// A server, and what it is made of.
@@ -84,6 +89,7 @@ impl SyntheticSite {
                 keep: Some("72h,hourly=7d,daily=30d".into()),
             }],
             calendar: CalendarView::default(),
+            next: None,
         };
         let made = Self { state: Arc::new(Mutex::new(state)) };
         made.note(Health::Good, "started", "appliance", "the appliance has started", None);
@@ -405,6 +411,33 @@ impl Site for SyntheticSite {
         Ok(self.told_appliance())
     }
 
+    fn update(&self) -> Answer<UpdateView> {
+        let (slot, next) = (Some("a".to_owned()), self.state().next.clone());
+        Ok(UpdateView { version: "0.1.0".into(), slot, next, ..UpdateView::default() })
+    }
+
+    fn update_from(&self, by: &Caller, address: &str) -> Answer<JobView> {
+        if !address.starts_with("http") {
+            return Err(Refusal::new(422, "an update", "is no address").at("/from"));
+        }
+        Ok(self.begin(by, "update", "gets it"))
+    }
+
+    fn update_with(&self, by: &Caller, bytes: &mut dyn Read) -> Answer<JobView> {
+        let mut sent = Vec::new();
+        let came = bytes.read_to_end(&mut sent);
+        if came.is_err() || !sent.starts_with(b"LIFEBOAT UPDATE") {
+            return Err(Refusal::new(422, "an update", "is not signed by whom is trusted"));
+        }
+        self.state().next = Some("0.2.0".into());
+        Ok(self.begin(by, "update", &format!("{} bytes came", sent.len())))
+    }
+
+    fn restart(&self, by: &Caller) -> Answer<()> {
+        self.note(Health::Good, "restarted", "appliance", "it starts anew", Some(by));
+        Ok(())
+    }
+
     fn orders(&self) -> Answer<Vec<OrderView>> {
         Ok(self.state().orders.clone())
     }
@@ -444,7 +477,12 @@ impl Site for SyntheticSite {
     }
 
     fn report(&self, id: &str) -> Answer<String> {
-        self.order(id).map(|order| format!("<!DOCTYPE html><title>{}</title>", order.order))
+        let page = |what: &str| format!("<!DOCTYPE html><title>{what}</title>");
+        let is_run = |plan: &PlanView| plan.last_run.as_ref().is_some_and(|run| run.run == id);
+        if let Some(plan) = self.state().plans.values().find(|plan| is_run(plan)) {
+            return Ok(page(&plan.name));
+        }
+        self.order(id).map(|order| page(&order.order))
     }
 
     fn sweep(&self, _: &Caller, _: bool) -> Answer<Sweep> {
@@ -452,27 +490,23 @@ impl Site for SyntheticSite {
     }
 
     fn plans(&self) -> Answer<Vec<PlanView>> {
-        let state = self.state();
-        let view = |(name, text): (&String, &String)| told::plan(name, text);
-        Ok(state.plans.iter().map(view).collect())
+        Ok(self.state().plans.values().cloned().collect())
     }
 
     fn set_plan(&self, _: &Caller, name: &str, text: &str) -> Answer<PlanView> {
-        if !text.contains("[[group]]") {
-            return Err(Refusal::new(422, format!("plan {name}"), "has no group").at("/text"));
-        }
-        self.state().plans.insert(name.into(), text.into());
-        Ok(told::plan(name, text))
+        self.change_plan(name, text)
     }
 
     fn run_plan(&self, by: &Caller, name: &str, drill: bool) -> Answer<PlanRunView> {
-        let known = self.state().plans.contains_key(name);
-        let run = || PlanRunView { plan: name.into(), drill, by: by.name.clone(), ..told::run() };
-        known.then(run).ok_or_else(|| missing("plan", name))
+        self.begin_plan(by, name, drill)
     }
 
-    fn continue_plan(&self, by: &Caller, name: &str) -> Answer<PlanRunView> {
-        self.run_plan(by, name, true)
+    fn continue_plan(&self, _: &Caller, name: &str) -> Answer<PlanRunView> {
+        self.go_on(name)
+    }
+
+    fn commit_plan(&self, by: &Caller, name: &str) -> Answer<JobView> {
+        self.keep_plan(by, name)
     }
 
     fn target(&self, name: &str) -> Answer<String> {

@@ -78,6 +78,10 @@ fn each_role_does_what_is_its_and_no_more_on_every_route() {
             // What it would do is tried elsewhere; here it is whether it is let through to be refused for its body.
             let answer = match route.body_kind() {
                 Some("text/plain") => client.text(route.method, &filled(route), "\u{1}"),
+                Some(kind @ "application/octet-stream") => {
+                    let header = format!("content-type: {kind}\r\n");
+                    client.ask(route.method, &filled(route), &header, b"nonsense")
+                }
                 Some(_) => client.json(route.method, &filled(route), &json!({ "nonsense": 1 })),
                 None if matches!(route.id, "eventStream" | "logOut") => continue,
                 None => client.ask(route.method, &filled(route), "", b""),

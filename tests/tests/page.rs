@@ -14,6 +14,9 @@ mod cable;
 /// From nobody's machine to the first point.
 #[path = "page/first_run.rs"]
 mod first_run;
+/// Plans, updates, retention.
+#[path = "page/managed.rs"]
+mod managed;
 /// What is typed, and what is said to it.
 #[path = "page/typed.rs"]
 mod typed;

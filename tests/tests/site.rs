@@ -96,6 +96,7 @@ impl Bed {
             zone_minutes: Arc::new(|| 0),
             keep,
             events,
+            updates: None,
             program: Some(lifeboat()),
         };
         LiveSite::start(facts).expect("threads")

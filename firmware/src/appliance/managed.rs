@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use hal::time::Clock;
 use hal_linux::SystemClock;
 
+use super::update::Updater;
 use super::{Appliance, page, vault_place};
 use crate::admin::keep::Keep;
 use crate::alerts::service::{self, Service};
@@ -111,6 +112,7 @@ fn facts(appliance: &Arc<Appliance>, first_run: &Arc<FirstRun>) -> Result<Facts,
         zone_minutes: Arc::new(move || zone.zone_minutes()),
         keep,
         events: Arc::new(events),
+        updates: Some(Arc::new(Updater(here()))),
         program: None,
     })
 }

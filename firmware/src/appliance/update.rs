@@ -7,9 +7,11 @@ use core::time::Duration;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use firmware_web::VaultState;
+use firmware_web::api::views::appliance::UpdateView;
 use hal::time::Entropy as _;
 use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemEntropy};
 use image_layout::esp::{Slot, SlotFile};
@@ -24,6 +26,7 @@ use super::orders::{Ending, Order};
 use super::vault_place::Wanted;
 use super::{Appliance, boot, capture, chip, medium, mounts, network};
 use crate::child;
+use crate::site::facts::Updates;
 use crate::update::install;
 use crate::update::slots::Slots;
 
@@ -181,9 +184,32 @@ fn letter(slot: Slot) -> &'static str {
     }
 }
 
-/// Puts an update into the slot that does not run: a file, or an address. The seam for whoever wants one put in; what came of
-/// it is told in words, and the machine starts into it when it is told to.
-pub(crate) fn put_in(appliance: &Appliance, from: &str) -> Result<String, String> {
+/// What the page knows of updates, and how it has one put in.
+pub(crate) struct Updater(pub(crate) Arc<Appliance>);
+
+impl Updates for Updater {
+    fn view(&self) -> UpdateView {
+        let file = running();
+        UpdateView {
+            version: boot::bare_version(),
+            slot: file.map(|file| letter(file.slot).to_owned()),
+            on_trial: file.is_some_and(|file| file.tries.is_some()),
+            next: None,
+            obstacle: verb(&self.0, "x").err(),
+        }
+    }
+
+    fn verb(&self, from: &str) -> Result<(Vec<OsString>, Vec<(String, String)>), String> {
+        verb(&self.0, from).map(|verb| (verb.words, verb.environment))
+    }
+
+    fn restart(&self, why: String) {
+        self.0.orders.give(Order::End(Ending::Restart, why));
+    }
+}
+
+/// What puts an update into the slot that does not run: from a file, or an address.
+fn verb(appliance: &Appliance, from: &str) -> Result<child::Verb, String> {
     let file = running()
         .ok_or("this system was not started from a slot of a medium, and cannot be updated")?;
     let medium = appliance.medium();
@@ -200,6 +226,12 @@ pub(crate) fn put_in(appliance: &Appliance, from: &str) -> Result<String, String
             .map(OsString::from),
     );
     verb.words.extend([OsString::from("--medium"), esp.device.clone().into_os_string()]);
+    Ok(verb)
+}
+
+/// Puts an update in. What came of it is told in words, and the machine starts into it when it is told to.
+pub(crate) fn put_in(appliance: &Appliance, from: &str) -> Result<String, String> {
+    let verb = verb(appliance, from)?;
     let done = capture::work(appliance, "update", "update", &verb).inspect_err(|words| {
         appliance.events.say("update", &[("state", &"failed"), ("words", words)]);
     })?;

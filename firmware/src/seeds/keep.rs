@@ -26,7 +26,7 @@ use smol::channel::Receiver;
 use smol::future;
 
 use super::held::Held;
-use super::{blob, place_of, stops};
+use super::{Stands, blob, place_of, stops, tell};
 use crate::cli::Opening;
 use crate::recovery::vault::Shared;
 use crate::report::{Size, Utc};
@@ -105,15 +105,23 @@ impl Keeper<'_> {
                 continue;
             }
             // One server's trouble is not another's.
-            match self.one_server(&vault, &name, server) {
-                Ok(has) => kept += usize::from(has),
-                Err(error) => {
-                    kept += 1;
-                    if !self.stops() {
-                        log::warn!("seed of {name}: {error}");
-                    }
+            let (words, trouble) = match self.one_server(&vault, &name, server) {
+                Ok(true) => ("its seed is at the newest point of the vault", None),
+                Ok(false) => {
+                    tell(server, None);
+                    continue;
                 }
+                Err(error) => ("its seed does not follow the vault", Some(error.to_string())),
+            };
+            kept += 1;
+            if self.stops() {
+                continue;
             }
+            if let Some(trouble) = &trouble {
+                log::warn!("seed of {name}: {trouble}");
+            }
+            let at_millis = self.machine.clock.now().0;
+            tell(server, Some(Stands { at_millis, words: words.to_owned(), trouble }));
         }
         Ok(kept)
     }

@@ -1,9 +1,10 @@
 //! Where the appliance differs: what `lifeboat serve` and the image each know of their opening, memory and network.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use firmware_web::api::views::appliance::{MachineDisk, MachineLink};
+use firmware_web::api::views::appliance::{MachineDisk, MachineLink, UpdateView};
 use firmware_web::api::views::servers::Health;
 use hal::inventory::DiskFacts;
 use hal::net::facts::{AddressState, LinkKind};
@@ -45,7 +46,7 @@ impl Vaulted {
 
     /// A verb on this vault. What opens it stands in files and in the environment, never on a command line.
     pub(super) fn verb(&self, words: &[&str], program: Option<&PathBuf>) -> Verb {
-        let mut all: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
+        let mut all: Vec<OsString> = words.iter().map(Into::into).collect();
         all.extend(["--vault".into(), self.opening.vault.to_string().into()]);
         all.extend(["--key-file".into(), self.opening.key_file.clone().into()]);
         if let Some(path) = &self.opening.passphrase_file {
@@ -71,6 +72,18 @@ impl Vaulted {
 
 /// Asked whenever something is to be known.
 pub type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
+
+/// The updates of a machine.
+pub trait Updates: Send + Sync {
+    /// What runs.
+    fn view(&self) -> UpdateView;
+    /// Words and environment of the verb that puts in an update from an address or a file.
+    ///
+    /// Errors: none can be put in, and what to do instead.
+    fn verb(&self, from: &str) -> Result<(Vec<OsString>, Vec<(String, String)>), String>;
+    /// Starts the machine anew.
+    fn restart(&self, why: String);
+}
 
 /// What the site is told of where it runs.
 pub struct Facts {
@@ -105,6 +118,8 @@ pub struct Facts {
     pub keep: Arc<dyn Keep>,
     /// What happened.
     pub events: Arc<Events>,
+    /// How the machine is updated, where it can be from here.
+    pub updates: Option<Arc<dyn Updates>>,
     /// The program whose verbs are run, where it is not this one.
     pub program: Option<PathBuf>,
 }

@@ -1,14 +1,15 @@
 //! Files of points: disks, volumes and folders are looked through, and files taken out, without restoring anything.
 //!
 //! A point is opened by a thread of its own, which has its disks, its mounts where nobody else sees them, and ends when nobody
-//! asked for a while. What must be replayed is replayed into memory. No link is followed out of its file system.
+//! asked for a while. Several are open at once; of too many the one that was asked for longest ago is closed. What must be
+//! replayed is replayed into memory. No link is followed out of its file system.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read};
 use std::rc::Rc;
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 
 use firmware_recovery::guest::Open as _;
 use firmware_recovery::guest::tree::{Kind, Tree, join};
@@ -35,10 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Requests that wait for the one before them.
 const WAITING_MAX: usize = 32;
 const PATH_BYTES_MAX: usize = 4096;
+/// Points that are open at once: each has its disks, tables and mounts in memory.
+const OPEN_MAX: usize = 4;
 
-/// The point that is open.
+/// Points that are open, the last used at the end.
 #[derive(Default)]
-pub(super) struct Files(Mutex<Option<Open>>);
+pub(super) struct Files(Mutex<VecDeque<Open>>);
 
 struct Open {
     /// Server and point.
@@ -65,7 +68,7 @@ struct Asked {
 impl Files {
     /// Closes what is open.
     pub(super) fn close(&self) {
-        *lock(&self.0) = None;
+        lock(&self.0).clear();
     }
 }
 
@@ -112,18 +115,23 @@ impl LiveSite {
         }
     }
 
-    /// Who has the point open: opened now where it is not, in place of another.
+    /// Who has the point open: opened now where it is not, in place of the one used longest ago where there are too many.
     fn open_point(&self, place: &FilePlace) -> Answer<SyncSender<Asked>> {
         let of = (place.server.clone(), place.point.clone());
         let mut open = lock(&self.files.0);
-        if let Some(open) = open.as_ref().filter(|open| open.of == of && is_alive(&open.ask)) {
-            return Ok(open.ask.clone());
+        let at = open.iter().position(|open| open.of == of);
+        if let Some(known) = at.and_then(|at| open.remove(at)).filter(|it| is_alive(&it.ask)) {
+            let ask = known.ask.clone();
+            open.push_back(known);
+            return Ok(ask);
         }
         let server = self.server_id(&place.server)?;
         let point = self.point(&place.server, server, &place.point)?;
         let opened = self.opened()?;
-        // The one before it is closed first: two states of one file system cannot always be mounted at once.
-        *open = None;
+        // Whoever reads from the one that goes opens it again.
+        while open.len() >= OPEN_MAX {
+            open.pop_front();
+        }
         let vault = opened.vault.clone();
         let (ask, asked) = sync_channel(WAITING_MAX);
         let (ready, is_ready) = sync_channel(1);
@@ -146,7 +154,7 @@ impl LiveSite {
             not_now("this machine", format!("starts no thread: {error}"), "wait")
         })?;
         is_ready.recv().map_err(|_| lost())??;
-        *open = Some(Open { of, ask: ask.clone() });
+        open.push_back(Open { of, ask: ask.clone() });
         Ok(ask)
     }
 }
@@ -155,9 +163,10 @@ impl LiveSite {
 fn is_alive(ask: &SyncSender<Asked>) -> bool {
     let (answer, answered) = sync_channel(1);
     let nothing = Asked { place: FilePlace::default(), wants: Wants::Read(0, 0), answer };
-    let sent = ask.try_send(nothing).is_ok();
+    // A queue that is full has somebody at its end.
+    let gone = matches!(ask.try_send(nothing), Err(TrySendError::Disconnected(_)));
     drop(answered);
-    sent
+    !gone
 }
 
 fn lost() -> Refusal {
@@ -298,6 +307,12 @@ impl<'a> Point<'a> {
                 object.clone(),
                 "is mounted for this, which only root may",
                 "run serve as root, or use the appliance",
+            ),
+            // A file system that cannot be there twice, at two points of one server.
+            ErrorKind::AlreadyExists => not_now(
+                object.clone(),
+                "is open at another point of this server",
+                "try again in a minute, once nobody looks at that",
             ),
             _ => not_now(
                 object.clone(),

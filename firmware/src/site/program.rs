@@ -102,6 +102,7 @@ pub fn facts(serve: &Serve, parts: Parts<'_>) -> Facts {
         zone_minutes: parts.zone_minutes,
         keep: Arc::clone(parts.keep),
         events: Arc::clone(parts.events),
+        updates: None,
         program: None,
     }
 }

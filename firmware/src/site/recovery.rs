@@ -15,7 +15,7 @@ use firmware_web::api::views::recovery::{
     Found, OrderAsked, OrderView, PlanEntry, PlanRunView, PlanView, StepView, Sweep,
 };
 use firmware_web::api::views::servers::Readiness;
-use firmware_web::api::views::vault::JobState;
+use firmware_web::api::views::vault::{JobState, JobView};
 use pipeline::ids::{OrderId, PlanId};
 use pipeline_vault::Error;
 use pipeline_vault::document::Name;
@@ -432,6 +432,29 @@ impl LiveSite {
             std::thread::sleep(LOOK);
         }
         Err(in_the_way(object, "has begun, and is not in the vault yet", "look again in a moment"))
+    }
+
+    /// Whether there is anything to commit is said here; the rest by a process of its own.
+    pub(super) fn keep_plan(&self, by: &Caller, name: &str) -> Answer<JobView> {
+        let plan = self.find_plan(name)?;
+        let object = format!("plan {name}");
+        let run = plan.runs.last().filter(|run| !run.drill && plan.open_run().is_none());
+        if run.is_none() {
+            let words = "was not failed over by its last run, or that run is not through";
+            return Err(in_the_way(object, words, "let a failover by it come to its end first"));
+        }
+        let opened = self.opened()?;
+        let job = self.jobs.begin(Work {
+            kind: "plan commit",
+            object: object.clone(),
+            by: by.name.clone(),
+            verb: self.verb_of(&opened, by, &["plan", "commit", &plan.id.to_string()]),
+            order: None,
+        })?;
+        let words = "What it failed over is to be kept.".to_owned();
+        self.tell_of(by, "plan_committed", object, words);
+        self.wake();
+        Ok(job)
     }
 
     pub(super) fn target_text(&self, name: &str) -> Answer<String> {

@@ -1,6 +1,6 @@
 //! Machines on the network that speak SSH, for a person to pick from: what each says of itself before anything is asked.
 //!
-//! Nothing is sent to any of them, and nothing of what they say is kept.
+//! Nothing is sent to any of them, and nothing of what they say is kept. Their names are what the machine's DNS servers say.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +11,7 @@ use std::sync::Mutex;
 
 use firmware_web::api::site::Answer;
 use firmware_web::api::views::servers::SeenServer;
+use pipeline_azure::transport::names::{NameOptions, Names};
 
 use super::refuse::{in_the_way, wrong};
 use super::{LiveSite, Refusal, lock};
@@ -22,6 +23,8 @@ const ADDRESSES_MAX: u32 = 1024;
 const TOGETHER: u32 = 64;
 const SSH: u16 = 22;
 const PATIENCE: Duration = Duration::from_millis(800);
+/// A name is nice to have.
+const NAME_PATIENCE: Duration = Duration::from_millis(500);
 /// RFC 4253: an identification is 255 bytes at most.
 const BANNER_BYTES_MAX: usize = 255;
 const STACK_BYTES: usize = 256 * 1024;
@@ -76,11 +79,13 @@ impl LiveSite {
                 |told: &crate::ingest::measures::Told| told.address == Some(IpAddr::V4(address));
             told.iter().find(|(_, told)| of(told)).map(|(name, _)| name.clone())
         };
-        let mut found: Vec<(Ipv4Addr, String)> = look(network, SSH);
+        let names = Names::new(NameOptions::default());
+        let name = |address: Ipv4Addr| names.name_of(address.into(), NAME_PATIENCE);
+        let mut found = look(network, SSH, &name);
         found.sort_unstable();
-        let seen = |(address, says): (Ipv4Addr, String)| SeenServer {
+        let seen = |(address, says, name): Seen| SeenServer {
             address: address.to_string(),
-            name: None,
+            name: name.map(|name| printable(&name)),
             says,
             server: known(address),
         };
@@ -88,15 +93,23 @@ impl LiveSite {
     }
 }
 
+/// Where somebody is, what it says, and its name.
+type Seen = (Ipv4Addr, String, Option<String>);
+
 /// Everybody who says that he speaks SSH.
-fn look(network: Network, port: u16) -> Vec<(Ipv4Addr, String)> {
+fn look(
+    network: Network,
+    port: u16,
+    name: &(dyn Fn(Ipv4Addr) -> Option<String> + Sync),
+) -> Vec<Seen> {
     let (next, found) = (AtomicU32::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..TOGETHER.min(network.count) {
             let work = || {
                 while let Some(address) = network.address(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Some(says) = banner(address, port) {
-                        lock(&found).push((address, says));
+                        let named = name(address);
+                        lock(&found).push((address, says, named));
                     }
                 }
             };
@@ -182,10 +195,12 @@ mod tests {
                 server.join().unwrap().write_all(says).unwrap();
             }
         });
-        let found = look(Network::parse("127.0.7.0/28").unwrap(), port);
+        let name = |address: Ipv4Addr| Some(format!("host{}", address.octets()[3]));
+        let found = look(Network::parse("127.0.7.0/28").unwrap(), port, &name);
         speaks.join().unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].0, Ipv4Addr::new(127, 0, 7, 4));
+        assert_eq!(found[0].2.as_deref(), Some("host4"));
         assert!(found[0].1.starts_with("SSH-2.0-OpenSSH_9.2") && !found[0].1.contains('\x1b'));
     }
 }

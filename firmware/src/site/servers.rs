@@ -6,7 +6,7 @@ use std::sync::Arc;
 use firmware_web::api::site::Answer;
 use firmware_web::api::views::recovery::LastDrill;
 use firmware_web::api::views::servers::{
-    DiskView, Health, Overview, PointView, PolicyView, ServerRow, ServerView,
+    DiskView, Health, Overview, PointView, PolicyView, SeedView, ServerRow, ServerView,
 };
 use firmware_web::api::views::vault::JobState;
 use pipeline::ids::ServerId;
@@ -178,6 +178,11 @@ impl LiveSite {
             frozen_micros_median: told.frozen_micros_median,
             stored_percent: told.stored_percent,
             points: one.chain.map_or(0, |chain| chain.count),
+            seed: crate::seeds::stands(server).map(|seed| SeedView {
+                at_millis: seed.at_millis,
+                words: seed.words,
+                trouble: seed.trouble,
+            }),
         })
     }
 

@@ -1,198 +1,220 @@
-// One server: how it fares, its points to pick from, its figures, its policy, whether it is ready, and what can be done.
+// One server: how it fares, its points to pick from, how it is protected and what can be done.
 
-import { get, may } from "./api.js";
+import { administrator, call, get, operator, path, search } from "./api.js";
 import { chart } from "./chart.js";
-import { fill, h, icon, text, quiet, mono, strong } from "./dom.js";
-import { attempt, change, confirm, field } from "./form.js";
-import { orderDialog } from "./ordering.js";
-import { Bar, button, card, choice, facts, figure, health, since, table, time, waiting } from "./parts.js";
-import { policyCard, readinessCard, targetCard } from "./protection.js";
-import { Timeline, fetchPoints, pointFacts } from "./timeline.js";
-import { bytes, counted, micros, millis, now, seconds, share } from "./words.js";
+import { Bar, button, card, choice, danger, facts, figure, fill, h, health, live, loud, mono, note, notes, orderLink, quiet, since, strong, table, text, time, toast, waiting } from "./dom.js";
+import { asking, attempt, change, doing, field, form, loading } from "./form.js";
+import { orderDialog } from "./order.js";
+import { fetchPoints, Timeline } from "./timeline.js";
+import { bytes, counted, exactly, micros, millis, named, now, pace, seconds, share } from "./words.js";
 
 const FIGURES = [
-  ["rpo", "RPO", seconds, 60], ["churn", "Changed, a second", (value) => `${bytes(value)}/s`, 1024],
-  ["stored_percent", "Stored of 100 sent", share, 10], ["frozen", "Longest freeze", micros, 10], ["backlog", "Waiting for the vault", bytes, 1024],
+ ["rpo", "RPO", seconds, 60], ["churn", "Changed, a second", pace, 1024], ["stored_percent", "Stored of 100 sent", share, 10],
+ ["frozen", "Longest freeze", micros, 10], ["backlog", "Waiting for the vault", bytes, 1024],
 ];
 const SPANS = [[3600, "Hour"], [86400, "Day"], [7 * 86400, "Week"], [30 * 86400, "Month"]];
 
-/** The view; the address names the server. */
-export async function show({ parts: [name], refresh }) {
-  const [server, points] = await Promise.all([get("servers", name), fetchPoints(name)]);
-  const view = new View(name, server, points, refresh);
-  return {
-    title: name,
-    element: view.node,
-    live: (kind, data) => view.live(kind, data),
-    refresh: () => view.again(),
-    close: () => view.close(),
-  };
+export async function show({ parts: [name] }) {
+ const [server, points] = await Promise.all([get("servers", name), fetchPoints(name)]);
+ const view = new View(name, server, points);
+ return {
+  title: name,
+  element: view.node,
+  live: (kind, data) => view.live(kind, data),
+  refresh: () => view.again(),
+  close: () => view.close(),
+ };
 }
 
 class View {
-  constructor(name, server, points, refresh) {
-    Object.assign(this, { name, server, refresh, closed: false });
-    this.word = h("span");
-    this.cause = h("p.lead");
-    this.figures = h("dl.figures");
-    this.troubles = h("div");
-    this.copy = new Bar(`First copy of ${name}`);
-    this.copyCard = card("First copy", { class: "first-copy" }, h("p", "Everything on its disks is read and sent once. Points can be recovered to once that is done."), this.copy.node);
-    this.picked = h("div.picked", { "aria-live": "polite" });
-    this.timeline = new Timeline(name, points, (point) => this.pick(point));
-    this.charts = h("div.charts");
-    this.actions = h("div.tools");
-    this.disks = h("div");
-    this.span = 86400;
-    const policy = policyCard(name, server, (changed) => this.set(changed));
-    this.policy = policy;
-    this.node = h("div", {},
-      h("div.head", h("div", h("p.crumb", h("a", { href: "#/" }, "Overview")), h("h1", name, " ", this.word), this.cause), this.actions),
-      this.troubles, this.figures, this.copyCard,
-      card("Recovery points", {}, points.length ? [this.timeline.node, this.picked] : quiet("There is none yet: the first comes once the first copy is done.")),
-      card("Figures", { tools: choice("How far back", SPANS, this.span, (span) => { this.span = span; this.drawCharts(); }) }, this.charts),
-      h("div.columns",
-        card("Disks", {}, this.disks), may("operator") && readinessCard(name)),
-      h("div.columns", policy.node, targetCard(name)),
-      may("administrator") ? this.danger() : null);
-    this.set(server);
-    this.drawCharts();
-  }
+ constructor(name, server, points) {
+  Object.assign(this, { name, span: 86400, drawn: {}, word: h("span"), lead: h("p.lead"), figures: h("dl.figures"), troubles: h("div"), disks: h("div"), charts: h("div.charts") });
+  this.copy = new Bar(`First copy of ${name}`);
+  this.copyCard = card("First copy", { class: "first-copy" }, h("p", "Everything on its disks is read and sent once. Points can be recovered to once that is done."), this.copy.node);
+  this.picked = live("div.picked");
+  this.timeline = points.length > 0 && new Timeline(name, points, (point) => this.pick(point));
+  const order = (kind) => () => orderDialog({ server: name, kind });
+  this.node = h("div",
+   h("div.head", h("div", h("p.crumb", h("a", { href: "#/" }, "Overview")), h("h1", name, " ", this.word), this.lead),
+    operator() && h("div.tools", button("Drill", order("drill"), loud), button("Planned failover", order("planned")), button("Failover", order("failover"), danger))),
+   this.troubles, this.figures, this.copyCard,
+   card("Recovery points", {}, this.timeline ? [this.timeline.node, this.picked] : quiet("There is none yet: the first comes once the first copy is done.")),
+   card("Figures", { tools: choice("How far back", SPANS, this.span, (span) => { this.span = span; this.drawCharts(); }) }, this.charts),
+   h("div.columns", card("Disks", {}, this.disks), operator() && readinessCard(name)),
+   h("div.columns", policyCard(name, server, (changed) => this.set(changed)), targetCard(name, server.seed)),
+   administrator() && this.danger(server));
+  this.set(server);
+  this.drawCharts();
+ }
 
-  close() {
-    this.closed = true;
-    this.timeline.close();
-  }
+ close() {
+  this.closed = true;
+  if (this.timeline) this.timeline.watcher.disconnect();
+ }
 
-  async again() {
-    this.set(await get("servers", this.name));
-    this.timeline.add(await fetchPoints(this.name));
-  }
+ async again() {
+  this.set(await get("servers", this.name));
+  if (this.timeline) this.timeline.add(await fetchPoints(this.name));
+ }
 
-  set(server) {
-    this.server = server;
-    fill(this.word, health(server.health));
-    text(this.cause, server.cause || (server.doing ? `The agent: ${server.doing}.` : "As it should be."));
-    this.drawFigures(server);
-    this.copyCard.hidden = !server.first_copy;
-    if (server.first_copy) this.copy.set(server.first_copy);
-    const notes = [...server.troubles];
-    if (server.revoked) notes.push("Revoked: no agent comes in as this server any more. Its points stay.");
-    if (server.accepts_another_machine) notes.push("The next machine that shows up as this server is taken for it.");
-    if (server.failed_over) notes.push("A failover of it stands: what its original still writes is kept beside its points.");
-    const key = JSON.stringify([notes, server.failed_over]);
-    if (key !== this.noted) {
-      this.noted = key;
-      fill(this.troubles, notes.length ? h("div.card.trouble", h("ul.plain-list", notes.map((note) => h("li", icon("attention"), " ", note))),
-        server.failed_over ? h("a.button", { href: `#/order/${encodeURIComponent(server.failed_over)}` }, "To its failover") : null) : null);
-    }
-    const disks = JSON.stringify(server.disks);
-    if (disks !== this.disked) {
-      this.disked = disks;
-      fill(this.disks, table("Disks", ["Name", "Identity", ["Size", "number"], ["Changed, last hour", "number"], "Remarks"], server.disks.map((disk) => [
-        strong(disk.name), mono(disk.identity || "–"), bytes(disk.bytes), bytes(disk.hour_bytes),
-        disk.left_out ? health("off", "left out by the policy") : disk.unread_blocks ? health("bad", `${counted(disk.unread_blocks, "block")} could not be read`) : health("good", "protected"),
-      ]), "The agent has not told its disks yet."));
-    }
-    this.drawActions();
-  }
+ draw(place, shown, draw) {
+  const key = JSON.stringify(shown);
+  if (this.drawn[place] === key) return;
+  this.drawn[place] = key;
+  fill(this[place], draw());
+ }
 
-  drawFigures(server) {
-    const late = server.rpo_seconds !== null && server.rpo_seconds > server.rpo_target_seconds;
-    const drill = server.last_drill;
-    const key = JSON.stringify([server.rpo_seconds, server.rpo_target_seconds, server.newest_point_millis, server.backlog_bytes, drill, server.frozen_micros_max, server.stored_percent, server.points, server.connected]);
-    if (key === this.figured) return;
-    this.figured = key;
-    fill(this.figures,
-      figure("RPO", seconds(server.rpo_seconds), `${late ? "missed, " : ""}target ${seconds(server.rpo_target_seconds)}`, late ? "warn" : ""),
-      figure("Last point", since(server.newest_point_millis), `${counted(server.points, "point")} in the vault`),
-      figure("Last drill", drill ? (drill.up ? `RTO ${millis(drill.rto_millis)}` : "failed") : "never", drill ? time(drill.at_millis) : "a drill proves that it starts", drill && !drill.up ? "warn" : ""),
-      figure("Agent", server.connected ? "connected" : "not connected", server.connected ? server.doing || "waits for the next point" : "points stop until it is back", server.connected ? "" : "warn"),
-      figure("Waiting", bytes(server.backlog_bytes), "for the vault"),
-      figure("Freeze", micros(server.frozen_micros_max), server.frozen_micros_median === null ? "longest" : `longest; middle ${micros(server.frozen_micros_median)}`),
-      figure("Stored", share(server.stored_percent), "of what was sent"));
-  }
+ set(server) {
+  this.server = server;
+  this.draw("word", server.health, () => health(server.health));
+  text(this.lead, server.cause || (server.doing ? `The agent: ${server.doing}.` : "As it should be."));
+  this.copyCard.hidden = !server.first_copy;
+  if (server.first_copy) this.copy.set(server.first_copy);
+  const { failed_over: order, disks } = server;
+  const all = [...server.troubles, server.revoked && "Revoked: no agent comes in as this server any more. Its points stay.",
+   server.accepts_another_machine && "The next machine that shows up as this server is taken for it.",
+   order && "A failover of it stands: what its original still writes is kept beside its points."].filter(Boolean);
+  this.draw("troubles", [all, order], () => all.length > 0 && h("div.card.trouble", notes("attention", all), order && orderLink(order, "To its failover", "a.button")));
+  this.draw("disks", disks, () => table("Disks", ["Name", "Identity", ["Size", "number"], ["Changed, last hour", "number"], "Remarks"], disks.map((disk) => [
+   strong(disk.name), mono(disk.identity || "–"), bytes(disk.bytes), bytes(disk.hour_bytes),
+   disk.left_out ? health("off", "left out by the policy") : disk.unread_blocks ? health("bad", `${counted(disk.unread_blocks, "block")} could not be read`) : health("good", "protected"),
+  ]), "The agent has not told its disks yet."));
+  const { rpo_seconds: rpo, rpo_target_seconds: target, last_drill: drill, frozen_micros_median: median, connected } = server;
+  const late = target && rpo > target;
+  this.draw("figures", server, () => [
+   figure("RPO", seconds(rpo), `${late ? "missed, " : ""}target ${seconds(target)}`, late && "warn"),
+   figure("Last point", since(server.newest_point_millis), `${counted(server.points, "point")} in the vault`),
+   figure("Last drill", drill ? (drill.up ? `RTO ${millis(drill.rto_millis)}` : "failed") : "never", drill ? time(drill.at_millis) : "a drill proves that it starts", drill && !drill.up && "warn"),
+   figure("Agent", connected ? "connected" : "not connected", connected ? server.doing || "waits for the next point" : "points stop until it is back", !connected && "warn"),
+   figure("Waiting", bytes(server.backlog_bytes), "for the vault"),
+   figure("Freeze", micros(server.frozen_micros_max), median === null ? "longest" : `longest; middle ${micros(median)}`),
+   figure("Stored", share(server.stored_percent), "of what was sent")]);
+ }
 
-  drawActions() {
-    const key = String(this.server.failed_over);
-    if (!may("operator") || key === this.acted) return;
-    this.acted = key;
-    const order = (kind) => () => orderDialog({ server: this.name, kind, point: "latest" });
-    fill(this.actions, button("Drill", order("drill"), { class: "primary" }), button("Planned failover", order("planned")), button("Failover", order("failover"), { class: "danger" }));
-  }
+ pick(point) {
+  const order = (kind) => () => orderDialog({ server: this.name, kind, point: point.id, at: point.at_millis });
+  const where = ["servers", this.name, "points", point.id, "pin"];
+  const set = (changed) => {
+   Object.assign(point, changed);
+   this.timeline.draw();
+   this.pick(point);
+  };
+  fill(this.picked,
+   facts(["Instant", time(point.at_millis, exactly)], ["Kind", named(point.consistency)], ["Read, stored", `${bytes(point.read_bytes)}, ${bytes(point.stored_bytes)}`],
+    ["Frozen for", point.frozen_micros === null ? "not frozen" : micros(point.frozen_micros)], ["Identity", mono(point.id)],
+    point.pinned && ["Kept for good", point.pinned],
+    point.unread_blocks > 0 && ["Not read", health("bad", counted(point.unread_blocks, "block"))],
+    point.remarks.length > 0 && ["Remarks", h("ul.plain-list", point.remarks.map((remark) => h("li", remark)))]),
+   h("div.buttons", h("a.button", { href: `#/files?${search({ server: this.name, point: point.id })}` }, "Browse its files"),
+    operator() && [
+     button("Drill from this point", order("drill")), button("Fail over to this point", order("failover"), danger),
+     point.pinned ? doing("Let the retention count again", () => change("DELETE", where, undefined, "The retention counts for this point again."), set)
+      : asking("Keep for good", {
+       title: "Keep this point", submit: "Keep it", words: "It stays, whatever the retention says, until somebody lets it go.",
+       fields: field("why", "Why", { hint: "Stands beside the point for whoever comes later." }), send: (held) => change("PUT", where, held, "The point is kept."),
+      }, set)]));
+ }
 
-  pick(point) {
-    this.point = point;
-    const place = { server: this.name, point: point.id };
-    fill(this.picked,
-      facts(...pointFacts(point),
-        ["Frozen for", point.frozen_micros === null ? "not frozen" : micros(point.frozen_micros)],
-        ["Identity", mono(point.id)],
-        point.pinned ? ["Kept for good", point.pinned] : null,
-        point.unread_blocks ? ["Not read", health("bad", counted(point.unread_blocks, "block"))] : null,
-        point.remarks.length ? ["Remarks", h("ul.plain-list", point.remarks.map((remark) => h("li", remark)))] : null),
-      h("div.buttons",
-        h("a.button", { href: `#/files?${new URLSearchParams(place)}` }, "Browse its files"),
-        may("operator") ? [
-          button("Drill from this point", () => orderDialog({ server: this.name, kind: "drill", point: point.id, at: point.at_millis })),
-          button("Fail over to this point", () => orderDialog({ server: this.name, kind: "failover", point: point.id, at: point.at_millis }), { class: "danger" }),
-          point.pinned ? button("Let the retention count again", () => this.pin(point, false)) : button("Keep for good", () => this.pin(point, true)),
-        ] : null));
-  }
+ async drawCharts() {
+  const { span } = this;
+  if (!this.charts.firstChild) fill(this.charts, waiting());
+  const all = await attempt(() => Promise.all(FIGURES.map(([figure]) => get("servers", this.name, "series", { figure, span_seconds: span }))));
+  if (!all || span !== this.span || this.closed) return;
+  fill(this.charts, FIGURES.map(([key, name, say, base], at) => h("figure", h("figcaption", name),
+   chart(name, all[at], { say, base, target: key === "rpo" ? this.server.rpo_target_seconds : undefined }))));
+ }
 
-  async pin(point, wanted) {
-    const where = ["servers", this.name, "points", point.id, "pin"];
-    const set = (changed) => { if (changed) { Object.assign(point, changed); this.timeline.draw(); this.pick(point); } };
-    if (!wanted) {
-      set(await attempt(() => change("DELETE", where, undefined, "The retention counts for this point again.")));
-      return;
-    }
-    set(await confirm({
-      title: "Keep this point", danger: false, submit: "Keep it", words: "It stays, whatever the retention says, until somebody lets it go.",
-      fields: [field("why", "Why", { hint: "Stands beside the point for whoever comes later." })],
-      send: ({ why }) => change("PUT", where, { why }, "The point is kept."),
-    }));
+ live(kind, data) {
+  const row = kind === "overview" && data.servers.find((one) => one.server === this.server.server);
+  if (!row) return;
+  const newer = row.newest_point_millis !== this.server.newest_point_millis;
+  this.set({ ...this.server, ...row });
+  if (newer || !this.looked || now() - this.looked > 30_000) {
+   this.looked = now();
+   this.again().catch(() => {});
   }
+ }
 
-  async drawCharts() {
-    const span = this.span;
-    if (!this.charts.firstChild) fill(this.charts, waiting());
-    const all = await attempt(() => Promise.all(FIGURES.map(([figure]) => get("servers", this.name, "series", { figure, span_seconds: span }))));
-    if (!all || span !== this.span || this.closed) return;
-    fill(this.charts, FIGURES.map(([key, name, say, base], at) => h("figure", h("figcaption", name),
-      chart(name, all[at], { say, base, target: key === "rpo" ? this.server.rpo_target_seconds : undefined }))));
-  }
+ danger({ failed_over: order }) {
+  const { name } = this;
+  const deed = (submit, what, means, title, words, verb, body, done, rest) => h("div", h("p", strong(what), " ", means),
+   asking(submit, { title, words, typed: name, send: () => change("POST", ["servers", name, verb], body, done) }, () => this.again(), rest));
+  return card("Beware", { class: "beware" }, h("div.rows-of-actions",
+   deed("Accept another machine", "Accept another machine.", "After the server's hardware was replaced: the next machine that shows up as it is taken for it.",
+    `Accept another machine as ${name}`, "The next machine that shows up as this server will be taken for it.", "accept", { after_failover: false }, "The next machine is accepted."),
+   order && deed("The failover is over", "End the failover.", "The original is the server again; what it wrote since stays beside.",
+    `The failover of ${name} is over`, "What the original sends becomes points of this server again, after a compare of everything.", "accept", { after_failover: true }, "The failover is over."),
+   deed("Revoke", "Revoke.", "No agent comes in as this server any more. Its points stay.",
+    `Revoke ${name}`, "Its agent is turned away from now on. To protect it again, it is added again.", "revoke", undefined, `${name} is revoked.`)));
+ }
+}
 
-  live(kind, data) {
-    if (kind !== "overview") return;
-    const row = data.servers.find((one) => one.server === this.server.server);
-    if (!row) return;
-    const newer = row.newest_point_millis !== this.server.newest_point_millis;
-    this.set({ ...this.server, ...row });
-    if (newer || !this.looked || now() - this.looked > 30_000) {
-      this.looked = now();
-      this.again().catch(() => {});
-    }
-  }
+const MIB = 1024 * 1024;
 
-  danger() {
-    const name = this.name;
-    const after = async (doing) => { if (await doing) this.again(); };
-    return card("Beware", { class: "beware" }, h("div.rows-of-actions",
-      h("div", h("p", h("strong", "Accept another machine. "), "After the server's hardware was replaced: the next machine that shows up as it is taken for it."),
-        button("Accept another machine", () => after(confirm({
-          title: `Accept another machine as ${name}`, words: "The next machine that shows up as this server will be taken for it.", submit: "Accept", typed: name,
-          send: () => change("POST", ["servers", name, "accept"], { after_failover: false }, "The next machine is accepted."),
-        })))),
-      this.server.failed_over ? h("div", h("p", h("strong", "End the failover. "), "The original is the server again; what it wrote since stays beside."),
-        button("The failover is over", () => after(confirm({
-          title: `The failover of ${name} is over`, words: "What the original sends becomes points of this server again, after a compare of everything.", submit: "End it", typed: name,
-          send: () => change("POST", ["servers", name, "accept"], { after_failover: true }, "The failover is over."),
-        })))) : null,
-      h("div", h("p", h("strong", "Revoke. "), "No agent comes in as this server any more. Its points stay."),
-        button("Revoke", () => after(confirm({
-          title: `Revoke ${name}`, words: "Its agent is turned away from now on. To protect it again, it is added again.", submit: "Revoke", typed: name,
-          send: () => change("POST", ["servers", name, "revoke"], undefined, `${name} is revoked.`),
-        })), { class: "danger" }))));
-  }
+// Name at the API, label, least, most, hint, unit.
+const NUMBERS = [
+ ["interval_seconds", "A point every, seconds", 10, 86400, "10 to 86 400. The RPO's target follows it."], ["application_every", "Hooks run at every so many-th point", 0, null, "0: never. Those points are application-consistent."],
+ ["freeze_budget_millis", "File systems are frozen for at most, ms", 0], ["freeze_limit_millis", "Thawed whatever happens after, ms", 0, 30000, "30 000 at most."],
+ ["send_bytes_per_second", "Sends at most, MiB/s", 0, null, "0: no limit.", MIB], ["compare_bytes_per_second", "Reads everything at most, MiB/s", 0, null, "0: no limit.", MIB],
+];
+
+function locked(node) {
+ if (!operator()) {
+  node.querySelector(".buttons").hidden = true;
+  for (const control of node.elements) control.disabled = true;
+ }
+ return node;
+}
+
+const policyCard = (name, { policy, disks }, changed) => card("Policy", {}, locked(form({
+ label: `Policy of ${name}`,
+ submit: "Change it now",
+ fields: [h("div.grid", NUMBERS.map(([key, label, min, max, hint, unit = 1]) => field(key, label, { kind: "number", value: Math.round(100 * policy[key] / unit) / 100, min, max, hint, step: unit > 1 && "any" })),
+  field("keep", "Points are kept", { value: policy.keep || "", placeholder: "as the vault's retention says", hint: "72h,hourly=7d,daily=30d. Empty: as the vault's retention says." }),
+  field("group", "Consistency group", { value: policy.group || "", hint: "Servers of a group are cut at one instant. Empty: none." })),
+ disks.map((disk) => field(`left_out:${disk.name}`, `Leave out ${disk.name}`, { kind: "checkbox", value: policy.left_out.includes(disk.name), field: "/left_out" })),
+ field("paused", "Paused: no points are made", { kind: "checkbox", value: policy.paused }),
+ field("second_person", "Failover and deletion need a second person", { kind: "checkbox", value: policy.second_person })],
+ send: (held) => change("PUT", ["servers", name, "policy"], {
+  ...Object.fromEntries(NUMBERS.map(([key, , , , , unit]) => [key, unit ? Math.round(held[key] * unit) : held[key]])),
+  keep: held.keep || null, group: held.group || null, paused: held.paused, second_person: held.second_person,
+  left_out: disks.map((disk) => disk.name).filter((disk) => held[`left_out:${disk}`]),
+ }),
+ then: (answer) => {
+  if (!answer) return;
+  toast("The policy is changed, and holds from the next point.");
+  changed(answer);
+ },
+})));
+
+function readinessCard(name) {
+ const place = h("div");
+ const judge = async (azure) => {
+  fill(place, waiting(azure ? "The subscription is asked…" : "It is judged…"));
+  const found = await attempt(() => get("servers", name, "readiness", azure ? { azure } : {}));
+  if (!found) return fill(place, quiet("It could not be judged."));
+  const list = (title, kind, items) => items.length > 0 && [h("h3", title), notes(kind, items)];
+  fill(place, h("p", health(found.ready ? "good" : "bad", found.ready ? "Ready to be recovered" : `${counted(found.problems.length, "thing")} in the way`),
+   found.about_millis && `; a failover takes about ${millis(found.about_millis)}`),
+  list("In the way", "bad", found.problems), list("Worth knowing", "attention", found.warnings), list("Repaired on the copy", "good", found.repairs),
+  quiet("Judged ", since(found.judged_millis), `, the subscription was ${found.asked_azure ? "" : "not "}asked.`));
+ };
+ judge();
+ return card("Readiness", { tools: [button("Judge now", () => judge()), button("Ask Azure too", () => judge(true))] }, place);
+}
+
+function targetCard(name, seed) {
+ const where = ["servers", name, "target"];
+ const { place, again } = loading(() => call("GET", path(where)).then(({ value }) => value, (problem) => {
+  if (problem.status !== 404) throw problem;
+  return "";
+ }), (value) => locked(form({
+  label: `Target profile of ${name}`,
+  submit: "Save",
+  fields: field("text", "Where it is recovered to in Azure (TOML)", { kind: "textarea", value, rows: 12, field: "", hint: "Subscription, region, resource group, network, size; seed = true keeps it warm. «lifeboat target --help» explains each." }),
+  send: (held) => change("PUT", where, held.text),
+  then: (answer) => { if (answer !== null) toast("The target profile is saved."); },
+ })), h("div", waiting()));
+ again();
+ return card("Target profile", {}, seed && note(seed.trouble ? "attention" : "good", `Warm seed: ${seed.words}`, seed.trouble && `: ${seed.trouble}`, ", as of ", since(seed.at_millis), "."), place);
 }

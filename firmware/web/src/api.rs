@@ -27,7 +27,7 @@ pub mod verbs;
 pub mod views;
 
 pub use admin::Admin;
-pub use call::{Behind, Call, Who};
+pub use call::{Behind, Call, Stream, Who};
 pub use reply::{Body, Reply};
 pub use routes::{Route, find, perform};
 pub use site::{Answer, Caller, Refusal, Role, Site};

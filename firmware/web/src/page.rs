@@ -30,7 +30,7 @@ macro_rules! script {
 const DOCUMENT: &str = include_str!("../page/index.html");
 
 /// Every file but the document: its name behind the slash, its kind of content, its text.
-const FILES: [(&str, &str, &str); 28] = [
+const FILES: [(&str, &str, &str); 24] = [
     ("style.css", "text/css; charset=utf-8", include_str!("../page/style.css")),
     ("icon.svg", "image/svg+xml", include_str!("../page/icon.svg")),
     script!("access.js"),
@@ -39,7 +39,6 @@ const FILES: [(&str, &str, &str); 28] = [
     script!("api.js"),
     script!("app.js"),
     script!("appliance.js"),
-    script!("calendar.js"),
     script!("chart.js"),
     script!("dom.js"),
     script!("events.js"),
@@ -49,10 +48,7 @@ const FILES: [(&str, &str, &str); 28] = [
     script!("live.js"),
     script!("login.js"),
     script!("order.js"),
-    script!("ordering.js"),
     script!("overview.js"),
-    script!("parts.js"),
-    script!("protection.js"),
     script!("recovery.js"),
     script!("server.js"),
     script!("setup.js"),
@@ -169,8 +165,10 @@ mod tests {
     use super::*;
     use crate::status::{Job, Vault};
 
-    /// Whole page, all files together.
+    /// All files together, as they lie there.
     const BYTES_MAX: usize = 150 * 1024;
+    /// And as they are sent.
+    const PACKED_BYTES_MAX: usize = 75 * 1024;
 
     #[test]
     fn all_of_it_is_small() {
@@ -179,7 +177,8 @@ mod tests {
             (packed + it.packed.len(), plain + it.text.len())
         });
         println!("{packed} bytes as they are sent, {plain} unpacked");
-        assert!(packed <= BYTES_MAX, "{packed} bytes, more than {BYTES_MAX}");
+        assert!(plain <= BYTES_MAX, "{plain} bytes, more than {BYTES_MAX}");
+        assert!(packed <= PACKED_BYTES_MAX, "{packed} bytes packed, more than {PACKED_BYTES_MAX}");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use firmware_web::api::views::appliance::{ApplianceView, MachineDisk, MachineLink};
 use firmware_web::api::views::events::{EventFilter, EventPage};
 use firmware_web::api::views::files::{FileBytes, FileEntry, FilePlace, Listing};
-use firmware_web::api::views::recovery::{PlanRunView, PlanView};
 use firmware_web::api::views::servers::{
-    DiskView, Figure, Health, Overview, PointView, Readiness, Series, SeriesAsked, ServerView,
+    DiskView, Figure, Health, Overview, PointView, Readiness, SeedView, Series, SeriesAsked,
+    ServerView,
 };
 use firmware_web::api::views::vault::{DayBytes, JobState, VaultView};
 use firmware_web::api::{Answer, Refusal};
@@ -19,16 +19,6 @@ const VALUES: u64 = 240;
 const FILE: &str = "motd <img src=x onerror=alert(2)>";
 const FILE_TEXT: &[u8] = b"Welcome to a made-up server.\n";
 const DAY_MILLIS: u64 = 86_400_000;
-
-/// A plan that was never run.
-pub(super) fn plan(name: &str, text: &str) -> PlanView {
-    PlanView { name: name.into(), text: text.into(), ..PlanView::default() }
-}
-
-/// A run that has just begun.
-pub(super) fn run() -> PlanRunView {
-    PlanRunView { state: "open".into(), began_millis: now(), ..PlanRunView::default() }
-}
 
 fn point(server: &Server, number: u64) -> Option<PointView> {
     let newest = server.row.newest_point_millis?;
@@ -89,6 +79,11 @@ impl SyntheticSite {
             frozen_micros_median: Some(18_000),
             stored_percent: Some(38),
             points: server.row.newest_point_millis.map_or(0, |_| POINTS),
+            seed: Some(SeedView {
+                at_millis: now(),
+                words: "its seed is at the newest point of the vault".into(),
+                trouble: None,
+            }),
         })
     }
 

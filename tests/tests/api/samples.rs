@@ -24,7 +24,10 @@ pub(super) const ELSEWHERE: [&str; 13] = [
 ];
 
 /// A plan that the made-up appliance takes.
-const PLAN: &str = "name = \"all\"\n[[group]]\nservers = [\"web1\"]\n";
+const PLAN: &str = "name = \"all\"\n[[group]]\nname = \"first\"\nserver = [{ name = \"web1\" }]\n";
+/// The same with a person in it, who is waited for.
+const WAITS: &str = "name = \"waits\"\n[[group]]\nname = \"first\"\nserver = [{ name = \"web1\" }]\n\
+    after = [{ manual = \"Look.\" }]\n";
 
 /// What is sent.
 pub(super) struct Sample {
@@ -37,6 +40,10 @@ impl Sample {
         match (&self.body, route.body_kind()) {
             (Some(Value::String(text)), Some("text/plain")) => {
                 client.text(route.method, &self.path, text)
+            }
+            (Some(Value::String(text)), Some(kind @ "application/octet-stream")) => {
+                let header = format!("content-type: {kind}\r\n");
+                client.ask(route.method, &self.path, &header, text.as_bytes())
             }
             (Some(body), _) => client.json(route.method, &self.path, body),
             (None, _) => client.ask(route.method, &self.path, "", b""),
@@ -73,7 +80,11 @@ fn make(client: &Client) -> Made {
         let asked = json!({ "server": "web1", "kind": kind, "point": null, "confirm": "web1" });
         text(&send("POST", "/orders", &asked)["order"])
     };
-    assert_eq!(client.text("PUT", "/plans/all", PLAN).status, 200);
+    for (name, plan) in [("all", PLAN), ("waits", WAITS)] {
+        assert_eq!(client.text("PUT", &format!("/plans/{name}"), plan).status, 200);
+        let run = json!({ "drill": false, "confirm": name });
+        send("POST", &format!("/plans/{name}/run"), &run);
+    }
     assert_eq!(client.text("PUT", "/servers/web1/target", "name = 'x'").status, 200);
     let token = send("POST", "/tokens", &json!({ "name": "made", "role": "viewer" }));
     client.logged_in("vera", PASSWORD);
@@ -112,6 +123,10 @@ pub(super) fn samples(client: &Client) -> BTreeMap<&'static str, Sample> {
     add("jobs", "/jobs", None);
     add("job", &format!("/jobs/{}", made.job), None);
     add("appliance", "/appliance", None);
+    add("update", "/appliance/update", None);
+    add("updateFrom", "/appliance/update", Some(json!({ "from": "https://192.0.2.1/x.update" })));
+    add("updateWith", "/appliance/update", Some(json!("LIFEBOAT UPDATE and more")));
+    add("restart", "/appliance/restart", None);
     let row = json!({ "days": [0, 1], "from_hour": 8, "to_hour": 18, "bytes_per_second": 1000 });
     let calendar = json!({ "rows": [row], "otherwise_bytes_per_second": 0 });
     add("setCalendar", "/appliance/calendar", Some(calendar));
@@ -190,6 +205,7 @@ fn recovery(made: &Made, add: &mut Add<'_>) {
     add("plans", "/plans", None);
     add("setPlan", "/plans/all", Some(json!(PLAN)));
     add("runPlan", "/plans/all/run", Some(json!({ "drill": false, "confirm": "all" })));
-    add("continuePlan", "/plans/all/continue", None);
+    add("continuePlan", "/plans/waits/continue", None);
+    add("commitPlan", "/plans/all/commit", Some(json!({ "confirm": "all" })));
     add("planReport", &format!("/plans/{order}/report"), None);
 }

@@ -1,8 +1,10 @@
 //! First run in a browser, against the real `lifeboat serve` that nobody has set up: from the code on the console to a file out
 //! of the first recovery point.
 
+use core::time::Duration;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
@@ -82,7 +84,129 @@ fn from_the_code_on_the_console_to_a_file_of_the_first_point() {
     browser
         .run("a", "await page.getByRole('link', { name: 'real1' }).waitFor({ timeout: 120000 });");
     take_out(&mut browser);
+    told_to_somebody(&mut browser);
+    own_certificate(&mut browser, &scratch);
     browser.complained_of_nothing("a");
+    adopted(&mut browser, &scratch, &key);
+}
+
+/// Alerts go to a real listener, and a listener that is none is shown.
+fn told_to_somebody(browser: &mut Browser) {
+    let listener = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    listener.set_read_timeout(Some(Duration::from_secs(60))).expect("a time");
+    let host = listener.local_addr().expect("an address").to_string();
+    browser.goes("a", "#/access", "Access");
+    browser.presses("a", "Add syslog");
+    browser.is_accessible_in_both("a", "a channel");
+    browser.types("a", "Name", "logs");
+    browser.types("a", "Host", "not a host");
+    browser.presses("a", "Save");
+    browser.run("a", "await page.locator('dialog [name=host][aria-invalid=true]').waitFor();");
+    let typed = browser.run("a", "return page.getByLabel('Name', { exact: true }).inputValue();");
+    assert_eq!(typed, "logs", "what was typed stays");
+    browser.types("a", "Host", &host);
+    browser.presses("a", "Save");
+    browser.sees("a", &format!("{host}, UDP"));
+    browser.presses("a", "Send a test to all");
+    let taken =
+        "const all = await page.locator('dialog tbody td .health').allTextContents(); return all;";
+    browser.run("a", "await page.locator('dialog tbody td .health').waitFor();");
+    assert_eq!(browser.run("a", taken), json!(["yes"]));
+    browser.is_accessible_in_both("a", "a test that came");
+    let mut heard = [0; 4096];
+    let length = listener.recv(&mut heard).expect("a message comes");
+    let heard = String::from_utf8_lossy(&heard[..length]).into_owned();
+    assert!(heard.starts_with('<') && heard.contains("lifeboat"), "{heard}");
+    browser.run("a", "await page.keyboard.press('Escape'); await page.locator('dialog').waitFor({ state: 'detached' });");
+    browser.presses("a", "Change logs");
+    browser.run("a", "await page.getByLabel('By', { exact: true }).selectOption('tcp');");
+    browser.presses("a", "Save");
+    browser.sees("a", &format!("{host}, TCP"));
+    browser.presses("a", "Send a test to all");
+    browser.run("a", "await page.locator('dialog tbody td .health').waitFor();");
+    assert_eq!(browser.run("a", taken), json!(["no"]), "nobody listens there");
+    browser.run("a", "await page.keyboard.press('Escape'); await page.locator('dialog').waitFor({ state: 'detached' });");
+    browser.presses("a", "Remove logs");
+    browser.sees("a", "Nobody is told of anything yet.");
+}
+
+/// A certificate of one's own: a key of another is refused beside its field; it is shown, and taken away.
+fn own_certificate(browser: &mut Browser, scratch: &Scratch) {
+    let made = |name: &str| {
+        let file = |end: &str| scratch.path().join(format!("{name}.{end}"));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"]);
+        openssl.args(["-subj", "/CN=page.example", "-addext", "subjectAltName=DNS:page.example"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        openssl.arg("-keyout").arg(file("key")).arg("-out").arg(file("pem"));
+        checked(openssl.output().expect("openssl"), "openssl");
+        let read = |end: &str| fs::read_to_string(file(end)).expect("a file");
+        (read("pem"), read("key"))
+    };
+    let ((chain, key), (_, other)) = (made("own"), made("other"));
+    browser.goes("a", "#/setup", "Setup");
+    browser.run("a", "await page.getByText('Install one of your own').click();");
+    for (key, good) in [(&other, false), (&key, true)] {
+        browser.types("a", "Certificate with those between it and its authority (PEM)", &chain);
+        browser.types("a", "Its key (PEM)", key);
+        browser.presses("a", "Install");
+        if !good {
+            browser.run("a", "await page.locator('form [name=key][aria-invalid=true]').waitFor();");
+            browser.is_accessible_in_both("a", "a key of another certificate");
+        }
+    }
+    browser.sees("a", "The certificate is installed.");
+    browser.sees("a", "page.example");
+    browser.presses("a", "Take yours away");
+    browser.sees("a", "The certificate is taken away.");
+}
+
+/// Another machine takes the vault over: a mistyped key names the group beside the field, and nothing that was typed is lost.
+fn adopted(browser: &mut Browser, scratch: &Scratch, key: &str) {
+    let other = Scratch::new("first-run-adopts").expect("a folder");
+    let port = free_port().expect("a port");
+    let (_running, code) = fresh(&other, port);
+    browser.open("b", &json!({}));
+    browser.run("b", &format!("await page.goto('https://127.0.0.1:{port}/');"));
+    for (label, text) in [
+        ("The code on the machine's console", &*code),
+        ("A password", PASSWORD),
+        ("The same once more", PASSWORD),
+    ] {
+        browser.types("b", label, text);
+    }
+    browser.presses("b", "Begin");
+    browser.presses("b", "Keep it as it is");
+    let place = format!("dir:{}", scratch.path().join("vault").display());
+    browser.types("b", "Where the vault is", &place);
+    browser.run("b", "await page.getByLabel('The vault', { exact: true }).selectOption('adopt');");
+    let mut typed: Vec<&str> = key.split('-').collect();
+    let turned: String = typed[4].chars().rev().collect();
+    typed[4] = &turned;
+    browser.types("b", "The recovery key", &typed.join(" "));
+    browser.presses("b", "Use this place");
+    browser.run("b", "await page.locator('[name=key][aria-invalid=true]').waitFor();");
+    browser.is_accessible_in_both("b", "a key with a typing mistake");
+    let shown = browser.run(
+        "b",
+        "const key = page.getByLabel('The recovery key', { exact: true }); \
+         return [await page.locator('.wrong:not(:empty)').textContent(), await key.inputValue(), \
+         await page.getByLabel('Where the vault is').inputValue()];",
+    );
+    assert!(shown[0].as_str().is_some_and(|said| said.contains('5')), "which group: {shown}");
+    assert_eq!((&shown[1], &shown[2]), (&json!(typed.join(" ")), &json!(place)), "it stays");
+    browser.types("b", "The recovery key", key);
+    browser.presses("b", "Use this place");
+    browser.sees("b", "This vault was found");
+    browser.sees("b", "real1");
+    browser.is_accessible_in_both("b", "a vault that was found");
+    browser.presses("b", "Take this vault over");
+    browser.presses("b", "That is all");
+    browser.run("b", "await page.locator('#main h1', { hasText: 'Add a server' }).waitFor();");
+    browser.goes("b", "#/", "Overview");
+    browser
+        .run("b", "await page.getByRole('link', { name: 'real1' }).waitFor({ timeout: 120000 });");
+    browser.complained_of_nothing("b");
 }
 
 /// A place that cannot be, then a good one, tested and taken.

@@ -14,13 +14,14 @@ use firmware_web::api::routes::{BEGIN, COOKIE, Found, METRICS, Route, find, perf
 use firmware_web::api::setup::Setup;
 use firmware_web::api::verbs::Verbs;
 use firmware_web::api::views::admin::Settled;
-use firmware_web::api::{Answer, Behind, Body, Call, Refusal, Reply, Site, Who};
+use firmware_web::api::{Answer, Behind, Body, Call, Refusal, Reply, Site, Stream, Who};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE as COOKIES, HOST, ORIGIN, RANGE};
 use hyper::{HeaderMap, Request};
+use smol::future;
 use smol::lock::{Semaphore, SemaphoreGuard};
 
-use super::body::{NoBody, whole};
+use super::body::{NoBody, pieces, whole};
 use super::feed::Feed;
 use super::told::Telling;
 use super::{BODY, within};
@@ -172,13 +173,26 @@ impl Api {
                 .remedy("log in, or send a token that has not ended"));
         }
         from_our_page(route, &head.headers, who.as_ref())?;
+        let noted_who = who.clone();
+        if route.is_streamed() {
+            kind_is(route, &head.headers)?;
+            // A file, sent as fast as its client can.
+            let _turns = (turn(&self.large).await?, turn(&self.calls).await?);
+            let (pieces, comes) = pieces(incoming, route.body_bytes_max());
+            let api = Arc::clone(self);
+            let call = smol::unblock(move || {
+                let comes = Mutex::new(comes);
+                api.perform(&asked, who.as_ref(), &[], Some(Stream(&comes)))
+            });
+            let ((), reply) = future::zip(pieces, call).await;
+            return Ok(Telling { reply, who: noted_who });
+        }
         let is_large = route.body_bytes_max() > LARGE_BYTES;
         let large = if is_large { Some(turn(&self.large).await?) } else { None };
         let body = body(route, &head.headers, incoming).await?;
         let turn = turn(&self.calls).await?;
         let api = Arc::clone(self);
-        let noted_who = who.clone();
-        let reply = smol::unblock(move || api.perform(&asked, who.as_ref(), &body)).await;
+        let reply = smol::unblock(move || api.perform(&asked, who.as_ref(), &body, None)).await;
         drop((turn, large));
         Ok(Telling { reply, who: noted_who })
     }
@@ -205,7 +219,13 @@ impl Api {
     }
 
     /// On a thread of its own.
-    fn perform(&self, asked: &Asked, who: Option<&Who>, body: &[u8]) -> Reply {
+    fn perform(
+        &self,
+        asked: &Asked,
+        who: Option<&Who>,
+        body: &[u8],
+        stream: Option<Stream<'_>>,
+    ) -> Reply {
         let measure = || (self.measure)(&*self.site, &self.requests);
         let behind = Behind {
             site: &*self.site,
@@ -223,6 +243,7 @@ impl Api {
             path: &asked.path,
             query: &asked.query,
             body,
+            stream,
             range: asked.range.as_deref(),
             last_event: asked.last_event.as_deref(),
         };
@@ -338,7 +359,8 @@ fn from_our_page(route: &Route, headers: &HeaderMap, who: Option<&Who>) -> Answe
     Ok(())
 }
 
-async fn body(route: &Route, headers: &HeaderMap, incoming: Incoming) -> Answer<Vec<u8>> {
+/// What is sent is of the kind that the route takes.
+fn kind_is(route: &Route, headers: &HeaderMap) -> Answer<()> {
     if let Some(kind) = route.body_kind() {
         let said = text(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
         let said = said.split(';').next().unwrap_or_default().trim();
@@ -347,6 +369,11 @@ async fn body(route: &Route, headers: &HeaderMap, incoming: Incoming) -> Answer<
             return Err(Refusal::new(415, "what was sent", words));
         }
     }
+    Ok(())
+}
+
+async fn body(route: &Route, headers: &HeaderMap, incoming: Incoming) -> Answer<Vec<u8>> {
+    kind_is(route, headers)?;
     let bytes_max = route.body_bytes_max();
     let read = within(BODY, async { Ok(whole(incoming, bytes_max).await) }).await;
     match read {

@@ -3,12 +3,14 @@
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use smol::channel::{Receiver, Sender};
 use smol::stream::Stream as _;
+
+use super::{BODY, within};
 
 /// So much of an answer is copied at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -45,6 +47,60 @@ pub(super) async fn whole(incoming: Incoming, bytes_max: usize) -> Result<Vec<u8
         }
     }
     if is_large { Err(NoBody::Large) } else { Ok(bytes) }
+}
+
+/// A body that is read while it comes: what carries it, and what it is read from on another thread. Of one that is no
+/// longer read the rest is heard and forgotten, so that its client hears why.
+pub(super) fn pieces(incoming: Incoming, bytes_max: usize) -> (impl Future<Output = ()>, Comes) {
+    let (sender, receiver) = smol::channel::bounded(1);
+    let carry = async move {
+        let mut incoming = pin!(incoming);
+        let mut heard = 0_usize;
+        let next = |it: &mut Pin<&mut Incoming>, context: &mut Context<'_>| {
+            it.as_mut().poll_frame(context)
+        };
+        loop {
+            let piece =
+                within(BODY, async { Ok(poll_fn(|context| next(&mut incoming, context)).await) });
+            let piece = match piece.await {
+                Ok(None) => return,
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => Ok(data),
+                    Err(_) => continue,
+                },
+                Ok(Some(Err(_))) | Err(_) => Err(ErrorKind::ConnectionAborted.into()),
+            };
+            heard = heard.saturating_add(piece.as_ref().map_or(0, Bytes::len));
+            let piece = if heard > bytes_max { Err(ErrorKind::FileTooLarge.into()) } else { piece };
+            let is_over = piece.is_err();
+            // Nobody reads any more: see above.
+            let _ = sender.send(piece).await;
+            if is_over {
+                return;
+            }
+        }
+    };
+    (carry, Comes { receiver, held: Bytes::new() })
+}
+
+/// The end of [`pieces`] that is read.
+pub(super) struct Comes {
+    receiver: Receiver<io::Result<Bytes>>,
+    held: Bytes,
+}
+
+impl io::Read for Comes {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.held.is_empty() {
+            match self.receiver.recv_blocking() {
+                Ok(piece) => self.held = piece?,
+                Err(_) => return Ok(0),
+            }
+        }
+        let piece = self.held.split_to(into.len().min(self.held.len()));
+        into.iter_mut().zip(piece.iter()).for_each(|(to, from)| *to = *from);
+        Ok(piece.len())
+    }
 }
 
 /// Where pieces of an answer come from. An error ends the connection, so that nobody takes a part for the whole.

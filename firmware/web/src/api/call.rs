@@ -2,6 +2,8 @@
 //! said beside the field.
 
 use core::fmt;
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 
@@ -60,6 +62,22 @@ impl fmt::Debug for Who {
     }
 }
 
+/// A body that is read while it comes.
+#[derive(Clone, Copy)]
+pub struct Stream<'a>(pub &'a Mutex<dyn Read + Send>);
+
+impl fmt::Debug for Stream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stream(…)")
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).read(into)
+    }
+}
+
 /// What is asked of a route.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
@@ -77,6 +95,8 @@ pub struct Call<'a> {
     pub query: &'a str,
     /// The body.
     pub body: &'a [u8],
+    /// The body of a route that takes a stream.
+    pub stream: Option<Stream<'a>>,
     /// The header `range`.
     pub range: Option<&'a str>,
     /// The header `last-event-id`.

@@ -189,6 +189,7 @@ fn asked(route: &Route, shapes: &mut Shapes) -> Option<Value> {
     Some(match route.takes {
         Takes::Nothing => return None,
         Takes::Json(shape, _) => json!({ JSON: { "schema": shapes.asked(shape) } }),
+        Takes::Stream(_) => json!({ "application/octet-stream": {} }),
         Takes::Text(bytes) => {
             json!({ "text/plain": { "schema": { "type": "string", "maxLength": bytes } } })
         }

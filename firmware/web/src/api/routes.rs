@@ -103,6 +103,8 @@ pub enum Takes {
     Json(Shape, usize),
     /// Text, so many bytes at most.
     Text(usize),
+    /// Bytes that are read while they come, so many at most.
+    Stream(usize),
 }
 
 /// What a route answers where all is well.
@@ -230,8 +232,14 @@ impl Route {
         match self.takes {
             // Many clients send `{}` where nothing is taken.
             Takes::Nothing => 1024,
-            Takes::Json(_, most) | Takes::Text(most) => most,
+            Takes::Json(_, most) | Takes::Text(most) | Takes::Stream(most) => most,
         }
+    }
+
+    /// Whether its body is read while it comes.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        matches!(self.takes, Takes::Stream(_))
     }
 
     /// The kind of content that its body is.
@@ -241,6 +249,7 @@ impl Route {
             Takes::Nothing => None,
             Takes::Json(..) => Some("application/json"),
             Takes::Text(_) => Some("text/plain"),
+            Takes::Stream(_) => Some("application/octet-stream"),
         }
     }
 

@@ -1,9 +1,11 @@
 //! What answers behind the API: the appliance as a trait, so that the API is tested without one.
 
+use std::io::Read;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::views::appliance::{ApplianceView, CalendarView, MeasurementsView};
+use super::views::appliance::{ApplianceView, CalendarView, MeasurementsView, UpdateView};
 use super::views::events::{EventFilter, EventPage};
 use super::views::files::{FileBytes, FilePlace, Listing};
 use super::views::recovery::{OrderAsked, OrderView, PlanRunView, PlanView, Sweep};
@@ -121,6 +123,15 @@ pub trait Site: Send + Sync {
     /// How much may be sent at which hours of the week.
     fn set_calendar(&self, by: &Caller, calendar: &CalendarView) -> Answer<ApplianceView>;
 
+    /// What runs, and whether an update may be put in.
+    fn update(&self) -> Answer<UpdateView>;
+    /// An update is got from an address and put in.
+    fn update_from(&self, by: &Caller, address: &str) -> Answer<JobView>;
+    /// An update is put in while its bytes come; the job may still be at it when they all have.
+    fn update_with(&self, by: &Caller, bytes: &mut dyn Read) -> Answer<JobView>;
+    /// The machine starts anew, into an update where one was put in.
+    fn restart(&self, by: &Caller) -> Answer<()>;
+
     /// Orders, the newest first.
     fn orders(&self) -> Answer<Vec<OrderView>>;
     /// One order.
@@ -147,6 +158,8 @@ pub trait Site: Send + Sync {
     fn run_plan(&self, by: &Caller, name: &str, drill: bool) -> Answer<PlanRunView>;
     /// Answers a manual step.
     fn continue_plan(&self, by: &Caller, name: &str) -> Answer<PlanRunView>;
+    /// Keeps what the plan's last run failed over, all of it or nothing: as of a job, begun.
+    fn commit_plan(&self, by: &Caller, name: &str) -> Answer<JobView>;
     /// Where a server is recovered to, as TOML of `lifeboat target`.
     fn target(&self, name: &str) -> Answer<String>;
     /// The same, changed.

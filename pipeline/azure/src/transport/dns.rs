@@ -1,4 +1,5 @@
-//! A small DNS client: asks the configured servers for A and AAAA over UDP, over TCP where an answer is cut.
+//! A small DNS client: asks the configured servers for A and AAAA over UDP, over TCP where an answer is cut; and for the name of an
+//! address over UDP.
 //!
 //! It caches nothing, validates no signatures and resolves nothing by itself: the servers are recursive.
 
@@ -149,6 +150,33 @@ impl Dns {
         Err(Trouble::NoAnswer("its aliases go round in a circle".to_owned()))
     }
 
+    /// The name of an address, as the first server that answers says.
+    pub(super) fn name_of(&self, address: IpAddr, deadline: Instant) -> Option<String> {
+        let name = Name::from(address);
+        let found = self.settings.servers.iter().find_map(|server| {
+            let question = Question::new(&name, RecordType::PTR).ok()?;
+            let socket = connected(*server).ok()?;
+            socket.send(&question.bytes).ok()?;
+            let mut datagram = [0_u8; DATAGRAM_BYTES_MAX];
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return None;
+                }
+                socket.set_read_timeout(Some(left)).ok()?;
+                let length = socket.recv(&mut datagram).ok()?;
+                let message = datagram.get(..length).and_then(|it| Message::from_vec(it).ok());
+                if let Some(message) = message.filter(|it| question.is_answered_by(it)) {
+                    return Some(message);
+                }
+            }
+        })?;
+        found.answers.iter().find_map(|record| match &record.data {
+            RData::PTR(name) => Some(name.0.to_ascii().trim_end_matches('.').to_owned()),
+            _ => None,
+        })
+    }
+
     fn ask_servers(&self, name: &Name, deadline: Instant) -> Result<Said, Trouble> {
         let mut why = "no DNS server answers".to_owned();
         for _ in 0..self.settings.attempts {
@@ -180,13 +208,18 @@ pub fn understand(bytes: &[u8], name: &str) -> Option<(Vec<IpAddr>, String)> {
     Some((said.addresses, said.alias.map(|alias| alias.to_ascii()).unwrap_or_default()))
 }
 
-/// Asks one server for both kinds of address at once.
-fn ask(server: SocketAddr, name: &Name, until: Instant) -> Result<Said, String> {
+/// A connected socket takes datagrams of that server only, and hears when nobody listens there.
+fn connected(server: SocketAddr) -> Result<UdpSocket, String> {
     let local: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // A connected socket takes datagrams of that server only, and hears when nobody listens there.
     let socket = UdpSocket::bind((local, 0)).map_err(|_| "cannot be asked".to_owned())?;
     socket.connect(server).map_err(|_| "cannot be reached".to_owned())?;
+    Ok(socket)
+}
+
+/// Asks one server for both kinds of address at once.
+fn ask(server: SocketAddr, name: &Name, until: Instant) -> Result<Said, String> {
+    let socket = connected(server)?;
     let mut open =
         vec![Question::new(name, RecordType::A)?, Question::new(name, RecordType::AAAA)?];
     for question in &open {

@@ -154,13 +154,24 @@ impl Names {
         (!found.is_empty()).then_some(found)
     }
 
-    /// Asks DNS, along the search list where the name is short.
-    fn ask(&self, host: &str, deadline: Instant) -> Result<(Vec<IpAddr>, u32), Trouble> {
+    /// The name that DNS servers give for an address, where one does in this time. Nobody proves that it is true.
+    #[must_use]
+    pub fn name_of(&self, address: IpAddr, patience: Duration) -> Option<String> {
+        Dns::new(self.settings()).name_of(address, Instant::now() + patience)
+    }
+
+    fn settings(&self) -> dns::Settings {
         let text = std::fs::read_to_string(&self.options.resolv_conf).unwrap_or_default();
         let mut settings = dns::Settings::parse(&text);
         if !self.options.servers.is_empty() {
             settings.servers.clone_from(&self.options.servers);
         }
+        settings
+    }
+
+    /// Asks DNS, along the search list where the name is short.
+    fn ask(&self, host: &str, deadline: Instant) -> Result<(Vec<IpAddr>, u32), Trouble> {
+        let settings = self.settings();
         let mut trouble = Trouble::NoSuchName;
         let candidates = settings.candidates(host);
         let dns = Dns::new(settings);

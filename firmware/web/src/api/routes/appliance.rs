@@ -9,17 +9,22 @@ use super::{
 use crate::api::call::Call;
 use crate::api::metrics;
 use crate::api::reply::{Body, Reply, json};
-use crate::api::site::{Answer, Role};
+use crate::api::site::{Answer, Refusal, Role};
 use crate::api::verbs::{FILE_BYTES_MAX, VerbAsked, VerbTold};
 use crate::api::views::alerts::{AlertsSet, AlertsView, ChannelTest};
-use crate::api::views::appliance::{ApplianceView, CalendarView, MeasurementsView};
+use crate::api::views::appliance::{
+    ApplianceView, CalendarView, MeasurementsView, UpdateAsked, UpdateView,
+};
 use crate::api::views::events::{EventFilter, EventPage};
 use crate::api::views::servers::Health;
+use crate::api::views::vault::JobView;
 
 /// Where Prometheus asks: the one route that is not below the others.
 pub const METRICS: &str = "/metrics";
 /// Events of one answer at most.
 const EVENTS_MAX: u64 = 500;
+/// A slot and its head are 28 MiB; what is larger is no update.
+const UPDATE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A file in base64, and the words beside it.
 const VERB_BYTES_MAX: usize = FILE_BYTES_MAX / 3 * 4 + 64 * 1024;
 
@@ -44,6 +49,25 @@ pub(super) const ROUTES: &[Route] = &[
     .takes::<CalendarView>()
     .gives::<ApplianceView>()
     .does(|call| json(call.site().set_calendar(call.by()?, &call.json()?))),
+    get("update", "/appliance/update", VIEWER, "What runs, and whether an update may be put in")
+        .gives::<UpdateView>()
+        .does(|call| json(call.site().update())),
+    post("updateFrom", "/appliance/update", ADMINISTRATOR, "Gets an update and puts it in")
+        .takes::<UpdateAsked>()
+        .gives::<JobView>()
+        .does(|call| json(call.site().update_from(call.by()?, &call.json::<UpdateAsked>()?.from))),
+    Route {
+        takes: Takes::Stream(UPDATE_BYTES_MAX),
+        ..put("updateWith", "/appliance/update", ADMINISTRATOR, "Puts in the update that is sent")
+            .gives::<JobView>()
+            .does(|call| {
+                let mut bytes = call.stream.ok_or_else(Refusal::default)?;
+                json(call.site().update_with(call.by()?, &mut bytes))
+            })
+    },
+    post("restart", "/appliance/restart", ADMINISTRATOR, "Starts the machine anew")
+        .destroys()
+        .does(|call| call.site().restart(call.by()?).map(|()| Reply::nothing())),
     get("events", "/events", VIEWER, "What happened, the newest first")
         .query(&[
             parameter("text", Kind::Text, "In any of its words, whatever the case"),

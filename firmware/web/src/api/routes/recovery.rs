@@ -8,6 +8,7 @@ use crate::api::call::Call;
 use crate::api::reply::{Reply, json};
 use crate::api::site::{Answer, Refusal};
 use crate::api::views::recovery::{OrderAsked, OrderView, PlanRunView, PlanView, Sweep};
+use crate::api::views::vault::JobView;
 
 /// A page to print.
 const HTML: &str = "text/html; charset=utf-8";
@@ -131,6 +132,20 @@ pub(super) const ROUTES: &[Route] = &[
         .gives::<PlanRunView>()
         .weighs(continue_weighs)
         .does(|call| json(call.site().continue_plan(call.by()?, call.name()))),
+    post("commitPlan", "/plans/{name}/commit", OPERATOR, "Keeps what its last run failed over")
+        .destroys()
+        .takes::<Confirmed>()
+        .gives::<JobView>()
+        .weighs(|call| {
+            let words = format!("what plan {} failed over is kept", call.name());
+            Ok(Meant::Servers(of_plan(call)?.groups.concat(), words))
+        })
+        .does(|call| {
+            if call.json::<Confirmed>()?.confirm != call.name() {
+                return Err(mistyped("plan", call.name()));
+            }
+            json(call.site().commit_plan(call.by()?, call.name()))
+        }),
     get("planReport", "/plans/{run}/report", VIEWER, "The report of a run, a page to print")
         .gives_content(HTML)
         .query(&[parameter("plan", Kind::Text, "Of which plan, for people")])

@@ -3,6 +3,29 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What runs here, and what an update meets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UpdateView {
+    /// The version that runs.
+    pub version: String,
+    /// The slot of the medium that it runs from; null where it was not started from one.
+    pub slot: Option<String>,
+    /// It has yet to prove itself: else the machine goes back to the other slot.
+    pub on_trial: bool,
+    /// What was put in since the start, and is tried at the next one.
+    pub next: Option<String>,
+    /// Why none can be put in, and what to do instead.
+    pub obstacle: Option<String>,
+}
+
+/// Where an update is got from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateAsked {
+    /// Its address, `https://` or `http://`: what counts is its signature.
+    pub from: String,
+}
+
 /// The machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ApplianceView {

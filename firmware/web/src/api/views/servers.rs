@@ -119,6 +119,19 @@ pub struct ServerView {
     pub stored_percent: Option<u64>,
     /// Points in the vault.
     pub points: u64,
+    /// How its warm seed stands; null where none is wanted, or nothing was done for it yet.
+    pub seed: Option<SeedView>,
+}
+
+/// A warm seed: what follows the vault in Azure, so that disks are there in minutes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SeedView {
+    /// As of when.
+    pub at_millis: u64,
+    /// How it stands, in a sentence.
+    pub words: String,
+    /// What keeps it from following the vault.
+    pub trouble: Option<String>,
 }
 
 /// A protected disk.

@@ -7,7 +7,7 @@ use std::thread;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use hickory_proto::rr::Record;
-use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
 
 use super::*;
 
@@ -253,4 +253,23 @@ fn settings_are_read_as_the_manual_page_says() {
     );
     assert_eq!(settings.candidates("a.b.c.d")[0], "a.b.c.d.");
     assert_eq!(Settings::parse("").servers[0].ip(), IpAddr::from(Ipv4Addr::LOCALHOST));
+}
+
+#[test]
+fn an_address_has_the_name_that_its_server_gives_and_none_where_nobody_answers() {
+    let server = serve(|question: &Served| {
+        if question.name != "21.2.0.192.in-addr.arpa." || question.kind != RecordType::PTR {
+            return Plan::NoSuchName;
+        }
+        let name = RData::PTR(PTR(Name::from_ascii("web1.example.").unwrap()));
+        Plan::Forged(vec![Record::from_rdata(Name::from_ascii(&question.name).unwrap(), 60, name)])
+    });
+    let name = |servers: &[SocketAddr], last: u8, until| {
+        client(servers).name_of(Ipv4Addr::new(192, 0, 2, last).into(), until)
+    };
+    assert_eq!(name(&[server.address], 21, soon()).as_deref(), Some("web1.example"));
+    assert_eq!(name(&[server.address], 22, soon()), None);
+    let silent = serve(|_: &Served| Plan::Silence);
+    let now = Instant::now();
+    assert_eq!(name(&[silent.address], 21, now + Duration::from_millis(100)), None);
 }

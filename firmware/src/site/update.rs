@@ -1,0 +1,185 @@
+//! Updates of the machine from the page: from an address, or with the bytes that are sent.
+//!
+//! What parses them is a process of its own, as every job is. Bytes go to it through a pipe with a name as they come: none of an
+//! update is held here.
+
+use core::time::Duration;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use firmware_web::api::Caller;
+use firmware_web::api::site::Answer;
+use firmware_web::api::views::appliance::UpdateView;
+use firmware_web::api::views::vault::{JobState, JobView};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+use super::LiveSite;
+use super::facts::Updates;
+use super::jobs::Wanted;
+use super::refuse::{in_the_way, not_now, wrong};
+use crate::child::Verb;
+
+const KIND: &str = "update";
+const OBJECT: &str = "appliance";
+/// Memory, on the appliance; what stands there is a name.
+const FOLDER: &str = "/run";
+/// How long a process may take until it reads.
+const OPENS: u32 = 150;
+/// How long the end of a short job is waited for once all is sent.
+const ENDS: u32 = 20;
+const LOOK: Duration = Duration::from_millis(100);
+
+impl LiveSite {
+    fn updates(&self) -> Answer<&dyn Updates> {
+        self.facts.updates.as_deref().ok_or_else(|| {
+            let remedy = "update the program as it was installed";
+            in_the_way(OBJECT, "is a program beside others", remedy)
+        })
+    }
+
+    pub(super) fn update_view(&self) -> Answer<UpdateView> {
+        let Ok(updates) = self.updates() else {
+            return Ok(UpdateView {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                obstacle: Some(
+                    "this is a program beside others: update it as it was installed".to_owned(),
+                ),
+                ..UpdateView::default()
+            });
+        };
+        let mut view = updates.view();
+        let done = |job: &JobView| job.kind == KIND && job.state == JobState::Done;
+        let last = self.jobs.list().into_iter().find(done);
+        let version = last.and_then(|job| Some(job.result?["version"].as_str()?.to_owned()));
+        view.next = version.filter(|version| *version != view.version);
+        Ok(view)
+    }
+
+    pub(super) fn update_by_address(&self, by: &Caller, address: &str) -> Answer<JobView> {
+        let is_address = address.starts_with("https://") || address.starts_with("http://");
+        if !is_address {
+            let words = "is no address: it begins with https:// or http://";
+            return Err(wrong("/from", "an update", words));
+        }
+        self.begin_update(by, self.update_verb(address)?)
+    }
+
+    pub(super) fn update_by_bytes(&self, by: &Caller, bytes: &mut dyn Read) -> Answer<JobView> {
+        let verb = |path: &Path| self.update_verb(&path.display().to_string());
+        let pipe = Pipe::make(Path::new(FOLDER))
+            .map_err(|error| not_now(OBJECT, format!("makes no pipe: {error}"), "try again"))?;
+        let job = self.begin_update(by, verb(&pipe.0)?)?;
+        let now = || self.jobs.find(&job.id).unwrap_or_else(|| job.clone());
+        let runs = || now().state == JobState::Running;
+        if let Some(mut into) = pipe.open(&runs) {
+            // Whatever goes wrong, the process at its other end notices: too few bytes, or one that reads no more.
+            if let Err(error) = io::copy(bytes, &mut into) {
+                log::debug!("an update that is sent: {error}");
+            }
+        }
+        drop(pipe);
+        for _ in 0..ENDS {
+            if !runs() {
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(now())
+    }
+
+    pub(super) fn restart_now(&self, by: &Caller) -> Answer<()> {
+        let updates = self.updates()?;
+        let words = format!("{} has it start anew.", by.name);
+        self.tell_of(by, "restarted", OBJECT.to_owned(), words.clone());
+        updates.restart(words);
+        Ok(())
+    }
+
+    fn update_verb(&self, from: &str) -> Answer<Verb> {
+        let running = |job: &JobView| job.kind == KIND && job.state == JobState::Running;
+        if self.jobs.list().iter().any(running) {
+            return Err(in_the_way(OBJECT, "is being updated already", "wait until that is done"));
+        }
+        let (words, environment) = self
+            .updates()?
+            .verb(from)
+            .map_err(|words| in_the_way(OBJECT, words, "use the console or a new stick"))?;
+        Ok(Verb { words, environment, program: self.facts.program.clone() })
+    }
+
+    fn begin_update(&self, by: &Caller, verb: Verb) -> Answer<JobView> {
+        let (object, by_name) = (OBJECT.to_owned(), by.name.clone());
+        let work = Wanted { kind: KIND, object, by: by_name, verb, order: None };
+        let job = self.jobs.begin(work)?;
+        self.tell_of(by, "update_begun", OBJECT.to_owned(), "An update is put in.".to_owned());
+        Ok(job)
+    }
+}
+
+/// A pipe with a name, which goes with this.
+struct Pipe(PathBuf);
+
+impl Pipe {
+    fn make(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(format!("update-{}", std::process::id()));
+        // What a run before this one left.
+        let _ = std::fs::remove_file(&path);
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        Ok(Self(path))
+    }
+
+    /// The end that is written to, once somebody reads; nothing where the reader is gone before it did.
+    fn open(&self, runs: &dyn Fn() -> bool) -> Option<File> {
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
+        for _ in 0..OPENS {
+            if let Ok(file) = OpenOptions::new().write(true).custom_flags(flags).open(&self.0) {
+                rustix::fs::fcntl_setfl(&file, OFlags::empty()).ok()?;
+                return Some(file);
+            }
+            if !runs() {
+                return None;
+            }
+            std::thread::sleep(LOOK);
+        }
+        None
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        // It is a name alone.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn bytes_go_through_the_pipe_in_order_and_a_reader_that_is_gone_is_noticed() {
+        let folder = std::env::temp_dir();
+        let pipe = Pipe::make(&folder).unwrap();
+        let path = pipe.0.clone();
+        let reader = std::thread::spawn(move || std::fs::read(path).unwrap());
+        let sent: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
+        let mut into = pipe.open(&|| true).unwrap();
+        io::copy(&mut sent.as_slice(), &mut into).unwrap();
+        drop(into);
+        assert!(reader.join().unwrap() == sent);
+        assert!(pipe.open(&|| false).is_none(), "nobody reads, and nobody will");
+        let path = pipe.0.clone();
+        let reader = std::thread::spawn(move || drop(File::open(path).unwrap()));
+        let mut into = pipe.open(&|| true).unwrap();
+        reader.join().unwrap();
+        let broken = (0..100).find_map(|_| into.write_all(&sent).err());
+        assert_eq!(broken.unwrap().kind(), io::ErrorKind::BrokenPipe);
+        let path = pipe.0.clone();
+        drop(pipe);
+        assert!(!path.exists());
+    }
+}

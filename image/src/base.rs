@@ -10,7 +10,7 @@ use image_layout::modules::pattern;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::compress;
+use crate::compress::{self, Codec};
 use crate::cpio::Cpio;
 use crate::deb::{self, Content};
 use crate::error::{Blame, Error};
@@ -71,8 +71,8 @@ impl Facts {
 pub struct Wish<'a> {
     /// The recipe.
     pub recipe: &'a Recipe,
-    /// Zstandard's level.
-    pub level: i32,
+    /// How the archive is compressed.
+    pub codec: Codec,
     /// Whether files that are not free software are left out.
     pub no_firmware: bool,
 }
@@ -182,7 +182,7 @@ fn make(wish: &Wish<'_>, packages: &Packages, progress: &Progress) -> Result<Bas
     Ok(Base {
         stub: part(&recipe.boot.stub),
         manager: part(&recipe.boot.manager),
-        archive: compress::squeeze(&archive, wish.level)?,
+        archive: wish.codec.squeeze(&archive, compress::Content::Modules)?,
         facts: Facts {
             release: kernel.release,
             modules: order.len(),

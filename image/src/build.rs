@@ -10,13 +10,14 @@ use image_layout::version::Version;
 
 use crate::base::{Base, Wish};
 use crate::cli::{Build, CommandLine, Common, Disks, Form, Update, What};
+use crate::compress::Codec;
 use crate::disk::Enrolment;
 use crate::enrolment::{List, Others};
 use crate::error::{Blame, Error};
 use crate::initrd::{Facts, Program};
 use crate::packages::{Packages, Resolve};
 use crate::progress::Progress;
-use crate::recipe::{Lock, Recipe, lock_path};
+use crate::recipe::{Compression, Lock, Recipe, lock_path};
 use crate::signing::Keys;
 use crate::{authenticode, bill, disk, enrolment, files, initrd, iso, ova, qcow2, slot, vhd};
 
@@ -32,7 +33,7 @@ pub fn run(line: &CommandLine) -> Result<(), Error> {
         }
         Some(What::Initrd(build)) => {
             let progress = Progress::start(build.common.quiet);
-            let parts = Parts::make(build, &progress)?;
+            let parts = Parts::make(build, For::Qemu, &progress)?;
             let out = out_folder(build);
             files::write(&out.join("vmlinuz"), &parts.base.kernel)?;
             files::write(&out.join("initrd.zst"), &parts.initrd)?;
@@ -59,8 +60,8 @@ pub struct Made {
 pub fn disks(disks: &Disks) -> Result<Vec<Made>, Error> {
     let build = &disks.build;
     let progress = Progress::start(build.common.quiet);
-    let parts = Parts::make(build, &progress)?;
-    let slot = parts.slot(&disks.append)?;
+    let parts = Parts::make(build, For::Slot(&disks.append), &progress)?;
+    let slot = parts.slot()?;
     let configuration = disks.configuration.as_deref().map(files::read).transpose()?;
     if let Some(bytes) = &configuration {
         check(bytes)?;
@@ -113,8 +114,8 @@ pub fn disks(disks: &Disks) -> Result<Vec<Made>, Error> {
 /// Makes the file of an update.
 pub fn update(wish: &Update) -> Result<Made, Error> {
     let progress = Progress::start(wish.build.common.quiet);
-    let parts = Parts::make(&wish.build, &progress)?;
-    let slot = parts.slot(&wish.append)?;
+    let parts = Parts::make(&wish.build, For::Slot(&wish.append), &progress)?;
+    let slot = parts.slot()?;
     let Facts { version, least, built, .. } = parts.facts;
     let bytes = crate::update::make(&slot, version, least, built, &parts.keys.release)?;
     let out = Out { folder: out_folder(&wish.build), progress: &progress };
@@ -184,6 +185,15 @@ impl Out<'_> {
     }
 }
 
+/// What the parts are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For<'a> {
+    /// A slot, which has little room; with these words behind its command line.
+    Slot(&'a str),
+    /// A kernel and its first file system, which QEMU starts by themselves.
+    Qemu,
+}
+
 /// What every form of the image is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -203,14 +213,16 @@ pub struct Parts {
 
 impl Parts {
     /// Makes them.
-    pub fn make(build: &Build, progress: &Progress) -> Result<Self, Error> {
+    pub fn make(build: &Build, aim: For<'_>, progress: &Progress) -> Result<Self, Error> {
         let recipe = Recipe::read(&build.common.recipe)?;
-        let level = match build.fast {
-            true => recipe.compression.fast_level,
-            false => recipe.compression.level,
+        let Compression { preset, fast_preset, initrd_level } = recipe.compression;
+        let (modules, packed) = match (aim, build.fast) {
+            (For::Qemu, _) => (Codec::Zstandard(initrd_level), Codec::Zstandard(initrd_level)),
+            (For::Slot(_), true) => (Codec::Xz(preset), Codec::Xz(fast_preset)),
+            (For::Slot(_), false) => (Codec::Xz(preset), Codec::Xz(preset)),
         };
         let packages = packages(&build.common, &recipe, progress)?;
-        let wish = Wish { recipe: &recipe, level, no_firmware: build.no_firmware };
+        let wish = Wish { recipe: &recipe, codec: modules, no_firmware: build.no_firmware };
         let base = Base::obtain(&wish, &packages, &cache_folder(&build.common), progress)?;
         let (init, agent) = programs(build, progress)?;
         let read = |program: &PathBuf| {
@@ -226,16 +238,21 @@ impl Parts {
         let ours = Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or_default();
         let version = build.numbered.unwrap_or(ours);
         let built = packages.lock.resolved;
-        let facts = Facts { version, least: build.least, built, keys: keys.trusted() };
-        let initrd = initrd::join(&base, &init, agent.as_ref(), &facts, level)?;
+        let words = match aim {
+            For::Slot(append) => {
+                let own = recipe.kernel.command_line.iter().map(String::as_str);
+                Some(own.chain(append.split_whitespace()).collect::<Vec<_>>().join(" "))
+            }
+            For::Qemu => None,
+        };
+        let facts = Facts { version, least: build.least, built, keys: keys.trusted(), words };
+        let initrd = initrd::join(&base, &init, agent.as_ref(), &facts, packed)?;
         Ok(Self { recipe, lock: packages.lock, base, initrd, keys, facts })
     }
 
-    /// The slot, with these words behind its command line.
-    fn slot(&self, append: &str) -> Result<Vec<u8>, Error> {
-        let mut words = self.recipe.kernel.command_line.clone();
-        words.extend(append.split_whitespace().map(str::to_owned));
-        slot::join(&self.base, &self.initrd, &words, self.facts.version, &self.keys)
+    fn slot(&self) -> Result<Vec<u8>, Error> {
+        let words = self.facts.words.as_deref().unwrap_or_default();
+        slot::join(&self.base, &self.initrd, words, self.facts.version, &self.keys)
     }
 
     /// Says what nobody may overlook.

@@ -6,7 +6,7 @@ use image_layout::keys::Keys;
 use image_layout::version::Version;
 
 use crate::base::Base;
-use crate::compress;
+use crate::compress::{Codec, Content};
 use crate::cpio::Cpio;
 use crate::error::Error;
 use crate::program;
@@ -22,6 +22,8 @@ pub struct Facts {
     pub built: u64,
     /// Whose updates it takes.
     pub keys: Keys,
+    /// The kernel's command line, where it is in a slot.
+    pub words: Option<String>,
 }
 
 /// A program's file: its name, for messages, and its bytes.
@@ -46,7 +48,7 @@ pub fn join(
     init: &Program,
     agent: Option<&Program>,
     facts: &Facts,
-    level: i32,
+    codec: Codec,
 ) -> Result<Vec<u8>, Error> {
     let mut archive = Cpio::new();
     archive.program(initrd::INIT, &init.bare()?)?;
@@ -57,7 +59,10 @@ pub fn join(
     archive.file(initrd::LEAST, format!("{}\n", facts.least).as_bytes())?;
     archive.file(initrd::BUILT, format!("{}\n", facts.built).as_bytes())?;
     archive.file(initrd::KEYS, facts.keys.to_string().as_bytes())?;
-    let ours = compress::squeeze(&archive.end()?, level)?;
+    if let Some(words) = &facts.words {
+        archive.file(initrd::WORDS, format!("{words}\n").as_bytes())?;
+    }
+    let ours = codec.squeeze(&archive.end()?, Content::Programs)?;
     let mut whole = base.archive.clone();
     whole.extend_from_slice(&ours);
     Ok(whole)

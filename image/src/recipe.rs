@@ -23,7 +23,7 @@ pub struct Recipe {
     /// Files that devices want to be given.
     #[serde(default)]
     pub firmware: Vec<Firmware>,
-    /// Zstandard's levels.
+    /// How it is compressed.
     pub compression: Compression,
 }
 
@@ -73,14 +73,16 @@ pub struct Firmware {
     pub files: Vec<String>,
 }
 
-/// Zstandard's levels.
+/// How the first file system is compressed.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Compression {
-    /// For an image that is given away.
-    pub level: i32,
-    /// For one that is tried at once.
-    pub fast_level: i32,
+    /// The preset of xz in a slot.
+    pub preset: u32,
+    /// The same of our programs, in a slot that is tried at once.
+    pub fast_preset: u32,
+    /// The level of Zstandard in what QEMU starts without a slot.
+    pub initrd_level: i32,
 }
 
 impl Recipe {

@@ -15,12 +15,12 @@ use crate::signing::Keys;
 pub fn join(
     base: &Base,
     initrd: &[u8],
-    command_line: &[String],
+    command_line: &str,
     version: Version,
     keys: &Keys,
 ) -> Result<Vec<u8>, Error> {
     let release = release(version, keys.trusted().mark());
-    let command_line = format!("{}\0", command_line.join(" "));
+    let command_line = format!("{command_line}\0");
     let key = measured::public_key(&keys.boot);
     let whole = pe::append(
         "the stub",
@@ -47,12 +47,40 @@ pub fn join(
             Blame::Limit,
             "the slot",
             format!("{} bytes, and a slot has room for {room} and a signature", whole.len()),
-            "build without --fast, or take modules or firmware out of the recipe",
+            "build without --fast; cargo bench -p tests --bench appliance says what takes the room",
         ));
     }
     // The zeros are signed too: they stand before the signature.
     whole.resize(room, 0);
     authenticode::sign("the slot", &whole, &keys.boot)
+}
+
+/// What is in a slot, with the bytes that each part takes, and what is free; `None` for what is no slot of ours.
+#[must_use]
+pub fn room(slot: &[u8]) -> Option<Vec<(&'static str, u64)>> {
+    let sections = pe::sections(slot)?;
+    let part = |name: &str| sections.iter().find(|(has, _)| has == name).map(|(_, bytes)| *bytes);
+    let (initrd, kernel) = (part(".initrd")?, part(".linux")?);
+    // Nothing but zeros stands between the last section and the signature.
+    let unsigned = authenticode::without(slot)?;
+    let free = unsigned.iter().rev().take_while(|&&byte| byte == 0).count();
+    let modules = stream_end(initrd)?;
+    let programs = initrd.len().checked_sub(modules)?;
+    let rest = slot.len().checked_sub(kernel.len() + modules + programs + free)?;
+    let parts = [
+        ("kernel", kernel.len()),
+        ("modules and firmware", modules),
+        ("programs", programs),
+        ("stub, words, signature", rest),
+        ("free", free),
+    ];
+    Some(parts.map(|(name, bytes)| (name, bytes as u64)).to_vec())
+}
+
+/// Where the first stream of xz ends and the next begins.
+fn stream_end(streams: &[u8]) -> Option<usize> {
+    const SEAM: &[u8] = b"YZ\xfd7zXZ\0";
+    streams.windows(SEAM.len()).position(|bytes| bytes == SEAM).map(|at| at + 2)
 }
 
 /// What the boot manager shows, and by which it finds the newer of two slots.

@@ -20,6 +20,9 @@ pub const BUILT: &str = "/etc/lifeboat/built";
 pub const LEAST: &str = "/etc/lifeboat/least";
 /// Whose updates are taken, in the form of [`crate::keys`]. As everything here it is signed with the slot.
 pub const KEYS: &str = "/etc/lifeboat/keys";
+/// One line: the kernel's command line of the slot, signed with it here as there. Not there where QEMU starts the kernel by
+/// itself.
+pub const WORDS: &str = "/etc/lifeboat/words";
 
 /// Folders that are there, empty, to mount on.
 pub const MOUNT_POINTS: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];

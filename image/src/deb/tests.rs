@@ -1,7 +1,7 @@
 //! Packages made by hand are unpacked, and changed bytes end in an answer.
 
 use super::*;
-use crate::compress::squeeze;
+use crate::compress::{Codec, Content as Kind};
 
 fn tarball() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
@@ -46,9 +46,10 @@ fn all(package: &[u8]) -> Result<Vec<(String, Content)>, Error> {
 
 #[test]
 fn files_and_links_that_are_wanted_come_out() {
-    for (member, data) in
-        [("data.tar", tarball()), ("data.tar.zst", squeeze(&tarball(), 1).unwrap())]
-    {
+    for (member, data) in [
+        ("data.tar", tarball()),
+        ("data.tar.zst", Codec::Zstandard(1).squeeze(&tarball(), Kind::Modules).unwrap()),
+    ] {
         let found = all(&package(member, &data)).unwrap();
         let shown = format!("{found:?}");
         assert_eq!(found.len(), 3, "{shown}");
@@ -89,7 +90,8 @@ fn a_broken_off_package_is_told() {
 #[test]
 fn changed_bytes_end_in_an_answer() {
     let plain = package("data.tar", &tarball());
-    let squeezed = package("data.tar.zst", &squeeze(&tarball(), 1).unwrap());
+    let squeezed =
+        package("data.tar.zst", &Codec::Zstandard(1).squeeze(&tarball(), Kind::Modules).unwrap());
     let xz = package("data.tar.xz", include_bytes!("tests/small.tar.xz"));
     assert_eq!(all(&xz).unwrap().len(), 2, "the sample is whole before it is changed");
     let mut state = 1_u32;

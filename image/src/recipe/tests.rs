@@ -37,8 +37,8 @@ fn a_mistake_is_told_with_its_line() {
     let text = files::read_text(&own()).unwrap();
     let told =
         |text: &str| parse::<Recipe>(Path::new("recipe.toml"), text).unwrap_err().to_string();
-    let wrong = told(&text.replace("\nlevel = 19", "\nlevel = \"high\""));
-    let line = text.lines().position(|line| line == "level = 19").unwrap() + 1;
+    let wrong = told(&text.replace("\npreset = 6", "\npreset = \"high\""));
+    let line = text.lines().position(|line| line == "preset = 6").unwrap() + 1;
     assert!(wrong.starts_with(&format!("recipe.toml line {line}: ")), "{wrong}");
     assert!(told(&text.replace("follow =", "folow =")).contains("folow"));
 }

@@ -57,7 +57,7 @@ impl<'a> AtHand<'a> {
         bytes.map(Way::Chip).map_err(|_| ChipError::Strange("a key of another size"))
     }
 
-    fn from_chip(&self, bytes: &[u8]) -> Result<SecretKey, String> {
+    fn opened_by_chip(&self, bytes: &[u8]) -> Result<SecretKey, String> {
         let sealed: Sealed = postcard::from_bytes(bytes)
             .map_err(|_| "a newer version of Lifeboat sealed it".to_owned())?;
         let opened = match self.appliance.signed.get() {
@@ -105,7 +105,7 @@ impl Keyring for AtHand<'_> {
         let mut why = String::new();
         for way in ways {
             let opened = match way {
-                Way::Chip(bytes) => self.from_chip(bytes),
+                Way::Chip(bytes) => self.opened_by_chip(bytes),
                 Way::Passphrase(bytes) => self.ask(bytes, &why),
             };
             match opened {

@@ -255,9 +255,9 @@ fn stretch(key: &[u8], label: &[u8], newer: &[u8], older: &[u8]) -> Zeroizing<[u
 
 /// The first parameter, behind its length.
 fn first(parameters: &mut [u8]) -> Result<&mut [u8], ChipError> {
-    let strange = ChipError::Strange("no parameter where one must be");
-    let (length, rest) = parameters.split_first_chunk_mut::<2>().ok_or(strange.clone())?;
-    rest.get_mut(..usize::from(u16::from_be_bytes(*length))).ok_or(strange)
+    let strange = || ChipError::Strange("no parameter where one must be");
+    let (length, rest) = parameters.split_first_chunk_mut::<2>().ok_or_else(strange)?;
+    rest.get_mut(..usize::from(u16::from_be_bytes(*length))).ok_or_else(strange)
 }
 
 fn encipher(key: &[u8; 16], mut feed: [u8; 16], bytes: &mut [u8]) {

@@ -119,8 +119,8 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Seen to fail one by one: without register 7 or 12 in the policy, without `PolicyAuthorize` (the newer slot is refused), and
-/// with the policy left out of the sealed object (everybody is let in).
+/// Seen to fail one by one: without register 7 or 12 in the policy, and with the policy left out of the sealed object (everybody is
+/// let in).
 #[test]
 fn a_key_opens_under_what_its_signer_signed_on_this_machine_and_nothing_else() {
     let scratch = Scratch::new("chip").expect("a scratch folder");
@@ -197,7 +197,7 @@ fn state(running: &Running) -> Event {
     await_event(running, "state", BOOT)
 }
 
-/// That a newer version opens it is shown by `tests/update/machines.rs`. Seen to fail with register 12 left out of the policy.
+/// That a newer version opens it is shown by `tests/update/machines.rs`.
 #[test]
 fn the_image_seals_what_it_remembers_and_opens_it_again_but_not_with_words_that_nobody_signed() {
     let made = signed().unwrap_or_else(|error| panic!("{error}"));
@@ -228,7 +228,6 @@ fn the_image_seals_what_it_remembers_and_opens_it_again_but_not_with_words_that_
     assert!(fs::read(&stick).expect("it is there") == before, "not a byte of it was written");
 }
 
-/// Seen to fail with the passphrase taken whatever it is, and with the key kept in the open beside it.
 #[test]
 fn without_a_chip_a_passphrase_opens_what_is_remembered_and_a_word_forgets_it() {
     let scratch = Scratch::new("passphrase").expect("a scratch folder");

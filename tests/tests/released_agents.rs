@@ -1,8 +1,7 @@
 //! Promise: agents of every released version keep working: whole conversations, as agents of each version say them, recorded as
 //! bytes, are said to today's `lifeboat serve` over real TLS, and their point is the disk.
 //!
-//! A recording is never changed; a new version gets a new file. Seen to fail: with a message's tag moved, a field added to one, or
-//! the least version raised.
+//! A recording is never changed; a new version gets a new file.
 
 use core::time::Duration;
 use std::fs;

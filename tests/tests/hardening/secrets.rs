@@ -1,8 +1,5 @@
 //! Secrets of every kind go through a real `lifeboat serve` that says all it can; afterwards none is in what it said, answered, gave
 //! away or kept, but in the one document that is its place. Beside it, all the while, somebody reads every command line.
-//!
-//! Seen to fail: with the SAS left in the line of the audit log (`weigh::shown` without its cut), with the address of
-//! a disk left on the command line of the verb that is run (`put_away` left out), and with a secret of a channel told back.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -267,4 +264,24 @@ fn no_secret_is_said_answered_given_away_or_kept_but_in_its_place() {
     secrets.none_in("the log", &log);
     secrets.none_below(&folder.join("served"), true);
     secrets.none_below(&folder.join("vault"), false);
+}
+
+/// The hunter finds what it hunts, or the test above would be worth nothing.
+#[test]
+fn a_secret_is_found_plain_and_in_base64_and_allowed_in_its_place_alone() {
+    let mut secrets = Secrets::default();
+    let secret = secrets.make("planted", Some("/alerts.keep"));
+    let coded = pipeline_azure::encode::base64(secret.as_bytes());
+    let is_found = |whence: &str, text: String| {
+        let secrets = &secrets;
+        std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
+            secrets.none_in(whence, text.as_bytes());
+        }))
+        .is_err()
+    };
+    for text in [format!("a {secret} b"), format!("\"{coded}\""), secret.clone()] {
+        assert!(is_found("the log", text.clone()), "{text}");
+        assert!(!is_found("served/alerts.keep", text));
+    }
+    assert!(!is_found("the log", "nothing".to_owned()));
 }

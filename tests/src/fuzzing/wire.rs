@@ -72,7 +72,9 @@ pub(super) fn api(bytes: &[u8]) {
 /// Every shape that a body can have.
 fn shapes(value: &Value) {
     macro_rules! each {
-        ($($shape:ty),* $(,)?) => { $( let _ = serde_json::from_value::<$shape>(value.clone()); )* };
+        ($($shape:ty),* $(,)?) => {
+            $( let _ = serde_json::from_value::<$shape>(value.clone()); )*
+        };
     }
     each!(
         admin::UserAsked,

@@ -11,7 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockErr
 use std::thread::JoinHandle;
 
 use firmware_web::api::site::Answer;
-use firmware_web::api::views::appliance::{ApplianceView, CalendarView, MeasurementsView, UpdateView};
+use firmware_web::api::views::appliance::{
+    ApplianceView, CalendarView, MeasurementsView, UpdateView,
+};
 use firmware_web::api::views::events::{EventFilter, EventPage};
 use firmware_web::api::views::files::{FileBytes, FilePlace, Listing};
 use firmware_web::api::views::recovery::{OrderAsked, OrderView, PlanRunView, PlanView, Sweep};

@@ -3,15 +3,26 @@
 use core::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
+use firmware_web::api::admin::Origin;
+use firmware_web::api::routes::{Found, find, perform};
 use firmware_web::api::site::Role;
 use firmware_web::api::views::servers::{Figure, Health};
-use hal_linux::SystemClock;
+use firmware_web::api::{Behind, Call, Who};
+use hal_linux::{SystemClock, SystemEntropy};
 use pipeline::ids::PointId;
+use pipeline_vault::keys::key_file::KeyFile;
 use pipeline_vault::record::Consistency;
+use pipeline_vault::store::BlobStore as _;
+use pipeline_vault::store::directory::DirectoryStore;
+use pipeline_vault::vault::Vault;
 
 use super::sight::{ChainSight, PointSight};
 use super::*;
+use crate::admin::accounts::Accounts;
+use crate::admin::audit::Room;
 use crate::admin::keep::{Keep, MemoryKeep};
+use crate::cli::Opening;
+use crate::ingest::roll::Roll;
 use crate::serve::identity::Identity;
 use crate::serve::replication::Seen;
 use crate::session::Machine;
@@ -138,5 +149,76 @@ fn fifty_viewers_of_500_servers_wait_for_no_more_than_one_overview() {
     assert_eq!((view.len(), view[0].at_millis > view[49].at_millis), (50, true));
     let older = site.points("server-499", Some(view[49].at_millis), 1000).unwrap();
     assert_eq!((older.len(), older[0].at_millis), (351, view[49].at_millis));
+    site.end();
+}
+
+#[test]
+fn whose_policy_asks_for_a_second_person_is_not_guessed_before_the_vault_was_read() {
+    let folder = std::env::temp_dir().join(format!("lifeboat-site-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let machine = Machine::with_table(Vec::new());
+    let (clock, entropy) = (Arc::clone(&machine.clock), Arc::clone(&machine.entropy));
+    let store = Arc::new(DirectoryStore::new(folder.join("vault"), Arc::clone(&clock)));
+    let plan = Vault::plan(&*store, &*clock, &*entropy).unwrap();
+    let key = KeyFile::text(plan.vault(), &store.place(), plan.key(), None, &*entropy).unwrap();
+    let server = plan.build(store, Arc::clone(&clock), entropy).unwrap().enrol("web1").unwrap().id;
+    std::fs::write(folder.join("key"), key.as_bytes()).unwrap();
+    let opening = Opening {
+        vault: format!("dir:{}", folder.join("vault").display()).parse().unwrap(),
+        key_file: folder.join("key"),
+        passphrase_file: None,
+        older_key: false,
+    };
+    let session = Session::open(&opening, &machine).unwrap();
+    let mut watch = |roll: &mut Roll| {
+        roll.rules.second_person.push(server);
+        Ok(())
+    };
+    KeptRoll::open(session, clock).unwrap().change(&mut watch).unwrap();
+    let (environment, shown) = (Vec::new(), "a folder".to_owned());
+    let vaulted = Vaulted { opening, machine, environment, shown };
+    let vault = Arc::new(move || Some(vaulted.clone()));
+    let site = LiveSite::start(Facts { vault, ..facts() }).unwrap();
+    while !site.sight().seen {
+        std::thread::yield_now();
+    }
+    for _ in 0..20 {
+        // As at the start, when nobody has looked.
+        *site.sight.write().unwrap() = Arc::default();
+        assert!(site.server("web1").unwrap().policy.second_person);
+    }
+    site.end();
+    std::fs::remove_dir_all(folder).unwrap();
+
+    let site = LiveSite::start(facts()).unwrap();
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let keep = Arc::new(MemoryKeep::default());
+    let accounts = Accounts::new(keep, clock, entropy, Room::PARTITION);
+    let Found::Route(route, parts) = find("POST", "/vault/prune") else { panic!("no such route") };
+    let (caller, user) = (anna(), "anna".to_owned());
+    let who = Who { caller, user, session: Some("1".to_owned()), csrf: String::new() };
+    let refused = perform(
+        route,
+        &Call {
+            behind: Behind {
+                site: &*site,
+                admin: &accounts,
+                setup: None,
+                alarm: None,
+                verbs: None,
+                metrics: None,
+            },
+            who: Some(&who),
+            from: &Origin { address: [192, 0, 2, 1].into(), agent: String::new() },
+            parts,
+            path: "/vault/prune",
+            query: "",
+            body: br#"{"dry_run":false}"#,
+            range: None,
+            last_event: None,
+        },
+    )
+    .unwrap_err();
+    assert!(refused.status == 503 && refused.detail.contains("second person"), "{refused:?}");
     site.end();
 }

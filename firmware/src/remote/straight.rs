@@ -56,7 +56,7 @@ pub(super) fn read(words: &[String]) -> Result<Option<Straight>, Error> {
         Error::misuse(shown.clone(), what)
             .remedy("lifeboat user --help and approval --help say more")
     })?;
-    if !STRAIGHT.iter().any(|ours| is(&ours)) {
+    if !STRAIGHT.iter().any(is) {
         return Err(Error::misuse(shown, "is no verb").remedy("lifeboat --help lists them"));
     }
     match &line.verb {
@@ -79,7 +79,8 @@ fn of_user(verb: &UserVerb) -> Result<Straight, Error> {
         let is_path = name.bytes().all(|byte| byte == b'.');
         let checked =
             check_name(name).map_err(|refusal| Error::misuse(refusal.title, refusal.detail));
-        checked.and(if is_path { Err(Error::misuse("the name", "is none")) } else { Ok(()) })
+        checked?;
+        if is_path { Err(Error::misuse("the name", "is none")) } else { Ok(()) }
     };
     let body = |body| Some(body);
     Ok(match verb {

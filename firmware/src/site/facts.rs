@@ -73,6 +73,9 @@ impl Vaulted {
 /// Asked whenever something is to be known.
 pub type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
+/// Words and environment of a verb that is run as a process.
+pub type Command = (Vec<OsString>, Vec<(String, String)>);
+
 /// The updates of a machine.
 pub trait Updates: Send + Sync {
     /// What runs.
@@ -80,7 +83,7 @@ pub trait Updates: Send + Sync {
     /// Words and environment of the verb that puts in an update from an address or a file.
     ///
     /// Errors: none can be put in, and what to do instead.
-    fn verb(&self, from: &str) -> Result<(Vec<OsString>, Vec<(String, String)>), String>;
+    fn verb(&self, from: &str) -> Result<Command, String>;
     /// Starts the machine anew.
     fn restart(&self, why: String);
 }

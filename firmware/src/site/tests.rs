@@ -46,6 +46,7 @@ fn facts() -> Facts {
         keep,
         events: Arc::new(events::Events::new(Arc::new(SystemClock))),
         program: None,
+        updates: None,
     }
 }
 
@@ -214,6 +215,7 @@ fn whose_policy_asks_for_a_second_person_is_not_guessed_before_the_vault_was_rea
             path: "/vault/prune",
             query: "",
             body: br#"{"dry_run":false}"#,
+            stream: None,
             range: None,
             last_event: None,
         },

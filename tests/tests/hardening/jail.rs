@@ -1,18 +1,17 @@
 //! A service that somebody took over reaches neither keys nor disks nor other processes nor the network, and the machine around
 //! it takes nothing to be run.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use qemu::{Disk, Event, Nic};
-use tests::appliance::{
-    ANSWER, await_event, await_ready, event_at_any_time, medium, phase, phase_words, start,
-};
+use tests::appliance::{ANSWER, await_ready, event_at_any_time, medium, phase, phase_words, start};
 use tests::azurite::Scratch;
 use tests::lan::{Dnsmasq, answers, inside, tap, until};
 use tests::program::lifeboat;

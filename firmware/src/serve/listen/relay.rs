@@ -3,9 +3,9 @@
 //!
 //! Who asks is told with the connection, where no client can write. That somebody is known is told with the answer.
 
+use core::convert::Infallible;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;

@@ -9,8 +9,10 @@
 //! | 7 | whether Secure Boot is on, its keys, and whose signature was believed | as it was when the key was sealed |
 //! | 12 | words for the kernel that nobody signed, and files that lay beside the slot | as it was when the key was sealed |
 //!
-//! So a newer slot by the same signer opens what an older one sealed (`PolicyAuthorize`), and nothing else does. Once the state
-//! is open, or was refused, register 11 is extended: what runs later on this machine opens nothing until it starts again.
+//! So a newer slot by the same signer opens what an older one sealed (`PolicyAuthorize`); with Secure Boot on, nothing else does. With
+//! it off, a system of somebody else's can measure what ours would. Once the state is open, or was refused, register 11 is
+//! extended: what runs later on this machine opens nothing until it starts again. Nothing is sealed before the chip has opened
+//! something here: chips that do not know the signer's key seal for it all the same.
 //!
 //! Of a slot the builder signs one policy: `PolicyPCR` over register 11 alone, in the bank of SHA-256. The stub puts
 //! signature and key at `/.extra/tpm2-pcr-signature.json` and `/.extra/tpm2-pcr-public-key.pem`, in systemd's form. Both are taken
@@ -21,7 +23,8 @@
 //! Everything secret goes through a session of its own: salted by ECDH with the chip's storage key, parameters enciphered by
 //! AES-128 in CFB, commands and answers authenticated. Whoever listens between processor and chip reads nothing of the key. The
 //! storage key's name is kept beside the sealed key: somebody in between who shows the chip of another machine, and a chip
-//! that was cleared, are known by it.
+//! that was cleared, are known by it. Who does not only listen but sends commands of his own has the chip unseal in a session
+//! of *his*, while the registers are as they must be: nobody has a password that he would lack. A passphrase is against him.
 //!
 //! # What a sealed key is, as kept on the state partition
 //!
@@ -31,7 +34,7 @@
 use core::fmt;
 
 pub use self::link::{Device, Link};
-pub use self::seal::{Sealed, lock, open, seal};
+pub use self::seal::{Sealed, lock, open, seal, trial};
 pub use self::signed::Signed;
 
 /// The bytes of commands and answers.

@@ -90,6 +90,17 @@ fn seal_below(
     Ok((reader.sized()?.to_vec(), reader.sized()?.to_vec(), around))
 }
 
+/// Whether what is sealed here now would open at the next start: something that nobody needs is, and does.
+pub fn trial(link: &mut dyn Link, signed: &Signed, entropy: &dyn Entropy) -> Result<(), ChipError> {
+    let mut key = Zeroizing::new([0; 32]);
+    entropy.fill(&mut *key).map_err(|_| ChipError::Entropy)?;
+    let sealed = seal(link, signed, &key, entropy)?;
+    match open(link, signed, &sealed, entropy)? == key {
+        true => Ok(()),
+        false => Err(ChipError::Strange("another key than was sealed")),
+    }
+}
+
 /// Opens a key. Nothing of it is left in the chip.
 pub fn open(
     link: &mut dyn Link,

@@ -167,6 +167,32 @@ fn a_key_opens_under_what_its_signer_signed_on_this_machine_and_nothing_else() {
     assert_eq!(chip.open(&newer.1, &sealed), Err(ChipError::Another));
 }
 
+/// Seen to fail where the trial only seals.
+#[test]
+fn a_chip_is_trusted_with_a_key_only_once_it_has_opened_one_here() {
+    let scratch = Scratch::new("trial").expect("a scratch folder");
+    let keys = Keys::development(&scratch.path().join("keys")).expect("keys are made");
+    let (runs, other) = (slot(&keys, 1), slot(&keys, 2));
+    let mut chip = Chip::start(&scratch.path().join("tpm"));
+    chip.measure(11, &runs.0);
+    assert_eq!(chip::trial(&mut chip, &runs.1, &SystemEntropy), Ok(()));
+    assert_eq!(
+        chip::trial(&mut chip, &runs.1, &SystemEntropy),
+        Ok(()),
+        "nothing is left in the chip"
+    );
+    assert!(chip::seal(&mut chip, &other.1, &KEY, &SystemEntropy).is_ok(), "it seals for anything");
+    assert_eq!(chip::trial(&mut chip, &other.1, &SystemEntropy), Err(ChipError::System));
+    // It does not know how to believe such a key, and would seal for it.
+    let mut long = runs.1.clone();
+    long.modulus = vec![0xC5; 512];
+    assert!(chip::seal(&mut chip, &long, &KEY, &SystemEntropy).is_ok(), "for a key it cannot load");
+    let refused = chip::trial(&mut chip, &long, &SystemEntropy);
+    assert!(matches!(refused, Err(ChipError::Refused(_, _))), "{refused:?}");
+    chip::lock(&mut chip).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(chip::trial(&mut chip, &runs.1, &SystemEntropy), Err(ChipError::System), "locked");
+}
+
 /// Seen to fail with `SENT_SECRETLY` and `ANSWERED_SECRETLY` left out, each by itself.
 #[test]
 fn whoever_listens_to_the_chip_hears_no_key() {

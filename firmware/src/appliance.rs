@@ -138,6 +138,8 @@ pub(crate) struct Appliance {
     settings: OnceLock<Configuration<NetworkPage>>,
     /// What was signed of the slot that runs; none where it was started in another way.
     signed: OnceLock<Signed>,
+    /// Whether the chip opened something that it sealed for that: tried before it is locked, or never.
+    chip_opens: OnceLock<bool>,
     memory: Arc<Memory>,
     /// Who may manage the machine.
     accounts: OnceLock<Arc<Accounts>>,
@@ -196,6 +198,7 @@ impl Appliance {
             medium: Mutex::default(),
             settings: OnceLock::new(),
             signed: OnceLock::new(),
+            chip_opens: OnceLock::new(),
             memory: Arc::default(),
             accounts: OnceLock::new(),
             first_run: OnceLock::new(),

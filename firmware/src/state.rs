@@ -15,9 +15,10 @@ use core::fmt;
 
 use hal::disk::{Disk, DiskError, Operation, Request};
 use hal::time::Entropy;
-use pipeline::seal::SecretKey;
+use pipeline::seal::{SecretKey, digest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use keys::{Keyring, Record, Way, records};
 use layout::{SLOT_BYTES, SLOTS, WORDS_OFFSET, slot_offset};
@@ -46,6 +47,8 @@ pub enum StateError {
     Other,
     /// It was opened before, and written to by another machine since.
     Ahead,
+    /// The key cannot be kept as a person chose; nothing was written.
+    Choice(String),
     /// The key cannot be had here now; nothing was written.
     Locked(String),
     /// A newer version wrote it; nothing was written.
@@ -72,6 +75,9 @@ impl fmt::Display for StateError {
                 f.write_str("it is another medium: plug in the one that was pulled out")
             }
             Self::Locked(words) => write!(f, "the state is kept aside, unopened: {words}"),
+            Self::Choice(words) => {
+                write!(f, "a new key cannot be kept as you chose: {words}; what was before stays in force")
+            }
             Self::Newer => f.write_str(
                 "the state is kept aside, unopened: a newer version of Lifeboat wrote it; start that one",
             ),
@@ -139,30 +145,74 @@ impl<D: Disk> Store<D> {
         large_enough(&mut disk)?;
         let copies = records(&mut disk)?;
         let Some((_, newest)) = copies.last().cloned() else {
+            if is_used(&mut disk)? {
+                let why = "both copies of its key are damaged";
+                return Err(StateError::Locked(why.to_owned()));
+            }
             return Self::begin(disk, keyring, entropy);
         };
-        let mut troubles = Vec::new();
-        if copies.first().is_some_and(|(copy, _)| *copy > 0) {
-            troubles.push(
-                "the first copy of the state's key is damaged; the second was taken".to_owned(),
-            );
-        }
-        let key = newest.open(keyring)?;
-        let half_done = copies.first().is_some_and(|(_, first)| *first != newest);
-        let mut keys = vec![key.clone()];
-        if let Some((_, Record::Open(older))) = copies.first().filter(|_| half_done) {
-            keys.push(older.clone());
-        } else if let Some((_, older)) = copies.first().filter(|_| half_done) {
-            // Where the older one does not open any more, all of the state may be under the newer.
-            keys.extend(older.open(keyring).ok());
-        }
-        let (mut store, found) = Self::survey::<T>(disk, (newest, &keys), false, troubles)?;
-        if half_done {
-            store.finish(found.state.as_ref(), entropy)?;
-        } else if keyring.outgrown(store.record.ways()) {
-            store.replace_key(found.state.as_ref(), keyring, entropy)?;
-        }
+        let older = copies.first().map(|(_, first)| first).filter(|first| **first != newest);
+        let mut keys = match (newest.open(keyring), older) {
+            (Ok(key), _) => vec![key],
+            (Err(StateError::Locked(why)), Some(older)) => {
+                return Self::open_by_older(disk, older, keyring, why);
+            }
+            (Err(error), _) => return Err(error),
+        };
+        // Where the older one does not open any more, all of the state may be under the newer.
+        keys.extend(older.and_then(|older| older.open(keyring).ok()));
+        let (mut store, mut found) = Self::survey::<T>(disk, (newest, &keys), false, Vec::new())?;
+        let unread = found.state.is_none() && store.held.contains(&Held::Damaged);
+        let state = found.state.as_ref();
+        let kept = match older {
+            Some(_) if unread => {
+                let why = "its key was being replaced, and the older one does not open";
+                return Err(StateError::Locked(why.to_owned()));
+            }
+            Some(_) => store.finish(state, entropy),
+            // First, as a new key is written over the second copy: it may be the only one.
+            None if !unread => store.repair(&copies, &mut found.troubles, entropy),
+            None => Ok(()),
+        };
+        let kept = kept.and_then(|()| match older.is_none() && store.record.is_outgrown(keyring) {
+            true => store.replace_key(found.state.as_ref(), keyring, entropy),
+            false => Ok(()),
+        });
+        // The state is open: another start may have more luck with the key.
+        found.troubles.extend(kept.err().map(|error| format!("its key is not replaced: {error}")));
         Ok((store, found))
+    }
+
+    /// A replacement was cut, and the newer key does not open. Both stay: it may open again, and the work is finished then.
+    fn open_by_older<T: DeserializeOwned>(
+        disk: D,
+        older: &Record,
+        keyring: &mut dyn Keyring,
+        why: String,
+    ) -> Result<(Self, Found<T>), StateError> {
+        let Ok(key) = older.open(keyring) else { return Err(StateError::Locked(why)) };
+        let trouble = format!(
+            "its key was being replaced, and the newer one does not open: {why}; what the older one opens was taken"
+        );
+        let (store, found) = Self::survey(disk, (older.clone(), &[key]), false, vec![trouble])?;
+        if found.state.is_some() { Ok((store, found)) } else { Err(StateError::Locked(why)) }
+    }
+
+    /// Writes the key anew where a copy of it is damaged.
+    fn repair(
+        &mut self,
+        whole: &[(u64, Record)],
+        troubles: &mut Vec<String>,
+        entropy: &dyn Entropy,
+    ) -> Result<(), StateError> {
+        let is_whole = |copy: u64| whole.iter().any(|(one, _)| *one == copy);
+        for copy in (0..layout::KEY_COPIES).filter(|copy| !is_whole(*copy)) {
+            let number = copy + 1;
+            troubles
+                .push(format!("copy {number} of the state's key was damaged: it is written anew"));
+            self.record.write(&mut self.disk, copy, entropy)?;
+        }
+        Ok(())
     }
 
     /// Begins with a new key; what is in the slots is another's from now on, and goes once it was kept aside for two writes.
@@ -173,7 +223,7 @@ impl<D: Disk> Store<D> {
     ) -> Result<(Self, Found<T>), StateError> {
         large_enough(&mut disk)?;
         let key = new_key(entropy)?;
-        let record = Record::of(&key, keyring.keep(&key));
+        let record = Record::of(&key, keyring)?;
         for copy in 0..layout::KEY_COPIES {
             record.write(&mut disk, copy, entropy)?;
         }
@@ -187,7 +237,7 @@ impl<D: Disk> Store<D> {
             return Err(StateError::Other);
         }
         let copies = records(&mut disk)?;
-        if copies.last().is_none_or(|(_, record)| *record != known.record) {
+        if !copies.iter().any(|(_, record)| *record == known.record) {
             return Err(StateError::Other);
         }
         let keys = (known.record.clone(), &[known.key.clone()][..]);
@@ -256,7 +306,7 @@ impl<D: Disk> Store<D> {
         entropy: &dyn Entropy,
     ) -> Result<(), StateError> {
         let key = new_key(entropy)?;
-        let record = Record::of(&key, keyring.keep(&key));
+        let record = Record::of(&key, keyring)?;
         record.write(&mut self.disk, layout::KEY_COPIES - 1, entropy)?;
         (self.key, self.record) = (key, record);
         self.finish(state, entropy)
@@ -342,6 +392,29 @@ impl<D: Disk> Store<D> {
         let bytes = slot::write(header, words.as_bytes(), None, layout::WORDS_BYTES, entropy)?;
         write(&mut self.disk, WORDS_OFFSET, &bytes)
     }
+}
+
+/// What a partition is known by that did not open: whoever writes to it changes that.
+pub fn mark<D: Disk>(disk: &mut D) -> Result<[u8; 32], StateError> {
+    large_enough(disk)?;
+    let before = u32::try_from(layout::SLOTS_OFFSET).unwrap_or(u32::MAX);
+    let mut parts = vec![Zeroizing::new(read(disk, 0, before)?)];
+    for place in 0..SLOTS {
+        parts.push(Zeroizing::new(read(disk, slot_offset(place), layout::KEY_BYTES)?));
+    }
+    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
+    Ok(digest(&parts).0)
+}
+
+/// Whether anything lies in a slot of the state.
+fn is_used<D: Disk>(disk: &mut D) -> Result<bool, StateError> {
+    for place in 0..SLOTS {
+        let head = read(disk, slot_offset(place), layout::KEY_BYTES)?;
+        if head.iter().any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn large_enough<D: Disk>(disk: &mut D) -> Result<(), StateError> {

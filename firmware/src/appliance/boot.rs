@@ -14,8 +14,8 @@ use super::modules::Loader;
 use super::phases::{OnFailure, Phase};
 use super::uevents::Uevents;
 use super::{
-    Appliance, clock, crash, devices, figures, journal, medium, memory, mounts, power_button,
-    secure_boot, signals, sysctls,
+    Appliance, clock, crash, devices, figures, journal, keyring, medium, memory, mounts,
+    power_button, secure_boot, signals, sysctls,
 };
 
 /// Long enough to read the reason, and to not wear out a server that fails at once each time.
@@ -24,7 +24,7 @@ const REBOOT_PAUSE: Duration = Duration::from_secs(60);
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The plan.
-pub(crate) const PLAN: [Phase<Appliance>; 17] = [
+pub(crate) const PLAN: [Phase<Appliance>; 18] = [
     Phase {
         name: "mounts",
         needs: &[],
@@ -109,6 +109,8 @@ pub(crate) const PLAN: [Phase<Appliance>; 17] = [
     },
     Phase { name: "clock", needs: &["mounts"], on_failure: OnFailure::GoOn, run: clock::check },
     Phase { name: "state", needs: &["medium"], on_failure: OnFailure::GoOn, run: memory::open },
+    // Whatever became of the state: what runs from here on has the chip open nothing.
+    Phase { name: "chip lock", needs: &[], on_failure: OnFailure::GoOn, run: keyring::lock },
     Phase { name: "settings", needs: &["medium"], on_failure: OnFailure::GoOn, run: read_settings },
     Phase {
         name: "switches",
@@ -212,6 +214,14 @@ pub(crate) fn bare_version() -> String {
 mod tests {
     use super::*;
     use crate::appliance::phases::flaws;
+
+    /// Seen to fail with a phase in between, and where it needs one.
+    #[test]
+    fn the_chip_is_locked_right_after_the_state_whatever_failed() {
+        let at = |name| PLAN.iter().position(|phase| phase.name == name).unwrap();
+        let lock = at("chip lock");
+        assert_eq!((lock, PLAN[lock].needs.len()), (at("state") + 1, 0));
+    }
 
     #[test]
     fn the_plan_holds_together() {

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use hal_linux::{LinuxDisk, SystemEntropy};
+use hal_linux::SystemEntropy;
 use pipeline::ids::VaultId;
 use pipeline::seal::SecretKey;
 use pipeline_vault::keys::passphrase::{self, Cost};
@@ -13,6 +13,7 @@ use pipeline_vault::sealed::ObjectKind;
 use zeroize::Zeroizing;
 
 use super::board::{Answer, Kind, Question};
+use super::phases::guarded;
 use super::{Appliance, memory, roles, update};
 use crate::chip::{self, ChipError, Device, Sealed};
 use crate::state::keys::{Keyring, Way};
@@ -44,10 +45,26 @@ impl<'a> AtHand<'a> {
         Self { appliance, chosen: None }
     }
 
-    /// Whether the chip may seal here at all: there is one, and something was signed that it can seal for.
+    /// Whether the chip may seal here at all: what it seals it would open.
     fn may_seal(&self) -> bool {
-        let proven = update::running().is_none_or(|file| file.tries.is_none());
-        proven && Device::is_there() && self.appliance.signed.get().is_some()
+        update::running().is_none_or(|file| file.tries.is_none()) && self.chip_opens()
+    }
+
+    /// Whether there is a chip, something was signed that it can seal for, and it opened what it sealed for that.
+    fn chip_opens(&self) -> bool {
+        let Some(signed) = self.appliance.signed.get().filter(|_| Device::is_there()) else {
+            return false;
+        };
+        *self.appliance.chip_opens.get_or_init(|| {
+            let tried = Device::open()
+                .and_then(|mut device| chip::trial(&mut device, signed, &SystemEntropy));
+            if let Err(error) = &tried {
+                log::warn!(
+                    "nothing is sealed to the security chip, which would not open it: {error}"
+                );
+            }
+            tried.is_ok()
+        })
     }
 
     fn by_chip(&self, key: &SecretKey) -> Result<Way, ChipError> {
@@ -65,6 +82,9 @@ impl<'a> AtHand<'a> {
                 .and_then(|mut device| chip::open(&mut device, signed, &sealed, &SystemEntropy)),
             None => Err(ChipError::Signer),
         };
+        if opened.is_ok() {
+            let _ = self.appliance.chip_opens.set(true);
+        }
         opened.map(|key| SecretKey::from_bytes(*key)).map_err(|error| error.to_string())
     }
 
@@ -116,29 +136,33 @@ impl Keyring for AtHand<'_> {
         Err(why)
     }
 
-    fn keep(&mut self, key: &SecretKey) -> Vec<Way> {
-        if let Some(Chosen::Passphrase(typed)) = &self.chosen {
-            let (kind, cost) = (ObjectKind::Document, Cost::USUAL);
-            let vault = VaultId([0; 16]);
-            let sealed = passphrase::seal(kind, vault, key.as_bytes(), typed, cost, &SystemEntropy);
-            return match sealed {
-                Ok(bytes) => vec![Way::Passphrase(bytes)],
-                Err(error) => {
-                    log::warn!("{error}");
-                    Vec::new()
-                }
-            };
-        }
-        if matches!(self.chosen, Some(Chosen::Nothing)) || !self.may_seal() {
-            return Vec::new();
-        }
-        match self.by_chip(key) {
-            Ok(way) => vec![way],
-            Err(error) => {
-                log::warn!("the state's key lies beside it: {error}");
-                Vec::new()
+    fn keep(&mut self, key: &SecretKey) -> Result<Vec<Way>, String> {
+        match &self.chosen {
+            Some(Chosen::Passphrase(typed)) => {
+                let (kind, cost) = (ObjectKind::Document, Cost::USUAL);
+                let vault = VaultId([0; 16]);
+                let bytes = key.as_bytes();
+                let sealed = passphrase::seal(kind, vault, bytes, typed, cost, &SystemEntropy);
+                sealed.map(|bytes| vec![Way::Passphrase(bytes)]).map_err(|error| error.to_string())
             }
+            Some(Chosen::Chip) => {
+                self.by_chip(key).map(|way| vec![way]).map_err(|error| error.to_string())
+            }
+            Some(Chosen::Nothing) => Ok(Vec::new()),
+            None if !self.may_seal() => Ok(Vec::new()),
+            // Nobody chose: what cannot be sealed lies in the open, and the console says so.
+            None => Ok(self.by_chip(key).map_or_else(
+                |error| {
+                    log::warn!("the state's key lies beside it: {error}");
+                    Vec::new()
+                },
+                |way| vec![way],
+            )),
         }
+    }
+
+    fn open_by_choice(&self) -> bool {
+        matches!(self.chosen, Some(Chosen::Nothing))
     }
 
     fn outgrown(&mut self, ways: &[Way]) -> bool {
@@ -158,19 +182,21 @@ pub(crate) fn kept_by(ways: &[Way]) -> (&'static str, &'static str) {
 }
 
 /// Has the chip open nothing any more until the machine starts again.
-pub(crate) fn lock() {
+pub(crate) fn lock(appliance: &Appliance) -> Result<String, String> {
     if !Device::is_there() {
-        return;
+        return Ok("this machine shows no security chip".to_owned());
     }
-    if let Err(error) = Device::open().and_then(|mut device| chip::lock(&mut device)) {
-        log::warn!("what runs later on this machine could open the state: {error}");
-    }
+    // Whether it opens what it seals shows before it is locked, or never. Nothing of that keeps it from being locked.
+    let _ = guarded(|| Ok(AtHand::new(appliance).chip_opens()));
+    let locked = Device::open().and_then(|mut device| chip::lock(&mut device));
+    locked.map_err(|error| format!("what runs later could open the state: {error}"))?;
+    Ok("what runs later has the security chip open nothing".to_owned())
 }
 
 /// A person at the console looks at how the state's key is kept.
 pub(crate) fn choose(appliance: &Appliance) -> Result<(), String> {
-    if let Some((partition, why)) = appliance.memory.aside() {
-        return forget(appliance, &partition, &why);
+    if let Some(why) = appliance.memory.aside() {
+        return forget(appliance, &why);
     }
     let Some(ways) = appliance.memory.ways() else {
         return Err("nothing is kept on this machine: it has no medium with a state".to_owned());
@@ -225,7 +251,7 @@ fn new_passphrase(appliance: &Appliance) -> Result<Option<Zeroizing<String>>, St
 }
 
 /// The way out where the state does not open.
-fn forget(appliance: &Appliance, disk: &std::path::Path, why: &str) -> Result<(), String> {
+fn forget(appliance: &Appliance, why: &str) -> Result<(), String> {
     let question = Question {
         title: "Forget what this machine remembered?".to_owned(),
         words: vec![
@@ -239,8 +265,7 @@ fn forget(appliance: &Appliance, disk: &std::path::Path, why: &str) -> Result<()
         Answer::Typed(typed) if typed.trim() == FORGET => {}
         _ => return Ok(()),
     }
-    let disk = LinuxDisk::open(disk, memory::WRITE).map_err(|error| error.to_string())?;
-    appliance.memory.begin_anew(disk, &mut AtHand::new(appliance))?;
+    appliance.memory.begin_anew(&mut AtHand::new(appliance))?;
     memory::show_kept(appliance);
     Ok(())
 }

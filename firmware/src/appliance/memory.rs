@@ -23,7 +23,7 @@ use crate::report::Utc;
 use crate::spool::Owner;
 use crate::state::keys::{Keyring, Way};
 use crate::state::layout::SLOT_BYTES;
-use crate::state::{Found, Known, StateError, Store};
+use crate::state::{self, Found, Known, StateError, Store};
 
 /// Small documents of others.
 mod documents;
@@ -163,15 +163,23 @@ impl From<Remembered> for Fifth {
 }
 
 /// How the partition is opened.
-pub(crate) const WRITE: OpenOptions = OpenOptions { access: Access::Write, direct: Direct::Auto };
+const WRITE: OpenOptions = OpenOptions { access: Access::Write, direct: Direct::Auto };
+
+/// A partition that did not open.
+struct Aside {
+    device: PathBuf,
+    why: String,
+    /// What it is known by: another medium may bear the device's name later.
+    mark: [u8; 32],
+}
 
 #[derive(Default)]
 struct Inner {
     store: Option<Store<LinuxDisk>>,
     /// What a partition that was lost is known by.
     lost: Option<Known>,
-    /// A partition that did not open, and why: nothing is written to it.
-    aside: Option<(PathBuf, String)>,
+    /// A partition that did not open: nothing is written to it.
+    aside: Option<Aside>,
     /// Why the last change is not on the partition.
     trouble: Option<String>,
     kept: Fifth,
@@ -220,6 +228,7 @@ impl Memory {
     /// The partition is gone: what is set from now on is held in memory.
     pub(crate) fn let_go(&self) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.aside = None;
         if let Some(store) = inner.store.take() {
             inner.lost = Some(store.known());
         }
@@ -243,9 +252,18 @@ impl Memory {
         Ok(())
     }
 
-    /// The partition that did not open, and why.
-    pub(crate) fn aside(&self) -> Option<(PathBuf, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).aside.clone()
+    /// Why what was remembered is kept aside, where it is.
+    pub(crate) fn aside(&self) -> Option<String> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.aside.as_ref().map(|aside| aside.why.clone())
+    }
+
+    /// What was remembered is not kept aside.
+    pub(crate) fn opened(&self) -> Result<(), String> {
+        match self.aside() {
+            Some(why) => Err(format!("what this machine remembers does not open: {why}")),
+            None => Ok(()),
+        }
     }
 
     /// How the partition's key is kept; `None` where there is no partition.
@@ -263,13 +281,18 @@ impl Memory {
         replaced.map_err(|error| error.to_string())
     }
 
-    /// Begins anew on a partition that did not open, with what is held in memory.
-    pub(crate) fn begin_anew(
-        &self,
-        disk: LinuxDisk,
-        keyring: &mut dyn Keyring,
-    ) -> Result<(), String> {
+    /// Begins anew on the partition that did not open, with what is held in memory; on no other.
+    pub(crate) fn begin_anew(&self, keyring: &mut dyn Keyring) -> Result<(), String> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let aside =
+            inner.aside.as_ref().ok_or("nothing is kept aside: the medium was pulled out")?;
+        let mut disk = LinuxDisk::open(&aside.device, WRITE).map_err(|error| error.to_string())?;
+        if state::mark(&mut disk).map_err(|error| error.to_string())? != aside.mark {
+            return Err(format!(
+                "{} is another medium now, or was written to: nothing was changed; plug in the one that did not open, and start the machine again",
+                aside.device.display()
+            ));
+        }
         let kept = Remembered::Fifth(inner.kept.clone());
         let begun = Store::begin::<Remembered>(disk, keyring, &SystemEntropy);
         let (mut store, _) = begun.map_err(|error| error.to_string())?;
@@ -302,14 +325,12 @@ pub(crate) fn open(appliance: &Appliance) -> Result<String, String> {
     };
     let medium = appliance.medium();
     let Some(partition) = &medium.state else {
-        keyring::lock();
         show(&"none: settings are forgotten at the next start");
         return Ok(
             "there is no state partition; settings are forgotten at the next start".to_owned()
         );
     };
     let result = open_on(appliance, partition);
-    keyring::lock();
     match &result {
         Ok(words) => show(words),
         Err(words) => show(&format!("not kept: {words}")),
@@ -318,13 +339,15 @@ pub(crate) fn open(appliance: &Appliance) -> Result<String, String> {
 }
 
 fn open_on(appliance: &Appliance, partition: &Partition) -> Result<String, String> {
-    let disk = LinuxDisk::open(&partition.device, WRITE).map_err(|error| error.to_string())?;
+    let mut disk = LinuxDisk::open(&partition.device, WRITE).map_err(|error| error.to_string())?;
+    let mark = state::mark(&mut disk).map_err(|error| error.to_string())?;
     let opened = Store::open(disk, &mut AtHand::new(appliance), &SystemEntropy);
     let (mut store, found): (_, Found<Remembered>) = match opened {
         Err(error @ (StateError::Locked(_) | StateError::Newer)) => {
             let words = format!("{error}; key k forgets it");
             let mut inner = appliance.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.aside = Some((partition.device.clone(), error.to_string()));
+            let device = partition.device.clone();
+            inner.aside = Some(Aside { device, why: error.to_string(), mark });
             let said: [(&str, &dyn Display); 4] =
                 [("starts", &0), ("troubles", &1), ("key", &"aside"), ("words", &error)];
             appliance.events.say("state", &said);
@@ -503,6 +526,7 @@ mod tests {
     use pipeline::seal::SecretKey;
 
     use super::*;
+    use crate::state::keys::InTheOpen;
 
     #[test]
     fn notes_are_taken_whole_and_within_limits() {
@@ -527,6 +551,28 @@ mod tests {
         assert_eq!(memory.change(|kept| kept.starts = 3), Ok(()));
         memory.keep_words("the end");
         assert_eq!(memory.0.lock().unwrap().kept.starts, 3);
+    }
+
+    /// Seen to fail where the device's name alone is asked.
+    #[test]
+    fn what_did_not_open_is_begun_anew_and_no_other_medium_under_its_name() {
+        let device = std::env::temp_dir().join(format!("lifeboat-aside-{}", std::process::id()));
+        let file = fs::File::create(&device).unwrap();
+        file.set_len(image_layout::disk::STATE_BYTES).unwrap();
+        let mark = state::mark(&mut LinuxDisk::open(&device, WRITE).unwrap()).unwrap();
+        let memory = Memory::default();
+        let aside = |mark| Some(Aside { device: device.clone(), why: "no".to_owned(), mark });
+        memory.0.lock().unwrap().aside = aside([7; 32]);
+        assert_eq!(memory.opened().unwrap_err(), "what this machine remembers does not open: no");
+        let refused = memory.begin_anew(&mut InTheOpen).unwrap_err();
+        assert!(refused.contains("is another medium now"), "{refused}");
+        assert!(fs::read(&device).unwrap().iter().all(|byte| *byte == 0), "it was written to");
+        memory.let_go();
+        assert!(memory.begin_anew(&mut InTheOpen).is_err(), "it was pulled out");
+        memory.0.lock().unwrap().aside = aside(mark);
+        assert_eq!(memory.begin_anew(&mut InTheOpen), Ok(()));
+        assert_eq!((memory.opened(), memory.ways()), (Ok(()), Some(Vec::new())));
+        let _ = fs::remove_file(&device);
     }
 
     #[test]

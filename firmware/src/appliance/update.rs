@@ -132,6 +132,8 @@ fn raise_least(appliance: &Appliance) -> Result<(), String> {
 
 /// Whether the machine does what it is for.
 fn health(appliance: &Appliance) -> Result<(), String> {
+    // The version before may open it, and cannot any more once this one's word counts.
+    appliance.memory.opened()?;
     sealed_and_opened()?;
     // How a job of the role goes is the person's and the vault's affair.
     if let Some(name) = appliance.stop.failing().filter(|name| *name != "role") {

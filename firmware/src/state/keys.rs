@@ -7,11 +7,16 @@
 //! | `LBSTKEY1` | the key itself, 32 bytes: whoever has the medium has the state |
 //! | `LBSTKEY2` | `postcard` of a list of [`Way`]s, each of which alone opens the key; at least one |
 //!
+//! The slot's number is 2 where a person chose that the key lies in the open, so that it is not sealed by itself; else 1. Versions that
+//! do not know that read the key all the same.
+//!
 //! **A key is never made safer, it is replaced.** When another way is chosen (and when a key that lay in the open is sealed to the
 //! chip for the first time) a new key is made: what lay on a medium once may be found on it for ever. The order, each step flushed:
 //! the second copy becomes the new key's; the state is written into all four slots under it; the first copy follows. So where the
 //! copies differ, the second is the newer, and a slot may be under either: a cut at any moment costs nothing, and the next
-//! start finishes the work.
+//! start finishes the work. It does so only where what is in the slots opens: where the older key does not open and the newer
+//! opens nothing, all is kept aside; where only the older opens, it is worked with, and both stay. A copy that is damaged is
+//! written anew from the other before anything else is done.
 //!
 //! **What cannot be opened is never written over** until a person says so: the partition stays as it is, and the machine works with
 //! settings in memory.
@@ -26,6 +31,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::slot::{self, Header, Kind, Read};
 use super::{StateError, layout, read, write};
+
+/// The slot's number where a person chose the open.
+const CHOSEN: u64 = 2;
 
 /// One way to a key. What is in it is known by whoever goes it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,8 +58,12 @@ impl fmt::Debug for Way {
 pub trait Keyring {
     /// Opens a key by one of its ways; the words say why none can be gone.
     fn open(&mut self, ways: &[Way]) -> Result<SecretKey, String>;
-    /// How a key that is made now is kept; none where it lies in the open.
-    fn keep(&mut self, key: &SecretKey) -> Vec<Way>;
+    /// How a key that is made now is kept; none where it lies in the open. The words say why it cannot be as a person chose.
+    fn keep(&mut self, key: &SecretKey) -> Result<Vec<Way>, String>;
+    /// Whether a person chose that it lies in the open.
+    fn open_by_choice(&self) -> bool {
+        false
+    }
     /// Whether a key that is kept so should be replaced by one that is kept otherwise; none where it lies in the open.
     fn outgrown(&mut self, ways: &[Way]) -> bool;
 }
@@ -65,8 +77,8 @@ impl Keyring for InTheOpen {
         Err("it is sealed, and there is nobody here to open it".to_owned())
     }
 
-    fn keep(&mut self, _: &SecretKey) -> Vec<Way> {
-        Vec::new()
+    fn keep(&mut self, _: &SecretKey) -> Result<Vec<Way>, String> {
+        Ok(Vec::new())
     }
 
     fn outgrown(&mut self, _: &[Way]) -> bool {
@@ -77,7 +89,8 @@ impl Keyring for InTheOpen {
 /// A copy of the key as it lies on the partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    Open(SecretKey),
+    /// By a person's choice, or because nothing else was there.
+    Open(SecretKey, bool),
     Sealed(Vec<Way>),
     /// Of a version that is not known here.
     Newer,
@@ -85,20 +98,27 @@ pub(super) enum Record {
 
 impl Record {
     /// How this key is to be kept.
-    pub(super) fn of(key: &SecretKey, ways: Vec<Way>) -> Self {
-        if ways.is_empty() { Self::Open(key.clone()) } else { Self::Sealed(ways) }
+    pub(super) fn of(key: &SecretKey, keyring: &mut dyn Keyring) -> Result<Self, StateError> {
+        let ways = keyring.keep(key).map_err(StateError::Choice)?;
+        let chosen = keyring.open_by_choice();
+        Ok(if ways.is_empty() { Self::Open(key.clone(), chosen) } else { Self::Sealed(ways) })
+    }
+
+    /// Whether it should be kept otherwise.
+    pub(super) fn is_outgrown(&self, keyring: &mut dyn Keyring) -> bool {
+        !matches!(self, Self::Open(_, true)) && keyring.outgrown(self.ways())
     }
 
     pub(super) fn ways(&self) -> &[Way] {
         match self {
             Self::Sealed(ways) => ways,
-            Self::Open(_) | Self::Newer => &[],
+            Self::Open(..) | Self::Newer => &[],
         }
     }
 
     pub(super) fn open(&self, keyring: &mut dyn Keyring) -> Result<SecretKey, StateError> {
         match self {
-            Self::Open(key) => Ok(key.clone()),
+            Self::Open(key, _) => Ok(key.clone()),
             Self::Sealed(ways) => keyring.open(ways).map_err(StateError::Locked),
             Self::Newer => Err(StateError::Newer),
         }
@@ -106,10 +126,11 @@ impl Record {
 
     fn parse(bytes: &[u8]) -> Option<Self> {
         match slot::read(bytes, Kind::Key, None) {
-            Read::Whole(_, mut payload) => {
+            Read::Whole(header, mut payload) => {
                 let key = <[u8; 32]>::try_from(payload.as_slice()).ok();
                 payload.zeroize();
-                return key.map(|key| Self::Open(SecretKey::from_bytes(key)));
+                let chosen = header.sequence == CHOSEN;
+                return key.map(|key| Self::Open(SecretKey::from_bytes(key), chosen));
             }
             Read::Other => {}
             _ => return None,
@@ -132,7 +153,7 @@ impl Record {
         entropy: &dyn Entropy,
     ) -> Result<(), StateError> {
         let (kind, payload) = match self {
-            Self::Open(key) => (Kind::Key, Zeroizing::new(key.as_bytes().to_vec())),
+            Self::Open(key, _) => (Kind::Key, Zeroizing::new(key.as_bytes().to_vec())),
             Self::Sealed(ways) => {
                 let bytes =
                     postcard::to_allocvec(ways).map_err(|_| StateError::Full(usize::MAX))?;
@@ -140,7 +161,8 @@ impl Record {
             }
             Self::Newer => return Err(StateError::Newer),
         };
-        let header = Header { kind, sequence: 1 };
+        let sequence = if matches!(self, Self::Open(_, true)) { CHOSEN } else { 1 };
+        let header = Header { kind, sequence };
         let bytes = slot::write(header, &payload, None, layout::KEY_BYTES, entropy)?;
         // All of its room, so that nothing of what was there before stays behind it.
         let mut bytes = Zeroizing::new(bytes);

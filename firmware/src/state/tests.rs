@@ -533,7 +533,7 @@ fn what_a_newer_version_wrote_is_told_and_kept_aside() {
     let ways = slot::write(header, &[1, 77, 0], None, layout::KEY_BYTES, &entropy).unwrap();
     let mut later = slot::write(header, &[0; 32], None, layout::KEY_BYTES, &entropy).unwrap();
     later[..8].copy_from_slice(b"LBSTKEY3");
-    let sum = pipeline::seal::digest(&[&later[..64], &later[96..128]]).0;
+    let sum = digest(&[&later[..64], &later[96..128]]).0;
     later[64..96].copy_from_slice(&sum);
     for record in [&ways, &later] {
         for copy in 0..layout::KEY_COPIES {

@@ -1,5 +1,5 @@
-//! Verbs of which an appliance elsewhere has each as a call of its API: users, approvals, and any call. No process is run there for them, so the
-//! call's own rules hold: who may, what is noted, whose sessions end.
+//! Verbs of which an appliance elsewhere has each as a call of its API: users, approvals, and any call. No process is run there
+//! for them, so the call's own rules hold: who may, what is noted, whose sessions end.
 
 use std::ffi::OsString;
 use std::io::{Read as _, Write};

@@ -10,6 +10,7 @@ use pipeline_vault::retain::Policy;
 
 use crate::cli::help::recovery::COMMIT;
 use crate::cli::help::update::UPDATE;
+use crate::cli::help::user::CALL;
 use crate::cli::help::{
     CREATE, FILES, HYDRATE, INFO, KIT, OVERVIEW, POINTS, PROTECT, PRUNE, PUSH, REKEY, RESTORE,
     SEND, SERVE, SERVE_PAGE, TICKET, VERIFY,
@@ -18,6 +19,7 @@ use crate::cli::values::{length_of_time, level, policy, server_name};
 use crate::disk_argument::{self, DiskArgument};
 use crate::vault_uri::VaultUri;
 
+pub use crate::cli::call::Call;
 pub use crate::cli::hydrate::{Hydrate, Starts};
 pub use crate::cli::net::{NetKeep, NetShow, NetTest, NetVerb};
 pub use crate::cli::push::Push;
@@ -37,6 +39,8 @@ pub use crate::cli::user::{
 };
 pub use crate::cli::values::{CodecChoice, PointChoice};
 
+/// `call`
+mod call;
 /// The long texts.
 mod help;
 /// `hydrate`
@@ -176,6 +180,9 @@ pub enum Verb {
     /// What waits for a second person at an appliance: list it, agree or refuse
     #[command(subcommand, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Approval(ApprovalVerb),
+    /// Ask anything of an appliance's API
+    #[command(after_long_help = CALL)]
+    Call(Call),
     /// Put a new version of Lifeboat onto a medium, beside the one that runs
     #[command(after_long_help = UPDATE)]
     Update(Update),

@@ -57,7 +57,7 @@ mod spool;
 mod ticket;
 /// `update`
 mod update;
-/// `user`, `approval`
+/// `user`, `approval`, `call`
 pub(crate) mod user;
 /// `verify`
 mod verify;
@@ -150,6 +150,7 @@ pub fn run(line: CommandLine) -> Ending {
         Verb::Spool(SpoolVerb::Format(format)) => spool::format(&format),
         Verb::User(user) => user::run(&user, &context),
         Verb::Approval(_) => user::approval(),
+        Verb::Call(_) => user::call(),
         Verb::Update(update) => update::run(&update, &context),
         Verb::Drill(drill) => recovery::order::drill(&drill, &context),
         Verb::Failover(failover) => recovery::order::failover(&failover, &context),

@@ -13,7 +13,9 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use firmware_web::api::views::appliance::{ApplianceView, CalendarView, UpdateView};
+use firmware_web::api::views::appliance::{
+    ApplianceView, CalendarView, MeasurementsView, UpdateView,
+};
 use firmware_web::api::views::events::{EventFilter, EventPage, EventView};
 use firmware_web::api::views::files::{FileBytes, FilePlace, Listing};
 use firmware_web::api::views::recovery::{
@@ -402,6 +404,10 @@ impl Site for SyntheticSite {
         Ok(self.told_appliance())
     }
 
+    fn measurements(&self) -> Answer<MeasurementsView> {
+        Ok(told::measurements())
+    }
+
     fn set_calendar(&self, _: &Caller, calendar: &CalendarView) -> Answer<ApplianceView> {
         if let Some(at) = calendar.rows.iter().position(|row| row.from_hour >= row.to_hour) {
             let refusal = Refusal::new(422, format!("row {}", at + 1), "ends before it begins");
@@ -515,8 +521,7 @@ impl Site for SyntheticSite {
     }
 
     fn set_target(&self, _: &Caller, name: &str, text: &str) -> Answer<String> {
-        find_mut(&mut self.state(), name)?.target = Some(text.into());
-        Ok(text.into())
+        self.change_target(name, text)
     }
 
     fn jobs(&self) -> Answer<Vec<JobView>> {

@@ -1,16 +1,18 @@
 //! Promise: a verb that is run on an appliance elsewhere prints what it prints at home and ends as it ends there, for whoever may,
-//! with the appliance's vault and key; nothing of the appliance's own can be named, and nothing is said to a stranger.
+//! with the appliance's vault and key; nothing of the appliance's own can be named, and nothing is said to a stranger. Whatever else the
+//! API has is one call away.
 //!
 //! The real `lifeboat serve`, set up by curl, and the real command line against it.
 
 use core::time::Duration;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Instant;
 
-use serde_json::json;
+use firmware_web::api::routes::{Route, all};
+use serde_json::{Value, json};
 use tests::azurite::Scratch;
 use tests::paired::Paired;
 
@@ -145,6 +147,130 @@ fn each_role_may_what_it_may_and_nothing_of_the_appliances_own_is_named() {
     let ended =
         bed.remote("administrator", &["restore", "--server", "web1", "--disk", "sda", "--to", "x"]);
     assert_eq!(ended.status.code(), Some(2), "{}", text(&ended.stderr));
+}
+
+/// The path of a route that reads, with something in its braces, and its query where it needs one.
+fn filled(route: &Route, point: &str, job: &str) -> String {
+    let of = |word: &'static str| match (word.starts_with('{'), route.id) {
+        (true, "job") => job.to_owned(),
+        (true, _) => "web1".to_owned(),
+        (false, _) => word.to_owned(),
+    };
+    let path: Vec<String> = route.path.split('/').map(of).collect();
+    let query = match route.id {
+        "files" => format!("?server=web1&point={point}"),
+        "fileContent" => format!("?server=web1&point={point}&disk=sda&volume=1&path=nothing"),
+        "series" => "?figure=rpo&span_seconds=3600".to_owned(),
+        "seen" => "?network=127.0.0.1%2F32".to_owned(),
+        _ => String::new(),
+    };
+    path.join("/") + &query
+}
+
+/// The names in an answer, however it differs from one second to the next.
+fn names(answer: &Value) -> Vec<String> {
+    answer.as_object().map(|all| all.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Asks what the words say, as an administrator.
+fn call(bed: &Paired, words: &[&str]) -> Output {
+    bed.remote("administrator", &[&["call"], words].concat())
+}
+
+fn file(bed: &Paired, name: &str, text: &str) -> String {
+    let path = bed.folder.join(name);
+    fs::write(&path, text).expect("a file");
+    path.display().to_string()
+}
+
+/// How many routes were answered well.
+fn reads_everything(bed: &Paired) -> u32 {
+    let points = bed.curl.get("/servers/web1/points");
+    let point = points[0]["id"].as_str().expect("a point");
+    let begun = call(bed, &["POST", "/vault/verify", "--file", &file(bed, "verify", "{}")]);
+    assert!(begun.status.success(), "{}", text(&begun.stderr));
+    let begun: Value = serde_json::from_slice(&begun.stdout).expect("JSON");
+    let job = begun["id"].as_str().expect("a job");
+    let mut answered = 0;
+    for route in all().filter(|route| route.method == "GET" && route.id != "eventStream") {
+        let path = filled(route, point, job);
+        let ended = call(bed, &["GET", &path]);
+        let said = format!("{path}: {} {}", text(&ended.stdout), text(&ended.stderr));
+        if route.id == "metrics" {
+            assert!(text(&ended.stdout).contains("lifeboat_"), "{said}");
+            continue;
+        }
+        let by_curl = bed.curl.ask("GET", &path, None);
+        let expected = match by_curl.status {
+            200..=299 => 0,
+            400 | 422 => 2,
+            _ => 1,
+        };
+        assert_eq!(ended.status.code(), Some(expected), "{said} {by_curl:?}");
+        if expected > 0 {
+            assert!(text(&ended.stderr).contains(&by_curl.detail()), "{said} {by_curl:?}");
+            continue;
+        }
+        answered += 1;
+        if route.id == "supportBundle" {
+            assert!(ended.stdout.starts_with(&[0x1f, 0x8b]), "{path}");
+            continue;
+        }
+        let answer: Value = serde_json::from_slice(&ended.stdout).expect(&said);
+        assert_eq!(names(&answer), names(&by_curl.json()), "{said}");
+    }
+    answered
+}
+
+/// Text, JSON, bytes; and what is refused, for what it is.
+fn changes(bed: &Paired) {
+    let plan = call(bed, &["PUT", "/plans/shop", "--file", &file(bed, "shop", SHOP)]);
+    assert!(plan.status.success(), "{}", text(&plan.stderr));
+    assert_eq!(bed.curl.get("/plans")[0]["name"], "shop");
+    for (method, path, sent, code, said) in [
+        ("PUT", "/plans/shop", "[[", 2, "plan shop"),
+        ("PUT", "/vault/retention", r#"{"server":null,"keep":5}"#, 2, "(/keep)"),
+        ("PUT", "/appliance/update", "LIFEBOAT", 1, "as it was installed"),
+        ("POST", "/appliance", "{}", 1, ""),
+    ] {
+        let ended = call(bed, &[method, path, "--file", &file(bed, "sent", sent)]);
+        assert_eq!(ended.status.code(), Some(code), "{path} {}", text(&ended.stderr));
+        assert!(text(&ended.stderr).contains(said), "{path} {}", text(&ended.stderr));
+    }
+    let tokens = bed.curl.get("/tokens");
+    let viewers = tokens.as_array().expect("tokens").iter().find(|it| it["name"] == "viewer");
+    let id = viewers.and_then(|it| it["id"].as_str()).expect("an ID");
+    let gone = call(bed, &["DELETE", &format!("/tokens/{id}")]);
+    assert_eq!((gone.status.code(), gone.stdout.len()), (Some(0), 0), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn whatever_the_api_has_is_asked_from_the_command_line_with_the_rights_of_the_token() {
+    let scratch = Scratch::new("remote").expect("a folder");
+    let bed = Paired::new(scratch.path(), &[]);
+    // It looks at its vault before it tells of servers.
+    while bed.curl.get("/overview")["servers"] == json!([]) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let answered = reads_everything(&bed);
+    assert!(answered > 20, "{answered}");
+    // What has no end is told as it comes.
+    let words = ["call", "GET", "/events/stream"];
+    let mut events = bed.command("viewer", &bed.address, Some(&bed.fingerprint), &words);
+    let mut events = events.stdout(Stdio::piped()).spawn().expect("it starts");
+    let told = BufReader::new(events.stdout.take().expect("a pipe"));
+    let mut told = told.lines().map_while(Result::ok);
+    assert!(told.any(|line| line.starts_with("data: {")));
+    events.kill().and_then(|()| events.wait()).expect("it ends");
+    let refused = bed.remote("viewer", &["call", "GET", "/users"]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
+    assert!(text(&refused.stderr).contains("takes the role administrator"));
+    changes(&bed);
+    assert_eq!(bed.remote("viewer", &["call", "GET", "/overview"]).status.code(), Some(1));
+    // Nobody is asked where nobody is named.
+    let at_home = bed.home(&["call", "GET", "/overview"], false);
+    assert_eq!(at_home.status.code(), Some(2));
+    assert!(text(&at_home.stderr).contains("--remote"), "{}", text(&at_home.stderr));
 }
 
 #[test]

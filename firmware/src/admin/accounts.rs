@@ -204,7 +204,8 @@ impl Admin for Accounts {
     fn log_in(&self, from: &Origin, asked: &LogIn) -> Answer<Begun> {
         let user = self.guess(&asked.name, asked.password.expose(), from.address)?;
         // The same words whether there is somebody of that name or not.
-        let user = user.ok_or_else(|| Refusal::new(401, "name or password", "is wrong"))?;
+        let wrong = || Refusal::new(401, "name or password", "is wrong").at("/password");
+        let user = user.ok_or_else(wrong)?;
         self.begun(from, user.name, user.role)
     }
 

@@ -4,7 +4,7 @@
 pub(super) mod recovery;
 /// Updates.
 pub(super) mod update;
-/// Users and approvals.
+/// Users, approvals and calls.
 pub(super) mod user;
 
 /// Below the list of verbs.

@@ -15,7 +15,6 @@ use pipeline_azure::transport::failure::{Failure, Kind};
 use pipeline_azure::transport::pin::{Fingerprint, Pin};
 use pipeline_azure::transport::{HttpTransport, Reply, Transport as _, TransportOptions};
 use pipeline_vault::Error;
-use zeroize::Zeroizing;
 
 use super::line::Line;
 use super::straight::Straight;
@@ -58,12 +57,15 @@ pub fn run(line: &Line, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
     let mut reply = sent.map_err(|failure| unreached(line, &pin, &failure))?;
     match reply.head.status {
         200 => follow(line, &mut reply, out, err),
-        202 => Err(waits(&mut reply)),
+        202 => Err(waits(
+            &mut reply,
+            "once another administrator has agreed, on the page or by approval grant, within the hour, run the same command again",
+        )),
         status => Err(refused(line, status, &mut reply)),
     }
 }
 
-/// A call of the API, which answers at once.
+/// A call of the API: it answers at once, or is handed on as it comes.
 fn call(
     line: &Line,
     straight: &Straight,
@@ -71,18 +73,22 @@ fn call(
     pin: &Pin,
     out: &mut dyn Write,
 ) -> Result<u8, Ended> {
-    let body = straight.body.as_ref().map(|body| Zeroizing::new(body.to_string()));
+    let (accept, patience) =
+        if straight.is_raw() { ("*/*", PATIENCE) } else { ("application/json", SILENCE) };
     let mut request = Request::new(straight.method, straight.path.clone())
         .with_header("authorization", format!("Bearer {}", line.token.expose()))
-        .with_header("accept", "application/json");
-    if let Some(body) = &body {
-        request =
-            request.with_header("content-type", "application/json").with_body(body.as_bytes());
+        .with_header("accept", accept);
+    if let Some((kind, body)) = &straight.body {
+        request = request.with_header("content-type", *kind).with_body(&body[..]);
     }
-    let sent = transport.send(&line.origin, &request, SILENCE);
+    let sent = transport.send(&line.origin, &request, patience);
     let mut reply = sent.map_err(|failure| unreached(line, pin, &failure))?;
     match reply.head.status {
-        202 => Err(waits(&mut reply)),
+        202 => Err(waits(
+            &mut reply,
+            "it is done once another administrator has agreed, on the page or by approval grant, within the hour",
+        )),
+        200..=299 if straight.is_raw() => hand_on(line, &mut reply, out),
         200..=299 => {
             let answer = reply.read_all(ANSWER_BYTES_MAX).map_err(|failure| {
                 Error::refused(line.origin.authority.clone(), failure.what)
@@ -93,6 +99,29 @@ fn call(
         }
         status => Err(refused(line, status, &mut reply)),
     }
+}
+
+/// Prints what comes; JSON ends its line.
+fn hand_on(line: &Line, reply: &mut Reply, out: &mut dyn Write) -> Result<u8, Ended> {
+    let kind = reply.head.header("content-type").unwrap_or_default();
+    let is_json = kind.starts_with("application/json");
+    let printed = |error| Error::device("standard output", format!("takes no more: {error}"));
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let more = reply.read_some(&mut piece).map_err(|failure| {
+            let what = format!("the answer was cut: {}", failure.what);
+            Error::refused(line.origin.authority.clone(), what)
+                .remedy("what was printed is not all of it: look, and ask again")
+        })?;
+        if more == 0 {
+            break;
+        }
+        out.write_all(&piece[..more]).and_then(|()| out.flush()).map_err(printed)?;
+    }
+    if is_json {
+        out.write_all(b"\n").and_then(|()| out.flush()).map_err(printed)?;
+    }
+    Ok(EXIT_DONE)
 }
 
 /// How it ended where it is not the verb that says so.
@@ -132,16 +161,14 @@ fn written(fingerprint: &Fingerprint) -> String {
 }
 
 /// A second person must agree first.
-fn waits(reply: &mut Reply) -> Ended {
+fn waits(reply: &mut Reply, remedy: &str) -> Ended {
     let told = json(reply);
     let id = text(&told, "id");
     let words = format!(
         "waits for a second person{}",
         if id.is_empty() { String::new() } else { format!(": approval {id}") }
     );
-    Error::refused("the verb", words)
-        .remedy("once another administrator has agreed, on the page or by approval grant, within the hour, run the same command again")
-        .into()
+    Error::refused("the verb", words).remedy(remedy).into()
 }
 
 fn refused(line: &Line, status: u16, reply: &mut Reply) -> Ended {
@@ -149,7 +176,11 @@ fn refused(line: &Line, status: u16, reply: &mut Reply) -> Ended {
     let (title, detail, remedy) =
         (text(&told, "title"), text(&told, "detail"), text(&told, "remedy"));
     let object = if title.is_empty() { line.origin.authority.clone() } else { title };
-    let what = if detail.is_empty() { format!("answered {status}") } else { detail };
+    let field = text(&told, "field");
+    let mut what = if detail.is_empty() { format!("answered {status}") } else { detail };
+    if !field.is_empty() {
+        what = format!("{what} ({field})");
+    }
     let remedy = match status {
         _ if !remedy.is_empty() => remedy,
         401 => {
@@ -157,7 +188,9 @@ fn refused(line: &Line, status: u16, reply: &mut Reply) -> Ended {
                 .to_owned()
         }
         403 => "ask an administrator for a token with the role that it wants".to_owned(),
-        404 | 405 => "that is no appliance of Lifeboat, or an older one".to_owned(),
+        404 | 405 if told.is_null() => {
+            "that is no appliance of Lifeboat, or an older one".to_owned()
+        }
         429 | 503 => "try again in a moment".to_owned(),
         _ => "the appliance's events say more".to_owned(),
     };

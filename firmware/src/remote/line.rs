@@ -281,6 +281,10 @@ mod tests {
             ("user remove ada@x", "DELETE /api/v1/users/ada@x"),
             ("approval list", "GET /api/v1/approvals"),
             ("approval refuse 12ab", "POST /api/v1/approvals/12ab"),
+            ("call GET /servers/a%20b?x=1", "GET /api/v1/servers/a%20b?x=1"),
+            ("call DELETE /api/v1/users/ada", "DELETE /api/v1/users/ada"),
+            ("call GET /metrics", "GET /metrics"),
+            ("call GET /of/a/newer/one", "GET /api/v1/of/a/newer/one"),
         ] {
             let line = read_with(&format!("--remote box {line}"), TOKEN).unwrap().unwrap();
             assert_eq!(format!("{:?}", line.straight.unwrap()), call);
@@ -324,6 +328,11 @@ mod tests {
             ("--remote box user remove ..", TOKEN, "the name"),
             ("--remote box user remove a/b", TOKEN, "the name"),
             ("--remote box approval grant a/b", TOKEN, "no such name"),
+            ("--remote box call FETCH /servers", TOKEN, "FETCH"),
+            ("--remote box call GET servers", TOKEN, "none of the API"),
+            ("--remote box call GET /servers#x", TOKEN, "none of the API"),
+            ("--remote box call PUT /vault/retention --file /nowhere", TOKEN, "cannot be read"),
+            ("--remote box update --from x", TOKEN, "call PUT /appliance/update"),
             ("--remote box target set --server x --file /nowhere", TOKEN, "cannot be read"),
             ("--remote box target set --file", TOKEN, "no file behind"),
             ("--remote", TOKEN, "nothing behind"),

@@ -80,6 +80,7 @@ pub(super) const STRAIGHT: &[&[&str]] = &[
     &["approval", "list"],
     &["approval", "grant"],
     &["approval", "refuse"],
+    &["call"],
 ];
 
 /// Verbs that cannot be: why, and what to do instead.
@@ -138,7 +139,7 @@ pub(super) const NOT: &[(&[&str], &str, &str)] = &[
     (
         &["update"],
         "puts a system into the machine that it is run on",
-        "choose it on the appliance's console, by key u",
+        "send it to the appliance: call PUT /appliance/update --file FILE, or choose it on its console, by key u",
     ),
     (
         &["net", "keep"],

@@ -1,7 +1,7 @@
 //! Where the appliance differs: what `lifeboat serve` and the image each know of their opening, memory and network.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use firmware_web::api::views::appliance::{MachineDisk, MachineLink, UpdateView};
@@ -86,6 +86,10 @@ pub trait Updates: Send + Sync {
     fn verb(&self, from: &str) -> Result<Command, String>;
     /// Starts the machine anew.
     fn restart(&self, why: String);
+    /// Where pipes stand: memory, on the appliance; what stands there is a name.
+    fn folder(&self) -> &Path {
+        Path::new("/run")
+    }
 }
 
 /// What the site is told of where it runs.

@@ -17,16 +17,9 @@ pub(super) fn refusal(error: Error) -> Refusal {
     Refusal { status, title: error.object, detail: error.what, remedy, ..Refusal::default() }
 }
 
-/// What was sent cannot be meant; `field` is a JSON pointer into it.
+/// What was sent cannot be meant; `field` is a JSON pointer into it, and empty where all of it is meant.
 pub(super) fn wrong(field: &str, object: impl Into<String>, detail: impl Into<String>) -> Refusal {
-    let field = Some(field.to_owned()).filter(|field| !field.is_empty());
-    Refusal {
-        status: 422,
-        title: object.into(),
-        detail: detail.into(),
-        field,
-        ..Refusal::default()
-    }
+    Refusal::new(422, object, detail).at(field)
 }
 
 /// It is not there.

@@ -27,7 +27,7 @@ use crate::serve::identity::Identity;
 use crate::serve::replication::Seen;
 use crate::session::Machine;
 
-fn facts() -> Facts {
+pub(super) fn facts() -> Facts {
     let keep: Arc<dyn Keep> = Arc::new(MemoryKeep::default());
     Facts {
         name: "tested".to_owned(),

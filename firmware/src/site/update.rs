@@ -3,6 +3,7 @@
 //! What parses them is a process of its own, as every job is. Bytes go to it through a pipe with a name as they come: none of an
 //! update is held here.
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -23,8 +24,6 @@ use crate::child::Verb;
 
 const KIND: &str = "update";
 const OBJECT: &str = "appliance";
-/// Memory, on the appliance; what stands there is a name.
-const FOLDER: &str = "/run";
 /// How long a process may take until it reads.
 const OPENS: u32 = 150;
 /// How long the end of a short job is waited for once all is sent.
@@ -67,10 +66,11 @@ impl LiveSite {
     }
 
     pub(super) fn update_by_bytes(&self, by: &Caller, bytes: &mut dyn Read) -> Answer<JobView> {
-        let verb = |path: &Path| self.update_verb(&path.display().to_string());
-        let pipe = Pipe::make(Path::new(FOLDER))
+        // Asked before anything is made.
+        let updates = self.may_update()?;
+        let pipe = Pipe::make(updates.folder())
             .map_err(|error| not_now(OBJECT, format!("makes no pipe: {error}"), "try again"))?;
-        let job = self.begin_update(by, verb(&pipe.0)?)?;
+        let job = self.begin_update(by, self.update_verb(&pipe.0.display().to_string())?)?;
         let now = || self.jobs.find(&job.id).unwrap_or_else(|| job.clone());
         let runs = || now().state == JobState::Running;
         if let Some(mut into) = pipe.open(&runs) {
@@ -97,13 +97,17 @@ impl LiveSite {
         Ok(())
     }
 
-    fn update_verb(&self, from: &str) -> Answer<Verb> {
+    fn may_update(&self) -> Answer<&dyn Updates> {
         let running = |job: &JobView| job.kind == KIND && job.state == JobState::Running;
         if self.jobs.list().iter().any(running) {
             return Err(in_the_way(OBJECT, "is being updated already", "wait until that is done"));
         }
+        self.updates()
+    }
+
+    fn update_verb(&self, from: &str) -> Answer<Verb> {
         let (words, environment) = self
-            .updates()?
+            .may_update()?
             .verb(from)
             .map_err(|words| in_the_way(OBJECT, words, "use the console or a new stick"))?;
         Ok(Verb { words, environment, program: self.facts.program.clone() })
@@ -118,12 +122,17 @@ impl LiveSite {
     }
 }
 
+/// Pipes that were made so far.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
 /// A pipe with a name, which goes with this.
 struct Pipe(PathBuf);
 
 impl Pipe {
     fn make(folder: &Path) -> io::Result<Self> {
-        let path = folder.join(format!("update-{}", std::process::id()));
+        // A name for each: who comes second takes away no other's.
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("update-{}-{number}", std::process::id()));
         // What a run before this one left.
         let _ = std::fs::remove_file(&path);
         rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
@@ -157,8 +166,79 @@ impl Drop for Pipe {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::os::unix::fs::FileTypeExt as _;
+    use std::sync::Arc;
 
+    use firmware_web::api::Role;
+    use firmware_web::api::site::Site as _;
+
+    use super::super::facts::{Command, Facts};
+    use super::super::tests::facts;
     use super::*;
+
+    fn anna() -> Caller {
+        Caller { name: "anna".to_owned(), role: Role::Administrator }
+    }
+
+    /// A machine whose job counts what comes through the pipe, once it is told to.
+    struct Counts(PathBuf);
+
+    impl Updates for Counts {
+        fn view(&self) -> UpdateView {
+            UpdateView::default()
+        }
+
+        fn verb(&self, from: &str) -> Result<Command, String> {
+            let go = self.0.join("go").display().to_string();
+            let script = format!("while [ ! -e {go} ]; do sleep 0.05; done; cat {from} | wc -c");
+            Ok((vec!["-c".into(), script.into()], Vec::new()))
+        }
+
+        fn restart(&self, _: String) {}
+
+        fn folder(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn who_sends_an_update_to_where_there_are_none_is_told_before_anything_is_read() {
+        let site = LiveSite::start(facts()).unwrap();
+        let mut sent = &[7; 100][..];
+        let refused = site.update_with(&anna(), &mut sent).unwrap_err();
+        assert_eq!((refused.status, sent.len()), (409, 100), "{refused:?}");
+        site.end();
+    }
+
+    #[test]
+    fn a_second_update_takes_nothing_from_the_one_that_is_being_put_in() {
+        let folder = std::env::temp_dir().join(format!("lifeboat-updates-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let updates: Arc<dyn Updates> = Arc::new(Counts(folder.clone()));
+        let program = Some("/bin/sh".into());
+        let site = LiveSite::start(Facts { updates: Some(updates), program, ..facts() }).unwrap();
+        let first = {
+            let site = Arc::clone(&site);
+            std::thread::spawn(move || site.update_with(&anna(), &mut &[7; 300_000][..]).unwrap())
+        };
+        while site.jobs.list().is_empty() {
+            std::thread::yield_now();
+        }
+        let refused = site.update_with(&anna(), &mut &[8; 10][..]).unwrap_err();
+        assert_eq!(refused.status, 409, "{refused:?}");
+        let pipes = std::fs::read_dir(&folder).unwrap().flatten();
+        let pipes = pipes.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_fifo()));
+        assert_eq!(pipes.count(), 1, "the pipe of the first");
+        std::fs::write(folder.join("go"), "").unwrap();
+        let id = first.join().unwrap().id;
+        while site.job(&id).unwrap().state == JobState::Running {
+            std::thread::yield_now();
+        }
+        let done = site.job(&id).unwrap();
+        assert_eq!(done.result, Some(serde_json::json!(300_000)), "{done:?}");
+        site.end();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn bytes_go_through_the_pipe_in_order_and_a_reader_that_is_gone_is_noticed() {

@@ -58,6 +58,14 @@ pub(super) fn approval() -> Ending {
     ))
 }
 
+/// `call`, where no appliance is named.
+pub(super) fn call() -> Ending {
+    Err(Failure::Usage(
+        Error::misuse("call", "is of an appliance that runs")
+            .remedy("say which with --remote https://HOST, with a token of the role that it wants"),
+    ))
+}
+
 fn told(refusal: Refusal) -> Error {
     let error = Error::refused(refusal.title, refusal.detail);
     match refusal.remedy {

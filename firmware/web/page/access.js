@@ -33,7 +33,7 @@ function approvals() {
   const settle = (grant) => change("POST", ["approvals", one.id], { grant }, grant ? "Granted." : "Refused.");
   return [one.words, one.by, since(one.asked_millis), [health(...APPROVAL[one.state] || ["off", one.state]), one.settled_by && cause("by ", one.settled_by)],
    one.state === "waits" && administrator() && one.by !== session.current.name && h("div.buttons",
-    asking("Grant", { title: "Grant this", words: [one.words, `Asked by ${one.by}.`], submit: "Grant", send: () => settle(true) }, again, { ...loud, "aria-label": `Grant: ${one.words}` }),
+    asking("Grant", { title: "Grant this", words: [one.words, `Asked by ${one.by}.`], send: () => settle(true) }, again, { ...loud, "aria-label": `Grant: ${one.words}` }),
     doing("Refuse", () => settle(false), again, { "aria-label": `Refuse: ${one.words}` }))];
  }), "Nothing waits for a second person."));
  let timer = null;
@@ -55,7 +55,7 @@ function users() {
      return change("POST", ["users", name, "password"], { password: held.password, ...(own && { old: held.old }) }, "The password is changed; other sessions have ended.");
     },
    }, null, { "aria-label": `New password of ${name}` }),
-   !own && asking("Remove", { title: `Remove ${name}`, words: "Sessions and tokens of this user end at once.", submit: "Remove", typed: name, send: () => change("DELETE", ["users", name], undefined, `${name} is removed.`) }, again, { "aria-label": `Remove ${name}` }))];
+   !own && asking("Remove", { title: `Remove ${name}`, words: "Sessions and tokens of this user end at once.", typed: name, send: () => change("DELETE", ["users", name], undefined, `${name} is removed.`) }, again, { "aria-label": `Remove ${name}` }))];
  })), (again) => asking("Let somebody in", {
   submit: "Let in",
   fields: [field("name", "Name"), field("role", "Role", { kind: "select", options: ROLES }), passwordFields("Password")],
@@ -69,7 +69,7 @@ function users() {
 function tokens() {
  return listing("Tokens", "tokens", (all, again) => table("Tokens", ["Name", "Role", "Made", "Used", "Ends", ""], all.map((token) => [
   strong(token.name), named(token.role), [time(token.made_millis), cause("by ", token.by)], since(token.used_millis), token.ends_millis ? time(token.ends_millis) : "never",
-  asking("End it", { title: `End the token ${token.name}`, words: "Whatever uses it is turned away from now on.", submit: "End it", typed: token.name, send: () => change("DELETE", ["tokens", token.id], undefined, "The token has ended.") }, again, { "aria-label": `End it: the token ${token.name}` }),
+  asking("End it", { title: `End the token ${token.name}`, words: "Whatever uses it is turned away from now on.", typed: token.name, send: () => change("DELETE", ["tokens", token.id], undefined, "The token has ended.") }, again, { "aria-label": `End it: the token ${token.name}` }),
  ]), "No token: scripts and Prometheus need one."), (again) => button("Make a token", async () => {
   const made = await ask({
    title: "Make a token", submit: "Make it",

@@ -56,7 +56,7 @@ function networkCard() {
   send: async ({ network }) => {
    fill(place, waiting("It is looked at; that takes some seconds…"));
    return get("seen", { network }).catch((problem) => {
-    place.replaceChildren();
+    fill(place);
     throw problem;
    });
   },

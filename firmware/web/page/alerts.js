@@ -80,8 +80,8 @@ const RULES = [
 
 const rules = ({ rules: set, channels }, save, again) => h("details", h("summary", "When something is an alert"), form({
  label: "When something is an alert", submit: "Save",
- fields: h("div.grid", RULES.map(([name, label, hint]) => field(name, label, { kind: "number", value: set[name], min: 0, hint, field: `/rules/${name}` })),
-  field("tripwire", "Ransomware tripwire: a jump in incompressible changes pins the last good points", { kind: "checkbox", value: set.tripwire, field: "/rules/tripwire" })),
+ fields: h("div.grid", RULES.map(([name, label, hint]) => field(name, label, { kind: "number", value: set[name], min: 0, hint })),
+  field("tripwire", "Ransomware tripwire: a jump in incompressible changes pins the last good points", { kind: "checkbox", value: set.tripwire })),
  send: (held) => save(kept(channels), held),
  then: again,
 }));

@@ -1,7 +1,7 @@
 // The page begins here: who is logged in, which view the address names, what is live beside it.
 
 import { administrator, call, login, may, onLogin, path, Problem, session, whoAmI } from "./api.js";
-import { ageAll, attribute, button, fill, h, icon, loud, mono, note, quiet, say, text, waiting } from "./dom.js";
+import { $, ageAll, attribute, button, fill, h, icon, loud, mono, note, quiet, say, text, waiting } from "./dom.js";
 import { dialog, why } from "./form.js";
 import * as jobs from "./jobs.js";
 import { listen, run, tryNow, watch } from "./live.js";
@@ -24,7 +24,6 @@ const VIEWS = {
  vault: [vault, "Vault"], appliance: [appliance, "Appliance"], events: [events, "Events"], access: [access, "Access"], setup: [setup],
 };
 
-const $ = (id) => document.getElementById(id);
 let shown = null;
 let turn = 0;
 
@@ -89,7 +88,7 @@ function openMenu(open) {
 function connection(state, left) {
  const place = $("connection");
  document.body.classList.toggle("lost", state === "lost");
- if (state === "live") return place.replaceChildren();
+ if (state === "live") return fill(place);
  // The seconds are for eyes alone: a screen reader that reads each of them is no help.
  if (!place.firstChild) fill(place, icon("attention"), " ", h("span", "Connection lost, trying again."), h("span.lost-left", { "aria-hidden": "true" }), button("Try now", tryNow));
  text(place.querySelector(".lost-left"), left ? ` In ${seconds(left)}. What is shown may be old.` : " Now…");
@@ -112,7 +111,7 @@ async function door() {
     h("p", "Its console shows the SHA-256 fingerprint of its certificate. Your browser shows the same:"), mono(status.certificate_sha256 || "not known")))));
   place.querySelector("input").focus();
  });
- place.replaceChildren();
+ fill(place);
  $("app").hidden = false;
 }
 

@@ -2,8 +2,8 @@
 
 import { administrator, get, operator } from "./api.js";
 import { Bar, button, card, facts, figure, fill, fresh, h, head, health, mono, note, quiet, strong, table } from "./dom.js";
-import { asking, change, field, form, wrong } from "./form.js";
-import { bytes, pace, percent, seconds, zoneWords } from "./words.js";
+import { asking, beside, change, field, form, wrong } from "./form.js";
+import { MIB, bytes, pace, percent, seconds, zoneWords } from "./words.js";
 
 export async function show() {
  const node = h("div");
@@ -72,28 +72,34 @@ function updateCard({ version, slot, on_trial, next, obstacle }, typing, again) 
 }
 
 const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-const MIB = 1024 * 1024;
 
 export function calendarEditor(calendar, disabled = false) {
  const rows = calendar.rows.map((row) => ({ ...row, days: new Set(row.days) }));
  const place = h("div");
- const labelled = (label, tag, attributes, ...children) => {
-  const id = fresh("calendar");
-  return h("span.inline-field", h("label", { for: id }, label), h(tag, { id, disabled, ...attributes }, children));
+ const named = (pointer, id = fresh("calendar")) => ({ id, disabled, "data-field": pointer, "aria-describedby": `${id}-wrong` });
+ const labelled = (label, tag, pointer, attributes, ...children) => {
+  const told = named(pointer);
+  return h("div.inline-field", h("label", { for: told.id }, label), h(tag, { ...told, ...attributes }, children), beside(told.id));
  };
- const mib = (held, key, label) => labelled(label, "input", {
-  type: "number", min: 0, step: "any", ".value": held[key] / MIB, onchange: ({ target }) => { held[key] = Math.max(0, Math.round(target.value * MIB)); },
+ // What is no number is sent as it is, and refused: it is no «no limit».
+ const mib = (held, key, label, where = "") => labelled(label, "input", `${where}/${key}`, {
+  type: "number", min: 0, step: "any", ".value": held[key] && held[key] / MIB, onchange: ({ target }) => { held[key] = target.value && Math.round(target.value * MIB); },
  });
- const hour = (row, key, label, from) => labelled(label, "select", { onchange: ({ target }) => { row[key] = Number(target.value); } },
+ const hour = (row, key, label, from, where) => labelled(label, "select", `${where}/${key}`, { onchange: ({ target }) => { row[key] = Number(target.value); } },
   Array.from({ length: 24 }, (_, at) => h("option", { value: at + from, ".selected": row[key] === at + from }, `${String(at + from).padStart(2, "0")}:00`)));
- const draw = () => fill(place, rows.map((row, at) => h("fieldset.calendar-row", h("legend", `Row ${at + 1}`),
-  h("span.days", DAYS.map((day, number) => h("label.day", h("input", {
-   type: "checkbox", ".checked": row.days.has(number), disabled, onchange: ({ target }) => row.days[target.checked ? "add" : "delete"](number),
-  }), day))),
-  hour(row, "from_hour", "from", 0), hour(row, "to_hour", "to", 1), mib(row, "bytes_per_second", "MiB/s, 0 for no limit"),
-  !disabled && button("Remove", () => { rows.splice(at, 1); draw(); }, { "aria-label": `Remove row ${at + 1}` }))),
- mib(calendar, "otherwise_bytes_per_second", "Otherwise MiB/s, 0 for no limit"),
- !disabled && button("Add a row", () => {
+ const drawRow = (row, at) => {
+  const where = `/rows/${at}`;
+  const days = named(`${where}/days`);
+  return h("fieldset.calendar-row", h("legend", `Row ${at + 1}`),
+   h("div.days", DAYS.map((day, number) => h("label.day", h("input", {
+    ...number ? { disabled } : days, type: "checkbox", ".checked": row.days.has(number), onchange: ({ target }) => row.days[target.checked ? "add" : "delete"](number),
+   }), day)), beside(days.id)),
+   hour(row, "from_hour", "from", 0, where), hour(row, "to_hour", "to", 1, where), mib(row, "bytes_per_second", "MiB/s, 0 for no limit", where),
+   !disabled && button("Remove", () => { rows.splice(at, 1); draw(); }, { "aria-label": `Remove row ${at + 1}` }));
+ };
+ const draw = () => fill(place, rows.map(drawRow),
+  mib(calendar, "otherwise_bytes_per_second", "Otherwise MiB/s, 0 for no limit"),
+  !disabled && button("Add a row", () => {
   rows.push({ days: new Set([0, 1, 2, 3, 4]), from_hour: 8, to_hour: 18, bytes_per_second: 10 * MIB });
   draw();
  }));

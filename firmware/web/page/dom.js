@@ -23,6 +23,7 @@ function dresser(make) {
  };
 }
 
+export const $ = (id) => document.getElementById(id);
 export const quiet = (...words) => h("p.quiet", ...words);
 export const cause = (...words) => h("div.cause", ...words);
 export const mono = (...words) => h("span.mono.wrap", ...words);
@@ -87,14 +88,14 @@ export class Keyed {
 }
 
 export function say(words) {
- const place = document.getElementById("said");
+ const place = $("said");
  place.textContent = "";
  setTimeout(() => { place.textContent = words; }, 50);
 }
 
 export function toast(words, kind = "good") {
  const note = h(`p.toast.${kind}`, icon(kind), " ", words);
- document.getElementById("toasts").append(note);
+ $("toasts").append(note);
  setTimeout(() => note.remove(), 7000);
 }
 

@@ -1,12 +1,15 @@
 // Forms: what is wrong stands beside its field, what was typed stays, the focus goes there and a screen reader is told.
 
 import { call, path } from "./api.js";
-import { button, fill, fresh, h, icon, say, text, toast } from "./dom.js";
+import { $, button, fill, fresh, h, icon, say, text, toast } from "./dom.js";
+
+// Where what is wrong with a field is told.
+export const beside = (id) => h("p.wrong", { id: `${id}-wrong` });
 
 // A field with its label. `options` of a select are values or [value, words]; `field` is the JSON pointer by which the appliance names it.
 export function field(name, label, { kind = "text", value = "", hint, options = [], field: pointer, ...rest } = {}) {
  const id = fresh(name.replace(/\W/g, "-"));
- const common = { id, name, "data-field": pointer || `/${name}`, "aria-describedby": `${hint ? `${id}-hint ` : ""}${id}-wrong`, ...rest };
+ const common = { id, name, "data-field": pointer ?? `/${name}`, "aria-describedby": `${hint ? `${id}-hint ` : ""}${id}-wrong`, ...rest };
  const control = {
   select: () => h("select", common, options.map((option) => {
    const [key, words = key] = [option].flat();
@@ -16,7 +19,7 @@ export function field(name, label, { kind = "text", value = "", hint, options = 
   checkbox: () => h("input", { type: "checkbox", ...common, ".checked": Boolean(value) }),
  }[kind]?.() || h("input", { type: kind, ...common, ".value": value });
  const labelled = h("label", { for: id }, label);
- return h("div", { class: `field ${kind}` }, kind === "checkbox" ? [control, labelled] : [labelled, control], hint && h("p.hint", { id: `${id}-hint` }, hint), h("p.wrong", { id: `${id}-wrong` }));
+ return h("div", { class: `field ${kind}` }, kind === "checkbox" ? [control, labelled] : [labelled, control], hint && h("p.hint", { id: `${id}-hint` }, hint), beside(id));
 }
 
 export function values(form) {
@@ -33,12 +36,12 @@ export const list = (text) => text.split(/[\s,]+/).filter(Boolean);
 
 export function refuse(form, problem) {
  const wanted = problem.field;
- const controls = [...form.elements].filter((control) => control.dataset.field);
- const meant = wanted && (controls.find((control) => control.dataset.field === wanted)
+ const controls = [...form.elements].filter((control) => control.dataset.field != null);
+ const meant = wanted != null && (controls.find((control) => control.dataset.field === wanted)
   || controls.find((control) => wanted.startsWith(`${control.dataset.field}/`) || wanted.endsWith(control.dataset.field)));
  if (meant) {
   meant.setAttribute("aria-invalid", "true");
-  text(document.getElementById(`${meant.id}-wrong`), why(problem));
+  text($(`${meant.id}-wrong`), why(problem));
   meant.focus();
  } else fill(form.querySelector(".form-problem"), icon("bad"), " ", why(problem));
  say(why(problem));
@@ -46,12 +49,12 @@ export function refuse(form, problem) {
 
 function forgive(control) {
  control.removeAttribute("aria-invalid");
- document.getElementById(`${control.id}-wrong`)?.replaceChildren();
+ $(`${control.id}-wrong`)?.replaceChildren();
 }
 
 export function form({ fields, submit, send, then, cancel, label = submit, danger }) {
  const go = h("button", { type: "submit", class: danger ? "danger" : "primary" }, submit);
- const problem = h("p.form-problem");
+ const problem = h("p.wrong.form-problem");
  const node = h("form", {
   "aria-label": label,
   novalidate: true,
@@ -61,7 +64,7 @@ export function form({ fields, submit, send, then, cancel, label = submit, dange
    event.preventDefault();
    if (go.getAttribute("aria-disabled")) return;
    [...node.elements].forEach(forgive);
-   problem.replaceChildren();
+   fill(problem);
    go.setAttribute("aria-disabled", "true");
    try {
     const answer = await send(values(node));
@@ -123,7 +126,7 @@ export function ask({ title, words = [], submit = title, typed, send, danger = B
 }
 
 export const asking = (words, asked, after, attributes) => button(words, async () => {
- const done = await ask({ title: words, ...asked });
+ const done = await ask({ title: words, submit: words, ...asked });
  if (done) await after?.(done);
 }, { class: asked.typed && "danger", ...attributes });
 

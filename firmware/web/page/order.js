@@ -46,11 +46,9 @@ function draw(order, set, open) {
    h("p.lead", "Ordered by ", order.by, " ", time(order.ordered_millis))),
   h("div.tools", operator() && [
    !running && !over && at !== "up" && doing("Go on", send("resume", "It goes on."), next, loud),
-   at === "up" && !drill && asking("Commit", { title: `Commit the failover of ${name}`, words: "It is kept: what was prepared for taking it back is removed.", submit: "Commit", typed: name, send: send("commit", "The failover is being committed.") }, next, loud),
-   !over && at !== "cancelling" && asking(drill ? "Take it back" : "Cancel", {
-    ...drill ? { title: `Take back the drill of ${name}`, words: "What it made in Azure is removed.", submit: "Take it back" }
-     : { title: `Cancel the failover of ${name}`, words: "What runs in Azure is removed, with all that was written there. The original goes on.", submit: "Cancel the failover", typed: name },
-    send: send("cancel", "It is being taken back."),
+   at === "up" && !drill && asking("Commit", { title: `Commit the failover of ${name}`, words: "It is kept: what was prepared for taking it back is removed.", typed: name, send: send("commit", "The failover is being committed.") }, next, loud),
+   !over && at !== "cancelling" && asking(drill ? "Take it back" : "Cancel the failover", {
+    typed: name, words: drill ? "What it made in Azure is removed." : "What runs in Azure is removed, with all that was written there. The original goes on.", send: send("cancel", "It is being taken back."),
    }, next),
   ], h("a.button", { href: path(["orders", order.order, "report"]), target: "_blank", rel: "noopener" }, "Report to print"))),
   order.trouble && h("div.card.trouble", { role: "alert" }, note("bad", order.trouble)),
@@ -121,7 +119,7 @@ export async function orderDialog({ server, kind, point, at }) {
    try {
     fill(place, estimate((await call("POST", path(["orders", "estimate"]), asked(values(node)))).value));
    } catch (problem) {
-    place.replaceChildren();
+    fill(place);
     refuse(node, problem);
    }
   }));

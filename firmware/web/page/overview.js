@@ -130,7 +130,7 @@ function update(held, row) {
   if (!held.bar) fill(held.first, (held.bar = new Bar(`First copy of ${row.name}`)).node);
   held.bar.set(row.first_copy);
  } else if (held.bar) {
-  held.first.replaceChildren();
+  fill(held.first);
   held.bar = null;
  }
  if (before.newest_point_millis !== row.newest_point_millis) fill(held.point, row.newest_point_millis ? since(row.newest_point_millis) : "none yet");

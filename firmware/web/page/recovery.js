@@ -70,10 +70,10 @@ function planCard(plan, again) {
    !going && [doing("Drill it", begin(true, `The drill of ${name} has begun.`), again),
     asking("Fail over", {
      title: `Fail over by the plan ${name}`, typed: name, words: ["Every server of the plan is started in Azure, group by group:", groups.map((group) => group.join(", ")).join(" → ")],
-     submit: "Fail over", send: begin(false, `The failover by ${name} has begun.`),
+     send: begin(false, `The failover by ${name} has begun.`),
     }, again)],
    commit && asking("Commit", {
-    title: `Commit the failover by ${name}`, typed: name, words: "All its servers are kept: what was prepared for taking them back is removed.", submit: "Commit",
+    title: `Commit the failover by ${name}`, typed: name, words: "All its servers are kept: what was prepared for taking them back is removed.",
     send: (held) => change("POST", ["plans", name, "commit"], { confirm: held.confirm }, "The failover is being committed."),
    }, again, loud),
    administrator() && asking("Edit", planForm(plan), again)],
@@ -103,11 +103,12 @@ server = [{ name = "web1" }, { name = "web2" }]
 
 const planForm = (plan) => ({
  title: plan ? `Plan ${plan.name}` : "A new plan", submit: "Save", wide: true,
- fields: field("text", "The plan (TOML)", { kind: "textarea", rows: 16, value: plan?.text || EXAMPLE }),
- send: ({ text }) => {
+ fields: field("text", "The plan (TOML)", { kind: "textarea", rows: 16, value: plan?.text || EXAMPLE, field: "" }),
+ send: async ({ text }) => {
   const name = text.match(/^name *= *"([^"]+)"/m)?.[1];
-  if (!name) throw wrong("/text", 'A plan needs a name: name = "everything".');
-  return change("PUT", ["plans", name], text, "The plan is saved.").catch((problem) => { throw Object.assign(problem, { field: "/text" }); });
+  if (!name) throw wrong("", 'A plan needs a name: name = "everything".');
+  if (name !== plan?.name && (await get("plans")).some((one) => one.name === name)) throw wrong("", `There is a plan ${name} already: edit that one, or take another name.`);
+  return change("PUT", ["plans", name], text, "The plan is saved.");
  },
 });
 

@@ -6,7 +6,7 @@ import { Bar, button, card, choice, danger, facts, figure, fill, h, health, live
 import { asking, attempt, change, doing, field, form, loading } from "./form.js";
 import { orderDialog } from "./order.js";
 import { fetchPoints, Timeline } from "./timeline.js";
-import { bytes, counted, exactly, micros, millis, named, now, pace, seconds, share } from "./words.js";
+import { MIB, bytes, counted, exactly, micros, millis, named, now, pace, seconds, share } from "./words.js";
 
 const FIGURES = [
  ["rpo", "RPO", seconds, 60], ["churn", "Changed, a second", pace, 1024], ["stored_percent", "Stored of 100 sent", share, 10],
@@ -108,7 +108,7 @@ class View {
    h("div.buttons", h("a.button", { href: `#/files?${search({ server: this.name, point: point.id })}` }, "Browse its files"),
     operator() && [
      button("Drill from this point", order("drill")), button("Fail over to this point", order("failover"), danger),
-     point.pinned ? doing("Let the retention count again", () => change("DELETE", where, undefined, "The retention counts for this point again."), set)
+     point.pinned ? asking("Let the retention count again", { typed: this.name, send: () => change("DELETE", where, undefined, "The retention counts for this point again.") }, set)
       : asking("Keep for good", {
        title: "Keep this point", submit: "Keep it", words: "It stays, whatever the retention says, until somebody lets it go.",
        fields: field("why", "Why", { hint: "Stands beside the point for whoever comes later." }), send: (held) => change("PUT", where, held, "The point is kept."),
@@ -137,19 +137,17 @@ class View {
 
  danger({ failed_over: order }) {
   const { name } = this;
-  const deed = (submit, what, means, title, words, verb, body, done, rest) => h("div", h("p", strong(what), " ", means),
-   asking(submit, { title, words, typed: name, send: () => change("POST", ["servers", name, verb], body, done) }, () => this.again(), rest));
+  const deed = (what, means, words, verb, body, done) => h("div", h("p", strong(what), ". ", means),
+   asking(what, { title: `${what}: ${name}`, words, typed: name, send: () => change("POST", ["servers", name, verb], body, done) }, () => this.again()));
   return card("Beware", { class: "beware" }, h("div.rows-of-actions",
-   deed("Accept another machine", "Accept another machine.", "After the server's hardware was replaced: the next machine that shows up as it is taken for it.",
-    `Accept another machine as ${name}`, "The next machine that shows up as this server will be taken for it.", "accept", { after_failover: false }, "The next machine is accepted."),
-   order && deed("The failover is over", "End the failover.", "The original is the server again; what it wrote since stays beside.",
-    `The failover of ${name} is over`, "What the original sends becomes points of this server again, after a compare of everything.", "accept", { after_failover: true }, "The failover is over."),
-   deed("Revoke", "Revoke.", "No agent comes in as this server any more. Its points stay.",
-    `Revoke ${name}`, "Its agent is turned away from now on. To protect it again, it is added again.", "revoke", undefined, `${name} is revoked.`)));
+   deed("Accept another machine", "After the server's hardware was replaced: the next machine that shows up as it is taken for it.",
+    "The next machine that shows up as this server will be taken for it.", "accept", { after_failover: false }, "The next machine is accepted."),
+   order && deed("The failover is over", "The original is the server again; what it wrote since stays beside.",
+    "What the original sends becomes points of this server again, after a compare of everything.", "accept", { after_failover: true }, "The failover is over."),
+   deed("Revoke", "No agent comes in as this server any more. Its points stay.",
+    "Its agent is turned away from now on. To protect it again, it is added again.", "revoke", undefined, `${name} is revoked.`)));
  }
 }
-
-const MIB = 1024 * 1024;
 
 // Name at the API, label, least, most, hint, unit.
 const NUMBERS = [
@@ -170,13 +168,13 @@ const policyCard = (name, { policy, disks }, changed) => card("Policy", {}, lock
  label: `Policy of ${name}`,
  submit: "Change it now",
  fields: [h("div.grid", NUMBERS.map(([key, label, min, max, hint, unit = 1]) => field(key, label, { kind: "number", value: Math.round(100 * policy[key] / unit) / 100, min, max, hint, step: unit > 1 && "any" })),
-  field("keep", "Points are kept", { value: policy.keep || "", placeholder: "as the vault's retention says", hint: "72h,hourly=7d,daily=30d. Empty: as the vault's retention says." }),
+  field("keep", "Points are kept", { value: policy.keep || "", placeholder: "as the vault's retention says", disabled: !administrator(), hint: "72h,hourly=7d,daily=30d. Empty: as the vault's retention says." }),
   field("group", "Consistency group", { value: policy.group || "", hint: "Servers of a group are cut at one instant. Empty: none." })),
  disks.map((disk) => field(`left_out:${disk.name}`, `Leave out ${disk.name}`, { kind: "checkbox", value: policy.left_out.includes(disk.name), field: "/left_out" })),
  field("paused", "Paused: no points are made", { kind: "checkbox", value: policy.paused }),
  field("second_person", "Failover and deletion need a second person", { kind: "checkbox", value: policy.second_person })],
  send: (held) => change("PUT", ["servers", name, "policy"], {
-  ...Object.fromEntries(NUMBERS.map(([key, , , , , unit]) => [key, unit ? Math.round(held[key] * unit) : held[key]])),
+  ...Object.fromEntries(NUMBERS.map(([key, , , , , unit]) => [key, unit ? held[key] && Math.round(held[key] * unit) : held[key]])),
   keep: held.keep || null, group: held.group || null, paused: held.paused, second_person: held.second_person,
   left_out: disks.map((disk) => disk.name).filter((disk) => held[`left_out:${disk}`]),
  }),

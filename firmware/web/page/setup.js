@@ -75,7 +75,7 @@ function networkForm({ stage, set }, again) {
   stage === "network" && put("Keep it as it is", () => ({ keep: true })),
   changeable ? [
    tried("Change a link", h("div.grid",
-    field("name", "Link", { kind: "select", options: links.map((link) => link.name), field: "/link/name" }),
+    field("name", "Link", { kind: "select", options: links.map((link) => link.name) }),
     field("addresses", "Addresses with prefix", { placeholder: "192.0.2.10/24", hint: "Empty: DHCP.", field: "/link/addresses" }),
     field("gateways", "Gateway", { placeholder: "192.0.2.1", field: "/link/gateways" }), field("dns", "DNS servers", { hint: "Three at most; empty: as DHCP says.", field: "/link/dns" })),
    (held) => ({ link: { name: held.name, addresses: list(held.addresses), gateways: list(held.gateways), dns: list(held.dns) } })),
@@ -147,7 +147,7 @@ function vaultForm(view, again) {
     adapt();
    }
   } catch (problem) {
-   result.replaceChildren();
+   fill(result);
    refuse(node, problem);
   }
  }));

@@ -11,6 +11,7 @@ const format = (options) => {
 const near = format({ ...day, ...minutes });
 const dated = format({ ...day, year: "numeric", ...minutes });
 
+export const MIB = 1024 ** 2;
 let ahead = 0;
 
 export function clock(millis) {

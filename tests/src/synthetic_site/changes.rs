@@ -1,5 +1,6 @@
 //! What is changed in a made-up appliance, with the refusals that a person meets.
 
+use firmware_recovery::profile::Profile;
 use firmware_web::api::views::recovery::{OrderAsked, OrderView, StepView};
 use firmware_web::api::views::servers::{Health, PointView, PolicyView, ServerView};
 use firmware_web::api::views::vault::{Retention, VaultView};
@@ -56,6 +57,21 @@ impl SyntheticSite {
         };
         drop(state);
         self.told_point(name, point)
+    }
+
+    /// Refused as the real one refuses it: the whole text is what is wrong.
+    pub(super) fn change_target(&self, name: &str, text: &str) -> Answer<String> {
+        let refused = |words: String| {
+            Refusal::new(422, format!("target profile of {name}"), words).at(String::new())
+        };
+        let profile: Profile =
+            toml::from_str(text).map_err(|error| refused(error.to_string().trim().to_owned()))?;
+        let problems = profile.problems();
+        if !problems.is_empty() {
+            return Err(refused(problems.join("; ")));
+        }
+        find_mut(&mut self.state(), name)?.target = Some(text.into());
+        Ok(text.into())
     }
 
     pub(super) fn change_retention(&self, by: &Caller, wanted: &Retention) -> Answer<VaultView> {

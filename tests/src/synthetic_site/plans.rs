@@ -14,7 +14,8 @@ fn plan<'a>(state: &'a mut State, name: &str) -> Answer<&'a mut PlanView> {
 
 impl SyntheticSite {
     pub(super) fn change_plan(&self, name: &str, text: &str) -> Answer<PlanView> {
-        let refused = |words: String| Refusal::new(422, format!("plan {name}"), words);
+        let refused =
+            |words: String| Refusal::new(422, format!("plan {name}"), words).at(String::new());
         let read: Text = toml::from_str(text).map_err(|error| refused(error.to_string()))?;
         if read.name != name {
             return Err(refused(format!("is called {} in its text", read.name)));

@@ -1,6 +1,8 @@
 //! What is told of a made-up appliance: all of it follows from the seed and from what was changed.
 
-use firmware_web::api::views::appliance::{ApplianceView, MachineDisk, MachineLink};
+use firmware_web::api::views::appliance::{
+    ApplianceView, MachineDisk, MachineLink, Measured, MeasurementsView, Register,
+};
 use firmware_web::api::views::events::{EventFilter, EventPage};
 use firmware_web::api::views::files::{FileBytes, FileEntry, FilePlace, Listing};
 use firmware_web::api::views::servers::{
@@ -35,6 +37,21 @@ fn point(server: &Server, number: u64) -> Option<PointView> {
         frozen_micros: Some(12_000 + random.below(20_000)),
         ..PointView::default()
     })
+}
+
+/// One event, and the register that it went into.
+pub(super) fn measurements() -> MeasurementsView {
+    let sha256 = "3d458cfe55cc03ea1f443f1562beec8df51c75e14a9fcf9a7234a13f198e7969";
+    let event = Measured {
+        register: 7,
+        kind: 4,
+        kind_name: "EV_SEPARATOR".into(),
+        sha256: Some(sha256.into()),
+        words: String::new(),
+    };
+    let register =
+        Register { number: 7, sha256: sha256.into(), replayed_sha256: Some(sha256.into()) };
+    MeasurementsView { events: vec![event], whole: true, registers: vec![register] }
 }
 
 impl SyntheticSite {

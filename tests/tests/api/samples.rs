@@ -123,6 +123,7 @@ pub(super) fn samples(client: &Client) -> BTreeMap<&'static str, Sample> {
     add("jobs", "/jobs", None);
     add("job", &format!("/jobs/{}", made.job), None);
     add("appliance", "/appliance", None);
+    add("measurements", "/appliance/measurements", None);
     add("update", "/appliance/update", None);
     add("updateFrom", "/appliance/update", Some(json!({ "from": "https://192.0.2.1/x.update" })));
     add("updateWith", "/appliance/update", Some(json!("LIFEBOAT UPDATE and more")));

@@ -45,6 +45,20 @@ fn a_plan_is_written_drilled_failed_over_and_kept_with_a_manual_step_on_the_way(
     bed.browser.types("a", "The plan (TOML)", PLAN);
     bed.browser.presses("a", "Save");
     bed.browser.sees("a", "The plan is saved.");
+    // A new one replaces none that is there; what is edited keeps its name.
+    bed.browser.presses("a", "Write a plan");
+    bed.browser.types("a", "The plan (TOML)", &PLAN.replace("db1", "web2"));
+    bed.browser.presses("a", "Save");
+    bed.browser
+        .sees("a", "There is a plan everything already: edit that one, or take another name.");
+    bed.browser.run("a", "await page.locator('dialog [name=text][aria-invalid=true]').waitFor();");
+    bed.browser.presses("a", "Cancel");
+    let text = bed.managed.client("vera").get("/plans").json()[0]["text"].clone();
+    assert_eq!(text, PLAN);
+    bed.browser.presses("a", "Edit");
+    bed.browser.types("a", "The plan (TOML)", PLAN);
+    bed.browser.presses("a", "Save");
+    bed.browser.run("a", "await page.locator('dialog').waitFor({ state: 'detached' });");
     for (drill, state) in [(true, "Drill it"), (false, "Fail over")] {
         bed.browser.presses("a", state);
         if !drill {

@@ -22,8 +22,19 @@ const VIEWS: [(&str, &str); 11] = [
     ("#/server/%3Cscript%3Ealert(1)%3C%2Fscript%3E", "<script>alert(1)</script>"),
 ];
 
-fn look(bed: &mut Bed, page: &str, label: &str) {
-    for (number, (hash, heading)) in VIEWS.iter().enumerate() {
+/// A drill that has come to its end, and a folder of a point.
+fn deeper(bed: &Bed) -> [(String, &'static str); 2] {
+    let drill = json!({ "server": "web1", "kind": "drill", "point": null });
+    let order = bed.managed.client("oskar").json("POST", "/orders", &drill).json();
+    let order = order["order"].as_str().expect("an order");
+    (0..7).for_each(|_| bed.site.step(order));
+    let folder = "#/files?server=web1&disk=sda&volume=1&path=etc";
+    [(format!("#/order/{order}"), "Drill of web1"), (folder.to_owned(), "Files")]
+}
+
+fn look(bed: &mut Bed, page: &str, label: &str, deeper: &[(String, &str)]) {
+    let deeper = deeper.iter().map(|(hash, heading)| (&**hash, *heading));
+    for (number, (hash, heading)) in VIEWS.into_iter().chain(deeper).enumerate() {
         bed.browser.goes(page, hash, heading);
         bed.browser.run(page, "await page.waitForFunction(() => !document.querySelector('#main .waiting[role=status]'));");
         bed.browser.is_accessible(page, &format!("{hash}, {label}"));
@@ -47,6 +58,7 @@ fn look(bed: &mut Bed, page: &str, label: &str) {
 #[test]
 fn every_view_is_shown_whole_and_without_an_obstacle() {
     let mut bed = Bed::new();
+    let deeper = deeper(&bed);
     let address = bed.managed.address.to_string();
     for (label, options) in [
         (
@@ -68,7 +80,7 @@ fn every_view_is_shown_whole_and_without_an_obstacle() {
         ("zoomed", json!({ "viewport": { "width": 640, "height": 400 }, "deviceScaleFactor": 2 })),
     ] {
         bed.logged_in(label, "anna", &options, &address);
-        look(&mut bed, label, label);
+        look(&mut bed, label, label, &deeper);
     }
 }
 
@@ -92,6 +104,24 @@ fn who_may_only_look_is_offered_nothing_else() {
         bed.browser.goes("a", hash, heading);
     }
     bed.browser.complained_of_nothing("a");
+}
+
+#[test]
+fn how_long_points_are_kept_is_an_administrators_and_the_rest_of_a_policy_an_operators() {
+    let mut bed = Bed::new();
+    let address = bed.managed.address.to_string();
+    bed.logged_in("a", "oskar", &json!({}), &address);
+    bed.browser.goes("a", "#/server/web1", "web1");
+    let kept = "return page.getByLabel('Points are kept', { exact: true }).isDisabled();";
+    assert_eq!(bed.browser.run("a", kept), true);
+    bed.browser.types("a", "A point every, seconds", "120");
+    bed.browser.presses("a", "Change it now");
+    bed.browser.sees("a", "The policy is changed, and holds from the next point.");
+    bed.administrator("b");
+    bed.browser.goes("b", "#/server/web1", "web1");
+    assert_eq!(bed.browser.run("b", kept), false);
+    bed.browser.complained_of_nothing("a");
+    bed.browser.complained_of_nothing("b");
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::net::TcpStream as StdStream;
 
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::*;
 
@@ -42,11 +45,18 @@ impl Bed {
     }
 
     fn tls(&self) -> StreamOwned<ClientConnection, StdStream> {
+        self.tls_of(rustls::DEFAULT_VERSIONS)
+    }
+
+    fn tls_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> StreamOwned<ClientConnection, StdStream> {
         // Believes one certificate, as a person does who compared the fingerprint.
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(self.identity.certificate().to_vec())).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -87,6 +97,36 @@ fn the_page_comes_over_tls_with_the_certificate_whose_fingerprint_it_shows() {
         "POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi",
     );
     assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+}
+
+/// What somebody says first who speaks no TLS after 1.1.
+fn hello_of_tls_1_1() -> Vec<u8> {
+    let mut body = vec![3, 2];
+    body.extend([7; 32]);
+    // No session; two suites that 1.1 has; no compression; one algorithm to sign with.
+    body.extend([0, 0, 4, 0xc0, 0x09, 0xc0, 0x13, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
+    let bytes = u8::try_from(body.len()).unwrap();
+    [&[0x16, 3, 1, 0, bytes + 4, 1, 0, 0, bytes][..], &body].concat()
+}
+
+#[test]
+fn tls_1_2_and_1_3_are_served_each_alone_and_what_is_older_is_refused() {
+    let bed = Bed::new();
+    for version in [&TLS12, &TLS13] {
+        let mut stream = bed.tls_of(&[version]);
+        let ask = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+        stream.write_all(ask).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{version:?}");
+        assert_eq!(stream.conn.protocol_version(), Some(version.version));
+    }
+    let mut stream = bed.connect();
+    stream.write_all(&hello_of_tls_1_1()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    // A fatal alert: protocol_version.
+    assert_eq!((answer.first(), answer.get(5..)), (Some(&0x15), Some(&[2, 70][..])), "{answer:?}");
 }
 
 #[test]

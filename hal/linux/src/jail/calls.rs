@@ -12,8 +12,7 @@ use super::filter::{Row, Test, Verdict};
 pub enum Calls {
     /// Memory that is not run, threads, time, waiting, and files that are open already. Every service needs it.
     Base,
-    /// Sockets that are there already: accept, send to who is connected, receive, their options; and a pair of them for another
-    /// process of ours.
+    /// Sockets that are there already: accept, send to who is connected, receive, their options.
     Sockets,
     /// Files are opened for reading.
     Read,
@@ -124,7 +123,7 @@ const BASE: [Row; 46] = [
     any(libc::SYS_getppid),
 ];
 
-const SOCKETS: [Row; 11] = [
+const SOCKETS: [Row; 10] = [
     any(libc::SYS_accept4),
     any(libc::SYS_recvfrom),
     masked(libc::SYS_sendto, 3, CONNECTS, &[0]),
@@ -135,7 +134,6 @@ const SOCKETS: [Row; 11] = [
     any(libc::SYS_setsockopt),
     any(libc::SYS_getsockname),
     any(libc::SYS_getpeername),
-    only(libc::SYS_socketpair, 0, &[bits(libc::AF_UNIX)]),
 ];
 
 const READ: [Row; 7] = [

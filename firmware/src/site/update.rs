@@ -3,6 +3,7 @@
 //! What parses them is a process of its own, as every job is. Bytes go to it through a pipe with a name as they come: none of an
 //! update is held here.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -67,6 +68,8 @@ impl LiveSite {
     }
 
     pub(super) fn update_by_bytes(&self, by: &Caller, bytes: &mut dyn Read) -> Answer<JobView> {
+        // Before there is a pipe: nothing of the update that runs is touched.
+        self.none_runs()?;
         let verb = |path: &Path| self.update_verb(&path.display().to_string());
         let pipe = Pipe::make(Path::new(FOLDER))
             .map_err(|error| not_now(OBJECT, format!("makes no pipe: {error}"), "try again"))?;
@@ -97,11 +100,16 @@ impl LiveSite {
         Ok(())
     }
 
-    fn update_verb(&self, from: &str) -> Answer<Verb> {
+    fn none_runs(&self) -> Answer<()> {
         let running = |job: &JobView| job.kind == KIND && job.state == JobState::Running;
         if self.jobs.list().iter().any(running) {
             return Err(in_the_way(OBJECT, "is being updated already", "wait until that is done"));
         }
+        Ok(())
+    }
+
+    fn update_verb(&self, from: &str) -> Answer<Verb> {
+        self.none_runs()?;
         let (words, environment) = self
             .updates()?
             .verb(from)
@@ -123,7 +131,9 @@ struct Pipe(PathBuf);
 
 impl Pipe {
     fn make(folder: &Path) -> io::Result<Self> {
-        let path = folder.join(format!("update-{}", std::process::id()));
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("update-{}-{number}", std::process::id()));
         // What a run before this one left.
         let _ = std::fs::remove_file(&path);
         rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
@@ -149,8 +159,12 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
+        // Who waits at its other end for somebody to write finds that nobody does.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let woken = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&self.0);
         // It is a name alone.
         let _ = std::fs::remove_file(&self.0);
+        drop(woken);
     }
 }
 
@@ -181,5 +195,24 @@ mod tests {
         let path = pipe.0.clone();
         drop(pipe);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn each_pipe_has_a_name_of_its_own_and_a_reader_of_one_that_is_gone_does_not_wait() {
+        let folder = std::env::temp_dir();
+        let (pipe, other) = (Pipe::make(&folder).unwrap(), Pipe::make(&folder).unwrap());
+        assert_ne!(pipe.0, other.0);
+        assert!(pipe.0.exists() && other.0.exists());
+        let path = pipe.0.clone();
+        let (begin, began) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            begin.send(()).unwrap();
+            std::fs::read(path).unwrap_or_default()
+        });
+        began.recv().unwrap();
+        // It may wait by now, or come too late: either way it ends, and the test with it.
+        std::thread::sleep(LOOK);
+        drop(pipe);
+        assert!(reader.join().unwrap().is_empty());
     }
 }

@@ -16,6 +16,7 @@ use hal_linux::SystemClock;
 use hal_linux::jail::attempt::attempt;
 use hal_linux::jail::cgroup::Cgroup;
 use hal_linux::jail::{Calls, CapabilitySet, Jail};
+use hal_linux::manners::hand_on_nothing;
 
 use crate::appliance::processes::{self, Owned};
 use line::{Handed, Line, MESSAGE_BYTES_MAX};
@@ -31,6 +32,9 @@ const STRICT: &str = "strict";
 const ATTEMPT: &str = "attempt";
 /// Longest line that a service says.
 const LINE_BYTES_MAX: u64 = 4096;
+/// So much of what a service says is told in a minute: whoever took one over drowns nothing else.
+const LINES_MAX: u32 = 20;
+const MINUTE: Duration = Duration::from_secs(60);
 /// `SIGSYS`: by it the kernel ends who makes a system call that is on no list of his.
 const SIGNAL_OF_CALLS: i32 = 31;
 
@@ -106,6 +110,10 @@ impl Running {
         let failed =
             |error: std::io::Error| format!("the service {name} cannot be started: {error}");
         let (line, theirs) = Line::pair().map_err(failed)?;
+        // What a shell had open is no business of a service; ours never were.
+        if let Err(error) = hand_on_nothing() {
+            log::debug!("the service {name} may hold files that were open before: {error}");
+        }
         let mut command = command(service, keeper);
         command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::piped());
         let child = Owned::start(&mut command).map_err(failed)?;
@@ -162,22 +170,50 @@ fn limit(service: &Service, keeper: &Keeper<'_>, process: u32) -> Result<(), Str
 /// What the service says goes into the log of who started it, as lines of that service.
 fn hear(name: &str, pipe: impl std::io::Read) {
     let mut pipe = BufReader::new(pipe);
+    let mut told = Told::default();
     loop {
         let mut line = Vec::new();
         match pipe.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
+        let Some(left_out) = told.one_more(std::time::Instant::now()) else { continue };
+        if left_out > 0 {
+            log::warn!("{name}: {left_out} lines were left out: it said too much");
+        }
         let line = crate::report::printable(String::from_utf8_lossy(&line).trim());
         log::warn!("{name}: {}", line.strip_prefix("lifeboat: ").unwrap_or(&line));
+    }
+}
+
+/// How much of what a service says was told in this minute.
+#[derive(Default)]
+struct Told {
+    since: Option<std::time::Instant>,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Told {
+    /// Whether one more line is told, and how many were left out before it.
+    fn one_more(&mut self, now: std::time::Instant) -> Option<u64> {
+        if self.since.is_none_or(|since| now.duration_since(since) >= MINUTE) {
+            (self.since, self.lines) = (Some(now), 0);
+        }
+        if self.lines == LINES_MAX {
+            self.left_out += 1;
+            return None;
+        }
+        self.lines += 1;
+        Some(core::mem::take(&mut self.left_out))
     }
 }
 
 fn ended(name: &str, status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (_, Some(SIGNAL_OF_CALLS)) => format!(
-            "the service {name} was ended by the kernel: it made a system call that it has no use for; somebody may have \
-             tried to take it over"
+            "the service {name} was ended by the kernel: it made a system call that it has no use for. It gave up by itself, \
+             as it does where memory is short, or somebody tried to take it over"
         ),
         (_, Some(9)) => format!(
             "the service {name} was ended, most likely as it wanted more memory than it may have"
@@ -273,6 +309,19 @@ mod tests {
             assert!(ALL[..place].iter().all(|other| other.jail.user != service.jail.user));
             assert!(service.jail.tasks <= 64 && service.jail.memory_bytes <= 512 * MIB);
         }
+    }
+
+    #[test]
+    fn a_service_that_says_too_much_is_told_in_part_and_what_is_left_out_is_counted() {
+        let (mut told, now) = (Told::default(), std::time::Instant::now());
+        for _ in 0..LINES_MAX {
+            assert_eq!(told.one_more(now), Some(0));
+        }
+        for second in [0, 1, 59] {
+            assert_eq!(told.one_more(now + Duration::from_secs(second)), None);
+        }
+        assert_eq!(told.one_more(now + MINUTE), Some(3));
+        assert_eq!(told.one_more(now + MINUTE), Some(0), "once is enough");
     }
 
     #[test]

@@ -118,7 +118,9 @@ pub(crate) const PLAN: [Phase<Appliance>; 18] = [
         on_failure: OnFailure::GoOn,
         run: |_| {
             sysctls::forbid_cores()?;
-            sysctls::set(Path::new("/proc/sys"))
+            let set = sysctls::set(Path::new("/proc/sys"))?;
+            mounts::cover_trigger()?;
+            Ok(set)
         },
     },
 ];

@@ -87,6 +87,17 @@ pub(crate) fn seal() -> Result<String, String> {
     Ok("nothing is written to it, and nothing run from it but this program".to_owned())
 }
 
+/// By which root restarts, crashes or freezes the machine with one byte, whatever the switches say.
+pub(crate) const TRIGGER: &str = "/proc/sysrq-trigger";
+
+/// From now on what is written there goes nowhere. Who mounts the same file system once more has it still.
+pub(crate) fn cover_trigger() -> Result<(), String> {
+    match mount_bind("/dev/null", TRIGGER) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(format!("{TRIGGER} cannot be covered: {errno}")),
+    }
+}
+
 /// Those of the firmware and of a crashed kernel's last words.
 pub(crate) fn late() -> Result<String, String> {
     all(&LATE)

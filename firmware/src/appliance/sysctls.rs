@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Path under /proc/sys, value, and the reason.
-const TABLE: [(&str, &str, &str); 41] = [
+const TABLE: [(&str, &str, &str); 42] = [
     ("kernel/modprobe", "", "the kernel starts no helper program: there is none"),
     ("kernel/hotplug", "", "the same of an older kernel's helper"),
     ("kernel/core_pattern", "|/nowhere", "no core file, which could hold keys, is ever written"),
@@ -42,6 +42,7 @@ const TABLE: [(&str, &str, &str); 41] = [
     ("net/ipv4/conf/default/accept_source_route", "0", "nobody says by which way we answer"),
     ("net/ipv6/conf/all/accept_source_route", "-1", "the same"),
     ("net/ipv4/icmp_echo_ignore_broadcasts", "1", "nobody is flooded in our name"),
+    ("net/ipv4/tcp_fastopen", "0", "nobody connects without asking for it"),
     ("net/ipv4/tcp_rfc1337", "1", "no stray packet ends a connection that is over"),
     ("net/ipv4/conf/all/rp_filter", "2", "no packet from where no route leads, with several links"),
     ("net/ipv4/conf/all/accept_redirects", "0", "nobody else says where our traffic goes"),

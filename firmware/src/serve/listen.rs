@@ -153,8 +153,7 @@ impl Door {
         // What cannot be shown is told now, and not to the first who comes.
         identity.tls()?;
         let identity = identity.share();
-        let bound = TcpListener::bind(address).await;
-        let listener = bound.map_err(|error| cannot_listen(&address, &error))?;
+        let listener = listen(address).await?;
         let rooms = Rooms {
             teller,
             branches: Vec::new(),
@@ -210,8 +209,11 @@ impl Door {
         let executor = Arc::clone(&rooms.executor);
         match (acceptor, relay::pair(&executor)) {
             (Ok(acceptor), Ok((relay, behind))) => {
-                let front = front::serve(listener, acceptor, relay, Arc::clone(&executor));
-                executor.run(future::or(front, relay::answer(&behind, Arc::new(rooms)))).await;
+                let relay = Arc::new(relay);
+                let served = Arc::clone(&relay);
+                let front = front::serve(listener, acceptor, served, Arc::clone(&executor));
+                let behind = relay::answer(&behind, Arc::new(rooms));
+                executor.run(future::or(future::or(front, relay.hear(|_| ())), behind)).await;
             }
             (Err(error), _) => log::error!("{error}"),
             (_, Err(error)) => log::error!("the page has no way to what is behind it: {error}"),
@@ -221,26 +223,40 @@ impl Door {
     /// Answers behind a door that is a process of its own, until that ends: why, in words.
     pub(crate) async fn serve_behind(self, keeper: &Keeper<'_>) -> String {
         let Self { listener, identity, rooms } = self;
-        behind(&listener, &identity, &Arc::new(rooms), keeper).await
+        behind(listener, &identity, &Arc::new(rooms), keeper).await
     }
 
     /// The same, with a new door whenever one ended.
     pub(crate) async fn serve_kept(self, keeper: &Keeper<'_>) {
         let Self { listener, identity, rooms } = self;
-        let (rooms, mut pace) = (Arc::new(rooms), restart::Pace::default());
+        let (address, rooms) = (listener.local_addr(), Arc::new(rooms));
+        let mut pace = restart::Pace::default();
+        let mut listening = Ok::<_, Error>(listener);
         loop {
             let began = Instant::now();
-            let words = behind(&listener, &identity, &rooms, keeper).await;
+            let words = match listening {
+                Ok(listener) => behind(listener, &identity, &rooms, keeper).await,
+                Err(error) => error.to_string(),
+            };
             let pause = pace.after(began.elapsed());
             log::warn!("{words}; started again in {} s", pause.as_secs());
             Timer::after(pause).await;
+            // Never the same socket again: whoever took the door over may have shut it for good.
+            listening = match &address {
+                Ok(address) => listen(*address).await,
+                Err(error) => Err(Error::device("the page", error.to_string())),
+            };
         }
     }
 }
 
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(&address, &error))
+}
+
 /// One door, from its start to its end: why it ended.
 async fn behind(
-    listener: &TcpListener,
+    listener: TcpListener,
     identity: &Identity,
     rooms: &Arc<Rooms>,
     keeper: &Keeper<'_>,
@@ -251,6 +267,8 @@ async fn behind(
         Ok(running) => running,
         Err(words) => return words,
     };
+    // It is the door's now.
+    drop(listener);
     let line = match running.line.again().and_then(Async::new) {
         Ok(line) => line,
         Err(error) => return format!("the page's door cannot be heard: {error}"),

@@ -158,8 +158,12 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
+        // Who waits at its other end for somebody to write finds that nobody does.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let woken = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&self.0);
         // It is a name alone.
         let _ = std::fs::remove_file(&self.0);
+        drop(woken);
     }
 }
 
@@ -261,5 +265,24 @@ mod tests {
         let path = pipe.0.clone();
         drop(pipe);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn each_pipe_has_a_name_of_its_own_and_a_reader_of_one_that_is_gone_does_not_wait() {
+        let folder = std::env::temp_dir();
+        let (pipe, other) = (Pipe::make(&folder).unwrap(), Pipe::make(&folder).unwrap());
+        assert_ne!(pipe.0, other.0);
+        assert!(pipe.0.exists() && other.0.exists());
+        let path = pipe.0.clone();
+        let (begin, began) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            begin.send(()).unwrap();
+            std::fs::read(path).unwrap_or_default()
+        });
+        began.recv().unwrap();
+        // It may wait by now, or come too late: either way it ends, and the test with it.
+        std::thread::sleep(LOOK);
+        drop(pipe);
+        assert!(reader.join().unwrap().is_empty());
     }
 }

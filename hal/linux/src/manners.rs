@@ -41,6 +41,13 @@ pub fn lock_all_memory() -> io::Result<()> {
     Ok(mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)?)
 }
 
+/// Files that were left open by whoever started this program are not handed on to what it starts.
+///
+/// Errors: this kernel is older than Linux 5.11.
+pub fn hand_on_nothing() -> io::Result<()> {
+    Ok(sys::manners::hand_on_nothing()?)
+}
+
 /// The calling thread, and what it starts from now on, stands behind others: 19 behind all, 0 beside them.
 pub fn be_nice(nice: i32) -> io::Result<()> {
     Ok(setpriority_process(None, nice)?)

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +21,10 @@ const EACCES: i32 = 13;
 
 /// What comes of an attempt from inside: `Ok` with an errno, or `Err` with the signal that ended the process.
 fn from_inside(what: &str, calls: &str, folder: &Path, ports: (u16, u16)) -> Result<i32, i32> {
+    // What a service is handed: a socket that listens.
+    let handed = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
     let output = Command::new(std::env::current_exe().unwrap())
+        .stdin(handed)
         .env(TRY, format!("{}\n{calls}\n{}\n{}\n{what}", folder.display(), ports.0, ports.1))
         .output()
         .unwrap();
@@ -34,12 +38,13 @@ fn from_inside(what: &str, calls: &str, folder: &Path, ports: (u16, u16)) -> Res
 
 /// The tests by name. They have no harness but this one: a jail is for a process with a single thread, and the usual harness
 /// runs each test on another.
-const TESTS: [(&str, fn()); 2] = [
+const TESTS: [(&str, fn()); 3] = [
     (
         "only_files_and_ports_of_the_lists_are_reached",
         only_files_and_ports_of_the_lists_are_reached,
     ),
     ("a_call_that_is_on_no_list_ends_the_process", a_call_that_is_on_no_list_ends_the_process),
+    ("no_socket_that_was_handed_on_connects", no_socket_that_was_handed_on_connects),
 ];
 
 fn main() {
@@ -78,7 +83,9 @@ fn inside(told: &str) {
         memory_bytes: 1 << 26,
         tasks: 8,
     };
-    jail.enter().unwrap();
+    if calls != "no jail" {
+        jail.enter().unwrap();
+    }
     let errno = attempt(what).unwrap();
     println!("errno {errno}");
 }
@@ -154,6 +161,26 @@ fn a_call_that_is_on_no_list_ends_the_process() {
         ["runnable-page", "made-runnable", "user-namespace", "memory-file", "mount", "module"]
     {
         assert_eq!(try_it(what), Err(SIGSYS), "{what}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+fn no_socket_that_was_handed_on_connects() {
+    let folder = scratch("late");
+    let neighbour = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = neighbour.local_addr().unwrap();
+    neighbour.set_nonblocking(true).unwrap();
+    let fast = fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").unwrap_or_default();
+    let is_possible = fast.trim().parse::<u32>().is_ok_and(|bits| bits & 1 == 1);
+    for what in ["late-connect", "late-message"] {
+        let what = format!("{what} {address}");
+        // Without a jail somebody comes, so the attempt is a real one.
+        if is_possible {
+            assert_eq!(from_inside(&what, "no jail", &folder, (1, 1)), Ok(0), "{what}");
+            assert!(neighbour.accept().is_ok(), "{what}");
+        }
+        assert_eq!(from_inside(&what, "few", &folder, (1, 1)), Err(SIGSYS), "{what}");
+        assert!(neighbour.accept().is_err(), "somebody came: {what}");
     }
     fs::remove_dir_all(&folder).unwrap();
 }

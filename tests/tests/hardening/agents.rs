@@ -306,6 +306,8 @@ fn a_door_that_was_taken_over_reaches_neither_keys_nor_disks_nor_other_machines_
         "write /dev/vda",
         "read /proc/1/mem",
         &format!("connect {address}"),
+        &format!("late-connect {address}"),
+        &format!("late-message {address}"),
         "bind 127.0.0.1:0",
         "datagram 127.0.0.1:0",
         "packet",

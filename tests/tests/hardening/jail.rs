@@ -11,6 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use qemu::{Disk, Event, Nic};
+use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use tests::appliance::{ANSWER, await_ready, event_at_any_time, medium, phase, phase_words, start};
 use tests::azurite::Scratch;
 use tests::lan::{Dnsmasq, answers, inside, tap, until};
@@ -23,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// What each service is ended for. That a call comes through, or comes back with an errno, where the filter is left out or
 /// answers otherwise, was seen with the same `Jail` in `hal/linux/tests/jail.rs`.
-const ENDED_FOR: [&str; 31] = [
+const ENDED_FOR: [&str; 33] = [
     "read /proc/1/mem",
     "read /proc/1/environ",
     "read /proc/cmdline",
@@ -40,6 +43,8 @@ const ENDED_FOR: [&str; 31] = [
     "raw",
     "unix",
     "connect 127.0.0.1:443",
+    "late-connect 127.0.0.1:443",
+    "late-message 127.0.0.1:443",
     "bind 0.0.0.0:8080",
     "datagram 0.0.0.0:8080",
     "ring",
@@ -87,6 +92,9 @@ struct Served {
 
 impl Served {
     fn start(scratch: &Scratch) -> Self {
+        // As from a shell that left a file open.
+        let left = fs::File::create(scratch.path().join("left-open")).unwrap();
+        rustix::io::fcntl_setfd(&left, rustix::io::FdFlags::empty()).unwrap();
         let mut command = Command::new(lifeboat());
         command.args(["serve", "--listen", "127.0.0.1:0", "--state"]).arg(scratch.path());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -166,12 +174,29 @@ fn the_door_is_nobody_holds_nothing_and_is_back_when_it_falls() {
         limits.lines().any(|line| line.starts_with("Max core file size        0 ")),
         "{limits}"
     );
-    // Whoever brings it down has brought down the door alone, and not for long.
+    // Whoever brings it down has brought down the door alone, and not for long; nor has who shuts what it listens at.
+    if is_root() {
+        shut_what_listens(door);
+        assert!(!served.is_healthy(), "nothing was shut");
+    }
     let end = Command::new("kill").args(["-ABRT", &door.to_string()]).status().unwrap();
     assert!(end.success());
     until("another door", AGAIN, || {
         served.door().is_some_and(|again| again != door) && served.is_healthy()
     });
+}
+
+/// Ends the socket at which a process listens, for everybody who holds it.
+fn shut_what_listens(process: u32) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw).unwrap();
+    let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
+    let files = (3..32).filter_map(|number| {
+        let file = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()?;
+        (socket_acceptconn(&file) == Ok(true)).then_some(file)
+    });
+    let files: Vec<_> = files.collect();
+    assert_eq!(files.len(), 1);
+    shutdown(&files[0], Shutdown::Both).unwrap();
 }
 
 /// What came of an attempt.
@@ -221,6 +246,8 @@ fn the_machine_around_is_shut_too() {
     assert_eq!(came(&events, "first", "run /init"), "errno 0", "this program alone is run");
     let cores = events.iter().find(|event| event.name == "cores").unwrap();
     assert_eq!(cores.field("most"), Some("0"), "{cores:?}");
+    let trigger = events.iter().find(|event| event.name == "trigger").unwrap();
+    assert_eq!(trigger.field("covered"), Some("true"), "the kernel's emergency keys: {trigger:?}");
     only_documented_ports_are_open(&events);
     // Without [hardening] nothing is said, and drivers are loaded for ever.
     let locked = event_at_any_time(&running, "locked", |_| true);

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -10,12 +11,13 @@ use hal_linux::jail::attempt::attempt;
 use hal_linux::jail::cgroup;
 
 use super::super::Appliance;
+use super::super::mounts::TRIGGER;
 use super::super::page::KEEPER;
 use super::super::processes::Owned;
 use crate::services::{ALL, attempted};
 
 /// Tried by every service; `nothing` must come through, or the rest says nothing.
-const BY_SERVICES: [&str; 32] = [
+const BY_SERVICES: [&str; 34] = [
     "nothing",
     "read /proc/1/mem",
     "read /proc/1/environ",
@@ -33,6 +35,8 @@ const BY_SERVICES: [&str; 32] = [
     "raw",
     "unix",
     "connect 127.0.0.1:443",
+    "late-connect 127.0.0.1:443",
+    "late-message 127.0.0.1:443",
     "bind 0.0.0.0:8080",
     "datagram 0.0.0.0:8080",
     "ring",
@@ -102,6 +106,8 @@ pub(super) fn try_all(appliance: &Appliance) -> Result<(), String> {
     let core = limits.lines().find(|line| line.starts_with("Max core file size"));
     let core = core.unwrap_or_default().split_whitespace().nth(4).unwrap_or_default().to_owned();
     appliance.events.say("cores", &[("most", &core)]);
+    let is_covered = fs::metadata(TRIGGER).is_ok_and(|facts| facts.file_type().is_char_device());
+    appliance.events.say("trigger", &[("covered", &is_covered)]);
     appliance.events.say("tried", &[]);
     Ok(())
 }

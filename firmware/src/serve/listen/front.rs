@@ -26,7 +26,7 @@ use super::places::{Place, Places};
 use super::relay::Relay;
 use super::{HELLO, within};
 use crate::serve::identity::Identity;
-use crate::services::line::{Handed, Line, MESSAGE_BYTES_MAX};
+use crate::services::line::{Handed, Line};
 
 /// The whole life of a connection of somebody who is not known: browsers make another.
 const LIFE: Duration = Duration::from_secs(60);
@@ -48,19 +48,15 @@ pub(crate) fn run(line: Line, handed: Handed) -> Result<(), String> {
     let listener = handed.files.into_iter().next().ok_or("no socket that listens was handed on")?;
     let listener = Async::new(std::net::TcpListener::from(listener)).map_err(failed)?;
     let acceptor = TlsAcceptor::from(identity.tls().map_err(|error| error.to_string())?);
-    let line = Arc::new(Async::new(line).map_err(failed)?);
+    let line = Async::new(line).map_err(failed)?;
     let executor = Arc::new(Executor::new());
-    let relay = Relay::new(Arc::clone(&line), Arc::clone(&executor));
-    let heard = async {
-        // Where nobody is left who answers, the door ends.
-        while let Ok(Some(heard)) = line.read_with(|line| line.receive(MESSAGE_BYTES_MAX)).await {
-            match Identity::heard(heard.bytes) {
-                Ok(new) => identity.set_own(new.own()),
-                Err(error) => log::warn!("{error}"),
-            }
-        }
-    };
-    let served = serve(listener.into(), acceptor, relay, Arc::clone(&executor));
+    let relay = Arc::new(Relay::new(line, Arc::clone(&executor)));
+    // Where nobody is left who answers, the door ends.
+    let heard = relay.hear(|told| match Identity::heard(told) {
+        Ok(new) => identity.set_own(new.own()),
+        Err(error) => log::warn!("{error}"),
+    });
+    let served = serve(listener.into(), acceptor, Arc::clone(&relay), Arc::clone(&executor));
     smol::block_on(executor.run(future::or(heard, served)));
     Ok(())
 }
@@ -69,10 +65,10 @@ pub(crate) fn run(line: Line, handed: Handed) -> Result<(), String> {
 pub(super) fn serve(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    relay: Relay,
+    relay: Arc<Relay>,
     executor: Arc<Executor<'static>>,
 ) -> impl Future<Output = ()> {
-    let (relay, places) = (Arc::new(relay), Places::default());
+    let places = Places::default();
     async move {
         loop {
             match listener.accept().await {

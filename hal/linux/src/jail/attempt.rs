@@ -8,15 +8,22 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, sendmsg_addr,
+    sendto, shutdown, socket_with,
+};
 use rustix::process::{Pid, test_kill_process};
 
 use crate::sys::attempt::{self, Empty};
+
+/// `MSG_FASTOPEN`.
+const FASTOPEN: u32 = 0x2000_0000;
 
 /// Errno by which an attempt was refused, 0 where it was not; `None` where there is no such attempt. Where the jail ends the
 /// process for it, this never returns.
 ///
 /// `what` is a word, or a word and what it is about: `read PATH`, `write PATH`, `connect ADDRESS:PORT`, `bind ADDRESS:PORT`.
+/// `late-connect ADDRESS:PORT` and `late-message ADDRESS:PORT` make a connection out of the socket that is standard input.
 pub fn attempt(what: &str) -> Option<i32> {
     let (word, about) = what.split_once(' ').unwrap_or((what, ""));
     let tried = match word {
@@ -25,6 +32,8 @@ pub fn attempt(what: &str) -> Option<i32> {
         "write" => std::fs::OpenOptions::new().write(true).open(about).map(drop),
         "make" => std::fs::OpenOptions::new().write(true).create_new(true).open(about).map(drop),
         "connect" => address(about).and_then(TcpStream::connect).map(drop),
+        "late-connect" => address(about).and_then(|to| late(to, false)),
+        "late-message" => address(about).and_then(|to| late(to, true)),
         "bind" => address(about).and_then(TcpListener::bind).map(drop),
         "datagram" => address(about).and_then(UdpSocket::bind).map(drop),
         "packet" => open(AddressFamily::PACKET, SocketType::RAW),
@@ -58,6 +67,9 @@ fn empty(word: &str) -> Option<Empty> {
         "perf" => Empty::PerfEvent,
         "keys" => Empty::Keyctl,
         "mount" => Empty::Mount,
+        "unmount" => Empty::Unmount,
+        "move-mount" => Empty::MoveMount,
+        "change-mount" => Empty::ChangeMount,
         "read-other" => Empty::ReadOther,
         "memory-file" => Empty::MemoryFile,
         _ => return None,
@@ -66,6 +78,21 @@ fn empty(word: &str) -> Option<Empty> {
 
 fn address(text: &str) -> io::Result<SocketAddr> {
     text.parse().map_err(|_| Errno::INVAL.into())
+}
+
+/// Connects without connect(2): a socket that listened and was shut down is a new one, and the first bytes connect it.
+fn late(to: SocketAddr, is_message: bool) -> io::Result<()> {
+    let socket = io::stdin();
+    // Where it is no socket, sending says so.
+    let _ = shutdown(&socket, Shutdown::Both);
+    let flags = SendFlags::from_bits_retain(FASTOPEN) | SendFlags::NOSIGNAL;
+    let sent = if is_message {
+        let parts = [io::IoSlice::new(b"x")];
+        sendmsg_addr(&socket, &to, &parts, &mut SendAncillaryBuffer::default(), flags)
+    } else {
+        sendto(&socket, b"x", flags, &to)
+    };
+    sent.map(drop).map_err(io::Error::from)
 }
 
 fn open(family: AddressFamily, kind: SocketType) -> io::Result<()> {

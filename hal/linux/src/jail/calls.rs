@@ -12,7 +12,7 @@ use super::filter::{Row, Test, Verdict};
 pub enum Calls {
     /// Memory that is not run, threads, time, waiting, and files that are open already. Every service needs it.
     Base,
-    /// Sockets that are there already: accept, send, receive, their options; and a pair of them for another process of ours.
+    /// Sockets that are there already: accept, send to who is connected, receive, their options.
     Sockets,
     /// Files are opened for reading.
     Read,
@@ -70,6 +70,9 @@ const CHANGES: u32 =
     bits(libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_PATH | libc::O_TMPFILE)
         & !bits(libc::O_DIRECTORY);
 
+/// `MSG_FASTOPEN`: a socket that was shut down is connected anew by what is sent, and nobody asks whether it may.
+const CONNECTS: u32 = 0x2000_0000;
+
 const BASE: [Row; 46] = [
     any(libc::SYS_futex),
     any(libc::SYS_epoll_wait),
@@ -120,18 +123,17 @@ const BASE: [Row; 46] = [
     any(libc::SYS_getppid),
 ];
 
-const SOCKETS: [Row; 11] = [
+const SOCKETS: [Row; 10] = [
     any(libc::SYS_accept4),
     any(libc::SYS_recvfrom),
-    any(libc::SYS_sendto),
+    masked(libc::SYS_sendto, 3, CONNECTS, &[0]),
     any(libc::SYS_recvmsg),
-    any(libc::SYS_sendmsg),
+    masked(libc::SYS_sendmsg, 2, CONNECTS, &[0]),
     any(libc::SYS_shutdown),
     any(libc::SYS_getsockopt),
     any(libc::SYS_setsockopt),
     any(libc::SYS_getsockname),
     any(libc::SYS_getpeername),
-    only(libc::SYS_socketpair, 0, &[bits(libc::AF_UNIX)]),
 ];
 
 const READ: [Row; 7] = [
@@ -180,9 +182,11 @@ impl Calls {
     }
 }
 
-/// What no verb and no service has any business with, whoever it is: the kernel's own inside, other processes, the machine's
-/// clock and its end. Refused to jobs, for whose work no list is short enough to be complete.
-pub(crate) const MIGHT: [i64; 38] = [
+/// What no verb and no service has any business with, whoever it is: the kernel's own inside, other processes, what lies at
+/// which path, the machine's clock and its end. Refused to jobs, for whose work no list is short enough to be complete.
+///
+/// A file system that is attached to no path (`fsopen`, `fsmount`) is a job's own: so it looks into a server's disks.
+pub(crate) const MIGHT: [i64; 43] = [
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
@@ -221,4 +225,9 @@ pub(crate) const MIGHT: [i64; 38] = [
     libc::SYS_vhangup,
     libc::SYS_quotactl,
     libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_mount_setattr,
 ];

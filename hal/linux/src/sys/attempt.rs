@@ -3,7 +3,7 @@
 
 use rustix::io::{Errno, Result};
 
-/// Calls with nothing but zeros: where the call is made at all, the kernel finds something missing.
+/// Calls with nothing but zeros, each as wide as a pointer, or the upper half would be whatever lay there: where the call is made at all, the kernel finds something missing.
 pub(crate) fn empty(call: Empty) -> Result<()> {
     let number = match call {
         Empty::Bpf => libc::SYS_bpf,
@@ -12,12 +12,15 @@ pub(crate) fn empty(call: Empty) -> Result<()> {
         Empty::PerfEvent => libc::SYS_perf_event_open,
         Empty::Keyctl => libc::SYS_keyctl,
         Empty::Mount => libc::SYS_mount,
+        Empty::Unmount => libc::SYS_umount2,
+        Empty::MoveMount => libc::SYS_move_mount,
+        Empty::ChangeMount => libc::SYS_mount_setattr,
         Empty::ReadOther => libc::SYS_process_vm_readv,
         Empty::MemoryFile => libc::SYS_memfd_create,
     };
     // SAFETY: each of the numbers above is of a call that reads memory through its pointers only, finds them null, and
     // changes nothing.
-    check(unsafe { libc::syscall(number, 0, 0, 0, 0, 0, 0) })
+    check(unsafe { libc::syscall(number, 0_usize, 0_usize, 0_usize, 0_usize, 0_usize, 0_usize) })
 }
 
 /// Which of them.
@@ -29,26 +32,32 @@ pub(crate) enum Empty {
     PerfEvent,
     Keyctl,
     Mount,
+    Unmount,
+    MoveMount,
+    ChangeMount,
     ReadOther,
     MemoryFile,
 }
 
 /// Attaches to a process as a debugger does, and lets it go again.
 pub(crate) fn trace(process: i32) -> Result<()> {
+    let (seize, process) = (i64::from(libc::PTRACE_SEIZE), i64::from(process));
     // SAFETY: attaching takes numbers alone.
-    check(unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_SEIZE, process, 0, 0) })
+    check(unsafe { libc::syscall(libc::SYS_ptrace, seize, process, 0_usize, 0_usize) })
 }
 
 /// A world of its own, where it would be root.
 pub(crate) fn user_namespace() -> Result<()> {
     // SAFETY: takes numbers alone.
-    check(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_NEWUSER) })
+    check(unsafe { libc::syscall(libc::SYS_unshare, i64::from(libc::CLONE_NEWUSER)) })
 }
 
 /// A new process, which ends at once.
 pub(crate) fn fork() -> Result<()> {
+    let signal = i64::from(libc::SIGCHLD);
     // SAFETY: with no memory named the child has a copy of ours, and makes no other call than to end.
-    let made = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    let made =
+        unsafe { libc::syscall(libc::SYS_clone, signal, 0_usize, 0_usize, 0_usize, 0_usize) };
     if made == 0 {
         // SAFETY: ends the child; nothing of ours runs in it.
         unsafe { libc::_exit(0) };

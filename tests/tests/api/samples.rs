@@ -29,6 +29,10 @@ const PLAN: &str = "name = \"all\"\n[[group]]\nname = \"first\"\nserver = [{ nam
 const WAITS: &str = "name = \"waits\"\n[[group]]\nname = \"first\"\nserver = [{ name = \"web1\" }]\n\
     after = [{ manual = \"Look.\" }]\n";
 
+/// A target profile that it takes.
+const TARGET: &str = "subscription = \"00000000-0000-0000-0000-000000000000\"\nlocation = \"westeurope\"\n\
+    group = \"recovered\"\nnetwork = \"hub\"\nsubnet = \"servers\"\nsizes = [\"Standard_D4s_v5\"]\n";
+
 /// What is sent.
 pub(super) struct Sample {
     pub(super) path: String,
@@ -85,7 +89,7 @@ fn make(client: &Client) -> Made {
         let run = json!({ "drill": false, "confirm": name });
         send("POST", &format!("/plans/{name}/run"), &run);
     }
-    assert_eq!(client.text("PUT", "/servers/web1/target", "name = 'x'").status, 200);
+    assert_eq!(client.text("PUT", "/servers/web1/target", TARGET).status, 200);
     let token = send("POST", "/tokens", &json!({ "name": "made", "role": "viewer" }));
     client.logged_in("vera", PASSWORD);
     let sessions = client.get("/sessions").json();
@@ -179,7 +183,7 @@ fn servers(made: &Made, client: &Client, add: &mut Add<'_>) {
     add("revoke", "/servers/web1/revoke", None);
     add("accept", "/servers/web1/accept", Some(json!({ "after_failover": false })));
     add("target", "/servers/web1/target", None);
-    add("setTarget", "/servers/web1/target", Some(json!("name = 'y'")));
+    add("setTarget", "/servers/web1/target", Some(json!(TARGET)));
     add("install", "/install", Some(json!({ "name": "mail1" })));
     add("seen", "/seen?network=192.0.2.0%2F24", None);
     let place = format!("server=web1&point={}", made.point);

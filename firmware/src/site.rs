@@ -56,6 +56,8 @@ mod health;
 mod history;
 /// Long work.
 mod jobs;
+/// Whose turn it is to be judged.
+mod judging;
 /// What is counted of the vault, and kept.
 mod ledger;
 /// The machine.

@@ -104,8 +104,20 @@ fn the_template_reads_as_bicep_and_names_only_what_azure_knows() {
     };
     let printed = check(&main, &site).expect("it reads as Bicep");
     println!("{printed}");
-    assert!(number(&printed, "resources").is_some_and(|resources| resources >= 18), "{printed}");
+    assert!(number(&printed, "resources").is_some_and(|resources| resources >= 21), "{printed}");
     assert!(!printed.contains("unknown"), "{printed}");
+    // Whoever writes deletes nothing; who prunes may, so that the words that are looked for are the right ones.
+    let roles = std::fs::read_to_string(&main).expect("the template");
+    let role = |name: &str| {
+        let from = roles.find(&format!("resource {name} ")).expect("a role");
+        let (role, _) = roles[from..].split_once("\n}\n").expect("its end");
+        role.to_lowercase()
+    };
+    assert!(role("prunerRole").contains("/blobs/delete'"));
+    assert!(role("writerRole").contains("/blobs/add/action'"));
+    let actions = role("writerRole");
+    let mut actions = actions.lines().map(str::trim).filter(|line| line.starts_with("'microsoft."));
+    assert!(actions.all(|action| !action.contains("delete") && !action.contains('*')));
 
     // What finds nothing wrong with anything proves nothing.
     let scratch = Scratch::new("template").expect("a folder");

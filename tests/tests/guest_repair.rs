@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use firmware::guest_disks::{judge_disks, repair, undo};
-use firmware_recovery::guest::repair::{Lineage, LineageKind};
+use firmware_recovery::guest::repair::{Lineage, LineageKind, REPLICA};
 use firmware_recovery::guest::undo::Undone;
 use firmware_recovery::guest::volumes::GuestDisk;
 use firmware_recovery::guest::{Generation, Platform, Remedy, Severity, What, Wish};
@@ -124,6 +124,11 @@ fn drilled() -> Wish {
         time: 1_796_000_000,
     };
     Wish { lineage: Some(lineage), ..Wish::default() }
+}
+
+#[test]
+fn the_mark_of_a_copy_is_where_its_agent_looks_for_it() {
+    assert_eq!(format!("/{REPLICA}"), pipeline_agent::lineage::MARK);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whether a server could be recovered now: what is known without asking anybody, and what Azure says where it is asked.
 
-use pipeline_vault::Error;
+use pipeline_vault::{Error, Retry};
 use serde::Serialize;
 
 use crate::order::estimate::{Estimate, estimate};
@@ -43,6 +43,8 @@ pub struct Readiness {
     pub last_drill: Option<Drilled>,
     /// Whether Azure was asked.
     pub asked_azure: bool,
+    /// Azure was asked and could not be reached: what it would say is not known.
+    pub azure_unreached: bool,
     /// What a failover would take by measured figures, where Azure was asked.
     pub about_millis: Option<u64>,
 }
@@ -70,6 +72,7 @@ pub fn judge(
         seeds: Vec::new(),
         last_drill: target.drills.last().cloned(),
         asked_azure: false,
+        azure_unreached: false,
         about_millis: None,
     };
     let now = world.hands.wall_millis();
@@ -145,7 +148,10 @@ fn ask(world: World<'_>, order: Order, target: &target::Target, ready: &mut Read
             ready.about_millis = Some(total_millis);
             ready.warnings.extend(notes);
         }
-        Err(error) => ready.problems.push(error.what),
+        Err(error) => {
+            ready.azure_unreached = error.retry == Retry::Later;
+            ready.problems.push(error.what);
+        }
     }
 }
 
@@ -153,7 +159,9 @@ fn ask(world: World<'_>, order: Order, target: &target::Target, ready: &mut Read
 mod tests {
     use super::*;
     use crate::order::orders::Wanted;
+    use crate::test_world::region::Trouble;
     use crate::test_world::{Site, profile, wanted};
+    use pipeline_azure::arm::Why;
 
     fn judged(site: &Site, wanted: &Wanted, azure: bool) -> Readiness {
         judge(site.process(1).world(), wanted, "vault-1", azure).expect("a vault")
@@ -208,5 +216,17 @@ mod tests {
         let zone = judged(&site, &failover, true);
         assert!(!zone.ready && zone.problems[0].contains("zone 3"), "{:?}", zone.problems);
         assert!(judged(&site, &failover, false).ready, "nobody asked Azure");
+    }
+
+    #[test]
+    fn an_azure_that_cannot_be_reached_is_told_apart_from_one_that_says_no() {
+        for (why, unreached) in [(Why::Way, true), (Why::Denied, false)] {
+            let site = Site::new();
+            let at = "/usages".to_owned();
+            site.region.trouble(Trouble { at, why, late: false, done: false, times: 1000 });
+            let ready = judged(&site, &wanted(Kind::Failover), true);
+            assert!(!ready.ready && ready.asked_azure, "{ready:?}");
+            assert_eq!(ready.azure_unreached, unreached, "{ready:?}");
+        }
     }
 }

@@ -3,7 +3,9 @@
 
 use core::net::IpAddr;
 use core::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use core::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex};
 
 use hal::time::{Clock, UnixMillis};
 use hal_sim::clock::SimClock;
@@ -67,6 +69,10 @@ pub(crate) struct Site {
     pub(crate) survey: Mutex<Survey>,
     /// So many signatures are refused as expired before one is taken.
     pub(crate) expired: Mutex<u32>,
+    /// Servers of which none is looked at before all of them are: who is brought up alone waits in vain.
+    pub(crate) meets: Mutex<Vec<&'static str>>,
+    /// Those that were.
+    met: (Mutex<BTreeSet<String>>, Condvar),
 }
 
 /// A process: it sees the site, and may be cut off.
@@ -116,6 +122,8 @@ impl Site {
             deeds: Mutex::default(),
             survey: Mutex::new(survey),
             expired: Mutex::new(0),
+            meets: Mutex::default(),
+            met: Default::default(),
         };
         target::set_profile(&site.process(0).documents, SERVER, "web1", &profile()).expect("sound");
         site
@@ -145,6 +153,24 @@ impl Site {
             number,
             machine: "one",
             alive: Mutex::default(),
+        }
+    }
+
+    /// Waits for the others that it is to meet.
+    fn meet(&self, server: &str) -> Result<(), Error> {
+        let others = self.meets.lock().expect("nobody panics").clone();
+        if !others.contains(&server) {
+            return Ok(());
+        }
+        let (met, all) = &self.met;
+        let mut met = met.lock().expect("nobody panics");
+        met.insert(server.to_owned());
+        all.notify_all();
+        let waits = |met: &mut BTreeSet<String>| met.len() < others.len();
+        let waited = all.wait_timeout_while(met, Duration::from_secs(60), waits);
+        match waited.expect("nobody panics").1.timed_out() {
+            true => Err(Error::refused(server, "is brought up alone")),
+            false => Ok(()),
         }
     }
 
@@ -222,6 +248,7 @@ impl Hands for Process<'_> {
         if order.wanted_point == "damaged" {
             return Err(Error::corrupt("segment 7", "does not open").remedy("take another point"));
         }
+        self.site.meet(&order.server_name)?;
         let mut survey = self.site.survey.lock().expect("nobody panics").clone();
         if order.wanted_point != "latest" {
             survey.point.id.clone_from(&order.wanted_point);

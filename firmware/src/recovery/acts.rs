@@ -48,31 +48,7 @@ pub fn new_id(machine: &Machine) -> Result<OrderId, Error> {
 
 impl Acts for Hooks {
     fn webhook(&self, url: &str, body: &str, within: Duration) -> Result<(), Error> {
-        let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        // A webhook's address is often its secret: it is not repeated.
-        let (origin, path) = Origin::parse(base).map_err(|_| {
-            Error::misuse("webhook", "has an address that is no URL of http or https")
-                .remedy("mend it in the plan, then give the plan anew")
-        })?;
-        let about = format!("webhook at {}", origin.authority);
-        let target = match (path.is_empty(), query.is_empty()) {
-            (true, true) => "/".to_owned(),
-            (false, true) => path,
-            (_, false) => format!("{path}?{query}"),
-        };
-        let request = Request::new(Method::Post, target)
-            .with_header("content-type", "application/json")
-            .with_body(body.as_bytes());
-        let lookup = |name: &str| (self.machine.settings)(name)?.into_string().ok();
-        let transport = HttpTransport::new(&TransportOptions::from_lookup(&lookup)?)?;
-        let reply = transport
-            .send(&origin, &request, within)
-            .map_err(|failure| failure.into_error(about.clone()))?;
-        if (200..300).contains(&reply.head.status) {
-            return Ok(());
-        }
-        Err(Error::refused(about, format!("answered with status {}", reply.head.status))
-            .remedy("mend it, then go on with lifeboat plan continue"))
+        post(&self.machine, url, body, within)
     }
 
     fn command(
@@ -91,6 +67,35 @@ impl Acts for Hooks {
     fn new_id(&self) -> Result<OrderId, Error> {
         new_id(&self.machine)
     }
+}
+
+/// Sends a webhook's POST, and waits for its answer.
+fn post(machine: &Machine, url: &str, body: &str, within: Duration) -> Result<(), Error> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    // A webhook's address is often its secret: it is not repeated.
+    let (origin, path) = Origin::parse(base).map_err(|_| {
+        Error::misuse("webhook", "has an address that is no URL of http or https")
+            .remedy("mend it in the plan, then give the plan anew")
+    })?;
+    let about = format!("webhook at {}", origin.authority);
+    let target = match (path.is_empty(), query.is_empty()) {
+        (true, true) => "/".to_owned(),
+        (false, true) => path,
+        (_, false) => format!("{path}?{query}"),
+    };
+    let request = Request::new(Method::Post, target)
+        .with_header("content-type", "application/json")
+        .with_body(body.as_bytes());
+    let lookup = |name: &str| (machine.settings)(name)?.into_string().ok();
+    let transport = HttpTransport::new(&TransportOptions::from_lookup(&lookup)?)?;
+    let reply = transport
+        .send(&origin, &request, within)
+        .map_err(|failure| failure.into_error(about.clone()))?;
+    if (200..300).contains(&reply.head.status) {
+        return Ok(());
+    }
+    Err(Error::refused(about, format!("answered with status {}", reply.head.status))
+        .remedy("mend it, then go on with lifeboat plan continue"))
 }
 
 /// Runs a program, and waits for its end.
@@ -165,7 +170,55 @@ fn wait(child: &mut Child, within: Duration) -> Option<Option<i32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+
     use super::*;
+
+    /// A webhook at a receiver that reads the request and answers so, or not; and what it was sent.
+    fn hooked(answer: Option<&'static str>) -> (Result<(), Error>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let port = listener.local_addr().expect("its address").port();
+        let (ends, end) = mpsc::channel::<()>();
+        let receiver = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut got = Vec::new();
+            while !String::from_utf8_lossy(&got).ends_with("{\"a\":1}") {
+                let mut some = [0; 1024];
+                let count = stream.read(&mut some).expect("a request");
+                assert!(count > 0, "it ended after {}", String::from_utf8_lossy(&got));
+                got.extend_from_slice(&some[..count]);
+            }
+            if let Some(answer) = answer {
+                let head = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(head.as_bytes()).expect("a reader");
+            }
+            // Whoever gives no answer holds the connection as long as somebody waits for one.
+            let _ = end.recv();
+            String::from_utf8_lossy(&got).into_owned()
+        });
+        let url = format!("http://127.0.0.1:{port}/S3CRET?key=S3CRET");
+        let machine = Machine::with_table(Vec::new());
+        let within = Duration::from_secs(if answer.is_some() { 60 } else { 1 });
+        let done = post(&machine, &url, "{\"a\":1}", within);
+        drop(ends);
+        (done, receiver.join().expect("the receiver"))
+    }
+
+    #[test]
+    fn a_webhook_is_posted_and_its_answer_decides() {
+        let (done, got) = hooked(Some("200 OK"));
+        assert_eq!(done, Ok(()));
+        assert!(got.starts_with("POST /S3CRET?key=S3CRET HTTP/1.1\r\n"), "{got}");
+        assert!(got.to_lowercase().contains("content-type: application/json"), "{got}");
+        let (done, _) = hooked(Some("500 No"));
+        let told = done.expect_err("it said no").to_string();
+        assert!(told.contains("status 500") && told.contains("plan continue"), "{told}");
+        assert!(told.contains("127.0.0.1") && !told.contains("S3CRET"), "{told}");
+        let (done, _) = hooked(None);
+        let told = done.expect_err("it never answered").to_string();
+        assert!(told.contains("webhook at 127.0.0.1") && !told.contains("S3CRET"), "{told}");
+    }
 
     /// What a failing program said, as far as it is told.
     fn said(script: &str) -> String {

@@ -408,7 +408,57 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
+    use pipeline::ids::{Digest, PointId, ServerId, WriterId};
+    use pipeline_vault::record::{Body, Record, Trail, Upkeep, Work};
+
     use super::*;
+
+    /// A chain of points that are as clean as that, the newest last.
+    fn chain(points: &[Consistency]) -> ChainView {
+        let server = ServerId([1; 16]);
+        let link = |(number, consistency): (u8, &Consistency)| {
+            let manifest = Manifest {
+                id: PointId([number; 16]),
+                consistency: *consistency,
+                started: u64::from(number),
+                disks: Vec::new(),
+                segments: Vec::new(),
+                heads: Vec::new(),
+                ring_version: 1,
+                work: Work::default(),
+                told: pipeline_vault::record::Told::default(),
+            };
+            let record = Record {
+                server,
+                slot: u64::from(number),
+                previous: Digest([0; 32]),
+                writer: WriterId([3; 16]),
+                writer_epoch: 1,
+                local_time: 1,
+                store_time: 1,
+                trail: Trail::default(),
+                body: Body::Point(manifest),
+            };
+            Link { record: Arc::new(record), digest: Digest([number; 32]) }
+        };
+        ChainView {
+            server,
+            links: (1..).zip(points).map(link).collect(),
+            upkeep: Upkeep::default(),
+        }
+    }
+
+    #[test]
+    fn latest_app_is_the_newest_application_consistent_point_and_no_other() {
+        use Consistency::{Application, Crash, Fuzzy};
+        let view = chain(&[Application, Crash, Application, Fuzzy, Crash]);
+        let slot = |text: &str| choose(&view, text, "web1").map(|link| link.record.slot);
+        assert_eq!((slot("latest-app"), slot("latest"), slot("0101")), (Ok(3), Ok(5), Ok(1)));
+        for none in [chain(&[Crash, Fuzzy]), chain(&[])] {
+            let told = choose(&none, "latest-app", "web1").expect_err("there is none").to_string();
+            assert!(told.contains("web1") && told.contains("take latest"), "{told}");
+        }
+    }
 
     fn asks(serves: impl FnOnce(TcpStream) + Send + 'static, contains: &str) -> bool {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,6 +6,7 @@ use firmware_recovery::order::old;
 use firmware_web::api::views::vault::{DayBytes, JobState, JobView};
 use serde::{Deserialize, Serialize};
 
+use super::judging::{Judging, Outcome};
 use super::packed;
 use super::{LiveSite, lock};
 use crate::admin::keep::Keep;
@@ -109,9 +110,10 @@ impl Ledger {
 }
 
 impl LiveSite {
-    /// Counts the vault and judges servers once a day, until the end.
+    /// Counts the vault once a day, and judges servers when it is their turn, until the end.
     pub(super) fn count(&self) {
-        let (mut tried, mut judged, mut pruned) = (None, None, None);
+        let (mut tried, mut forgot, mut pruned) = (None, None, None);
+        let mut judging = Judging::default();
         while !self.is_over() {
             std::thread::sleep(LOOK);
             self.note_verified();
@@ -130,10 +132,10 @@ impl LiveSite {
                 self.enforce_retention();
                 pruned = Some(moment);
             }
-            if judged.is_none_or(|at| moment.since(at) >= DAY_MILLIS) {
-                self.judge_all();
+            self.judge_due(&mut judging);
+            if forgot.is_none_or(|at| moment.since(at) >= DAY_MILLIS) {
                 self.forget_orders();
-                judged = Some(moment);
+                forgot = Some(moment);
             }
         }
     }
@@ -180,18 +182,30 @@ impl LiveSite {
         }
     }
 
-    /// Judges every server that somebody said a place of recovery for.
-    fn judge_all(&self) {
+    /// Judges every server whose turn it is, with Azure where somebody said a place of recovery for it.
+    fn judge_due(&self, judging: &mut Judging) {
         let sight = self.sight();
         for (name, server) in &sight.servers {
+            let points = sight.chains.get(server).map_or(0, |chain| chain.count);
+            let profile = sight.targets.get(server).and_then(|target| target.profile.as_ref());
+            // Without a profile nobody said that it is to be recovered.
+            let is_meant = points > 0 && profile.is_some();
+            if !is_meant || !judging.is_due(*server, profile, self.moment()) {
+                continue;
+            }
             if self.is_over() {
                 return;
             }
-            if sight.targets.get(server).is_none_or(|target| target.profile.is_none()) {
-                continue;
-            }
-            match self.judge_readiness(name, false) {
-                Ok(ready) => ready.problems.iter().for_each(|problem| {
+            let asks = judging.asks_azure(self.moment());
+            let judged = self.judge_daily(name, asks);
+            let outcome = match &judged {
+                Ok((_, true)) => Outcome::Whole,
+                Ok((_, false)) => Outcome::WithoutAzure,
+                Err(_) => Outcome::Failed,
+            };
+            judging.note(*server, profile, outcome, self.moment());
+            match judged {
+                Ok((ready, _)) => ready.problems.iter().for_each(|problem| {
                     log::warn!("readiness of {name}: {problem}");
                 }),
                 Err(refusal) => log::warn!("readiness of {name}: {}", refusal.detail),

@@ -16,7 +16,7 @@ use firmware_web::api::views::recovery::{
 };
 use firmware_web::api::views::servers::Readiness;
 use firmware_web::api::views::vault::{JobState, JobView};
-use pipeline::ids::{OrderId, PlanId};
+use pipeline::ids::{OrderId, PlanId, ServerId};
 use pipeline_vault::Error;
 use pipeline_vault::document::Name;
 use serde::Serialize;
@@ -221,6 +221,35 @@ impl LiveSite {
     }
 
     pub(super) fn judge_readiness(&self, name: &str, with_azure: bool) -> Answer<Readiness> {
+        let (server, ready, _) = self.judged(name, with_azure)?;
+        self.note_readiness(server, &ready);
+        Ok(ready)
+    }
+
+    /// The same, first by what the vault says, then, where nothing of that is in the way, with Azure; whether that could be
+    /// reached. What nobody reaches just now says nothing of the server.
+    pub(super) fn judge_daily(&self, name: &str, with_azure: bool) -> Answer<(Readiness, bool)> {
+        let (server, ready, _) = self.judged(name, false)?;
+        self.note_readiness(server, &ready);
+        if !with_azure || !ready.ready {
+            return Ok((ready, true));
+        }
+        let (server, asked, unreached) = self.judged(name, true)?;
+        if unreached {
+            return Ok((ready, false));
+        }
+        self.note_readiness(server, &asked);
+        Ok((asked, true))
+    }
+
+    fn note_readiness(&self, server: ServerId, ready: &Readiness) {
+        // Without a profile nobody meant it to be recovered: that is no trouble of its protection.
+        if ready.has_profile {
+            lock(&self.readiness).insert(server, ready.clone());
+        }
+    }
+
+    fn judged(&self, name: &str, with_azure: bool) -> Answer<(ServerId, Readiness, bool)> {
         let server = self.server_id(name)?;
         let opened = self.opened()?;
         let mut words = vec!["ready", "--server", name];
@@ -249,11 +278,7 @@ impl LiveSite {
             about_millis: judged["about_millis"].as_u64(),
             has_profile: judged["has_profile"].as_bool().unwrap_or(false),
         };
-        // Without a profile nobody meant it to be recovered: that is no trouble of its protection.
-        if ready.has_profile {
-            lock(&self.readiness).insert(server, ready.clone());
-        }
-        Ok(ready)
+        Ok((server, ready, judged["azure_unreached"].as_bool().unwrap_or(false)))
     }
 
     pub(super) fn report_page(&self, id: &str) -> Answer<String> {

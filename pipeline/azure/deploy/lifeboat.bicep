@@ -20,6 +20,12 @@
 //   az vm deallocate --resource-group lifeboat --name lifeboat
 //   az vm start --resource-group lifeboat --name lifeboat
 //
+// Its page is https://ADDRESS for whoever is in its network: it has no public address, and nothing of the Internet reaches it.
+// Before the worst day choose a way in and try it: a VPN or ExpressRoute gateway, a peered network, Azure Bastion with a
+// jump host in the subnet, or that jump host alone. The address:
+//
+//   az vm list-ip-addresses --resource-group lifeboat --name lifeboat --output table
+//
 // The retention of the container is made unlocked, so that it can be tried; lock it when it suits, for good:
 //
 //   az storage container immutability-policy lock --account-name ACCOUNT --container-name vault --if-match ETAG

@@ -207,12 +207,23 @@ resource machine 'Microsoft.Compute/virtualMachines@2024-07-01' = if (withMachin
   }
 }
 
-// The machine reads the vault and writes its orders there; it deletes nothing.
+// The machine reads the vault and writes its orders there; it deletes nothing of it.
 resource machineWrites 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (withMachine) {
   scope: vault
   name: guid(vault.id, 'lifeboat-machine', writerRoleId)
   properties: {
     roleDefinitionId: writerRoleId
+    principalId: machine!.identity.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// Warm seeds: a failover copies them, and its copies go when its disks are made.
+resource machineKeepsSeeds 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (withMachine) {
+  scope: seeds
+  name: guid(seeds.id, 'lifeboat-machine', contributorRoleId)
+  properties: {
+    roleDefinitionId: contributorRoleId
     principalId: machine!.identity.principalId
     principalType: 'ServicePrincipal'
   }

@@ -144,6 +144,15 @@ try:
     sys.exit("an attached disk was deleted")
 except HttpResponseError as refused:
     step("attached", refused.error.code)
+# What an order looks at before it makes anything, and when it goes on.
+assert resource.resource_groups.get("rg1", **plain).tags == tags
+assert compute.virtual_machines.get("rg1", "vm1", **plain).properties.provisioning_state == "Succeeded"
+assert compute.snapshots.get("rg1", "snap1", **plain).properties.incremental
+assert network.network_interfaces.get("rg1", "nic1", **plain).id == nic
+assert network.network_security_groups.get("rg1", "nsg1", **plain).id == rules.id
+assert network.virtual_networks.get("rg1", "vn1", **plain).name == "vn1"
+assert network.subnets.get("rg1", "vn1", "s1", **plain).id == subnet
+assert network.public_ip_addresses.get("rg1", "ip1", **plain).id == public.id
 compute.virtual_machines.begin_deallocate("rg1", "vm1", **plain).result()
 compute.virtual_machines.begin_start("rg1", "vm1", **plain).result()
 compute.virtual_machines.begin_power_off("rg1", "vm1", skip_shutdown=True, **plain).result()

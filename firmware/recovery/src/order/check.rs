@@ -243,7 +243,7 @@ impl Work<'_> {
             Ok(found) => found,
             Err(Stop::Refused(refused)) if refused.why == Why::Missing => {
                 problems.push(format!(
-                    "subnet {} of network {} is not there",
+                    "subnet {} of network {} is not there: make it, or correct the target profile",
                     subnet.name(),
                     subnet.network().name()
                 ));
@@ -258,7 +258,10 @@ impl Work<'_> {
             return Ok(());
         }
         if network::free_addresses(&found) == Some(0) {
-            problems.push(format!("subnet {} is full", subnet.name()));
+            problems.push(format!(
+                "subnet {} is full: enlarge it, or name another in the target profile",
+                subnet.name()
+            ));
         }
         let ranges: Vec<&str> = network::ranges(&found);
         if let Some(address) = self.settle_address(survey, subnet.name(), &ranges, problems) {
@@ -280,7 +283,8 @@ impl Work<'_> {
             let group = GroupId::new(&profile.subscription, profile.network_group())?;
             let thing = Thing::Resource(group.resource(What::SecurityGroup, &name)?);
             if self.is_missing(&thing)? {
-                problems.push(format!("{thing} is not there"));
+                problems
+                    .push(format!("{thing} is not there: make it, or correct the target profile"));
             }
         }
         Ok(())

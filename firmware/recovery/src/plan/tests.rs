@@ -16,6 +16,9 @@ use crate::order::{Order, State};
 use crate::target;
 use crate::test_world::{Process, Site, profile};
 
+/// What is other for a server of a plan, and who is brought up together.
+mod members;
+
 const NAME: Name = Name::Plan(PlanId([3; 16]));
 const SERVERS: [&str; 3] = ["db1", "app1", "web1"];
 
@@ -99,6 +102,15 @@ fn site() -> Site {
     documents::change(&process.documents, NAME, &|| plan.clone(), &mut |_: &mut Plan| Ok(()))
         .unwrap();
     site
+}
+
+/// Changes what the plan's text says.
+fn change(process: &Process<'_>, change: &dyn Fn(&mut Text)) {
+    documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
+        change(&mut plan.text);
+        Ok(())
+    })
+    .unwrap();
 }
 
 fn begin(drill: bool) -> Begin {
@@ -208,11 +220,7 @@ fn a_drill_that_failed_ends_badly_however_often_its_clearing_was_cut_off() {
     last.groups[0].before.clear();
     let site = site();
     let process = site.process(1);
-    documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
-        plan.text = last.clone();
-        Ok(())
-    })
-    .unwrap();
+    change(&process, &|text| *text = last.clone());
     *hooks.failures.lock().unwrap() = 1;
     let denied = pipeline_azure::arm::Why::Denied;
     site.region.trouble(crate::test_world::region::Trouble {
@@ -243,11 +251,7 @@ fn a_plan_that_waits_gives_signs_of_life() {
         text.groups[0].before = vec![Action::Wait(seconds)];
         text.groups[0].servers.truncate(0);
         text.groups.truncate(1);
-        documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
-            plan.text = text.clone();
-            Ok(())
-        })
-        .unwrap();
+        change(&process, &|known| *known = text.clone());
         go(&process, &Hooks::default(), false).unwrap();
         documents::load::<Plan>(&process.documents, NAME).unwrap().0
     };
@@ -329,12 +333,10 @@ fn killed_at_calls_all_over_its_way_a_plan_goes_on_to_the_same_end() {
 fn a_plan_whose_runs_fill_its_document_forgets_the_oldest_and_goes_on() {
     let site = site();
     let (process, hooks) = (site.process(1), Hooks::default());
-    documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
-        plan.text.groups[0].servers.clear();
-        plan.text.groups.truncate(1);
-        Ok(())
-    })
-    .unwrap();
+    change(&process, &|text| {
+        text.groups[0].servers.clear();
+        text.groups.truncate(1);
+    });
     go(&process, &hooks, false).expect("a run");
     documents::change(&process.documents, NAME, &|| unreachable!(), &mut |plan: &mut Plan| {
         let bytes = documents::bytes_of(NAME, plan).unwrap().len();

@@ -146,6 +146,14 @@ impl SimRegion {
         ours.map(|(path, _)| path.clone()).collect()
     }
 
+    /// What is kept of the one thing whose path has this.
+    pub(crate) fn thing(&self, piece: &str) -> Value {
+        let state = self.state();
+        let mut found = state.resources.iter().filter(|(path, _)| path.contains(piece));
+        let (_, thing) = found.next().unwrap_or_else(|| panic!("no {piece}"));
+        thing.clone()
+    }
+
     /// The content of every disk that a machine has, by the machine.
     pub(crate) fn running(&self) -> Vec<(String, Vec<String>)> {
         let state = self.state();

@@ -79,6 +79,16 @@ impl Kit<'_> {
         let quoted = self.place.replace('\'', "'\\''");
         page.wrapped("       ", &format!("lifeboat points --vault '{quoted}' --key-file key.txt"));
         page.line("    3. Bring disks back; it asks before it writes: lifeboat restore --help");
+        if self.is_in_azure() {
+            page.line("");
+            page.line(
+                "IF THE SITE IS GONE, servers come up in Azure, by the recovery machine there:",
+            );
+            page.line("    az vm start --resource-group lifeboat --name lifeboat");
+            page.line("    on its page, or by the program on any machine, for each server:");
+            page.line("    lifeboat failover --key-file key.txt --server NAME \\");
+            page.wrapped("        ", &format!("--vault '{quoted}'"));
+        }
         page.0
     }
 
@@ -108,9 +118,13 @@ impl Kit<'_> {
         html
     }
 
+    fn is_in_azure(&self) -> bool {
+        self.place.starts_with("azure:")
+    }
+
     fn credentials(&self, page: &mut Page) {
         page.line("CREDENTIALS");
-        if self.place.starts_with("azure:") {
+        if self.is_in_azure() {
             page.line(
                 "    The vault is in Azure. Sign in to the portal with an account that may read",
             );

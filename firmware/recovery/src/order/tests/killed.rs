@@ -89,6 +89,39 @@ fn killed_at_any_call_of_azures_an_order_goes_on_to_the_same_end() {
 }
 
 #[test]
+fn killed_at_any_call_of_azures_an_order_is_taken_back_from_there() {
+    for (way, warm) in ways().filter(|(way, _)| *way != Way::Cancel) {
+        let mut taken_back = 0;
+        for at in 1..=calls_of(way, warm).0 {
+            for does_last in [false, true] {
+                let site = site_of(warm);
+                site.region.cut(Some(at), does_last);
+                let first = site.process(1);
+                if go(&first, way).is_ok() {
+                    continue;
+                }
+                drop(first);
+                site.region.cut(None, false);
+                let next = site.process(2);
+                let name = Name::Order(OrderId([7; 16]));
+                let mut work = Work::take(next.world(), name, false).expect("its holder is dead");
+                let cancelled = work.cancel();
+                cancelled
+                    .unwrap_or_else(|e| panic!("{way:?}, {warm}, cut at {at} ({does_last}): {e}"));
+                is_sound(&site, &next, &work.order().clone());
+                assert!(work.order().is_over(), "{way:?}, {warm}, cut at {at} ({does_last})");
+                let deeds = site.deeds();
+                if deeds.iter().any(|deed| deed.starts_with("fork")) {
+                    assert_eq!(deeds.last().map(String::as_str), Some("unfork"), "cut at {at}");
+                }
+                taken_back += 1;
+            }
+        }
+        assert!(taken_back > 60, "{way:?}, {warm}: only {taken_back} were taken back");
+    }
+}
+
+#[test]
 fn a_commit_that_was_killed_is_found_again_and_no_second_machine_is_made_for_it() {
     let mut whole = false;
     for at in 1.. {

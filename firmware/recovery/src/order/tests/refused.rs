@@ -3,6 +3,7 @@
 use super::*;
 use crate::order::hands::Hands as _;
 use crate::profile::Signal;
+use crate::test_world::SUBSCRIPTION;
 use pipeline_azure::arm::disk::Generation;
 
 fn fails(site: &Site, kind: Kind) -> (String, Order) {
@@ -20,8 +21,8 @@ fn nothing_was_made(site: &Site, error: &str, piece: &str) {
 #[test]
 fn what_would_stop_it_is_told_before_anything_is_made() {
     type Change = fn(&Site);
-    let cases: [(&str, Change); 14] = [
-        ("full", |site| {
+    let cases: [(&str, Change); 15] = [
+        ("full: enlarge it, or name another", |site| {
             let path = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/recovered/providers/Microsoft.Network/virtualNetworks/net";
             let subnet = json!({"name": "default", "properties": {"addressPrefix": "10.0.0.0/30"}});
             site.region.put(path, json!({"properties": {"subnets": [subnet]}}));
@@ -44,7 +45,12 @@ fn what_would_stop_it_is_told_before_anything_is_made() {
         ("none of its sizes", |site| {
             set(site, |profile| profile.sizes = vec!["Standard_X".to_owned()])
         }),
-        ("is not there", |site| set(site, |profile| profile.subnet = "other".to_owned())),
+        ("is not there: make it, or correct the target profile", |site| {
+            set(site, |profile| profile.subnet = "other".to_owned());
+        }),
+        ("guards in recovered is not there: make it, or correct", |site| {
+            set(site, |profile| profile.security_group = Some("guards".to_owned()));
+        }),
         ("resource group other", |site| set(site, |profile| profile.group = "other".to_owned())),
         ("give the profile another name", |site| {
             let path = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/recovered/providers/Microsoft.Compute/virtualMachines/web1";
@@ -167,23 +173,23 @@ fn what_failed_late_and_may_do_later_is_made_again_and_never_waited_for_for_ever
 
 #[test]
 fn a_right_that_is_missing_in_the_middle_is_told_and_what_was_made_can_be_taken_back() {
-    for kind in [Kind::Drill, Kind::Failover] {
-        for piece in
-            ["begingetaccess", "endgetaccess", "/networkinterfaces/", "retrievebootdiagnosticsdata"]
-        {
+    for (kind, group) in [(Kind::Drill, "lifeboat-drill-07070707"), (Kind::Failover, "recovered")] {
+        let acts = ["/begingetaccess", "/endgetaccess", "/retrievebootdiagnosticsdata"];
+        let made = [
+            "microsoft.compute/disks/",
+            "microsoft.network/networkinterfaces/",
+            "microsoft.compute/virtualmachines/",
+        ];
+        let made = made.map(|piece| {
+            format!("PUT /subscriptions/{SUBSCRIPTION}/resourcegroups/{group}/providers/{piece}")
+        });
+        for at in acts.map(str::to_owned).into_iter().chain(made) {
             let site = Site::new();
-            let at = match piece {
-                "/networkinterfaces/" => "PUT".to_owned(),
-                piece => format!("/{piece}"),
-            };
-            if at == "PUT" {
-                continue;
-            }
             site.region.trouble(trouble(&at, Why::Denied));
             let (error, order) = fails(&site, kind);
             assert!(
                 error.contains("step ") && error.contains("lifeboat cleanup --order"),
-                "{error}"
+                "{at}: {error}"
             );
             let next = site.process(2);
             let mut work = Work::take(next.world(), Name::Order(order.id), false).unwrap();

@@ -58,6 +58,17 @@ fn the_newest_heads_come_first_and_the_rest_is_counted() {
 }
 
 #[test]
+fn of_a_vault_in_azure_it_says_what_to_do_where_the_site_is_gone() {
+    let (text, _) = page("azure://backups01/servers", None, &[head(1, None)]);
+    let (_, gone) = text.split_once("\nIF THE SITE IS GONE").expect("its heading");
+    assert!(gone.contains("    az vm start --resource-group lifeboat --name lifeboat\n"), "{gone}");
+    let failover = "    lifeboat failover --key-file key.txt --server NAME \\\n        --vault 'azure://backups01/servers'\n";
+    assert!(gone.contains(failover), "{gone}");
+    let (text, _) = page("dir:/srv/vault", None, &[head(1, None)]);
+    assert!(!text.contains("IF THE SITE IS GONE"), "a folder is not in Azure");
+}
+
+#[test]
 fn servers_are_named_only_when_asked() {
     let (text, _) = page("dir:/srv/vault", None, &[head(1, None), head(2, Some("payroll"))]);
     assert!(text.contains("of payroll") && text.contains("of server 01010101"));

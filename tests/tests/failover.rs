@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
+use qemu::region::Refusal;
 use qemu::region::faults::{Fault, Rule};
 use serde_json::json;
 use tests::azurite::Scratch;
@@ -71,6 +72,10 @@ fn who_was_not_asked_is_said_not_to_have_been_asked() {
 #[test]
 fn a_failover_is_changed_cancelled_and_committed() {
     let bed = Bed::new("failover", &["web1"]);
+    let rehearsed = bed.order("failover", "web1", &["--planned", "--dry-run"]).succeeds().json();
+    assert_eq!(rehearsed["kind"], "planned", "{rehearsed}");
+    assert_eq!(rehearsed["makes"].as_array().map(Vec::len), Some(3), "{rehearsed}");
+    assert!(bed.tagged().is_empty(), "nothing was made");
     let first = bed.order("failover", "web1", &[]).succeeds().json();
     assert_eq!(first["state"], "up");
     assert!(first["evidence"]["address"].as_str().unwrap().starts_with("10.1.0."));
@@ -79,7 +84,10 @@ fn a_failover_is_changed_cancelled_and_committed() {
     // A second operator, and a second word of the first.
     let again = bed.order("failover", "web1", &[]).succeeds().json();
     assert_eq!(again["order"], first["order"], "it is the same order");
-    bed.order("failover", "web1", &["--planned", "--dry-run"]);
+    // A rehearsal of another one is told what stands there, and changes nothing.
+    let rehearsal = bed.order("failover", "web1", &["--planned", "--dry-run"]);
+    rehearsal.fails(1, &["step check", "machine web1", "is what failover"]);
+    assert_eq!(bed.tagged().len(), things, "nothing was made");
     let same = bed.order("failover", "web1", &["--point", "latest"]).succeeds().json();
     assert_eq!(same["steps"], first["steps"], "the same line twice takes nothing down");
     let point = first["point"]["id"].as_str().unwrap();
@@ -109,6 +117,7 @@ fn killed_at_any_step_an_order_goes_on_and_nothing_is_left_over() {
     eprintln!("step        killed while   then");
     for step in steps {
         let seen = bed.killed_in("failover", step, Duration::ZERO);
+        let seen = seen.unwrap_or_else(|| panic!("never came to {step}"));
         let began = Instant::now();
         let done = bed.order("failover", "web1", &[]).succeeds().json();
         assert!(began.elapsed() < STEP);
@@ -116,14 +125,15 @@ fn killed_at_any_step_an_order_goes_on_and_nothing_is_left_over() {
         assert_eq!(bed.tagged().len(), 3, "{step}: nothing twice");
         bed.order("failover", "web1", &["--cancel"]).succeeds();
         assert!(bed.billed().is_empty() && bed.tagged().is_empty(), "{step}");
-        eprintln!("{step:<12}{:<15}up, cancelled, nothing left", seen.unwrap_or_default());
+        eprintln!("{step:<12}{seen:<15}up, cancelled, nothing left");
     }
-    for step in ["group", "hydrate", "machine", "cleanup"] {
+    for step in ["check", "group", "hydrate", "network", "machine", "signal", "cleanup"] {
         let seen = bed.killed_in("drill", step, Duration::ZERO);
+        let seen = seen.unwrap_or_else(|| panic!("a drill never came to {step}"));
         let done = bed.order("drill", "web1", &[]).succeeds().json();
         assert_eq!((&done["state"], &done["up"]), (&json!("drilled"), &json!(true)), "{step}");
         assert!(bed.billed().is_empty() && bed.tagged().is_empty(), "{step}");
-        eprintln!("drill {step:<12}{:<9}drilled, nothing left", seen.unwrap_or_default());
+        eprintln!("drill {step:<12}{seen:<9}drilled, nothing left");
     }
 }
 
@@ -160,6 +170,8 @@ fn with_faults_on_there_is_no_wrong_success_and_no_orphan() {
 #[test]
 fn what_cannot_be_is_told_with_its_step_and_leaves_nothing() {
     let bed = Bed::new("refused", &["web1"]);
+    let points = || run(bed.verbs(&["points"]).arg("--json")).succeeds().json();
+    let before = points();
     let nothing = |words: &[&str]| {
         bed.order("failover", "web1", &[]).fails(1, words);
         assert!(bed.tagged().is_empty(), "{words:?}");
@@ -179,22 +191,31 @@ fn what_cannot_be_is_told_with_its_step_and_leaves_nothing() {
     bed.region.set_limit("cores", 1);
     nothing(&["step check", "Standard_D2s_v5"]);
     bed.region.set_limit("cores", 100);
-    // A right that is missing in the middle.
-    bed.region.set_faults(vec![Rule::deny("Microsoft.Network/networkInterfaces/write")]);
-    let ran = bed.order("failover", "web1", &[]);
-    assert_eq!(ran.code, 1);
-    assert!(
-        ran.errors.contains("networkInterfaces/write") || ran.errors.contains("step network"),
-        "{}",
-        ran.errors
+    // A right that is missing, told before; and one that is taken away in the middle.
+    let interfaces = "Microsoft.Network/networkInterfaces/write";
+    bed.region.set_faults(vec![Rule::deny(interfaces)]);
+    nothing(&["step check", interfaces, "Lifeboat's role"]);
+    let message = format!(
+        "The client does not have authorization to perform action '{interfaces}' over scope '/x' or the scope is invalid."
     );
+    let code = "AuthorizationFailed".to_owned();
+    let refusal = Refusal { status: 403, code, message, retry_after_s: None };
+    let rule = Rule::new("PUT", "networkInterfaces", u32::MAX, Fault::Refuse(refusal));
+    bed.region.set_faults(vec![rule]);
+    let told = ["step network", interfaces, "lifeboat cleanup --order"];
+    bed.order("failover", "web1", &[]).fails(1, &told);
+    assert!(!bed.tagged().is_empty(), "its disks were made before");
     bed.region.set_faults(Vec::new());
-    let cancelled = bed.order("failover", "web1", &["--cancel"]);
-    assert_eq!(cancelled.code, 0, "{}", cancelled.errors);
+    bed.order("failover", "web1", &["--cancel"]).succeeds();
     assert!(bed.billed().is_empty() && bed.tagged().is_empty());
     // A planned failover wants an appliance that the agent is connected to.
     bed.order("failover", "web1", &["--planned"]).fails(1, &["step stop", "by hand"]);
     bed.order("failover", "web1", &["--cancel"]);
+    // Whatever was refused, the vault is as it was.
+    run(bed.place.verb("verify").arg("--deep")).succeeds();
+    assert_eq!(points(), before);
+    assert_eq!(before["points"].as_array().map(Vec::len), Some(1));
+    assert_eq!(before["failovers"], json!([]));
     // A damaged point.
     let segments = bed.scratch.path().join("vault").join("seg");
     let damaged =
@@ -241,6 +262,13 @@ fn a_plan_of_three_servers_in_two_groups_waits_asks_hooks_and_takes_itself_back(
     let go = |verb: &str, more: &[&str]| {
         run(bed.verbs(&["plan", verb]).args(["shop", "--json"]).args(more))
     };
+    let dry = go("run", &["--drill", "--dry-run", "--despite-obstacles"]).succeeds().json();
+    let dry = dry.as_array().unwrap();
+    let servers: Vec<&str> = dry.iter().filter_map(|one| one["server"].as_str()).collect();
+    assert_eq!(servers, ["db1", "app1", "web1"], "{dry:?}");
+    assert_eq!(dry[0]["sizes"], json!(["Standard_D4s_v5"]));
+    assert!(dry.iter().all(|one| one["total_millis"].as_u64() > Some(0)), "{dry:?}");
+    assert!(bed.tagged().is_empty(), "nothing was made");
     let waits = go("run", &["--drill", "--despite-obstacles"]).succeeds().json();
     assert_eq!(waits["state"], "waits", "{waits}");
     assert!(waits["waits_for"].as_str().unwrap().contains("call the help desk"));

@@ -226,6 +226,13 @@ fn jobs_are_done_by_the_program_and_what_happened_outlives_a_restart() {
     assert_eq!(refusal.field.as_deref(), Some("/confirm"));
     let ready = site.readiness("web1", false).expect("a judgement");
     assert!(!ready.ready && !ready.has_profile && !ready.problems.is_empty());
+    // From when somebody says where it is recovered to, that it cannot be is told at once and not a day later.
+    let row = || site.server("web1").expect("a server").row;
+    assert_eq!(row().health, Health::Good, "{}", row().cause);
+    let target = "subscription = \"00000000-0000-0000-0000-000000000001\"\nlocation = \"westeurope\"\ngroup = \"recovered\"\n\
+        network = \"net\"\nsubnet = \"default\"\nsizes = [\"Standard_D2s_v5\"]\nsignals = [{ console = \"login:\" }]\n";
+    site.set_target(&anna(), "web1", target).expect("a target profile");
+    until("a judgement", || row().cause.starts_with("It could not be recovered now").then_some(()));
     site.end();
     let before = site.events().all();
     assert!(before.iter().any(|event| event.kind == "job_done" && event.words.contains("verify")));

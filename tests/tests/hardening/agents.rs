@@ -163,8 +163,7 @@ fn is_served(agent: &mut Agent, question: u32) {
     let began = Instant::now();
     loop {
         let said = agent.receive().unwrap().map(|received| received.message);
-        if matches!(said, Some(FromAppliance::Wanted { question: answered, .. }) if answered == question)
-        {
+        if matches!(said, Some(FromAppliance::Wanted { question: of, .. }) if of == question) {
             return;
         }
         assert!(began.elapsed() < PATIENCE, "question {question} is not answered: {said:?}");
@@ -288,8 +287,7 @@ fn tried(what: &str) -> String {
 
 /// How it fails with the list of calls taken away was seen of the page's door, whose jail is the same (`hardening/jail.rs`).
 #[test]
-fn a_door_that_was_taken_over_reaches_neither_keys_nor_disks_nor_other_machines_nor_other_processes()
- {
+fn a_door_that_was_taken_over_reaches_neither_keys_nor_disks_nor_machines_nor_processes() {
     let scratch = Scratch::new("door-reaches").unwrap();
     let key = scratch.path().join("vault.key");
     fs::write(&key, b"secret").unwrap();

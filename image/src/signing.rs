@@ -11,7 +11,7 @@
 //! the bytes to be signed on its standard input, and gives the bare signature on its standard output: RSA PKCS #1 v1.5 over
 //! SHA-256, or Ed25519. What it gives is checked against the certificate before it is used.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -328,6 +328,12 @@ fn ask(program: &Path, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
     match given {
         Some(Ok(())) if output.status.success() => Ok(output.stdout),
+        // Who has read enough for a signature may close its end: whether it is one is seen by its bytes.
+        Some(Err(error))
+            if error.kind() == io::ErrorKind::BrokenPipe && output.status.success() =>
+        {
+            Ok(output.stdout)
+        }
         Some(Err(error)) if output.status.success() => {
             Err(failed(format!("does not take the bytes: {error}")))
         }

@@ -73,15 +73,16 @@ impl Acts for Hooks {
 fn post(machine: &Machine, url: &str, body: &str, within: Duration) -> Result<(), Error> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     // A webhook's address is often its secret: it is not repeated.
-    let (origin, path) = Origin::parse(base).map_err(|_| {
+    let (origin, _) = Origin::parse(base).map_err(|_| {
         Error::misuse("webhook", "has an address that is no URL of http or https")
             .remedy("mend it in the plan, then give the plan anew")
     })?;
     let about = format!("webhook at {}", origin.authority);
-    let target = match (path.is_empty(), query.is_empty()) {
-        (true, true) => "/".to_owned(),
-        (false, true) => path,
-        (_, false) => format!("{path}?{query}"),
+    // As it was written, a slash at its end too.
+    let path = base.splitn(4, '/').nth(3).unwrap_or_default();
+    let target = match query.is_empty() {
+        true => format!("/{path}"),
+        false => format!("/{path}?{query}"),
     };
     let request = Request::new(Method::Post, target)
         .with_header("content-type", "application/json")

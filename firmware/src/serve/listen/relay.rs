@@ -273,7 +273,7 @@ mod tests {
                 assert!(tried.next().is_some(), "places are not given back");
                 std::thread::sleep(core::time::Duration::from_millis(10));
             };
-            stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            stream.write_all(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
             answer.ends_with("ok\n")
@@ -285,7 +285,7 @@ mod tests {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-        let teller: Teller = Arc::new(Status::default);
+        let teller: Teller = Arc::new(|| Status { ready: true, ..Status::default() });
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
         let door = Door::open_now(local, &Identity::generate("bed").unwrap(), teller).unwrap();
         let rooms = Arc::new(door.rooms);

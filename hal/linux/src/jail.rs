@@ -69,6 +69,9 @@ pub struct Entered {
     pub lacks: Vec<String>,
 }
 
+/// How many services of one user a machine may have, each of another program: `lifeboat serve` more than once.
+const TASKS_OF_A_USER: u64 = 64;
+
 impl Jail<'_> {
     /// Shuts the calling process in, for good.
     ///
@@ -86,7 +89,8 @@ impl Jail<'_> {
         let rules = self.rules(&mut entered)?;
         if rustix::process::geteuid().is_root() {
             self.become_nobody()?;
-            setrlimit(Resource::Nproc, limit(self.tasks))?;
+            // Counted by user, over all programs of the machine: the exact limit is the group's.
+            setrlimit(Resource::Nproc, limit(self.tasks.saturating_mul(TASKS_OF_A_USER)))?;
         } else {
             entered.lacks.push("a user of its own: it is not root that started it".to_owned());
         }

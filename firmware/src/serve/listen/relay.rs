@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_io::Async;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE,
@@ -127,6 +127,10 @@ impl Relay {
                 strip(&mut head.headers);
                 Response::from_parts(head, Told::Relayed(body))
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                log::debug!("the page: a request was not read to its end: {error}");
+                plain(&Reply::text(400, "the request's body is not as its head says\n"))
+            }
             Err(error) => {
                 log::debug!("the page: a request was not passed on: {error}");
                 plain(&Reply::text(503, "the machine is busy: try again in a moment\n"))
@@ -149,7 +153,12 @@ impl Relay {
         // It ends with the answer, or as soon as nobody wants that any more.
         let carry = async move { drop(connection.await) };
         self.executor.spawn(carry).detach();
-        sender.send_request(request).await.map_err(io::Error::other)
+        // What fails where a body is on its way fails by the body: what is behind answers whatever it reads.
+        let kind = match request.body().is_end_stream() {
+            true => io::ErrorKind::Other,
+            false => io::ErrorKind::InvalidData,
+        };
+        sender.send_request(request).await.map_err(|error| io::Error::new(kind, error))
     }
 }
 

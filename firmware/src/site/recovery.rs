@@ -376,20 +376,17 @@ impl LiveSite {
     fn find_plan(&self, name: &str) -> Answer<Plan> {
         let opened = self.opened()?;
         let found = runs::find(&opened.vault, name).map_err(refusal)?;
-        found
-            .map(|(_, plan)| plan)
-            .ok_or_else(|| missing(format!("plan {name}"), "is not in the vault"))
+        let missed = || missing(format!("plan {name}"), "is not in the vault");
+        found.map(|(_, plan)| plan).ok_or_else(missed)
     }
 
     pub(super) fn change_plan(&self, by: &Caller, name: &str, text: &str) -> Answer<PlanView> {
         let object = format!("plan {name}");
         let text: Text = read_toml(&object, text)?;
         if text.name != name {
-            let words = format!("is called {} in its text", text.name);
-            return Err(wrong("", object, words));
+            return Err(wrong("", object, format!("is called {} in its text", text.name)));
         }
-        let sight = self.sight();
-        let problems = text.problems(&|server| sight.servers.contains_key(server));
+        let problems = text.problems(&|server| self.sight().servers.contains_key(server));
         if !problems.is_empty() {
             return Err(wrong("", object, problems.join("; ")));
         }

@@ -3,7 +3,8 @@
 
 use rustix::io::{Errno, Result};
 
-/// Calls with nothing but zeros, each as wide as a pointer, or the upper half would be whatever lay there: where the call is made at all, the kernel finds something missing.
+/// Calls with nothing but zeros, each as wide as a pointer, or the upper half would be whatever lay there: where
+/// the call is made at all, the kernel finds something missing.
 pub(crate) fn empty(call: Empty) -> Result<()> {
     let number = match call {
         Empty::Bpf => libc::SYS_bpf,

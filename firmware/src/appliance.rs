@@ -47,8 +47,6 @@ mod board;
 mod boot;
 /// The role *capture*.
 mod capture;
-/// The security chip.
-mod chip;
 /// The wall clock.
 mod clock;
 /// Screen and serial line.

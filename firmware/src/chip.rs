@@ -1,5 +1,5 @@
 //! The machine's security chip (TPM 2.0), spoken to without a library: what a key is sealed by, so that only what our key signed
-//! opens it, on this machine alone.
+//! opens it, on this machine alone; and a place for the oldest version that is let in.
 //!
 //! # What the key of the state is sealed to
 //!
@@ -33,12 +33,15 @@
 
 use core::fmt;
 
+pub use self::least::{least, remember};
 pub use self::link::{Device, Link};
 pub use self::seal::{Sealed, lock, open, seal, trial};
 pub use self::signed::Signed;
 
 /// The bytes of commands and answers.
 mod command;
+/// The oldest version that is let in.
+mod least;
 /// The device, or whatever else answers as one.
 mod link;
 /// What firmware and stub wrote down of what they measured.

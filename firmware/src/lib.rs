@@ -49,6 +49,8 @@ pub mod recovery;
 pub mod remote;
 /// What the program says at its end.
 pub mod report;
+/// The pace of new starts.
+mod restart;
 /// Warm seeds: page blobs in Azure that follow the vault.
 pub mod seeds;
 /// What the appliance does for others over the network.

@@ -21,6 +21,10 @@ use hal_linux::manners::hand_on_nothing;
 use crate::appliance::processes::{self, Owned};
 use line::{Handed, Line, MESSAGE_BYTES_MAX};
 
+/// What is asked behind a door.
+pub(crate) mod calls;
+/// Those that strangers connect to.
+pub(crate) mod doors;
 /// What goes between a service and its starter.
 pub(crate) mod line;
 

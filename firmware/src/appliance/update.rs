@@ -24,8 +24,9 @@ use pipeline_azure::address::Origin;
 use super::board::{Answer, Kind, Question};
 use super::orders::{Ending, Order};
 use super::vault_place::Wanted;
-use super::{Appliance, boot, capture, chip, medium, mounts, network};
+use super::{Appliance, boot, capture, medium, mounts, network};
 use crate::child;
+use crate::chip::{self, ChipError, Device};
 use crate::site::facts::Updates;
 use crate::update::install;
 use crate::update::slots::Slots;
@@ -54,13 +55,11 @@ fn least(appliance: &Appliance) -> Version {
     let text = fs::read_to_string(initrd::LEAST).unwrap_or_default();
     let image = Version::parse(text.trim()).unwrap_or_default();
     let known = image.max(Version(appliance.memory.kept().least));
-    if !chip::is_there() {
-        return known;
-    }
-    match chip::least() {
+    match Device::open().and_then(|mut chip| chip::least(&mut chip)) {
         Ok(least) => known.max(least.unwrap_or_default()),
-        Err(words) => {
-            log::warn!("{words}");
+        Err(ChipError::Absent) => known,
+        Err(error) => {
+            log::warn!("{error}");
             known
         }
     }
@@ -117,15 +116,20 @@ fn try_out(appliance: &Appliance, slot: Slot) -> Result<(), String> {
 /// What runs and has proven itself says which versions are let in from now on.
 fn raise_least(appliance: &Appliance) -> Result<(), String> {
     let least = least(appliance);
-    let chip = match chip::is_there() {
-        true if chip::least() == Ok(Some(least)) => Ok("kept"),
-        true => chip::remember(least).map(|()| "kept"),
-        false => Ok("none"),
+    let kept = Device::open().and_then(|mut chip| match chip::least(&mut chip) {
+        Ok(Some(known)) if known == least => Ok(()),
+        _ => chip::remember(&mut chip, least),
+    });
+    let word = match &kept {
+        Ok(()) => "kept",
+        Err(ChipError::Absent) => "none",
+        Err(_) => "failed",
     };
-    let word = chip.as_ref().map_or("failed", |word| word);
     appliance.events.say("least", &[("version", &least), ("chip", &word)]);
-    if let Err(words) = chip {
-        log::warn!("{words}; the medium alone remembers that nothing older than {least} is let in");
+    if let Err(error) = kept
+        && error != ChipError::Absent
+    {
+        log::warn!("{error}; the medium alone remembers that nothing older than {least} is let in");
     }
     appliance.memory.change(|kept| kept.least = least.0)
 }

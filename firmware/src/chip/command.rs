@@ -7,7 +7,10 @@ use super::link::{ANSWER_BYTES_MAX, Link};
 
 /// Commands, as the chip numbers them.
 pub(super) mod code {
+    pub(crate) const NV_DEFINE: u32 = 0x12a;
     pub(crate) const CREATE_PRIMARY: u32 = 0x131;
+    pub(crate) const NV_WRITE: u32 = 0x137;
+    pub(crate) const NV_READ: u32 = 0x14e;
     pub(crate) const CREATE: u32 = 0x153;
     pub(crate) const LOAD: u32 = 0x157;
     pub(crate) const UNSEAL: u32 = 0x15e;

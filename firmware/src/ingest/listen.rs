@@ -7,11 +7,9 @@ use core::future::Future;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
-use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
 use async_io::{Async, Timer};
 use pipeline::ids::ServerId;
@@ -35,9 +33,7 @@ use super::compare::Compare;
 use super::forks::Forks;
 use super::hub::{Hub, Joined, demoted, makes_no_sense};
 use super::journal::Life;
-use crate::appliance::supervise as restart;
-use crate::report::cannot_listen;
-use crate::services::{AGENTS, Keeper, Running};
+use crate::services::{AGENTS, Keeper, calls, doors};
 use relay::Caller;
 
 /// The door itself: whom it lets in, and what it reads of them.
@@ -53,8 +49,6 @@ const HELLO: Duration = Duration::from_secs(15);
 const MESSAGE: Duration = Duration::from_secs(60);
 /// Threads that deal with what agents say, on each side of the line.
 const THREADS: usize = 2;
-/// A door that closed its line ends within this, or is ended.
-const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause while so much of an agent waits to be spooled that nothing more is read of it.
 const CROWDED_PAUSE: Duration = Duration::from_millis(5);
 /// How long questions of a new session wait for what earlier runs sent to be in the vault; after that, everything is wanted
@@ -125,7 +119,7 @@ impl Door {
         {
             log::info!("no more open files can be had: {errno}");
         }
-        Ok(Self { listener: listen(address).await?, shown, means })
+        Ok(Self { listener: doors::listen(address).await?, shown, means })
     }
 
     /// Where it listens: the port that was free for port 0.
@@ -136,28 +130,11 @@ impl Door {
     /// Accepts agents until it is dropped, with a new door whenever one ended; what they say is dealt with on this executor.
     pub(crate) async fn serve(self, keeper: &Keeper<'_>, executor: &Arc<Executor<'static>>) {
         let Self { listener, shown, means } = self;
-        let (address, mut pace) = (listener.local_addr(), restart::Pace::default());
-        let mut listening = Ok::<_, Error>(listener);
-        loop {
-            let began = Instant::now();
-            let words = match listening {
-                Ok(listener) => behind(listener, &shown, &means, keeper, executor).await,
-                Err(error) => error.to_string(),
-            };
-            let pause = pace.after(began.elapsed());
-            log::warn!("{words}; started again in {} s", pause.as_secs());
-            Timer::after(pause).await;
-            // Never the same socket again: whoever took the door over may have shut it for good.
-            listening = match &address {
-                Ok(address) => listen(*address).await,
-                Err(error) => Err(Error::device("replication", error.to_string())),
-            };
-        }
+        doors::keep(listener, async |listener| {
+            behind(listener, &shown, &means, keeper, executor).await
+        })
+        .await;
     }
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| cannot_listen(&address, &error))
 }
 
 /// One door, from its start to its end: why it ended.
@@ -168,17 +145,12 @@ async fn behind(
     keeper: &Keeper<'_>,
     executor: &Arc<Executor<'static>>,
 ) -> String {
-    let running = match Running::start(&AGENTS, keeper, shown, &[listener.as_fd()]) {
-        Ok(running) => running,
+    let door = match doors::Door::start(&AGENTS, keeper, shown, listener) {
+        Ok(door) => door,
         Err(words) => return words,
     };
-    // It is the door's now.
-    drop(listener);
-    match running.line.again().and_then(Async::new) {
-        Ok(line) => relay::answer(&line, means, executor).await,
-        Err(error) => return format!("the agents' door cannot be heard: {error}"),
-    }
-    smol::unblock(move || running.why(END_PATIENCE)).await
+    calls::answer(&door.line, means, executor).await;
+    door.ended().await
 }
 
 /// Runs what is put onto an executor on threads of its own, until this is done. Each begins with `first`.

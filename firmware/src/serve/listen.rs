@@ -5,11 +5,9 @@ use core::net::SocketAddr;
 use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::io;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Instant;
 
-use async_io::{Async, Timer};
+use async_io::Timer;
 use firmware_web::{ALWAYS, Request, Status, respond};
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
@@ -21,9 +19,7 @@ use smol::net::TcpListener;
 
 use super::identity::Identity;
 use crate::admin::hosts::{Called, called};
-use crate::appliance::supervise as restart;
-use crate::report::cannot_listen;
-use crate::services::{DOOR, Keeper, Running};
+use crate::services::{DOOR, Keeper, calls, doors};
 
 /// The API behind the door.
 pub mod api;
@@ -47,8 +43,6 @@ use body::{Told, whole};
 
 /// Until a request's head is there.
 const HELLO: Duration = Duration::from_secs(10);
-/// A door that closed its line ends within this, or is ended.
-const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Until a request's body is there.
 const BODY: Duration = Duration::from_secs(30);
 
@@ -153,7 +147,7 @@ impl Door {
         // What cannot be shown is told now, and not to the first who comes.
         identity.tls()?;
         let identity = identity.share();
-        let listener = listen(address).await?;
+        let listener = doors::listen(address).await?;
         let rooms = Rooms {
             teller,
             branches: Vec::new(),
@@ -212,8 +206,9 @@ impl Door {
                 let relay = Arc::new(relay);
                 let served = Arc::clone(&relay);
                 let front = front::serve(listener, acceptor, served, Arc::clone(&executor));
-                let behind = relay::answer(&behind, Arc::new(rooms));
-                executor.run(future::or(future::or(front, relay.hear(|_| ())), behind)).await;
+                let rooms = Arc::new(rooms);
+                let behind = calls::answer(&behind, &rooms, &executor);
+                executor.run(future::or(future::or(front, relay.calls.hear(|_| ())), behind)).await;
             }
             (Err(error), _) => log::error!("{error}"),
             (_, Err(error)) => log::error!("the page has no way to what is behind it: {error}"),
@@ -229,29 +224,10 @@ impl Door {
     /// The same, with a new door whenever one ended.
     pub(crate) async fn serve_kept(self, keeper: &Keeper<'_>) {
         let Self { listener, identity, rooms } = self;
-        let (address, rooms) = (listener.local_addr(), Arc::new(rooms));
-        let mut pace = restart::Pace::default();
-        let mut listening = Ok::<_, Error>(listener);
-        loop {
-            let began = Instant::now();
-            let words = match listening {
-                Ok(listener) => behind(listener, &identity, &rooms, keeper).await,
-                Err(error) => error.to_string(),
-            };
-            let pause = pace.after(began.elapsed());
-            log::warn!("{words}; started again in {} s", pause.as_secs());
-            Timer::after(pause).await;
-            // Never the same socket again: whoever took the door over may have shut it for good.
-            listening = match &address {
-                Ok(address) => listen(*address).await,
-                Err(error) => Err(Error::device("the page", error.to_string())),
-            };
-        }
+        let rooms = Arc::new(rooms);
+        doors::keep(listener, async |listener| behind(listener, &identity, &rooms, keeper).await)
+            .await;
     }
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| cannot_listen(&address, &error))
 }
 
 /// One door, from its start to its end: why it ended.
@@ -262,17 +238,11 @@ async fn behind(
     keeper: &Keeper<'_>,
 ) -> String {
     let changed = identity.changes();
-    let started = Running::start(&DOOR, keeper, &identity.told(), &[listener.as_fd()]);
-    let running = match started {
-        Ok(running) => running,
+    let door = match doors::Door::start(&DOOR, keeper, &identity.told(), listener) {
+        Ok(door) => door,
         Err(words) => return words,
     };
-    // It is the door's now.
-    drop(listener);
-    let line = match running.line.again().and_then(Async::new) {
-        Ok(line) => line,
-        Err(error) => return format!("the page's door cannot be heard: {error}"),
-    };
+    let line = &door.line;
     let tell = async {
         while changed.recv().await.is_ok() {
             let told = identity.told();
@@ -282,8 +252,8 @@ async fn behind(
         }
     };
     let executor = Arc::clone(&rooms.executor);
-    executor.run(future::or(tell, relay::answer(&line, Arc::clone(rooms)))).await;
-    smol::unblock(move || running.why(END_PATIENCE)).await
+    executor.run(future::or(tell, calls::answer(line, rooms, &executor))).await;
+    door.ended().await
 }
 
 impl Rooms {

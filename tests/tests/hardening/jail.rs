@@ -10,6 +10,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use hal_linux::jail::attempt::OF_A_SERVICE;
 use qemu::{Disk, Event, Nic};
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{Shutdown, shutdown};
@@ -23,44 +24,6 @@ use tests::program::lifeboat;
 const SIGSYS: i32 = 31;
 /// Longest wait for a door that was ended to be there again.
 const AGAIN: Duration = Duration::from_secs(30);
-
-/// What each service is ended for. That a call comes through, or comes back with an errno, where the filter is left out or
-/// answers otherwise, was seen with the same `Jail` in `hal/linux/tests/jail.rs`.
-const ENDED_FOR: [&str; 33] = [
-    "read /proc/1/mem",
-    "read /proc/1/environ",
-    "read /proc/cmdline",
-    "read /run/keys",
-    "read /dev/vda",
-    "write /dev/vda",
-    "write /proc/sys/kernel/sysrq",
-    "make /run/made",
-    "trace",
-    "read-other",
-    "signal",
-    "packet",
-    "netlink",
-    "raw",
-    "unix",
-    "connect 127.0.0.1:443",
-    "late-connect 127.0.0.1:443",
-    "late-message 127.0.0.1:443",
-    "bind 0.0.0.0:8080",
-    "datagram 0.0.0.0:8080",
-    "ring",
-    "user-namespace",
-    "bpf",
-    "module",
-    "kexec",
-    "perf",
-    "keys",
-    "mount",
-    "memory-file",
-    "fork",
-    "exec",
-    "runnable-page",
-    "made-runnable",
-];
 
 fn is_root() -> bool {
     let said = Command::new("id").arg("-u").output().unwrap();
@@ -77,7 +40,7 @@ fn a_service_that_was_taken_over_is_ended_for_what_it_has_no_use_for() {
     let nothing = try_it("nothing");
     let said = String::from_utf8_lossy(&nothing.stdout);
     assert_eq!(said.trim(), "errno 0", "{}", String::from_utf8_lossy(&nothing.stderr));
-    for what in ENDED_FOR {
+    for what in OF_A_SERVICE {
         let tried = try_it(what);
         let said = String::from_utf8_lossy(&tried.stdout);
         assert_eq!(tried.status.signal(), Some(SIGSYS), "{what}: {said}");
@@ -229,7 +192,7 @@ fn the_machine_around_is_shut_too() {
     let events = running.console().events();
     // As root of the whole machine, but in its jail.
     assert_eq!(came(&events, "door", "nothing"), "errno 0");
-    for what in ENDED_FOR {
+    for what in OF_A_SERVICE {
         assert_eq!(came(&events, "door", what), format!("signal {SIGSYS}"), "{what}");
     }
     let group = events.iter().find(|event| event.name == "group").unwrap();

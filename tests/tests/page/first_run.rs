@@ -60,18 +60,12 @@ fn from_the_code_on_the_console_to_a_file_of_the_first_point() {
     browser.run("a", &format!("await page.goto('https://127.0.0.1:{port}/');"));
     browser.sees("a", "Make this appliance yours");
     browser.is_accessible("a", "pairing");
-    let pair = |browser: &mut Browser, code: &str, again: &str| {
-        browser.types("a", "The code on the machine's console", code);
-        browser.types("a", "Your name here", "ada");
-        browser.types("a", "A password", PASSWORD);
-        browser.types("a", "The same once more", again);
-        browser.presses("a", "Begin");
-    };
-    pair(&mut browser, &code, "another");
+    browser.types("a", "Your name here", "ada");
+    pair(&mut browser, "a", &code, "another");
     browser.sees("a", "The two are not the same: type the password once more.");
-    pair(&mut browser, "AAAA-AAAA", PASSWORD);
+    pair(&mut browser, "a", "AAAA-AAAA", PASSWORD);
     browser.run("a", "await page.locator('[name=code][aria-invalid=true]').waitFor();");
-    pair(&mut browser, &code, PASSWORD);
+    pair(&mut browser, "a", &code, PASSWORD);
 
     browser.presses("a", "Keep it as it is");
     vault(&mut browser, &scratch);
@@ -88,6 +82,14 @@ fn from_the_code_on_the_console_to_a_file_of_the_first_point() {
     own_certificate(&mut browser, &scratch);
     browser.complained_of_nothing("a");
     adopted(&mut browser, &scratch, &key);
+}
+
+/// Types what pairs, and sends it.
+fn pair(browser: &mut Browser, page: &str, code: &str, again: &str) {
+    browser.types(page, "The code on the machine's console", code);
+    browser.types(page, "A password", PASSWORD);
+    browser.types(page, "The same once more", again);
+    browser.presses(page, "Begin");
 }
 
 /// Alerts go to a real listener, and a listener that is none is shown.
@@ -117,7 +119,7 @@ fn told_to_somebody(browser: &mut Browser) {
     let length = listener.recv(&mut heard).expect("a message comes");
     let heard = String::from_utf8_lossy(&heard[..length]).into_owned();
     assert!(heard.starts_with('<') && heard.contains("lifeboat"), "{heard}");
-    browser.run("a", "await page.keyboard.press('Escape'); await page.locator('dialog').waitFor({ state: 'detached' });");
+    closes(browser, "a");
     browser.presses("a", "Change logs");
     browser.run("a", "await page.getByLabel('By', { exact: true }).selectOption('tcp');");
     browser.presses("a", "Save");
@@ -125,9 +127,13 @@ fn told_to_somebody(browser: &mut Browser) {
     browser.presses("a", "Send a test to all");
     browser.run("a", "await page.locator('dialog tbody td .health').waitFor();");
     assert_eq!(browser.run("a", taken), json!(["no"]), "nobody listens there");
-    browser.run("a", "await page.keyboard.press('Escape'); await page.locator('dialog').waitFor({ state: 'detached' });");
+    closes(browser, "a");
     browser.presses("a", "Remove logs");
     browser.sees("a", "Nobody is told of anything yet.");
+}
+
+fn closes(browser: &mut Browser, page: &str) {
+    browser.run(page, "await page.keyboard.press('Escape'); await page.locator('dialog').waitFor({ state: 'detached' });");
 }
 
 /// A certificate of one's own: a key of another is refused beside its field; it is shown, and taken away.
@@ -168,14 +174,7 @@ fn adopted(browser: &mut Browser, scratch: &Scratch, key: &str) {
     let (_running, code) = fresh(&other, port);
     browser.open("b", &json!({}));
     browser.run("b", &format!("await page.goto('https://127.0.0.1:{port}/');"));
-    for (label, text) in [
-        ("The code on the machine's console", &*code),
-        ("A password", PASSWORD),
-        ("The same once more", PASSWORD),
-    ] {
-        browser.types("b", label, text);
-    }
-    browser.presses("b", "Begin");
+    pair(browser, "b", &code, PASSWORD);
     browser.presses("b", "Keep it as it is");
     let place = format!("dir:{}", scratch.path().join("vault").display());
     browser.types("b", "Where the vault is", &place);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use hal_linux::jail::attempt::attempt;
+use hal_linux::jail::attempt::{OF_A_SERVICE, attempt};
 use hal_linux::jail::cgroup;
 
 use super::super::Appliance;
@@ -16,43 +16,6 @@ use super::super::page::KEEPER;
 use super::super::processes::Owned;
 use crate::services::{ALL, attempted};
 
-/// Tried by every service; `nothing` must come through, or the rest says nothing.
-const BY_SERVICES: [&str; 34] = [
-    "nothing",
-    "read /proc/1/mem",
-    "read /proc/1/environ",
-    "read /proc/cmdline",
-    "read /run/keys",
-    "read /dev/vda",
-    "write /dev/vda",
-    "write /proc/sys/kernel/sysrq",
-    "make /run/made",
-    "trace",
-    "read-other",
-    "signal",
-    "packet",
-    "netlink",
-    "raw",
-    "unix",
-    "connect 127.0.0.1:443",
-    "late-connect 127.0.0.1:443",
-    "late-message 127.0.0.1:443",
-    "bind 0.0.0.0:8080",
-    "datagram 0.0.0.0:8080",
-    "ring",
-    "user-namespace",
-    "bpf",
-    "module",
-    "kexec",
-    "perf",
-    "keys",
-    "mount",
-    "memory-file",
-    "fork",
-    "exec",
-    "runnable-page",
-    "made-runnable",
-];
 /// Tried by the first process itself, as root with everything that root may.
 const BY_THE_FIRST: [&str; 5] =
     ["make /made", "make /etc/made", "write /init", "write /etc/lifeboat/version", "module"];
@@ -65,7 +28,8 @@ pub(super) fn try_all(appliance: &Appliance) -> Result<(), String> {
         appliance.events.say("attempt", &[("who", &who), ("what", &what), ("came", &came)]);
     };
     for service in &ALL {
-        for what in BY_SERVICES {
+        // What must come through is tried too, or the rest says nothing.
+        for what in ["nothing"].into_iter().chain(OF_A_SERVICE) {
             tell(service.name, what, &attempted(service, &KEEPER, what)?);
         }
         let group = Path::new(cgroup::ROOT).join(service.name);

@@ -26,9 +26,10 @@ use smol::lock::Semaphore;
 use smol::net::{TcpListener, TcpStream};
 use zeroize::Zeroizing;
 
-use super::relay::{self, Caller, Calls};
+use super::relay::{self, Caller};
 use super::{CONNECTIONS_MAX, HELLO, MESSAGE, first_body, head, on_threads, within};
 use crate::ingest::hub::Hub;
+use crate::services::calls::Calls;
 use crate::services::line::{Handed, Line};
 
 /// Pause after a failed accept.
@@ -72,7 +73,7 @@ pub(crate) fn run(line: Line, handed: Handed) -> Result<(), String> {
     let executor = Arc::new(Executor::new());
     let served = serve(listener.into(), acceptor, &calls, &executor);
     // Where nobody is left behind it, the door ends.
-    on_threads(&executor, &|| (), future::or(calls.hear(), served));
+    on_threads(&executor, &|| (), future::or(calls.hear(|_| ()), served));
     Ok(())
 }
 
@@ -136,7 +137,7 @@ async fn agent(
     };
     // What came by IPv4 to a socket of both kinds is IPv4.
     let caller = Caller { peer, from: from.ip().to_canonical() };
-    let behind = calls.call(&caller).await?;
+    let behind = calls.call(&caller.told()?).await?;
     let (hearing, saying) = smol::io::split(stream);
     let up = up(hearing, &behind, frame::emit(&hello, 0).map_err(io::Error::other)?);
     future::or(down(&behind, saying), up).await

@@ -26,6 +26,7 @@ use super::places::{Place, Places};
 use super::relay::Relay;
 use super::{HELLO, within};
 use crate::serve::identity::Identity;
+use crate::services::calls::Calls;
 use crate::services::line::{Handed, Line};
 
 /// The whole life of a connection of somebody who is not known: browsers make another.
@@ -48,11 +49,10 @@ pub(crate) fn run(line: Line, handed: Handed) -> Result<(), String> {
     let listener = handed.files.into_iter().next().ok_or("no socket that listens was handed on")?;
     let listener = Async::new(std::net::TcpListener::from(listener)).map_err(failed)?;
     let acceptor = TlsAcceptor::from(identity.tls().map_err(|error| error.to_string())?);
-    let line = Async::new(line).map_err(failed)?;
     let executor = Arc::new(Executor::new());
-    let relay = Arc::new(Relay::new(line, Arc::clone(&executor)));
+    let relay = Arc::new(Relay::new(Calls::new(line).map_err(failed)?, Arc::clone(&executor)));
     // Where nobody is left who answers, the door ends.
-    let heard = relay.hear(|told| match Identity::heard(told) {
+    let heard = relay.calls.hear(|told| match Identity::heard(told) {
         Ok(new) => identity.set_own(new.own()),
         Err(error) => log::warn!("{error}"),
     });

@@ -1,18 +1,14 @@
 //! From the door to what is behind it, and back: each request on a connection of its own, as HTTP/1.1 written anew from what the
 //! door has read.
 //!
-//! The door calls over the line with a number and who asks, where no client can write; both ends of the connection are made
-//! behind it, so that the door has none of what is read and written there, and one comes back with that number. That somebody
-//! is known is told with the answer.
+//! Who asks is told by the call, where no client can write. That somebody is known is told with the answer.
 
 use core::convert::Infallible;
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::collections::BTreeMap;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_io::Async;
 use hyper::body::{Body as _, Incoming};
@@ -23,89 +19,41 @@ use hyper::header::{
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use smol::Executor;
-use smol::channel::{Sender, bounded};
-use smol::lock::Semaphore;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::body::Told;
 use super::front::HEAD_BYTES_MAX;
 use super::places::ALL_MAX;
 use super::{HELLO, Reply, Rooms, response};
-use crate::services::line::{Line, MESSAGE_BYTES_MAX};
+use crate::services::calls::{Behind, Calls};
+use crate::services::line::Line;
 
 /// Header of an answer: whoever asked is known. It goes no further than the door.
 const KNOWN: HeaderName = HeaderName::from_static("x-lifeboat-known");
 /// What concerns one connection alone is each side's own.
 const OF_ONE_CONNECTION: [HeaderName; 6] =
     [CONNECTION, EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
-/// A call begins with its number, and the number alone is its answer.
-const NUMBER_BYTES: usize = 8;
-/// Longest address with its port.
-const PEER_BYTES_MAX: usize = 64;
-const CALL_BYTES_MAX: usize = NUMBER_BYTES + PEER_BYTES_MAX;
 /// What was read as a head within its limit is written with spaces and line ends of its own.
 const WRITTEN_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
 
 /// The door's end.
 pub(super) struct Relay {
-    line: Async<Line>,
+    /// To what is behind it.
+    pub(super) calls: Calls,
     executor: Arc<Executor<'static>>,
-    number: AtomicU64,
-    waiting: Mutex<BTreeMap<u64, Sender<Option<OwnedFd>>>>,
-}
-
-/// Who waits for an answer, and does no more however that ends: clients are displaced.
-struct Waits<'a>(&'a Relay, u64);
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waiting().remove(&self.1);
-    }
 }
 
 /// Both ends, in one process.
 pub(super) fn pair(executor: &Arc<Executor<'static>>) -> io::Result<(Relay, Async<Line>)> {
     let (one, other) = Line::pair()?;
-    let relay = Relay::new(Async::new(one)?, Arc::clone(executor));
+    let relay = Relay::new(Calls::new(one)?, Arc::clone(executor));
     Ok((relay, Async::new(Line::of(other)?)?))
 }
 
 impl Relay {
     /// On a line.
-    pub(super) fn new(line: Async<Line>, executor: Arc<Executor<'static>>) -> Self {
-        Self { line, executor, number: AtomicU64::new(0), waiting: Mutex::default() }
-    }
-
-    /// Hears what is answered, until nobody is there any more. What is no answer is for `told`.
-    pub(super) async fn hear(&self, told: impl Fn(Vec<u8>)) {
-        let next = || self.line.read_with(|line| line.receive(MESSAGE_BYTES_MAX));
-        while let Ok(Some(handed)) = next().await {
-            let Some(number) = number(&handed.bytes) else {
-                told(handed.bytes);
-                continue;
-            };
-            if let Some(waits) = self.waiting().remove(&number) {
-                // Whoever gave up meanwhile wants none.
-                let _ = waits.try_send(handed.files.into_iter().next());
-            }
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Sender<Option<OwnedFd>>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A connection to what is behind the door.
-    async fn stream(&self, peer: SocketAddr) -> io::Result<Async<UnixStream>> {
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let (answer, answered) = bounded(1);
-        self.waiting().insert(number, answer);
-        let _waits = Waits(self, number);
-        let call = [&number.to_le_bytes()[..], peer.to_string().as_bytes()].concat();
-        self.line.write_with(|line| line.send(&call, &[])).await?;
-        let file = answered.recv().await.map_err(io::Error::other)?;
-        let file = file.ok_or_else(|| io::Error::other("no place is left behind it"))?;
-        Async::new(UnixStream::from(file))
+    pub(super) fn new(calls: Calls, executor: Arc<Executor<'static>>) -> Self {
+        Self { calls, executor }
     }
 
     /// What is answered behind the door.
@@ -143,7 +91,7 @@ impl Relay {
         mut request: Request<Incoming>,
         peer: SocketAddr,
     ) -> io::Result<Response<Incoming>> {
-        let stream = FuturesIo::new(self.stream(peer).await?);
+        let stream = FuturesIo::new(self.calls.call(peer.to_string().as_bytes()).await?);
         strip(request.headers_mut());
         let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(WRITTEN_BYTES_MAX)
@@ -176,50 +124,24 @@ fn plain(reply: &Reply) -> Response<Told> {
     response(reply.status, &reply.headers, Told::new(Arc::clone(&reply.body)))
 }
 
-/// The number that a message is, where it is one.
-fn number(bytes: &[u8]) -> Option<u64> {
-    bytes.try_into().ok().map(u64::from_le_bytes)
-}
-
-/// Answers what comes over a line, until its other end is gone or says what no door of ours says.
-pub(super) async fn answer(line: &Async<Line>, rooms: Arc<Rooms>) {
+impl Behind for Rooms {
+    type Who = SocketAddr;
     // The door has no more clients than half of this.
-    let places = Arc::new(Semaphore::new(2 * ALL_MAX));
-    while let Ok(Some(handed)) = line.read_with(|line| line.receive(CALL_BYTES_MAX)).await {
-        let Some((number, peer)) = called(&handed.bytes) else { return };
-        let place = places.try_acquire_arc();
-        let pair = UnixStream::pair().and_then(|(ours, theirs)| Ok((Async::new(ours)?, theirs)));
-        let (Some(place), Ok((ours, theirs))) = (place, pair) else {
-            log::debug!("the page: {peer}: no place is left");
-            if tell(line, number, None).await.is_err() {
-                return;
-            }
-            continue;
-        };
-        if tell(line, number, Some(theirs)).await.is_err() {
-            return;
-        }
-        let spawner = Arc::clone(&rooms.executor);
-        let rooms = Arc::clone(&rooms);
-        let task = async move {
-            if let Err(error) = serve(ours, peer, rooms).await {
-                log::debug!("the page: {peer}: {error}");
-            }
-            drop(place);
-        };
-        spawner.spawn(task).detach();
+    const PLACES: usize = 2 * ALL_MAX;
+
+    fn who(bytes: &[u8]) -> Option<SocketAddr> {
+        core::str::from_utf8(bytes).ok()?.parse().ok()
     }
-}
 
-async fn tell(line: &Async<Line>, number: u64, stream: Option<UnixStream>) -> io::Result<()> {
-    let files: Vec<_> = stream.iter().map(|stream| stream.as_fd()).collect();
-    line.write_with(|line| line.send(&number.to_le_bytes(), &files)).await
-}
+    fn turned_away(&self, peer: &SocketAddr) {
+        log::debug!("the page: {peer}: no place is left");
+    }
 
-/// The number of a call, and who asks.
-fn called(bytes: &[u8]) -> Option<(u64, SocketAddr)> {
-    let (first, peer) = bytes.split_at_checked(NUMBER_BYTES)?;
-    Some((number(first)?, core::str::from_utf8(peer).ok()?.parse().ok()?))
+    async fn serve(self: Arc<Self>, stream: Async<UnixStream>, peer: SocketAddr) {
+        if let Err(error) = serve(stream, peer, self).await {
+            log::debug!("the page: {peer}: {error}");
+        }
+    }
 }
 
 async fn serve(stream: Async<UnixStream>, peer: SocketAddr, rooms: Arc<Rooms>) -> io::Result<()> {
@@ -247,6 +169,7 @@ async fn serve(stream: Async<UnixStream>, peer: SocketAddr, rooms: Arc<Rooms>) -
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd as _;
 
     use firmware_web::Status;
     use hyper::header::HeaderValue;
@@ -254,6 +177,7 @@ mod tests {
     use super::super::{Door, Teller};
     use super::*;
     use crate::serve::identity::Identity;
+    use crate::services::calls::{CALL_BYTES_MAX, answer, number};
 
     /// The door's end of a line, taken over: it waits for each answer.
     struct Taken {
@@ -304,7 +228,7 @@ mod tests {
         let thread = std::thread::spawn(move || {
             let behind = Async::new(Line::of(behind).unwrap()).unwrap();
             let executor = Arc::clone(&rooms.executor);
-            smol::block_on(executor.run(answer(&behind, rooms)));
+            smol::block_on(executor.run(answer(&behind, &rooms, &executor)));
         });
         let mut held: Vec<UnixStream> = Vec::new();
         while let Some(stream) = taken.call() {

@@ -36,16 +36,18 @@ pub fn write(
     lock: &Lock,
     firmware: bool,
     crates: &[Crate],
-    identity: &Identity,
     version: &str,
 ) -> Result<String, Error> {
     let packages = lock.package.iter().filter(|package| firmware || !is_firmware(package));
     let components: Vec<Value> =
         packages.map(|package| debian(package, lock)).chain(crates.iter().map(rust)).collect();
+    // It is in the image, whose own identity is made of what is in it: its number is of its own contents.
+    let named = format!("{version} {components:?}");
+    let serial = Identity::of(&[named.as_bytes()]).uuid("bill");
     let bill = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
-        "serialNumber": format!("urn:uuid:{}", identity.uuid("bill")),
+        "serialNumber": format!("urn:uuid:{serial}"),
         "version": 1,
         "metadata": {
             "timestamp": Utc::of(lock.resolved).text(),

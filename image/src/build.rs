@@ -77,13 +77,11 @@ pub fn disks(disks: &Disks) -> Result<Vec<Made>, Error> {
         enrolment,
     })?;
     let shown = format!("{}{}", parts.facts.version, parts.facts.keys.mark());
-    let crates = bill::crates(workspace())?;
-    let bill = bill::write(&parts.lock, !build.no_firmware, &crates, &disk.identity, &shown)?;
     let out = Out { folder: out_folder(build), progress: &progress };
     let built = parts.lock.resolved;
     let name = |ending: &str| format!("lifeboat{}.{ending}", parts.keys.suffix());
     let mut made =
-        vec![out.write(name("efi"), &slot)?, out.write(name("cdx.json"), bill.as_bytes())?];
+        vec![out.write(name("efi"), &slot)?, out.write(name("cdx.json"), parts.bill.as_bytes())?];
     for (name, bytes) in lists.beside() {
         made.push(out.write(name, &bytes)?);
     }
@@ -203,6 +201,8 @@ pub struct Parts {
     pub lock: Lock,
     /// Kernel, stub, boot manager, modules.
     pub base: Base,
+    /// What it is made of, as it says itself inside.
+    pub bill: String,
     /// The first file system.
     pub initrd: Vec<u8>,
     /// Who signs.
@@ -246,8 +246,11 @@ impl Parts {
             For::Qemu => None,
         };
         let facts = Facts { version, least: build.least, built, keys: keys.trusted(), words };
-        let initrd = initrd::join(&base, &init, agent.as_ref(), &facts, packed)?;
-        Ok(Self { recipe, lock: packages.lock, base, initrd, keys, facts })
+        let shown = format!("{}{}", facts.version, facts.keys.mark());
+        let crates = bill::crates(workspace())?;
+        let bill = bill::write(&packages.lock, !build.no_firmware, &crates, &shown)?;
+        let initrd = initrd::join(&base, &init, agent.as_ref(), &facts, &bill, packed)?;
+        Ok(Self { recipe, lock: packages.lock, base, bill, initrd, keys, facts })
     }
 
     fn slot(&self) -> Result<Vec<u8>, Error> {

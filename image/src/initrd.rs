@@ -48,6 +48,7 @@ pub fn join(
     init: &Program,
     agent: Option<&Program>,
     facts: &Facts,
+    bill: &str,
     codec: Codec,
 ) -> Result<Vec<u8>, Error> {
     let mut archive = Cpio::new();
@@ -62,6 +63,7 @@ pub fn join(
     if let Some(words) = &facts.words {
         archive.file(initrd::WORDS, format!("{words}\n").as_bytes())?;
     }
+    archive.file(initrd::BILL, bill.as_bytes())?;
     let ours = codec.squeeze(&archive.end()?, Content::Programs)?;
     let mut whole = base.archive.clone();
     whole.extend_from_slice(&ours);

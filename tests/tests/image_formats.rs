@@ -320,6 +320,11 @@ fn slot_is_whole(built: &Built) {
         wanted.iter().map(|&place| index.modules()[place].name.as_str()).collect::<Vec<_>>(),
         ["virtio_blk"]
     );
+    let bill = fs::read(inside(initrd::BILL)).expect("the image has its bill");
+    assert!(
+        bill == built.read("lifeboat-development.cdx.json"),
+        "the bill inside is the one beside"
+    );
     let version = tool(&inside(initrd::INIT).display().to_string(), &["--version"]);
     assert!(version.starts_with("lifeboat "), "{version}");
 }

@@ -23,6 +23,8 @@ pub const KEYS: &str = "/etc/lifeboat/keys";
 /// One line: the kernel's command line of the slot, signed with it here as there. Not there where QEMU starts the kernel by
 /// itself.
 pub const WORDS: &str = "/etc/lifeboat/words";
+/// What the image is made of: CycloneDX, the very bytes that lie beside it where it was built.
+pub const BILL: &str = "/etc/lifeboat/bill.cdx.json";
 
 /// Folders that are there, empty, to mount on.
 pub const MOUNT_POINTS: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];

@@ -43,8 +43,7 @@ fn what_is_linked_is_found_with_its_checksum() {
 #[test]
 fn the_bill_names_everything_once_and_is_the_same_each_time() {
     let crates = linked(METADATA.as_bytes(), LOCK).unwrap();
-    let bill =
-        |firmware| write(&lock(), firmware, &crates, &Identity::of(&[b"x"]), "1.2.3").unwrap();
+    let bill = |firmware| write(&lock(), firmware, &crates, "1.2.3").unwrap();
     let text = bill(true);
     assert_eq!(text, bill(true));
     let read: Value = serde_json::from_str(&text).unwrap();

@@ -1,8 +1,8 @@
 //! With Secure Boot on, our keys' programs start and nothing else does, whatever lies on the medium; and a firmware without keys
 //! takes ours from the stick.
 //!
-//! Each refusal is seen on the firmware's own console. That a stranger's words would be seen was seen so: words from the board's
-//! tables, which systemd's stub takes with Secure Boot too, are obeyed and fail `what_lies_beside_the_slot_changes_nothing`.
+//! Each refusal is seen on the firmware's own console. Words from the board's tables are taken by systemd's stub with Secure Boot
+//! too; before our first process refused to go on with them, they were obeyed.
 
 use core::time::Duration;
 use std::fs;
@@ -115,6 +115,25 @@ fn what_lies_beside_the_slot_changes_nothing() {
         events.iter().all(|event| event.name != "wrote"),
         "a stranger's words were obeyed: {events:#?}"
     );
+}
+
+#[test]
+fn words_in_the_boards_tables_are_refused() {
+    let made = signed().unwrap_or_else(|error| panic!("{error}"));
+    // The second word would hide the firmware's variables, by which Secure Boot is usually seen.
+    let words = "lifeboat.exercise=state module_blacklist=efivarfs";
+    let machine = machine(SecureBoot::Keys(made.variables.clone()), &made.stick)
+        .board_words(format!("io.systemd.stub.kernel-cmdline-extra={words}"));
+    let running = machine.start().unwrap_or_else(|error| panic!("{error}"));
+    let trust = await_event(&running, "trust", BOOT);
+    assert_eq!(trust.field("secure_boot"), Some("on"), "{trust:?}");
+    let stay = await_event(&running, "stay", BOOT);
+    let why = stay.field("why").unwrap_or_default();
+    assert!(why.contains(&format!("nobody signed: {words}")), "the person is told: {why}");
+    std::thread::sleep(Duration::from_secs(5));
+    let events = running.console().events();
+    let later = |event: &Event| ["ready", "wrote", "medium"].contains(&event.name.as_str());
+    assert!(!events.iter().any(later), "it went on with a stranger's words: {events:#?}");
 }
 
 #[test]

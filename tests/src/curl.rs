@@ -72,7 +72,7 @@ impl Curl {
     /// Where curl is missing.
     pub fn ask_raw(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Answered {
         let mut command = Command::new("curl");
-        command.args(["--silent", "--include", "--http1.1", "--max-time", PATIENCE_SECONDS]);
+        command.args(["--silent", "--show-error", "--include", "--http1.1", "--max-time", PATIENCE_SECONDS]);
         match &self.resolve {
             Some((resolve, authority)) => {
                 command.args(["--resolve", resolve, "--cacert", authority]);
@@ -90,7 +90,7 @@ impl Curl {
             command.args(["--header", &format!("x-csrf: {csrf}")]);
         }
         command.arg(format!("{}/api/v1{path}", self.base));
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().expect("curl starts");
         if let (Some(mut input), Some(body)) = (child.stdin.take(), body) {
             // Whoever refuses a body early does not read it whole.
@@ -98,6 +98,9 @@ impl Curl {
         }
         let output = child.wait_with_output().expect("curl ends");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if text.is_empty() {
+            println!("{method} {path}: {}", String::from_utf8_lossy(&output.stderr));
+        }
         let (headers, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = headers.split(' ').nth(1).and_then(|code| code.parse().ok());
         Answered { status: status.unwrap_or(0), headers: headers.to_owned(), body: body.to_owned() }

@@ -92,12 +92,9 @@ fn of_user(verb: &UserVerb) -> Result<Straight, Error> {
     // It becomes a part of the path.
     let named = |name: &str| {
         let is_path = name.bytes().all(|byte| byte == b'.');
-        let checked =
-            check_name(name).map_err(|refusal| Error::misuse(refusal.title, refusal.detail));
-        checked?;
+        check_name(name).map_err(|refusal| Error::misuse(refusal.title, refusal.detail))?;
         if is_path { Err(Error::misuse("the name", "is none")) } else { Ok(()) }
     };
-    let body = |body| Some(body);
     Ok(match verb {
         UserVerb::List(list) => {
             call(Method::Get, "/users".to_owned(), None, Print::Users { json: list.json })
@@ -106,17 +103,17 @@ fn of_user(verb: &UserVerb) -> Result<Straight, Error> {
             named(&add.at.name)?;
             let password = user::password()?;
             let asked = json!({ "name": add.at.name, "role": add.role, "password": &*password });
-            call(Method::Post, "/users".to_owned(), body(asked), Print::Nothing)
+            call(Method::Post, "/users".to_owned(), Some(asked), Print::Nothing)
         }
         UserVerb::Password(at) => {
             named(&at.name)?;
             let asked = json!({ "password": &*user::password()? });
-            call(Method::Post, format!("/users/{}/password", at.name), body(asked), Print::Nothing)
+            call(Method::Post, format!("/users/{}/password", at.name), Some(asked), Print::Nothing)
         }
         UserVerb::Role(set) => {
             named(&set.at.name)?;
             let asked = json!({ "role": set.role });
-            call(Method::Post, format!("/users/{}/role", set.at.name), body(asked), Print::Nothing)
+            call(Method::Post, format!("/users/{}/role", set.at.name), Some(asked), Print::Nothing)
         }
         UserVerb::Remove(at) => {
             named(&at.name)?;

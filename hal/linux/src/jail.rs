@@ -12,7 +12,9 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use rustix::thread::{
     CapabilitySets, Gid, Uid, clear_ambient_capability_set, remove_capability_from_bounding_set,
     set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups,
@@ -89,8 +91,11 @@ impl Jail<'_> {
         let rules = self.rules(&mut entered)?;
         if rustix::process::geteuid().is_root() {
             self.become_nobody()?;
-            // Counted by user, over all programs of the machine: the exact limit is the group's.
-            setrlimit(Resource::Nproc, limit(self.tasks.saturating_mul(TASKS_OF_A_USER)))?;
+            // Counted by user, over all programs of the machine: the exact limit is the group's. A small machine allows
+            // nobody as much.
+            let tasks = self.tasks.saturating_mul(TASKS_OF_A_USER);
+            let most = getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
+            setrlimit(Resource::Nproc, limit(tasks.min(most)))?;
         } else {
             entered.lacks.push("a user of its own: it is not root that started it".to_owned());
         }

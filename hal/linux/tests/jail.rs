@@ -13,6 +13,7 @@ use std::process::Command;
 
 use hal_linux::jail::attempt::attempt;
 use hal_linux::jail::{Calls, CapabilitySet, Jail};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// What the process inside tries; the folder and the two ports that are on its lists.
 const TRY: &str = "LIFEBOAT_TEST_JAIL";
@@ -38,13 +39,17 @@ fn from_inside(what: &str, calls: &str, folder: &Path, ports: (u16, u16)) -> Res
 
 /// The tests by name. They have no harness but this one: a jail is for a process with a single thread, and the usual harness
 /// runs each test on another.
-const TESTS: [(&str, fn()); 3] = [
+const TESTS: [(&str, fn()); 4] = [
     (
         "only_files_and_ports_of_the_lists_are_reached",
         only_files_and_ports_of_the_lists_are_reached,
     ),
     ("a_call_that_is_on_no_list_ends_the_process", a_call_that_is_on_no_list_ends_the_process),
     ("no_socket_that_was_handed_on_connects", no_socket_that_was_handed_on_connects),
+    (
+        "a_machine_that_allows_few_tasks_has_jails_too",
+        a_machine_that_allows_few_tasks_has_jails_too,
+    ),
 ];
 
 fn main() {
@@ -83,6 +88,10 @@ fn inside(told: &str) {
         memory_bytes: 1 << 26,
         tasks: 8,
     };
+    if calls == "small" {
+        let few = Rlimit { current: Some(128), maximum: Some(128) };
+        setrlimit(Resource::Nproc, few).unwrap();
+    }
     if calls != "no jail" {
         jail.enter().unwrap();
     }
@@ -182,5 +191,12 @@ fn no_socket_that_was_handed_on_connects() {
         assert_eq!(from_inside(&what, "few", &folder, (1, 1)), Err(SIGSYS), "{what}");
         assert!(neighbour.accept().is_err(), "somebody came: {what}");
     }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+/// As the kernel sets it where there is little memory. Seen to fail where a jail asks for more than that.
+fn a_machine_that_allows_few_tasks_has_jails_too() {
+    let folder = scratch("small");
+    assert_eq!(from_inside("nothing", "small", &folder, (1, 1)), Ok(0));
     fs::remove_dir_all(&folder).unwrap();
 }

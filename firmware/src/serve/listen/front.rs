@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use smol::Executor;
 use smol::future;
-use smol::io::AsyncWriteExt as _;
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
@@ -35,6 +35,10 @@ const LIFE: Duration = Duration::from_secs(60);
 pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Pause after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// So much of what a client was still sending when it had its answer is taken, and for so long: closing before that takes the
+/// answer from it (RFC 9112, section 9.6).
+const LEFT_BYTES_MAX: u64 = 16 << 20;
+const LEFT_TIME: Duration = Duration::from_secs(5);
 /// What TLS begins with.
 const TLS_HANDSHAKE: u8 = 0x16;
 /// For whoever typed `http:`.
@@ -134,6 +138,7 @@ async fn answer(
         within(HELLO, stream.write_all(NO_TLS)).await?;
         return within(HELLO, stream.close()).await;
     }
+    let left = stream.clone();
     let tls = within(HELLO, acceptor.accept(stream)).await?;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (relay, known) = (Arc::clone(&relay), Arc::clone(known));
@@ -144,5 +149,8 @@ async fn answer(
         .header_read_timeout(HELLO)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(FuturesIo::new(Paced::new(tls, pace)), service);
-    connection.await.map_err(io::Error::other)
+    let ended = connection.await.map_err(io::Error::other);
+    let taken = smol::io::copy(left.take(LEFT_BYTES_MAX), smol::io::sink());
+    within(LEFT_TIME, taken).await?;
+    ended
 }

@@ -70,8 +70,8 @@ pub trait Hooks {
 pub trait Throttle {
     /// From now on; false where there is no way.
     fn slow_down(&mut self) -> bool;
-    /// No longer. Always called after `slow_down`.
-    fn release(&mut self);
+    /// No longer; who was, for the point. Always called after `slow_down`.
+    fn release(&mut self) -> Option<String>;
 }
 
 /// Holds a frozen server until the others of its group are frozen too.
@@ -188,9 +188,10 @@ impl Cutter {
         assert_eq!(server.sources.len(), server.blank.len(), "what is blank of each disk");
         server.arena.clear();
         let slowed = self.approach(server, changed, limits)?;
-        let result = self.at_last(server, changed, limits);
+        let mut result = self.at_last(server, changed, limits);
         if slowed && let Some(throttle) = &mut server.throttle {
-            throttle.release();
+            let words = throttle.release();
+            result.iter_mut().for_each(|outcome| outcome.remarks.extend(words.clone()));
         }
         if result.is_err() {
             server.arena.clear();
@@ -227,7 +228,7 @@ impl Cutter {
         for _ in 0..SLOW_ROUNDS_MAX {
             if let Err(failed) = self.round(server, changed) {
                 if let Some(throttle) = &mut server.throttle {
-                    throttle.release();
+                    drop(throttle.release());
                 }
                 return Err(failed);
             }

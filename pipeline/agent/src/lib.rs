@@ -47,6 +47,8 @@ pub mod report;
 pub mod service;
 /// Sessions with an appliance.
 pub mod session;
+/// Writers paused in turns.
+pub mod slow;
 /// A server that stands still for good.
 pub mod standstill;
 /// What is remembered across restarts.

@@ -49,9 +49,14 @@ pub fn resident_bytes() -> u64 {
     process::residency().map_or(0, |residency| residency.now_bytes)
 }
 
+/// Where control groups of version 2 are mounted, where they are.
+#[must_use]
+pub fn control_groups() -> Option<PathBuf> {
+    unified(&fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
 fn enter_group(bounds: Bounds) -> Result<(), String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
-    let root = unified(&mounts).ok_or("this system has no control groups of version 2")?;
+    let root = control_groups().ok_or("this system has no control groups of version 2")?;
     let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
     if own.lines().any(|line| line.starts_with("0::/") && line.contains(".service")) {
         // A service manager has given it one, with bounds of its own.
@@ -60,7 +65,6 @@ fn enter_group(bounds: Bounds) -> Result<(), String> {
     join(&root, bounds)
 }
 
-/// Where control groups of version 2 are mounted.
 fn unified(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;

@@ -18,7 +18,7 @@ use crate::lineage::{self, Mark};
 use crate::reboot::{self, bounded, install};
 use crate::report::{Report, SOCKET};
 use crate::state::{FOLDER, State};
-use crate::{binding, check, devices, enrol, logging, measure, service, tracker};
+use crate::{binding, check, devices, enrol, logging, measure, service, slow, tracker};
 
 /// What the command line says of itself.
 const HELP: &str = "lifeboat-agent: keeps a copy of this server's disks on a Lifeboat appliance
@@ -102,6 +102,12 @@ pub fn run() -> ExitCode {
     if words.peek().is_some_and(|verb| verb == dead_man::VERB) {
         return end(dead_man::process::run().map_err(|error| {
             format!("{}: only the agent itself starts this: {error}", dead_man::VERB)
+        }));
+    }
+    if words.next_if(|verb| verb == slow::VERB).is_some() {
+        let paused = slow::process::run(words.map(Into::into));
+        return end(paused.map_err(|error| {
+            format!("{}: only the agent itself starts this: {error}", slow::VERB)
         }));
     }
     // Nor this: the system starts it so, when it starts and ends.

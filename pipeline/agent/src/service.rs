@@ -24,6 +24,7 @@ use crate::report::{Board, SOCKET};
 use crate::session::exchange::{Exchange, Introduction};
 use crate::session::renewal::Renewal;
 use crate::session::{self, Party};
+use crate::slow::Slower;
 use crate::standstill::ThisMachine;
 use crate::state::{Enrolment, State};
 use crate::{binding, check, lineage, tracker};
@@ -32,6 +33,10 @@ use crate::{binding, check, lineage, tracker};
 const HOOKS: &str = "/etc/lifeboat/hooks.d";
 /// What is about to be frozen, in memory: beyond a restart of the machine nothing is.
 const FROZEN: &str = "/run/lifeboat-agent.frozen";
+/// Who is paused; a restart of the machine pauses nobody.
+const SLOWED: &str = "/run/lifeboat-agent.slowed";
+/// This program, even where another lies in its place by now.
+const PROGRAM: &str = "/proc/self/exe";
 /// What a drain made read-only, in memory: beyond a restart of the machine nothing is.
 const DRAINED: &str = "/run/lifeboat-agent.drained";
 /// How long a point waits for an appliance that takes nothing.
@@ -77,8 +82,9 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     }));
     let board = Board::default();
     board.serve(Path::new(SOCKET)).map_err(|error| format!("{SOCKET}: {error}"))?;
-    let mut freezer = LinuxFreezer::new(Path::new("/proc/self/exe"));
-    for words in freezer.record_at(Path::new(FROZEN)) {
+    let mut freezer = LinuxFreezer::new(Path::new(PROGRAM));
+    let left = Slower::new(Path::new(PROGRAM), Path::new(SLOWED)).let_go_left();
+    for words in freezer.record_at(Path::new(FROZEN)).into_iter().chain(left) {
         log::warn!("{words}");
     }
     // Before this process stands behind others, which the dead-man would inherit.
@@ -166,7 +172,8 @@ fn replicate(
     let maker = DiskMaker::new(readers, ARENA_BYTES, stiller, Arc::new(SystemClock));
     let maker = maker.map_err(|error| error.to_string())?;
     let hooks = HookFolder::new(Path::new(HOOKS));
-    means.maker = Box::new(maker.with(Some(Box::new(hooks)), None));
+    let slower = Slower::new(Path::new(PROGRAM), Path::new(SLOWED));
+    means.maker = Box::new(maker.with(Some(Box::new(hooks)), Some(Box::new(slower))));
     introduce(&means.exchange, &disks)?;
     let exchange = Arc::clone(&means.exchange);
     let (name, server) = (known.enrolment.name.clone(), known.enrolment.server.to_string());

@@ -223,8 +223,9 @@ impl Throttle for Shared {
         can
     }
 
-    fn release(&mut self) {
+    fn release(&mut self) -> Option<String> {
         self.lock().slow = false;
+        Some("writers were slowed down".to_owned())
     }
 }
 

@@ -316,8 +316,10 @@ impl Objects {
         }
         let bytes = *self.0.get(segment)?;
         let unmoved = frames.holders(segment) == [*segment];
-        (unmoved && bytes <= SEGMENT_BYTES_MAX && blocks.saturating_mul(BLOCK_BYTES) >= bytes)
-            .then_some(bytes)
+        let wanted = blocks.saturating_mul(BLOCK_BYTES);
+        // What does not compress takes as much there as here, and a table.
+        let worth = wanted.saturating_add(wanted / 16) >= bytes;
+        (unmoved && bytes <= SEGMENT_BYTES_MAX && worth).then_some(bytes)
     }
 }
 

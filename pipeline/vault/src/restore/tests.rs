@@ -66,6 +66,23 @@ fn a_small_point_comes_back_with_one_read_for_each_of_its_objects() {
 }
 
 #[test]
+fn what_does_not_compress_comes_back_by_its_objects_too() {
+    let bytes = 300 * BLOCK;
+    let disk = SimDisk::new(bytes);
+    let mut noise = vec![0; usize::try_from(bytes).expect("a small disk")];
+    Random::new(9).fill(&mut noise);
+    disk.load(0, &noise);
+    let store = Arc::new(CountingStore::tracing(Arc::new(MemoryStore::new())));
+    let access = access(store.clone(), 9);
+    let trace = asked_of(&store, &access, &disk, bytes);
+    let reads: Vec<&String> = trace.iter().filter(|line| line.starts_with("read")).collect();
+    let objects: HashSet<&str> = reads.iter().filter_map(|line| line.split(' ').nth(1)).collect();
+    assert!(objects.len() > 2, "{trace:#?}");
+    // Large ones in two halves; and one more where an object holds pages and blocks.
+    assert!(reads.len() <= 2 * objects.len() + 1, "{trace:#?}");
+}
+
+#[test]
 fn a_near_vault_is_read_a_few_frames_at_a_time() {
     let bytes = 200 * BLOCK;
     let disk = SimDisk::new(bytes);

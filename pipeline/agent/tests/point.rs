@@ -14,16 +14,20 @@ use hal_linux::{AlignedBuffer, LinuxDisk, OpenOptions, SystemClock};
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_agent::blocks::BlockSet;
 use pipeline_agent::capture::{Arena, Source, Unread};
-use pipeline_agent::cut::{Cutter, Gate, Limits, Server, Sink};
+use pipeline_agent::cut::{Cutter, Gate, Limits, Outcome, Server, Sink, Throttle};
 use pipeline_agent::devices::{FileSystem, Leaf};
 use pipeline_agent::freeze::LinuxFreezer;
+use pipeline_agent::manners::control_groups;
+use pipeline_agent::slow::Slower;
 use pipeline_agent::swap::Swap;
 use pipeline_agent::tracker::{Attached, Options, attach, probe, remove};
 use pipeline_wire::message::Instant;
 
 const BYTES: u64 = 96 << 20;
 const CUTS: u32 = 6;
+const CUTS_MAX: u32 = 60;
 const LIMIT: Duration = Duration::from_secs(30);
+const AGENT: &str = env!("CARGO_BIN_EXE_lifeboat-agent");
 
 /// The device with its file system and its writers, taken apart at the end.
 struct Bed {
@@ -61,6 +65,19 @@ impl Bed {
         let bed = Self { folder, device, at, pins, writers: Vec::new() };
         ran(Command::new("mount").arg(&bed.device).arg(&bed.at))?;
         Some(bed)
+    }
+
+    /// Writers that are faster than can be copied, in a control group of this name; its folder.
+    fn write_fast(&mut self, name: &str) -> PathBuf {
+        let root = control_groups().expect("this system has control groups of version 2");
+        let group = root.join(format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&group).unwrap();
+        let script = "echo $$ >$GROUP/cgroup.procs; while :; do dd if=/dev/zero of=fast bs=1M count=48 \
+                      conv=notrunc,fsync status=none; done";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).env("GROUP", &group).current_dir(&self.at);
+        self.writers.push(shell.spawn().unwrap());
+        group
     }
 
     /// Writers as applications are: small synced files, a large one that is rewritten here and there, files that go.
@@ -153,13 +170,17 @@ fn opened(bed: &Bed) -> Source<LinuxDisk> {
     Source::new(LinuxDisk::open(&bed.device, OpenOptions::default()).unwrap()).unwrap()
 }
 
-#[test]
-fn a_point_is_the_disk_while_it_was_frozen_whoever_writes() {
-    let Some(mut bed) = Bed::new() else { return };
+/// Makes cuts of the disk, each of which has to be the disk while it was frozen; `each` says whether there is another.
+fn cut(
+    bed: &Bed,
+    mut slower: Option<Slower>,
+    limits: Limits,
+    each: &mut dyn FnMut(&Outcome) -> bool,
+) {
     let leaves = [bed.leaf()];
     let options = Options { pins: bed.pins.clone(), ..Options::default() };
     let Attached { mut tracker, .. } = attach(&leaves, &options).unwrap();
-    let mut freezer = LinuxFreezer::new(Path::new(env!("CARGO_BIN_EXE_lifeboat-agent")));
+    let mut freezer = LinuxFreezer::new(Path::new(AGENT));
     freezer.set_file_systems(vec![FileSystem {
         at: bed.at.clone(),
         kind: "ext4".to_owned(),
@@ -167,10 +188,9 @@ fn a_point_is_the_disk_while_it_was_frozen_whoever_writes() {
         leaves: vec![leaves[0].name.clone()],
         read_only: false,
     }]);
-    bed.write();
-    let mut sources = [opened(&bed)];
-    let mut onlooker = [opened(&bed)];
-    let mut arena = Arena::new(&mut sources[0].disk, 64 << 20).unwrap();
+    let mut sources = [opened(bed)];
+    let mut onlooker = [opened(bed)];
+    let mut arena = Arena::new(&mut sources[0].disk, 96 << 20).unwrap();
     let whole = Arena::new(&mut onlooker[0].disk, 256 << 20).unwrap();
     let empty = || Replica(vec![0; usize::try_from(BYTES).unwrap()]);
     let mut gate = Onlooker { source: onlooker, arena: whole, seen: empty() };
@@ -179,7 +199,7 @@ fn a_point_is_the_disk_while_it_was_frozen_whoever_writes() {
     changed[0].insert_range(0, changed[0].size());
     let (blank, swap) = ([BlockSet::new(sources[0].blocks())], Swap::default());
     let mut cutter = Cutter::default();
-    for number in 0..CUTS {
+    loop {
         let mut server = Server {
             tracker: &mut tracker,
             freezer: &mut freezer,
@@ -189,20 +209,22 @@ fn a_point_is_the_disk_while_it_was_frozen_whoever_writes() {
             arena: &mut arena,
             sink: &mut replica,
             hooks: None,
-            throttle: None,
+            throttle: slower.as_mut().map(|slower| slower as &mut dyn Throttle),
             gate: Some(&mut gate),
             clock: &SystemClock,
         };
-        let limits = Limits { budget: LIMIT, limit: LIMIT };
         let outcome = cutter.cut(&mut server, &mut changed, limits).unwrap();
-        println!("cut {number}: {outcome:?}, {} pieces in the arena", arena.held().count());
+        println!("{outcome:?}, {} pieces in the arena", arena.held().count());
         assert_eq!((outcome.instant, outcome.group), (Instant::Crash, Some(true)));
         assert_eq!(outcome.incomplete, [0_usize; 0], "{:?}", outcome.remarks);
         arena.held().for_each(|held| replica.put(held.first, held.bytes()));
         for (block, (ours, seen)) in
             replica.0.chunks(BLOCK_BYTES).zip(gate.seen.0.chunks(BLOCK_BYTES)).enumerate()
         {
-            assert!(ours == seen, "cut {number}: block {block} is not the disk's");
+            assert!(ours == seen, "block {block} is not the disk's");
+        }
+        if !each(&outcome) {
+            break;
         }
     }
     let image = bed.folder.join("point.img");
@@ -210,4 +232,40 @@ fn a_point_is_the_disk_while_it_was_frozen_whoever_writes() {
     // A frozen file system is clean: not even its log is to be replayed.
     let check = Command::new("e2fsck").args(["-f", "-n"]).arg(&image).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}
+
+#[test]
+fn a_point_is_the_disk_while_it_was_frozen_whoever_writes() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.write();
+    let mut left = CUTS;
+    cut(&bed, None, Limits { budget: LIMIT, limit: LIMIT }, &mut |_| {
+        left -= 1;
+        left > 0
+    });
+}
+
+#[test]
+fn who_writes_too_fast_is_found_slowed_down_and_named_in_the_point() {
+    let Some(mut bed) = Bed::new() else { return };
+    let group = bed.write_fast("lifeboat-fast");
+    let switch = group.join("cgroup.freeze");
+    let slower = Slower::new(Path::new(AGENT), &bed.folder.join("slowed"));
+    // No freeze keeps such a budget.
+    let limits = Limits { budget: Duration::from_nanos(1), limit: LIMIT };
+    let (mut named, mut left) = (false, CUTS_MAX);
+    cut(&bed, Some(slower), limits, &mut |outcome| {
+        let words = outcome.remarks.join("; ");
+        named |= words.contains("slowed down") && words.contains("lifeboat-fast");
+        assert_eq!(fs::read_to_string(&switch).unwrap().trim(), "0", "{words}");
+        left -= 1;
+        // Where others write more at the moment, slowing this one down is of no use, and left out.
+        !named && left > 0
+    });
+    drop(bed);
+    let gone = (0..1000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        fs::remove_dir(&group).is_ok()
+    });
+    assert!(named && gone, "named: {named}; gone: {gone}");
 }

@@ -210,7 +210,8 @@ impl Below<LinuxStack> for Apart {
     }
 
     fn news(&mut self, now: Moment) -> Vec<News> {
-        let mut news: Vec<News> = self.told(now).into_iter().map(News::Told).collect();
+        let told = self.told(now).into_iter();
+        let mut news: Vec<News> = told.map(|told| News::Told(Box::new(told))).collect();
         if self.start(now) {
             news.push(News::Anew);
         }

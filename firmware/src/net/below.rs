@@ -15,7 +15,7 @@ const FRAMES_MAX: u32 = 256;
 #[derive(Debug)]
 pub enum News {
     /// Something was told.
-    Told(Told),
+    Told(Box<Told>),
     /// Who hears begins anew: he knows nothing, and has no link.
     Anew,
 }
@@ -82,7 +82,7 @@ impl<S: Stack<Nic = N>, N: Nic> Below<S> for Here<N> {
     fn news(&mut self, now: Moment) -> Vec<News> {
         say(&mut self.nics, self.ears.poll(now));
         let deaf = self.deaf.drain(..).map(|link| Told::Deaf { link });
-        self.ears.news(now).into_iter().chain(deaf).map(News::Told).collect()
+        self.ears.news(now).into_iter().chain(deaf).map(|told| News::Told(Box::new(told))).collect()
     }
 
     fn disbelieve(&mut self, _: Moment, why: &str) {

@@ -76,8 +76,8 @@ impl<S: Stack, B: Below<S>> Keeper<S, B> {
     fn take(&mut self, now: Moment, news: News) {
         match news {
             News::Told(told) => {
-                self.stale |= matches!(told, Told::Deaf { .. });
-                if let Err(why) = self.machine.told(now, told) {
+                self.stale |= matches!(*told, Told::Deaf { .. });
+                if let Err(why) = self.machine.told(now, *told) {
                     self.below.disbelieve(now, &why);
                 }
             }

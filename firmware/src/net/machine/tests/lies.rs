@@ -48,7 +48,8 @@ fn no_lease_is_believed_that_no_server_promises() {
     let mut bench = leased();
     let now = bench.now;
     let address = |lease: &mut Lease, text: &str| lease.address = text.parse().unwrap();
-    let lies: [(&str, &dyn Fn(&mut Lease, &mut Option<Moment>)); 18] = [
+    type Lie<'a> = (&'a str, &'a dyn Fn(&mut Lease, &mut Option<Moment>));
+    let lies: [Lie<'_>; 18] = [
         ("itself", &|lease, _| address(lease, "127.0.0.1/8")),
         ("everybody", &|lease, _| address(lease, "255.255.255.255/32")),
         ("a group", &|lease, _| address(lease, "224.0.0.1/24")),

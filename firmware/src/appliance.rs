@@ -48,7 +48,7 @@ mod boot;
 /// The role *capture*.
 mod capture;
 /// The wall clock.
-mod clock;
+pub(crate) mod clock;
 /// Screen and serial line.
 mod console;
 /// What a crashed kernel left behind.

@@ -68,7 +68,7 @@ pub(crate) struct Service {
 }
 
 /// All services. Their users are numbers above those of people and below those that systemd gives away.
-pub(crate) const ALL: [Service; 2] = [DOOR, AGENTS];
+pub(crate) const ALL: [Service; 4] = [DOOR, AGENTS, CLOCK, NETWORK];
 
 /// The page's door: TLS and HTTP.
 pub(crate) const DOOR: Service = Service {
@@ -82,6 +82,20 @@ pub(crate) const AGENTS: Service = Service {
     name: "agents",
     jail: Jail { user: 61_002, files: 2304, memory_bytes: 256 * MIB, tasks: 32, ..NOTHING },
     run: crate::ingest::listen::front::run,
+};
+
+/// Who asks time servers: over sockets that lead to one server each, for one answer of each.
+pub(crate) const CLOCK: Service = Service {
+    name: "clock",
+    jail: Jail { user: 61_003, calls: &[Calls::Base, Calls::Datagrams], ..NOTHING },
+    run: crate::appliance::clock::apart::run,
+};
+
+/// Who hears what is said on cables below IP. Each link has three sockets.
+pub(crate) const NETWORK: Service = Service {
+    name: "network",
+    jail: Jail { user: 61_004, calls: &[Calls::Base, Calls::Datagrams], files: 1024, ..NOTHING },
+    run: crate::net::apart::run,
 };
 
 /// Who starts services, and how much of a jail he insists on.

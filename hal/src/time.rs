@@ -6,7 +6,19 @@
 pub struct UnixMillis(pub u64);
 
 /// Milliseconds of a clock that only runs forwards, since some start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Moment(pub u64);
 
 impl Moment {

@@ -4,25 +4,29 @@
 //! is the kernel's to read at the start; an appliance, which owns its machine, sets it to what a time server said. Where
 //! the machine was only borrowed (capture, recover) it is left alone: another system may keep local time in it.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::fs;
-use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use hal::time::{Clock, Entropy};
-use hal_linux::{SystemClock, SystemEntropy};
+use hal::time::{Clock, Moment};
+use hal_linux::SystemClock;
 use image_layout::command_line::Role;
 use rustix::time::{ClockId, Timespec, clock_settime};
 
-use super::Appliance;
+use super::{Appliance, page};
 use crate::net::state::State;
 use crate::report::Utc;
+use crate::restart::Pace;
+use judge::Judge;
 use schedule::{Outlook, Schedule};
-use sntp::Reply;
 
+/// The service that asks time servers.
+pub(crate) mod apart;
+/// Whose time is believed.
+mod judge;
 /// When time servers are asked.
 mod schedule;
 /// Questions to time servers, and their answers.
@@ -30,8 +34,6 @@ pub mod sntp;
 
 /// No machine runs an image that is older than this.
 const AGE_MAX_SECONDS: u64 = 20 * 365 * 86_400;
-/// What a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// How soon a change of the network is noticed.
 const LOOK_UP: Duration = Duration::from_millis(500);
 /// A clock that is off by less is left alone: a step is worse for what measures time by it.
@@ -82,9 +84,7 @@ impl Belief {
 
 /// Checks the clock that the machine started with; one that cannot be right is set to when the image was made.
 pub(crate) fn check(appliance: &Appliance) -> Result<String, String> {
-    let text = fs::read_to_string(image_layout::initrd::BUILT).unwrap_or_default();
-    let built: u64 = text.trim().parse().unwrap_or(0);
-    let now = SystemClock.now().0;
+    let (built, now) = (built(), SystemClock.now().0);
     let fault = match sense(now / 1000, built) {
         Sense::Plausible => {
             appliance.belief.gain();
@@ -100,6 +100,12 @@ pub(crate) fn check(appliance: &Appliance) -> Result<String, String> {
     ))
 }
 
+/// When the image was made, in seconds since 1970; 0 where nothing is known of it.
+fn built() -> u64 {
+    let text = fs::read_to_string(image_layout::initrd::BUILT).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
 fn set(millis: u64) -> Result<(), String> {
     let seconds = i64::try_from(millis / 1000).map_err(|_| "no such time".to_owned())?;
     let nanos = i64::try_from(millis % 1000 * 1_000_000).map_err(|_| "no such time".to_owned())?;
@@ -111,11 +117,13 @@ fn set(millis: u64) -> Result<(), String> {
 /// Keeps the clock right, and on the board.
 pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     let mut schedule = Schedule::new(SystemClock.moment());
+    let mut follower = Follower::default();
     while !appliance.stop.asked() {
         let state = appliance.network.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let outlook = Outlook::of(&state);
-        if schedule.is_due(SystemClock.moment(), &outlook) {
-            let answered = follow_servers(appliance, &state);
+        let now = SystemClock.moment();
+        if now >= follower.rests_until && schedule.is_due(now, &outlook) {
+            let answered = follower.follow(appliance, &state);
             schedule.note(SystemClock.moment(), outlook, answered);
         }
         let time = Utc(SystemClock.now().0).to_string();
@@ -126,39 +134,84 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     Ok(())
 }
 
-/// Asks the servers that the network names, in turn; whether one answered.
-fn follow_servers(appliance: &Appliance, state: &State) -> bool {
-    let own = appliance.time_servers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let named = state.ntp.iter().filter_map(|server| server.parse().ok());
-    for server in own.into_iter().chain(named) {
-        match ask(SocketAddr::new(server, NTP_PORT)) {
-            Ok(reply) => {
-                adopt(appliance, server, reply);
-                return true;
-            }
-            Err(words) => log::info!("time server {server}: {words}"),
-        }
-    }
-    false
+/// Has time servers asked, and follows those that are believed.
+#[derive(Default)]
+struct Follower {
+    judge: Judge,
+    /// At what pace the service is started where it fails, and until when it is left alone.
+    pace: Pace,
+    rests_until: Moment,
+    /// What was refused last: told once.
+    refused: String,
 }
 
-fn adopt(appliance: &Appliance, server: core::net::IpAddr, reply: Reply) {
-    let now = SystemClock.now().0;
-    let right = now.saturating_add_signed(reply.offset_millis);
-    if now.abs_diff(right) < TOLERANCE_MILLIS {
-        appliance.belief.gain();
-        return;
+impl Follower {
+    /// Asks the servers that a person named, and those of the network where none of these answers; whether the clock is right
+    /// by them.
+    fn follow(&mut self, appliance: &Appliance, state: &State) -> bool {
+        let own = appliance.time_servers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let named = state.ntp.iter().filter_map(|server| server.parse().ok()).collect();
+        for servers in [own, named] {
+            let answers = self.ask(&servers);
+            if answers.is_empty() {
+                continue;
+            }
+            let done = judge::agreed(&answers).and_then(|told| self.adopt(appliance, told));
+            let words = done.err().unwrap_or_default();
+            if !words.is_empty() && words != self.refused {
+                log::warn!("{words}; the clock stays as it is");
+            }
+            self.refused = words;
+            return self.refused.is_empty();
+        }
+        false
     }
-    match set(right) {
-        Ok(()) => {
-            appliance.belief.gain();
+
+    /// What those say that answer.
+    fn ask(&mut self, servers: &[IpAddr]) -> Vec<(IpAddr, i64)> {
+        if servers.is_empty() {
+            return Vec::new();
+        }
+        let began = SystemClock.moment();
+        let at: Vec<_> = servers.iter().map(|server| SocketAddr::new(*server, NTP_PORT)).collect();
+        let told = apart::ask(&at, &page::KEEPER).unwrap_or_else(|words| {
+            let now = SystemClock.moment();
+            let pause = self.pace.after(Duration::from_millis(now.since(began)));
+            log::warn!("{words}; started again in {} s", pause.as_secs());
+            self.rests_until = now.after(pause.as_secs() * 1000);
+            Vec::new()
+        });
+        let answer = |(server, answer): (IpAddr, Result<i64, sntp::Fault>)| match answer {
+            Ok(offset) => Some((server, offset)),
+            Err(fault) => {
+                log::info!("time server {server}: {fault}");
+                None
+            }
+        };
+        told.into_iter().filter_map(answer).collect()
+    }
+
+    /// Sets the clock by what was agreed on, where that is believed.
+    fn adopt(
+        &mut self,
+        appliance: &Appliance,
+        (server, offset): (IpAddr, i64),
+    ) -> Result<(), String> {
+        let now = SystemClock.now().0;
+        let judged = self.judge.weigh(SystemClock.moment(), (now, offset), built());
+        let judged = judged.map_err(|why| format!("time server {server} says that it is {why}"))?;
+        if offset.unsigned_abs() >= TOLERANCE_MILLIS {
+            let right = now.saturating_add_signed(offset);
+            set(right)?;
             log::info!("the clock was set from {} to {} by {server}", Utc(now), Utc(right));
             let kept = keep(appliance);
             let pairs: [(&str, &dyn core::fmt::Display); 3] =
-                [("offset", &reply.offset_millis), ("server", &server), ("kept", &kept)];
+                [("offset", &offset), ("server", &server), ("kept", &kept)];
             appliance.events.say("clock", &pairs);
         }
-        Err(words) => log::warn!("{words}"),
+        self.judge = judged;
+        appliance.belief.gain();
+        Ok(())
     }
 }
 
@@ -174,27 +227,6 @@ fn keep(appliance: &Appliance) -> bool {
             false
         }
     }
-}
-
-/// One question, one answer.
-fn ask(server: SocketAddr) -> Result<Reply, String> {
-    let failed = |error: std::io::Error| error.to_string();
-    let any: SocketAddr = match server {
-        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
-    };
-    let socket = UdpSocket::bind(any).map_err(failed)?;
-    socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-    // Connected, so that nobody else's packet is taken.
-    socket.connect(server).map_err(failed)?;
-    let mut cookie = [0; 8];
-    SystemEntropy.fill(&mut cookie).map_err(|error| error.to_string())?;
-    let sent = SystemClock.now().0;
-    socket.send(&sntp::question(cookie)).map_err(failed)?;
-    let mut packet = [0; 512];
-    let length = socket.recv(&mut packet).map_err(failed)?;
-    let received = SystemClock.now().0;
-    sntp::answer(packet.get(..length).unwrap_or_default(), cookie, sent, received)
 }
 
 #[cfg(test)]
@@ -217,20 +249,5 @@ mod tests {
         assert!(belief.check().unwrap_err().contains("firmware's settings"));
         belief.gain();
         assert_eq!(belief.check(), Ok(()));
-    }
-
-    #[test]
-    fn a_server_on_this_machine_is_asked_over_the_loopback() {
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = server.local_addr().unwrap();
-        let serving = std::thread::spawn(move || {
-            let mut packet = [0; 48];
-            let (_, from) = server.recv_from(&mut packet).unwrap();
-            let later = SystemClock.now().0 + 3_600_000;
-            server.send_to(&sntp::tests::reply(&packet, later), from).unwrap();
-        });
-        let reply = ask(address).unwrap();
-        assert!(reply.offset_millis.abs_diff(3_600_000) < 5000, "{reply:?}");
-        serving.join().unwrap();
     }
 }

@@ -14,7 +14,8 @@ use hal_linux::{LinuxStack, SystemClock, SystemEntropy};
 use pipeline_azure::address::AzureAddress;
 
 use super::board::{Answer, Kind, Question};
-use super::{Appliance, mounts};
+use super::{Appliance, mounts, page};
+use crate::net::apart::Apart;
 use crate::net::machine::Machine;
 use crate::net::names::Files;
 use crate::net::path::Target;
@@ -81,8 +82,8 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     SystemEntropy.fill(&mut seed).map_err(|error| error.to_string())?;
     let machine = Machine::new(first, &host_name(appliance), u64::from_le_bytes(seed));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let network = Network::start(Keeper::new(stack, machine, Some(files.clone())), clock)
-        .map_err(|error| error.to_string())?;
+    let keeper = Keeper::new(stack, Apart::new(page::KEEPER), machine, Some(files.clone()));
+    let network = Network::start(keeper, clock).map_err(|error| error.to_string())?;
     let mut seen = 0;
     while !appliance.stop.asked() {
         let now = wanted(appliance);

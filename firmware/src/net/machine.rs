@@ -7,23 +7,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hal::net::address::Cidr;
 use hal::net::chance::Chance;
-use hal::net::config::{Checked, Ipv6, Link, NicChoice};
+use hal::net::config::{Checked, Ipv4, Ipv6, Link, NicChoice};
 use hal::net::facts::{AddressFacts, LinkFacts, LinkKind, Route};
 use hal::net::ndisc::Advice;
 use hal::net::nic::{Change, Event, Ipv6Mode, NetError};
 use hal::time::Moment;
 
+use crate::net::ears::{Begin, Order, Told};
 use crate::net::names::{Advised, Resolver};
-use crate::net::port::Port;
-use crate::net::port6::Port6;
 use crate::net::state::State;
 
+/// What was told of a link.
+mod held;
 /// Which addresses and routes there should be.
 mod routes;
 /// DHCP of IPv6 on the links of the page.
 mod six;
 /// The state in words.
 mod tell;
+
+use held::{Held, Held6};
 
 /// How long a step that failed is left alone, at first and at most.
 const REFUSED_MILLIS_MIN: u64 = 1000;
@@ -50,13 +53,8 @@ pub enum Action {
     Change(Change),
     /// Open this link below IP; then say by `opened` how it went.
     Open(u32),
-    /// Send this frame on this link.
-    Send {
-        /// The link, which is open.
-        link: u32,
-        /// The frame.
-        frame: Vec<u8>,
-    },
+    /// Tell this to who hears what is said on links, in this order; then say by `told` what he says.
+    Order(Order),
 }
 
 /// A step that failed.
@@ -74,8 +72,10 @@ pub struct Machine {
     host_name: String,
     chance: Chance,
     seen: Seen,
-    ports: BTreeMap<u32, Port>,
-    six: BTreeMap<u32, Port6>,
+    ports: BTreeMap<u32, Held>,
+    six: BTreeMap<u32, Held6>,
+    /// How many links have begun.
+    runs: u64,
     open: BTreeSet<u32>,
     /// Links whose IPv6 was set as it should be, with what its ways to everywhere count.
     ipv6: BTreeMap<u32, u32>,
@@ -85,7 +85,7 @@ pub struct Machine {
     resized: BTreeMap<u32, u32>,
     refused: BTreeMap<String, Refusal>,
     advised: Advised,
-    out: Vec<Action>,
+    orders: Vec<Order>,
 }
 
 /// A link of the page, and what it is at this moment.
@@ -105,13 +105,14 @@ impl Machine {
             seen: Seen::default(),
             ports: BTreeMap::new(),
             six: BTreeMap::new(),
+            runs: 0,
             open: BTreeSet::new(),
             ipv6: BTreeMap::new(),
             made: BTreeSet::new(),
             resized: BTreeMap::new(),
             refused: BTreeMap::new(),
             advised: Advised::default(),
-            out: Vec::new(),
+            orders: Vec::new(),
         }
     }
 
@@ -129,19 +130,30 @@ impl Machine {
         };
         let gone: Vec<u32> = self.ports.keys().copied().filter(|index| !same(*index)).collect();
         for index in gone {
-            self.ports.remove(&index);
-            self.six.remove(&index);
+            self.end(index);
             self.ipv6.remove(&index);
         }
         self.refused.clear();
     }
 
+    /// A link is nobody's business any more.
+    fn end(&mut self, link: u32) {
+        self.orders.extend(self.ports.remove(&link).map(|_| Order::End { link }));
+        self.end_six(link);
+    }
+
+    /// Which beginning the next one is.
+    fn next_run(&mut self) -> u64 {
+        self.runs += 1;
+        self.runs
+    }
+
     /// Looks at what is.
-    pub fn look(&mut self, now: Moment, seen: Seen) {
+    pub fn look(&mut self, seen: Seen) {
         self.seen = seen;
         let there: BTreeSet<u32> = self.seen.links.iter().map(|link| link.index).collect();
-        self.ports.retain(|index, _| there.contains(index));
-        self.six.retain(|index, _| there.contains(index));
+        let known: Vec<u32> = self.ports.keys().chain(self.six.keys()).copied().collect();
+        known.into_iter().filter(|index| !there.contains(index)).for_each(|index| self.end(index));
         self.open.retain(|index| there.contains(index));
         self.ipv6.retain(|index, _| there.contains(index));
         self.resized.retain(|index, _| there.contains(index));
@@ -150,27 +162,87 @@ impl Machine {
             let Some(facts) = plan.facts else { continue };
             // A bond takes the address of its first NIC: what was begun with another is begun again.
             if self.ports.get(&facts.index).is_some_and(|port| Some(port.mac()) != facts.mac) {
-                self.ports.remove(&facts.index);
+                self.end(facts.index);
                 self.open.remove(&facts.index);
             }
             let carrier = facts.up && facts.carrier;
             if carrier && !self.ports.contains_key(&facts.index) {
-                self.begin(now, &plan.link, &facts);
+                self.begin(&plan.link, &facts);
             }
             let open = self.open.contains(&facts.index);
             if let Some(port) = self.ports.get_mut(&facts.index) {
-                port.carrier(carrier && (open || !port.listens()), now);
+                let (link, carrier) = (facts.index, carrier && (open || !port.listens()));
+                if carrier != port.carrier {
+                    port.carrier = carrier;
+                    self.orders.push(Order::Carrier { link, carrier });
+                }
             }
-            self.look_six(now, &plan.link, &facts);
+            self.look_six(&plan.link, &facts);
         }
     }
 
-    fn begin(&mut self, now: Moment, link: &Link, facts: &LinkFacts) {
+    fn begin(&mut self, link: &Link, facts: &LinkFacts) {
         let Some(mac) = facts.mac else { return };
         let there: Vec<Cidr> = self.addresses_of(facts.index).collect();
-        let seed = self.chance.number();
-        let port = Port::new(link, mac, &self.host_name, seed, now, &there);
-        self.ports.insert(facts.index, port);
+        let v4 = link.addresses.iter().filter(|address| address.address().is_ipv4());
+        let four = Begin {
+            mac,
+            asks: (link.ipv4() == Ipv4::Dhcp).then(|| self.host_name.clone()),
+            fixed: v4.map(|address| (*address, there.contains(address))).collect(),
+            seed: self.chance.number(),
+        };
+        let (link, run) = (facts.index, self.next_run());
+        self.ports.insert(link, Held::new(run, four.clone()));
+        self.orders.push(Order::Begin { link, run, four });
+    }
+
+    /// Somebody else hears from now on: nothing is open to him yet, and he is told everything.
+    pub fn heard_anew(&mut self) {
+        self.open.clear();
+        self.orders.clear();
+        for (link, port) in &mut self.ports {
+            self.runs += 1;
+            port.again(self.runs, self.chance.number());
+            let (link, run, four) = (*link, self.runs, port.begin.clone());
+            self.orders.push(Order::Begin { link, run, four });
+        }
+        for (link, port) in &mut self.six {
+            self.runs += 1;
+            port.again(self.runs, self.chance.number());
+            let (link, run, six) = (*link, self.runs, port.begin.clone());
+            self.orders.push(Order::BeginSix { link, run, six });
+        }
+    }
+
+    /// Takes what is told of a link. What was told too late, of what is nobody's business any more, is passed over.
+    ///
+    /// Errors: nobody can have heard that, so whoever says it is not believed in anything.
+    pub fn told(&mut self, now: Moment, told: Told) -> Result<(), String> {
+        let lies = |link: u32, what: &str| Err(format!("it says {what} of link number {link}"));
+        match told {
+            Told::Four { link, run, four } => {
+                let port = self.ports.get_mut(&link).filter(|port| port.run == run);
+                let Some(port) = port else { return Ok(()) };
+                if !port.could_be(now, &four) {
+                    return lies(link, "what no server of DHCP says");
+                }
+                port.take(now, four);
+            }
+            Told::Six { link, run, six } => {
+                let port = self.six.get_mut(&link).filter(|port| port.run == run);
+                let Some(port) = port else { return Ok(()) };
+                if !Held6::could_be(&six) {
+                    return lies(link, "what no server of DHCP for IPv6 says");
+                }
+                port.take(now, six);
+            }
+            Told::Advice { link, advice } if !advice.is_sound() => {
+                return lies(link, "what no router says");
+            }
+            Told::Advice { link, advice } => self.advise(now, link, &advice),
+            Told::Deaf { link } => drop(self.open.remove(&link)),
+        }
+        Ok(())
     }
 
     /// Addresses that a link has, but for those that the system gave it by itself.
@@ -180,30 +252,22 @@ impl Machine {
     }
 
     /// Takes note of an event.
-    pub fn note(&mut self, now: Moment, event: &Event) {
-        if let Event::Advice { link, advice } = event {
-            self.advise(now, *link, advice);
+    pub fn note(&mut self, event: Event) {
+        if let Event::Options { link, options } = event
+            && self.believes_routers(link)
+        {
+            self.orders.push(Order::Options { link, options });
         }
+    }
+
+    fn believes_routers(&self, link: u32) -> bool {
+        let plans = self.plans();
+        plans.iter().any(|plan| plan.index() == Some(link) && plan.link.ipv6() == Ipv6::Auto)
     }
 
     fn advise(&mut self, now: Moment, link: u32, advice: &Advice) {
-        let believes = self
-            .plans()
-            .iter()
-            .any(|plan| plan.index() == Some(link) && plan.link.ipv6() == Ipv6::Auto);
-        if believes {
+        if self.believes_routers(link) {
             self.advised.note(now, link, advice);
-        }
-    }
-
-    /// Hears a frame of a link.
-    pub fn hear(&mut self, now: Moment, link: u32, frame: &[u8]) {
-        if let Some(port) = self.six.get_mut(&link) {
-            port.hear(now, frame);
-        }
-        if let Some(port) = self.ports.get_mut(&link) {
-            let answers = port.hear(now, frame);
-            self.out.extend(answers.into_iter().map(|frame| Action::Send { link, frame }));
         }
     }
 
@@ -216,11 +280,6 @@ impl Machine {
             }
             Err(error) => self.refuse(now, opening(link), error),
         }
-    }
-
-    /// A link can no more be heard: it is opened anew where it is still there.
-    pub fn closed(&mut self, link: u32) {
-        self.open.remove(&link);
     }
 
     /// Whether a link is held open.
@@ -269,7 +328,10 @@ impl Machine {
 
     /// What to do now. Once a change was made, look again before the next call.
     pub fn act(&mut self, now: Moment) -> Vec<Action> {
-        let mut actions = core::mem::take(&mut self.out);
+        self.ports.values_mut().for_each(|port| port.lapse(now));
+        self.six.values_mut().for_each(|port| port.lapse(now));
+        let orders = core::mem::take(&mut self.orders);
+        let mut actions: Vec<Action> = orders.into_iter().map(Action::Order).collect();
         let plans = self.plans();
         let mut changes = self.leftovers(&plans);
         for plan in &plans {
@@ -285,22 +347,18 @@ impl Machine {
         let heard: BTreeSet<u32> = four.chain(six).collect();
         let closed = heard.difference(&self.open).filter(|index| due(&opening(**index)));
         actions.extend(closed.map(|index| Action::Open(*index)));
-        let four = self.ports.iter_mut().map(|(index, port)| (*index, port.poll(now)));
-        let six = self.six.iter_mut().map(|(index, port)| (*index, port.poll(now)));
-        for (link, frames) in four.chain(six) {
-            actions.extend(frames.into_iter().map(|frame| Action::Send { link, frame }));
-        }
         actions
     }
 
     /// When `act` has something to do at the latest, if nothing happens before.
     pub fn deadline(&self, now: Moment) -> Option<Moment> {
-        let ports = self.ports.values().filter_map(|port| port.deadline(now));
-        let six = self.six.values().filter_map(|port| port.deadline(now));
+        // A lease ends whether or not anybody can be asked, and once.
+        let four = self.ports.values().filter_map(Held::end);
+        let ends = four.chain(self.six.values().filter_map(Held6::end)).filter(|end| *end > now);
         let refused = self.refused.values().map(|refusal| refusal.until);
         // A step that nobody wants any more stays refused; its time is then no reason to wake up.
         let refused = refused.filter(|until| *until > now);
-        ports.chain(six).chain(refused).chain(self.advised.deadline()).min()
+        ends.chain(refused).chain(self.advised.deadline()).min()
     }
 
     /// How it stands.
@@ -311,14 +369,6 @@ impl Machine {
     /// Who answers questions for names, and where short ones are searched for.
     pub fn resolver(&self, now: Moment) -> Resolver {
         self.advised.resolver(now, &self.config, &self.leases(now), &self.known_six(now))
-    }
-
-    /// Frames that give leased addresses back, for an orderly end.
-    pub fn release(&mut self, now: Moment) -> Vec<Action> {
-        let four = self.ports.iter_mut().map(|(index, port)| (*index, port.release(now)));
-        let six = self.six.iter_mut().map(|(index, port)| (*index, port.release(now)));
-        let frames = four.chain(six);
-        frames.filter_map(|(link, frame)| Some(Action::Send { link, frame: frame? })).collect()
     }
 
     /// The links of the page, or every NIC where it has none.
@@ -430,7 +480,7 @@ impl Machine {
             changes.push(Change::Ipv6 { link: facts.index, mode, metric });
         }
         let port = self.ports.get(&facts.index);
-        let leased = port.and_then(Port::any_lease).and_then(|lease| lease.mtu).map(u32::from);
+        let leased = port.and_then(Held::any_lease).and_then(|lease| lease.mtu).map(u32::from);
         let before = self.resized.get(&facts.index).copied();
         if let Some(mtu) = link.mtu.or(leased).or(before).filter(|mtu| *mtu != facts.mtu) {
             changes.push(Change::Mtu { link: facts.index, mtu });

@@ -4,11 +4,11 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use hal::net::address::{Cidr, Mac};
 use hal::net::arp::{Arp, Found, Search};
-use hal::net::config::{Ipv4, Link};
-use hal::net::dhcp4::client::{Client, Identity, Phase, Trouble};
-use hal::net::dhcp4::lease::Lease;
+use hal::net::dhcp4::client::{Client, Identity};
 use hal::net::frame::{ETHER_ARP, Ethernet};
 use hal::time::Moment;
+
+use crate::net::ears::{Asked, Begin, Four, Stand as Told};
 
 /// How long an address that somebody else has is left alone before it is tried again.
 const TAKEN_MILLIS: u64 = 30_000;
@@ -42,36 +42,17 @@ enum Stand {
 }
 
 impl Port {
-    /// A port that begins when the link has a carrier. `there` are addresses that the link has already: what a run
-    /// before this one gave it needs no second look.
-    pub(super) fn new(
-        link: &Link,
-        mac: Mac,
-        host_name: &str,
-        seed: u64,
-        now: Moment,
-        there: &[Cidr],
-    ) -> Self {
-        let host_name = host_name.to_owned();
-        let dhcp = (link.ipv4() == Ipv4::Dhcp)
-            .then(|| Client::new(Identity { mac, host_name }, seed, now));
-        let v4 = link.addresses.iter().filter(|address| address.address().is_ipv4());
-        let stand = |address: &Cidr| match there.contains(address) {
-            true => Stand::Ours { rival: None },
-            false => Stand::Waiting,
-        };
-        let fixed = v4.map(|address| Fixed { address: *address, stand: stand(address) }).collect();
-        Self { mac, carrier: false, dhcp, fixed }
-    }
-
-    /// The hardware address that it speaks with.
-    pub(super) fn mac(&self) -> Mac {
-        self.mac
-    }
-
-    /// Whether frames must be heard for it.
-    pub(super) fn listens(&self) -> bool {
-        self.dhcp.is_some() || !self.fixed.is_empty()
+    /// A port that waits for a carrier.
+    pub(super) fn new(begin: &Begin, now: Moment) -> Self {
+        let mac = begin.mac;
+        let client =
+            |name: &String| Client::new(Identity { mac, host_name: name.clone() }, begin.seed, now);
+        let fixed = begin.fixed.iter().map(|(address, there)| Fixed {
+            address: *address,
+            stand: if *there { Stand::Ours { rival: None } } else { Stand::Waiting },
+        });
+        let dhcp = begin.asks.as_ref().map(client);
+        Self { mac, carrier: false, dhcp, fixed: fixed.collect() }
     }
 
     /// The link has a carrier, or has none.
@@ -138,49 +119,15 @@ impl Port {
         dhcp.into_iter().chain(fixed).min()
     }
 
-    /// What a server promised, and may be used at this moment.
-    pub(super) fn lease(&self, now: Moment) -> Option<&Lease> {
-        let client = self.dhcp.as_ref()?;
-        client.lease().filter(|_| client.end().is_none_or(|end| now < end))
-    }
-
-    /// The same, its time being none of the question's.
-    pub(super) fn any_lease(&self) -> Option<&Lease> {
-        self.dhcp.as_ref()?.lease()
-    }
-
-    /// The addresses that the link should have now.
-    pub(super) fn addresses(&self, now: Moment) -> Vec<Cidr> {
-        let ours = self.fixed.iter().filter(|fixed| matches!(fixed.stand, Stand::Ours { .. }));
-        let leased = self.lease(now).map(|lease| lease.address);
-        ours.map(|fixed| fixed.address).chain(leased).collect()
-    }
-
-    /// Whether addresses that the link has and should not have may be taken away: not before a server was heard or a
-    /// lease was lost, so that a program that starts again leaves running connections alone.
-    pub(super) fn is_settled(&self) -> bool {
-        self.dhcp.as_ref().is_none_or(|client| {
-            let is_silence = |trouble| matches!(trouble, Trouble::Silence { .. });
-            client.lease().is_some() || client.trouble().is_some_and(|trouble| !is_silence(trouble))
-        })
-    }
-
-    /// Where the DHCP client is.
-    pub(super) fn phase(&self) -> Option<Phase> {
-        self.dhcp.as_ref().map(Client::phase)
-    }
-
-    /// Whether all that is wrong is that no server ever answered.
-    pub(super) fn hears_nobody(&self) -> bool {
-        let silent = self.dhcp.as_ref().and_then(Client::trouble);
-        let taken = self.fixed.iter().find_map(Fixed::problem);
-        taken.is_none() && matches!(silent, Some(Trouble::Silence { .. }))
-    }
-
-    /// What is wrong, for a person.
-    pub(super) fn problem(&self) -> Option<String> {
-        let taken = self.fixed.iter().find_map(Fixed::problem);
-        taken.or_else(|| trouble(self.dhcp.as_ref()?.trouble()?))
+    /// How it stands.
+    pub(super) fn told(&self) -> Four {
+        let asked = self.dhcp.as_ref().map(|client| Asked {
+            phase: client.phase(),
+            lease: client.lease().cloned(),
+            end: client.end().filter(|_| client.lease().is_some()),
+            trouble: client.trouble(),
+        });
+        Four { asked, fixed: self.fixed.iter().map(Fixed::told).collect() }
     }
 
     /// Gives a leased address back: the frame that says so.
@@ -234,33 +181,11 @@ impl Fixed {
         }
     }
 
-    fn problem(&self) -> Option<String> {
-        let (own, machine) = match &self.stand {
-            Stand::Taken { by, .. } => (self.own(), by),
-            Stand::Ours { rival: Some(rival) } => (self.own(), rival),
-            _ => return None,
-        };
-        Some(format!("the address {own} is also used by the machine {machine}: change one of them"))
+    fn told(&self) -> Told {
+        match &self.stand {
+            Stand::Waiting | Stand::Searching(_) => Told::Unknown,
+            Stand::Ours { rival } => Told::Ours { rival: *rival },
+            Stand::Taken { by, .. } => Told::Taken { by: *by },
+        }
     }
-}
-
-/// What went wrong with DHCP, for a person.
-fn trouble(trouble: Trouble) -> Option<String> {
-    Some(match trouble {
-        Trouble::Silence { .. } => {
-            "no DHCP server answers: check the cable and the VLAN, or set a fixed address"
-                .to_owned()
-        }
-        Trouble::Refused { server: Some(server) } => {
-            format!("the DHCP server {server} refuses an address: look at its log")
-        }
-        Trouble::Refused { server: None } => {
-            "a DHCP server refuses an address: look at its log".to_owned()
-        }
-        Trouble::Duplicate { address, machine } => format!(
-            "the DHCP server gave {address}, which the machine {machine} already uses: remove it there"
-        ),
-        Trouble::Expired => "the DHCP lease ran out and no server renewed it".to_owned(),
-        _ => return None,
-    })
 }

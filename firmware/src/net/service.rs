@@ -4,33 +4,32 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use hal::net::config::Checked;
-use hal::net::nic::{Event, FRAME_BYTES_MAX, NetError, NetErrorKind, Nic, Stack};
+use hal::net::nic::{Event, NetError, Stack};
 use hal::time::{Clock, Moment};
 use pipeline_vault::Error;
 
+use crate::net::below::{Below, News};
+use crate::net::ears::Told;
 use crate::net::machine::{Action, Machine, Seen};
 use crate::net::names::{Files, Resolver};
 use crate::net::state::State;
 
 /// Steps in one go; a system that undoes what is done must not hold the thread.
 const ROUNDS_MAX: u32 = 64;
-/// Frames of one link in one go.
-const FRAMES_MAX: u32 = 256;
 /// How soon a new page or the end is noticed at the latest.
 const LOOK_UP: Duration = Duration::from_millis(250);
 /// How long a system that fails is left alone.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
-/// The machine with its hands: a system, its open links, its files.
+/// The machine with its hands: a system, who hears on its links, its files.
 #[derive(Debug)]
-pub struct Keeper<S: Stack> {
+pub struct Keeper<S, B> {
     stack: S,
-    nics: BTreeMap<u32, S::Nic>,
+    below: B,
     machine: Machine,
     files: Option<Files>,
     /// What is may not be what was seen.
@@ -38,27 +37,20 @@ pub struct Keeper<S: Stack> {
     told: Resolver,
 }
 
-impl<S: Stack> Keeper<S> {
+impl<S: Stack, B: Below<S>> Keeper<S, B> {
     /// A keeper that has done nothing yet. Name servers are written to `files`, where there are any.
-    pub fn new(stack: S, machine: Machine, files: Option<Files>) -> Self {
+    pub fn new(stack: S, below: B, machine: Machine, files: Option<Files>) -> Self {
         let told =
             Resolver { servers: Vec::new(), search: vec!["nothing was told yet".to_owned()] };
-        Self { stack, nics: BTreeMap::new(), machine, files, stale: true, told }
-    }
-
-    /// The machine.
-    pub fn machine(&mut self) -> &mut Machine {
-        &mut self.machine
-    }
-
-    /// The system.
-    pub fn stack(&mut self) -> &mut S {
-        &mut self.stack
+        Self { stack, below, machine, files, stale: true, told }
     }
 
     /// Does everything that can be done now.
     pub fn settle(&mut self, clock: &dyn Clock) -> Result<(), NetError> {
         for _ in 0..ROUNDS_MAX {
+            let news = self.below.news(clock.moment());
+            let is_quiet = news.is_empty();
+            news.into_iter().for_each(|news| self.take(clock.moment(), news));
             if self.stale {
                 let seen = Seen {
                     links: self.stack.links()?,
@@ -66,11 +58,11 @@ impl<S: Stack> Keeper<S> {
                     routes: self.stack.routes()?,
                 };
                 self.stale = false;
-                self.machine.look(clock.moment(), seen);
-                self.nics.retain(|link, _| self.machine.is_open(*link));
+                self.machine.look(seen);
+                self.below.keep(&|link| self.machine.is_open(link));
             }
             let actions = self.machine.act(clock.moment());
-            if actions.is_empty() {
+            if actions.is_empty() && is_quiet {
                 break;
             }
             for action in actions {
@@ -79,6 +71,21 @@ impl<S: Stack> Keeper<S> {
         }
         self.tell_names(clock.moment());
         Ok(())
+    }
+
+    fn take(&mut self, now: Moment, news: News) {
+        match news {
+            News::Told(told) => {
+                self.stale |= matches!(*told, Told::Deaf { .. });
+                if let Err(why) = self.machine.told(now, *told) {
+                    self.below.disbelieve(now, &why);
+                }
+            }
+            News::Anew => {
+                self.machine.heard_anew();
+                self.stale = true;
+            }
+        }
     }
 
     fn perform(&mut self, now: Moment, action: Action) {
@@ -95,16 +102,12 @@ impl<S: Stack> Keeper<S> {
             Action::Open(link) => {
                 let opened = self.stack.open(link);
                 self.machine.opened(now, link, opened.as_ref().map(|_| ()));
-                self.nics.extend(opened.ok().map(|nic| (link, nic)));
+                if let Ok(nic) = opened {
+                    self.below.open(now, nic);
+                }
                 self.stale = true;
             }
-            Action::Send { link, frame } => {
-                let sent = self.nics.get_mut(&link).map(|nic| nic.send(&frame));
-                // A frame that is lost is asked for again, whoever lost it.
-                if let Some(Err(error)) = sent {
-                    log::debug!("{error}");
-                }
-            }
+            Action::Order(order) => self.below.order(now, order),
         }
     }
 
@@ -113,42 +116,11 @@ impl<S: Stack> Keeper<S> {
         let now = clock.moment();
         let until = self.machine.deadline(now).map(|deadline| deadline.since(now));
         let patience = until.map_or(at_most, |millis| at_most.min(Duration::from_millis(millis)));
-        let nics: Vec<&S::Nic> = self.nics.values().collect();
-        let events = self.stack.wait(&nics, patience)?;
-        let now = clock.moment();
-        for event in &events {
-            self.stale |= *event == Event::Changed;
-            self.machine.note(now, event);
+        for event in self.below.wait(&mut self.stack, clock, patience)? {
+            self.stale |= event == Event::Changed;
+            self.machine.note(event);
         }
-        self.hear(now);
         Ok(())
-    }
-
-    fn hear(&mut self, now: Moment) {
-        let mut broken = Vec::new();
-        let mut frame = [0; FRAME_BYTES_MAX];
-        for (link, nic) in &mut self.nics {
-            for _ in 0..FRAMES_MAX {
-                match nic.receive(&mut frame) {
-                    Ok(Some(length)) => {
-                        self.machine.hear(now, *link, frame.get(..length).unwrap_or_default());
-                    }
-                    Ok(None) => break,
-                    // Told once when a link goes down; it is heard again when it is up.
-                    Err(error) if error.kind == NetErrorKind::Down => {}
-                    Err(error) => {
-                        log::debug!("{error}");
-                        broken.push(*link);
-                        break;
-                    }
-                }
-            }
-        }
-        for link in broken {
-            self.nics.remove(&link);
-            self.machine.closed(link);
-            self.stale = true;
-        }
     }
 
     fn tell_names(&mut self, now: Moment) {
@@ -157,13 +129,6 @@ impl<S: Stack> Keeper<S> {
         match files.write_resolver(&resolver) {
             Ok(()) => self.told = resolver,
             Err(error) => log::warn!("{error}"),
-        }
-    }
-
-    /// Gives leased addresses back.
-    pub fn release(&mut self, clock: &dyn Clock) {
-        for action in self.machine.release(clock.moment()) {
-            self.perform(clock.moment(), action);
         }
     }
 }
@@ -185,13 +150,10 @@ struct Shared {
 
 impl Network {
     /// Brings up what the machine's page says and keeps it so.
-    pub fn start<S: Stack + 'static>(
-        keeper: Keeper<S>,
+    pub fn start<S: Stack + 'static, B: Below<S> + 'static>(
+        keeper: Keeper<S, B>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, Error>
-    where
-        S::Nic: 'static,
-    {
+    ) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
         let work = Arc::clone(&shared);
         let keeping = move || keep(keeper, &*clock, &work);
@@ -247,7 +209,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn keep<S: Stack>(mut keeper: Keeper<S>, clock: &dyn Clock, shared: &Shared) {
+fn keep<S: Stack, B: Below<S>>(mut keeper: Keeper<S, B>, clock: &dyn Clock, shared: &Shared) {
     while !shared.stop.load(Ordering::SeqCst) {
         if let Some(page) = lock(&shared.page).take() {
             keeper.machine.configure(page);
@@ -263,7 +225,8 @@ fn keep<S: Stack>(mut keeper: Keeper<S>, clock: &dyn Clock, shared: &Shared) {
             std::thread::sleep(FAILED_PAUSE);
         }
     }
-    keeper.release(clock);
+    // Leased addresses are given back.
+    keeper.below.release(clock.moment());
 }
 
 fn publish(shared: &Shared, state: State) {

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, send,
     sendmsg, socketpair,
 };
 
@@ -68,6 +68,11 @@ impl Line {
         let fits = files.is_empty() || control.push(SendAncillaryMessage::ScmRights(files));
         if !is_sendable || !fits {
             return Err(Errno::TOOBIG.into());
+        }
+        if files.is_empty() {
+            // By the simpler call, which some services have alone.
+            send(&self.0, bytes, SendFlags::NOSIGNAL)?;
+            return Ok(());
         }
         sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
         Ok(())

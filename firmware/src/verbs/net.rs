@@ -14,6 +14,7 @@ use serde::Serialize;
 use smol::channel::Receiver;
 
 use crate::cli::{NetKeep, NetShow};
+use crate::net::below::Here;
 use crate::net::machine::Machine;
 use crate::net::names::Files;
 use crate::net::page;
@@ -202,7 +203,7 @@ pub(super) fn keep(keep: &NetKeep, stopped: &Receiver<()>, context: &Context) ->
         .map_err(|error| Error::device("random numbers", error.to_string()))?;
     let stack = LinuxStack::open().map_err(|error| failed(&error))?;
     let machine = Machine::new(page, &host_name(), u64::from_ne_bytes(seed));
-    let keeper = Keeper::new(stack, machine, files);
+    let keeper = Keeper::new(stack, Here::default(), machine, files);
     let network = Network::start(keeper, Arc::clone(&context.machine.clock))?;
     let mut version = 0;
     while stopped.is_empty() {

@@ -4,7 +4,7 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use hal::net::facts::{AddressFacts, LinkFacts, Route, Way};
@@ -155,11 +155,22 @@ impl Stack for LinuxStack {
     }
 
     fn wait(&mut self, nics: &[&LinuxNic], at_most: Duration) -> Result<Vec<Event>, NetError> {
+        let sockets: Vec<BorrowedFd<'_>> = nics.iter().flat_map(|nic| nic.sockets()).collect();
+        self.wait_beside(&sockets, at_most)
+    }
+}
+
+impl LinuxStack {
+    /// Waits until something happened, one of these files has something to be read, or the time is up.
+    pub fn wait_beside(
+        &mut self,
+        files: &[BorrowedFd<'_>],
+        at_most: Duration,
+    ) -> Result<Vec<Event>, NetError> {
         let mut waited: Vec<PollFd<'_>> =
             vec![PollFd::from_borrowed_fd(self.events.as_fd(), PollFlags::IN)];
-        for socket in nics.iter().flat_map(|nic| nic.sockets()) {
-            waited.push(PollFd::from_borrowed_fd(socket, PollFlags::IN));
-        }
+        let files = files.iter().map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN));
+        waited.extend(files);
         let time = Timespec {
             tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: at_most.subsec_nanos().into(),
@@ -173,11 +184,9 @@ impl Stack for LinuxStack {
             match reply {
                 // The kernel had more to tell than fits: what it was is found by looking.
                 Err(_) => note(&mut events, Event::Changed),
-                Ok(reply) => match read::advice(&reply) {
-                    Some((link, advice)) => {
-                        events.extend(
-                            advice.into_iter().map(|advice| Event::Advice { link, advice }),
-                        );
+                Ok(reply) => match read::options(&reply) {
+                    Some((link, options)) => {
+                        events.push(Event::Options { link, options: options.to_vec() });
                     }
                     None => note(&mut events, Event::Changed),
                 },

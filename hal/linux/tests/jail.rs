@@ -5,13 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hal_linux::jail::attempt::attempt;
+use hal_linux::jail::attempt::{OVER_ITS_SOCKETS, attempt};
 use hal_linux::jail::{Calls, CapabilitySet, Jail};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -23,7 +23,18 @@ const EACCES: i32 = 13;
 /// What comes of an attempt from inside: `Ok` with an errno, or `Err` with the signal that ended the process.
 fn from_inside(what: &str, calls: &str, folder: &Path, ports: (u16, u16)) -> Result<i32, i32> {
     // What a service is handed: a socket that listens.
-    let handed = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+    let handed = TcpListener::bind("127.0.0.1:0").unwrap();
+    with(handed.into(), what, calls, folder, ports)
+}
+
+/// The same with another socket.
+fn with(
+    handed: OwnedFd,
+    what: &str,
+    calls: &str,
+    folder: &Path,
+    ports: (u16, u16),
+) -> Result<i32, i32> {
     let output = Command::new(std::env::current_exe().unwrap())
         .stdin(handed)
         .env(TRY, format!("{}\n{calls}\n{}\n{}\n{what}", folder.display(), ports.0, ports.1))
@@ -39,13 +50,17 @@ fn from_inside(what: &str, calls: &str, folder: &Path, ports: (u16, u16)) -> Res
 
 /// The tests by name. They have no harness but this one: a jail is for a process with a single thread, and the usual harness
 /// runs each test on another.
-const TESTS: [(&str, fn()); 4] = [
+const TESTS: [(&str, fn()); 5] = [
     (
         "only_files_and_ports_of_the_lists_are_reached",
         only_files_and_ports_of_the_lists_are_reached,
     ),
     ("a_call_that_is_on_no_list_ends_the_process", a_call_that_is_on_no_list_ends_the_process),
     ("no_socket_that_was_handed_on_connects", no_socket_that_was_handed_on_connects),
+    (
+        "datagrams_go_where_their_socket_leads_and_nowhere_else",
+        datagrams_go_where_their_socket_leads_and_nowhere_else,
+    ),
     (
         "a_machine_that_allows_few_tasks_has_jails_too",
         a_machine_that_allows_few_tasks_has_jails_too,
@@ -79,7 +94,11 @@ fn inside(told: &str) {
     let jail = Jail {
         user: 61_000,
         capabilities: CapabilitySet::empty(),
-        calls: if calls == "all" { &all } else { &all[..2] },
+        calls: match calls {
+            "all" => &all,
+            "datagrams" => &[Calls::Base, Calls::Datagrams],
+            _ => &all[..2],
+        },
         reads: &[&reads],
         writes: &[&writes],
         connects: &[connects.parse().unwrap()],
@@ -191,6 +210,31 @@ fn no_socket_that_was_handed_on_connects() {
         assert_eq!(from_inside(&what, "few", &folder, (1, 1)), Err(SIGSYS), "{what}");
         assert!(neighbour.accept().is_err(), "somebody came: {what}");
     }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+fn datagrams_go_where_their_socket_leads_and_nowhere_else() {
+    let folder = scratch("datagrams");
+    let [near, far] = [0, 0].map(|port| UdpSocket::bind(("127.0.0.1", port)).unwrap());
+    far.set_nonblocking(true).unwrap();
+    let handed = UdpSocket::bind("127.0.0.1:0").unwrap();
+    handed.connect(near.local_addr().unwrap()).unwrap();
+    let try_it = |what: &str, calls: &str| {
+        with(handed.try_clone().unwrap().into(), what, calls, &folder, (1, 1))
+    };
+    let elsewhere = format!("elsewhere {}", far.local_addr().unwrap());
+    // By the other list somebody hears it, so the attempt is a real one.
+    assert_eq!(try_it(&elsewhere, "few"), Ok(0));
+    assert!(far.recv(&mut [0; 8]).is_ok());
+    assert_eq!(try_it("option", "few"), Ok(0));
+    assert_eq!(try_it("message", "few"), Ok(0));
+    // EOPNOTSUPP
+    assert_eq!(try_it("accept", "few"), Ok(95));
+    assert_eq!(try_it("nothing", "datagrams"), Ok(0));
+    for what in OVER_ITS_SOCKETS.into_iter().chain([elsewhere.as_str()]) {
+        assert_eq!(try_it(what, "datagrams"), Err(SIGSYS), "{what}");
+    }
+    assert!(far.recv(&mut [0; 8]).is_err(), "somebody was spoken to");
     fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -37,7 +37,18 @@ pub struct LinkFacts {
 }
 
 /// What routers of IPv6 leave to a server of DHCP, as the last of them said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub enum Managed {
     /// Nothing; or no router was heard.
     #[default]

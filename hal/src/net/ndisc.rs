@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
+use super::dhcp4::lease::are_domains;
 use super::dhcp4::message::read_domains;
 
 const OPTION_SERVERS: u8 = 25;
@@ -14,7 +15,7 @@ const OPTION_DOMAINS: u8 = 31;
 const ENTRIES_MAX: usize = 16;
 
 /// One thing that a router says of names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Advice {
     /// These servers answer questions.
     Servers {
@@ -30,6 +31,18 @@ pub enum Advice {
         /// For how long that holds; 0 takes it back.
         seconds: u32,
     },
+}
+
+impl Advice {
+    /// Whether a router could have said this: so it is for whatever was read of a message.
+    pub fn is_sound(&self) -> bool {
+        match self {
+            Self::Servers { servers, .. } => {
+                servers.len() <= ENTRIES_MAX && servers.iter().all(is_server)
+            }
+            Self::Domains { domains, .. } => are_domains(domains),
+        }
+    }
 }
 
 /// Reads the options of a router's message, one after the other; what is no sound option about names is passed over.

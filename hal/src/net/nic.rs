@@ -11,7 +11,6 @@ use core::time::Duration;
 
 use super::address::{Cidr, Mac};
 use super::facts::{AddressFacts, LinkFacts, Route, Way};
-use super::ndisc::Advice;
 
 /// Longest frame that a NIC here sends or gives: DHCP and ARP need no more.
 pub const FRAME_BYTES_MAX: usize = 1514;
@@ -180,12 +179,12 @@ pub enum BondMode {
 pub enum Event {
     /// Links, addresses or routes are not what they were: look again.
     Changed,
-    /// A router of IPv6 named name servers or search domains.
-    Advice {
+    /// A router of IPv6 said something of names, which nobody has read yet: `ndisc::read_advice` does.
+    Options {
         /// The link that it was heard on.
         link: u32,
-        /// What it said.
-        advice: Advice,
+        /// The options of its message.
+        options: Vec<u8>,
     },
 }
 

@@ -5,9 +5,10 @@ use core::net::Ipv6Addr;
 use firmware::appliance::sntp as time;
 use hal::net::address::Mac;
 use hal::net::dhcp4::{client as client4, lease::Lease, message::Message};
+use hal::net::dhcp6::lease::{Information, is_address};
 use hal::net::dhcp6::{client as client6, message::Message as Message6};
 use hal::net::facts::Managed;
-use hal::net::ndisc::read_advice;
+use hal::net::ndisc::{Advice, read_advice};
 use hal::time::Moment;
 use pipeline_azure::transport::dns;
 
@@ -23,7 +24,7 @@ pub(super) fn dhcp4(bytes: &[u8]) {
     let (whole, rest) = choice(bytes, 2);
     if whole == 1 {
         if let Some(message) = Message::parse(rest) {
-            let _ = Lease::read(&message);
+            assert!(Lease::read(&message).is_none_or(|lease| lease.is_sound()));
         }
         return;
     }
@@ -33,7 +34,8 @@ pub(super) fn dhcp4(bytes: &[u8]) {
     for frame in pieces(rest) {
         while client.poll(now).is_some() {}
         client.hear(now, frame);
-        let _ = (client.lease(), client.phase(), client.trouble(), client.end());
+        let _ = (client.phase(), client.trouble(), client.end());
+        assert!(client.lease().is_none_or(Lease::is_sound));
         // To where it acts by itself next, or a moment.
         now = client.deadline().min(now.after(40_000)).max(now.after(1));
     }
@@ -55,7 +57,9 @@ pub(super) fn dhcp6(bytes: &[u8]) {
     for frame in pieces(rest) {
         while client.poll(now, from).is_some() {}
         client.hear(now, frame);
-        let _ = (client.lease(now), client.information(now), client.phase(), client.end());
+        let _ = (client.phase(), client.end());
+        assert!(client.lease(now).is_none_or(|lease| is_address(lease.address)));
+        assert!(client.information(now).is_none_or(Information::is_sound));
         let next = client.deadline().unwrap_or(now).min(now.after(40_000));
         now = next.max(now.after(1));
     }
@@ -63,7 +67,7 @@ pub(super) fn dhcp6(bytes: &[u8]) {
 
 /// The options of a router's message.
 pub(super) fn router(bytes: &[u8]) {
-    let _ = read_advice(bytes);
+    assert!(read_advice(bytes).iter().all(Advice::is_sound));
 }
 
 /// A time server's answer.

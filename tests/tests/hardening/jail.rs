@@ -5,13 +5,13 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use hal_linux::jail::attempt::OF_A_SERVICE;
-use qemu::{Disk, Event, Nic};
+use hal_linux::jail::attempt::{OF_A_SERVICE, OVER_ITS_SOCKETS};
+use qemu::{Disk, Event, Nic, Running};
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -22,6 +22,11 @@ use tests::program::lifeboat;
 
 /// By it the kernel ends who makes a system call that is on no list of his.
 const SIGSYS: i32 = 31;
+/// Each service, and what it is ended for besides: whose calls are over sockets that it was handed speaks by those alone.
+const SERVICES: [(&str, &[&str]); 4] =
+    [("door", &[]), ("agents", &[]), ("clock", &OVER_ITS_SOCKETS), ("network", &OVER_ITS_SOCKETS)];
+/// What the time server of the test is ahead.
+const HOUR: Duration = Duration::from_secs(3600);
 /// Longest wait for a door that was ended to be there again.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -32,18 +37,20 @@ fn is_root() -> bool {
 
 #[test]
 fn a_service_that_was_taken_over_is_ended_for_what_it_has_no_use_for() {
-    let try_it = |what: &str| {
+    let try_it = |service: &str, what: &str| {
         let mut command = Command::new(lifeboat());
-        command.args(["service", "door"]).args(is_root().then_some("strict"));
+        command.args(["service", service]).args(is_root().then_some("strict"));
         command.args(["attempt", what]).stdin(Stdio::null()).output().unwrap()
     };
-    let nothing = try_it("nothing");
-    let said = String::from_utf8_lossy(&nothing.stdout);
-    assert_eq!(said.trim(), "errno 0", "{}", String::from_utf8_lossy(&nothing.stderr));
-    for what in OF_A_SERVICE {
-        let tried = try_it(what);
-        let said = String::from_utf8_lossy(&tried.stdout);
-        assert_eq!(tried.status.signal(), Some(SIGSYS), "{what}: {said}");
+    for (service, more) in SERVICES {
+        let nothing = try_it(service, "nothing");
+        let said = String::from_utf8_lossy(&nothing.stdout);
+        assert_eq!(said.trim(), "errno 0", "{}", String::from_utf8_lossy(&nothing.stderr));
+        for what in OF_A_SERVICE.iter().chain(more) {
+            let tried = try_it(service, what);
+            let said = String::from_utf8_lossy(&tried.stdout);
+            assert_eq!(tried.status.signal(), Some(SIGSYS), "{service}, {what}: {said}");
+        }
     }
 }
 
@@ -177,7 +184,13 @@ fn the_machine_around_is_shut_too() {
     }
     let scratch = Scratch::new("shut").unwrap();
     tap("tap0", &["10.9.0.1/24"]);
-    let _dhcp = Dnsmasq::start(&["--interface=tap0", "--dhcp-range=10.9.0.50,10.9.0.50,1h"]);
+    let _dhcp = Dnsmasq::start(&[
+        "--interface=tap0",
+        "--dhcp-range=10.9.0.50,10.9.0.50,1h",
+        "--dhcp-option=option:ntp-server,10.9.0.1",
+    ]);
+    let time = UdpSocket::bind("10.9.0.1:123").unwrap();
+    std::thread::spawn(move || tell_time(&time, HOUR));
     let stick = medium(scratch.path(), "role = \"appliance\"\n[hardening]\nlock-modules = true\n");
     let running = start("lifeboat.exercise=jail", |machine| {
         let nic = Nic::new().tap("tap0");
@@ -191,14 +204,14 @@ fn the_machine_around_is_shut_too() {
     event_at_any_time(&running, "tried", |_| true);
     let events = running.console().events();
     // As root of the whole machine, but in its jail.
-    assert_eq!(came(&events, "door", "nothing"), "errno 0");
-    for what in OF_A_SERVICE {
-        assert_eq!(came(&events, "door", what), format!("signal {SIGSYS}"), "{what}");
+    for (service, more) in SERVICES {
+        assert_eq!(came(&events, service, "nothing"), "errno 0", "{service}");
+        for what in OF_A_SERVICE.iter().chain(more) {
+            let came = came(&events, service, what);
+            assert_eq!(came, format!("signal {SIGSYS}"), "{service}, {what}");
+        }
     }
-    let group = events.iter().find(|event| event.name == "group").unwrap();
-    let limits = (group.field("who"), group.number("memory"), group.number("tasks"));
-    assert_eq!(limits, (Some("door"), Some(96 << 20), Some(8)), "{group:?}");
-    assert!(group.number("inside") >= Some(1), "the door itself is in its group: {group:?}");
+    services_have_their_limits_and_do_their_work(&running);
     // EROFS, and EACCES for what is run.
     for what in ["make /made", "make /etc/made", "write /etc/lifeboat/version"] {
         assert_eq!(came(&events, "first", what), "errno 30", "{what}");
@@ -215,6 +228,47 @@ fn the_machine_around_is_shut_too() {
     // Without [hardening] nothing is said, and drivers are loaded for ever.
     let locked = event_at_any_time(&running, "locked", |_| true);
     assert_eq!(locked.field("modules"), Some("true"), "{locked:?}");
+}
+
+/// Answers questions of SNTP with a time that is so much later than ours.
+fn tell_time(socket: &UdpSocket, later: Duration) {
+    let mut question = [0; 48];
+    while let Ok((48, from)) = socket.recv_from(&mut question) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let mut answer = [0; 48];
+        // A server of version 4, one step from a clock.
+        (answer[0], answer[1]) = (0x24, 1);
+        answer[24..32].copy_from_slice(&question[40..48]);
+        let seconds = u32::try_from((now + later).as_secs() + 2_208_988_800).unwrap();
+        for at in [32, 40] {
+            answer[at..at + 4].copy_from_slice(&seconds.to_be_bytes());
+        }
+        socket.send_to(&answer, from).unwrap();
+    }
+}
+
+/// What a service of the network does is done, from its jail; and one that fell is back.
+fn services_have_their_limits_and_do_their_work(running: &Running) {
+    let events = running.console().events();
+    for (who, memory) in [("door", 96 << 20), ("network", 32 << 20), ("clock", 32 << 20)] {
+        let is_his = |event: &&Event| event.name == "group" && event.field("who") == Some(who);
+        let group = events.iter().find(is_his).unwrap();
+        let limits = (group.number("memory"), group.number("tasks"));
+        assert_eq!(limits, (Some(memory), Some(8)), "{group:?}");
+        // Who asks time servers is gone when that is done.
+        let inside = group.number("inside") >= Some(1);
+        assert!(inside || who == "clock", "the service itself is in its group: {group:?}");
+    }
+    let ended = events.iter().find(|event| event.name == "ended").unwrap();
+    let processes = [ended.number("was"), ended.number("is")];
+    assert!(processes.iter().all(Option::is_some) && processes[0] != processes[1], "{ended:?}");
+    let set = event_at_any_time(running, "clock", |_| true);
+    let offset = set.field("offset").and_then(|offset| offset.parse::<i64>().ok()).unwrap();
+    assert_eq!(set.field("server"), Some("10.9.0.1"));
+    assert!(
+        offset.abs_diff(3_600_000) < 60_000,
+        "an hour, and what the machine's clock is off: {set:?}"
+    );
 }
 
 /// From outside, ports that a service usually has; from inside, all that the kernel lists.

@@ -1,5 +1,9 @@
 //! SNTP (RFC 4330): a question of 48 bytes, and what its answer says of our clock. Pure; any bytes end in an answer.
 
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
 /// Bytes of a packet without extensions.
 pub const PACKET_BYTES: usize = 48;
 /// Between 1900, where NTP's first era begins, and 1970.
@@ -16,6 +20,36 @@ pub struct Reply {
     pub offset_millis: i64,
 }
 
+/// Why a server's answer is worth nothing, or there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// Nothing came.
+    Silent,
+    /// It cannot be reached, as the system says by this errno.
+    Unreachable(i32),
+    /// Fewer bytes than an answer has.
+    Short,
+    /// It answers no question of ours.
+    Foreign,
+    /// The server says that it does not know the time.
+    Unset,
+    /// It holds no time.
+    Timeless,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "it does not answer",
+            Self::Unreachable(errno) => return write!(f, "it cannot be reached (errno {errno})"),
+            Self::Short => "the answer is too short",
+            Self::Foreign => "the answer is to no question of ours",
+            Self::Unset => "the server's own clock is not set",
+            Self::Timeless => "the answer holds no time",
+        })
+    }
+}
+
 /// A question. The cookie stands where the time of sending would: the answer repeats it, and our clock is not told.
 pub fn question(cookie: [u8; 8]) -> [u8; PACKET_BYTES] {
     let mut packet = [0; PACKET_BYTES];
@@ -25,22 +59,22 @@ pub fn question(cookie: [u8; 8]) -> [u8; PACKET_BYTES] {
 }
 
 /// Judges an answer; our clock's milliseconds when the question left and when the answer came.
-pub fn answer(packet: &[u8], cookie: [u8; 8], sent: u64, received: u64) -> Result<Reply, String> {
-    let packet = packet.first_chunk::<PACKET_BYTES>().ok_or("the answer is too short")?;
+pub fn answer(packet: &[u8], cookie: [u8; 8], sent: u64, received: u64) -> Result<Reply, Fault> {
+    let packet = packet.first_chunk::<PACKET_BYTES>().ok_or(Fault::Short)?;
     let (leap, mode, stratum) = (packet[0] >> 6, packet[0] & 7, packet[1]);
     if mode != 4 || packet[24..32] != cookie {
-        return Err("the answer is to no question of ours".to_owned());
+        return Err(Fault::Foreign);
     }
     if leap == 3 || stratum == 0 || stratum > 15 {
-        return Err("the server's own clock is not set".to_owned());
+        return Err(Fault::Unset);
     }
     let (taken, given) = (millis(packet, 32), millis(packet, 40));
     let (Some(taken), Some(given)) = (taken, given) else {
-        return Err("the answer holds no time".to_owned());
+        return Err(Fault::Timeless);
     };
     let signed = |value: u64| i128::from(value);
     let offset = (signed(taken) - signed(sent) + signed(given) - signed(received)) / 2;
-    let offset_millis = i64::try_from(offset).map_err(|_| "the answer holds no time")?;
+    let offset_millis = i64::try_from(offset).map_err(|_| Fault::Timeless)?;
     Ok(Reply { offset_millis })
 }
 
@@ -106,12 +140,12 @@ pub(crate) mod tests {
             change(&mut packet);
             answer(&packet, COOKIE, NOW, NOW).unwrap_err()
         };
-        assert!(refused(&|packet| packet[24] ^= 1).contains("no question of ours"));
-        assert!(refused(&|packet| packet[0] = QUESTION).contains("no question of ours"));
-        assert!(refused(&|packet| packet[1] = 0).contains("not set"));
-        assert!(refused(&|packet| packet[0] |= 0xC0).contains("not set"));
-        assert!(refused(&|packet| packet[40..44].fill(0)).contains("no time"));
-        assert!(answer(&good[..47], COOKIE, NOW, NOW).is_err());
+        assert_eq!(refused(&|packet| packet[24] ^= 1), Fault::Foreign);
+        assert_eq!(refused(&|packet| packet[0] = QUESTION), Fault::Foreign);
+        assert_eq!(refused(&|packet| packet[1] = 0), Fault::Unset);
+        assert_eq!(refused(&|packet| packet[0] |= 0xC0), Fault::Unset);
+        assert_eq!(refused(&|packet| packet[40..44].fill(0)), Fault::Timeless);
+        assert_eq!(answer(&good[..47], COOKIE, NOW, NOW), Err(Fault::Short));
     }
 
     #[test]

@@ -7,14 +7,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use hal_linux::jail::attempt::{OF_A_SERVICE, attempt};
-use hal_linux::jail::cgroup;
+use hal_linux::jail::attempt::{OF_A_SERVICE, OVER_ITS_SOCKETS, attempt};
+use hal_linux::jail::{Calls, cgroup};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::Appliance;
 use super::super::mounts::TRIGGER;
 use super::super::page::KEEPER;
 use super::super::processes::Owned;
-use crate::services::{ALL, attempted};
+use crate::services::{ALL, CLOCK, NETWORK, attempted};
 
 /// Tried by the first process itself, as root with everything that root may.
 const BY_THE_FIRST: [&str; 5] =
@@ -28,16 +29,18 @@ pub(super) fn try_all(appliance: &Appliance) -> Result<(), String> {
         appliance.events.say("attempt", &[("who", &who), ("what", &what), ("came", &came)]);
     };
     for service in &ALL {
+        let over_its_sockets = OVER_ITS_SOCKETS.into_iter();
+        let over_its_sockets =
+            over_its_sockets.filter(|_| service.jail.calls.contains(&Calls::Datagrams));
         // What must come through is tried too, or the rest says nothing.
-        for what in ["nothing"].into_iter().chain(OF_A_SERVICE) {
+        for what in ["nothing"].into_iter().chain(OF_A_SERVICE).chain(over_its_sockets) {
             tell(service.name, what, &attempted(service, &KEEPER, what)?);
         }
         let group = Path::new(cgroup::ROOT).join(service.name);
         let read = |name| fs::read_to_string(group.join(name)).unwrap_or_default();
-        // The service itself may only be on its way.
-        let until = Instant::now() + super::PATIENCE;
-        while read("cgroup.procs").is_empty() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(100));
+        // The service itself may only be on its way. Who asks time servers is gone when that is done.
+        if service.name != CLOCK.name {
+            await_other(service.name, "");
         }
         let (memory, tasks, inside) = (read("memory.max"), read("pids.max"), read("cgroup.procs"));
         appliance.events.say(
@@ -50,6 +53,8 @@ pub(super) fn try_all(appliance: &Appliance) -> Result<(), String> {
             ],
         );
     }
+    let (before, after) = end(NETWORK.name);
+    appliance.events.say("ended", &[("who", &NETWORK.name), ("was", &before), ("is", &after)]);
     for what in BY_THE_FIRST {
         let came = attempt(what).map_or_else(String::new, |errno| format!("errno {errno}"));
         tell("first", what, &came);
@@ -74,6 +79,30 @@ pub(super) fn try_all(appliance: &Appliance) -> Result<(), String> {
     appliance.events.say("trigger", &[("covered", &is_covered)]);
     appliance.events.say("tried", &[]);
     Ok(())
+}
+
+/// The processes of a service, once they are others; or the same, where no others come.
+fn await_other(service: &str, before: &str) -> String {
+    let list = Path::new(cgroup::ROOT).join(service).join("cgroup.procs");
+    let until = Instant::now() + super::PATIENCE;
+    loop {
+        let now = fs::read_to_string(&list).unwrap_or_default().trim().to_owned();
+        if !now.is_empty() && now != before || Instant::now() > until {
+            return now;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Ends a service; its process before, and the one that came after it.
+fn end(service: &str) -> (String, String) {
+    let before = await_other(service, "");
+    if let Some(process) = before.parse().ok().and_then(Pid::from_raw) {
+        // Where it is gone already, another one comes all the same.
+        let _ = kill_process(process, Signal::ABORT);
+    }
+    let after = await_other(service, &before);
+    (before, after)
 }
 
 /// Ports that are open to others: of TCP those that listen. Of sockets below IP how many there are.

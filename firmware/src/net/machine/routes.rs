@@ -9,8 +9,8 @@ use hal::net::facts::Route;
 use hal::net::nic::Change;
 use hal::time::Moment;
 
+use super::held::Held;
 use super::{Machine, Plan};
-use crate::net::port::Port;
 
 impl Machine {
     /// Steps towards the right addresses.
@@ -23,7 +23,7 @@ impl Machine {
             let fixed = plan.link.addresses.iter().copied();
             wanted.extend(fixed.filter(|address| address.address().is_ipv6()));
             wanted.extend(self.leased_six(now, link));
-            let settled = port.is_some_and(Port::is_settled);
+            let settled = port.is_some_and(Held::is_settled);
             for there in self.addresses_of(link) {
                 let removable = match there.address() {
                     IpAddr::V4(_) => settled,
@@ -67,7 +67,7 @@ impl Machine {
         changes.extend(missing.map(|route| Change::AddRoute(*route)));
     }
 
-    fn routes_of(&self, now: Moment, plan: &Plan, link: u32, port: &Port, wanted: &mut Vec<Route>) {
+    fn routes_of(&self, now: Moment, plan: &Plan, link: u32, port: &Held, wanted: &mut Vec<Route>) {
         let lease = port.lease(now).filter(|lease| self.has(link, lease.address));
         let has_v4 = self.addresses_of(link).any(|address| address.address().is_ipv4());
         let metric = plan.metric;

@@ -9,8 +9,8 @@ use hal::net::dhcp6::client::Phase as Phase6;
 use hal::net::facts::{AddressState, LinkFacts};
 use hal::time::Moment;
 
+use super::held::Held;
 use super::{Machine, Plan, opening};
-use crate::net::port::Port;
 use crate::net::state::{LinkState, State};
 
 impl Machine {
@@ -128,7 +128,7 @@ impl Machine {
         // is the one to look at.
         let port = self.ports.get(&index);
         let port = port.filter(|port| !(port.hears_nobody() && (six || told.is_some())));
-        port.and_then(Port::problem).or(told)
+        port.and_then(Held::problem).or(told)
     }
 }
 

@@ -8,9 +8,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_keepalive;
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, sendmsg_addr,
-    sendto, shutdown, socket_with,
+    AddressFamily, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, accept_with,
+    sendmsg, sendmsg_addr, sendto, shutdown, socket_with,
 };
 use rustix::process::{Pid, test_kill_process};
 
@@ -57,10 +58,15 @@ pub const OF_A_SERVICE: [&str; 33] = [
     "made-runnable",
 ];
 
+/// What a service has no use for beside those that only speaks over the sockets that it is handed ([`super::Calls::Datagrams`]). That
+/// each comes through where the other part of the list is given was seen in `hal/linux/tests/jail.rs`.
+pub const OVER_ITS_SOCKETS: [&str; 4] = ["elsewhere 127.0.0.1:9", "message", "option", "accept"];
+
 /// Errno by which an attempt was refused, 0 where it was not; `None` where there is no such attempt. Where the jail ends the
 /// process for it, this never returns.
 ///
 /// `what` is a word, or a word and what it is about: `read PATH`, `write PATH`, `connect ADDRESS:PORT`, `bind ADDRESS:PORT`.
+/// `elsewhere ADDRESS:PORT`, `message`, `option` and `accept` are about the socket that is standard input, and so are
 /// `late-connect ADDRESS:PORT` and `late-message ADDRESS:PORT` make a connection out of the socket that is standard input.
 pub fn attempt(what: &str) -> Option<i32> {
     let (word, about) = what.split_once(' ').unwrap_or((what, ""));
@@ -72,6 +78,18 @@ pub fn attempt(what: &str) -> Option<i32> {
         "connect" => address(about).and_then(TcpStream::connect).map(drop),
         "late-connect" => address(about).and_then(|to| late(to, false)),
         "late-message" => address(about).and_then(|to| late(to, true)),
+        "elsewhere" => address(about).and_then(elsewhere),
+        "message" => {
+            let parts = [io::IoSlice::new(b"x")];
+            let mut none = SendAncillaryBuffer::default();
+            sendmsg(io::stdin(), &parts, &mut none, SendFlags::NOSIGNAL)
+                .map(drop)
+                .map_err(io::Error::from)
+        }
+        "option" => set_socket_keepalive(io::stdin(), true).map_err(io::Error::from),
+        "accept" => {
+            accept_with(io::stdin(), SocketFlags::NONBLOCK).map(drop).map_err(io::Error::from)
+        }
         "bind" => address(about).and_then(TcpListener::bind).map(drop),
         "datagram" => address(about).and_then(UdpSocket::bind).map(drop),
         "packet" => open(AddressFamily::PACKET, SocketType::RAW),
@@ -131,6 +149,11 @@ fn late(to: SocketAddr, is_message: bool) -> io::Result<()> {
         sendto(&socket, b"x", flags, &to)
     };
     sent.map(drop).map_err(io::Error::from)
+}
+
+/// Sends over a socket to somebody whom it does not lead to.
+fn elsewhere(to: SocketAddr) -> io::Result<()> {
+    sendto(io::stdin(), b"x", SendFlags::NOSIGNAL, &to).map(drop).map_err(io::Error::from)
 }
 
 fn open(family: AddressFamily, kind: SocketType) -> io::Result<()> {

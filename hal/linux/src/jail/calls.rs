@@ -14,6 +14,9 @@ pub enum Calls {
     Base,
     /// Sockets that are there already: accept, send to who is connected, receive, their options.
     Sockets,
+    /// Datagrams and frames, over sockets that are there already: to whom those lead, and to nobody else. What the sockets
+    /// are is not changed.
+    Datagrams,
     /// Files are opened for reading.
     Read,
     /// Files are made and written.
@@ -136,6 +139,13 @@ const SOCKETS: [Row; 10] = [
     any(libc::SYS_getpeername),
 ];
 
+const DATAGRAMS: [Row; 3] = [
+    any(libc::SYS_recvfrom),
+    any(libc::SYS_recvmsg),
+    // An address that has no bytes is none.
+    only(libc::SYS_sendto, 5, &[0]),
+];
+
 const READ: [Row; 7] = [
     masked(libc::SYS_openat, 2, CHANGES, &[0]),
     any(libc::SYS_statx),
@@ -174,6 +184,7 @@ impl Calls {
         match self {
             Self::Base => &BASE,
             Self::Sockets => &SOCKETS,
+            Self::Datagrams => &DATAGRAMS,
             Self::Read => &READ,
             Self::Write => &WRITE,
             Self::Connect => &CONNECT,

@@ -79,7 +79,22 @@ impl LinuxNic {
         Ok(Self { link, mac, arp, dhcp, dhcp6 })
     }
 
-    pub(super) fn sockets(&self) -> [BorrowedFd<'_>; 3] {
+    /// One that another process opened, by its sockets; see [`Self::hand_on`].
+    #[must_use]
+    pub fn handed_on(link: u32, mac: Mac, [arp, dhcp, dhcp6]: [OwnedFd; 3]) -> Self {
+        Self { link, mac, arp, dhcp, dhcp6 }
+    }
+
+    /// Its sockets, for another process, which hears and speaks by them on this link alone as long as it makes no other
+    /// system calls than those of [`crate::jail::Calls::Datagrams`].
+    #[must_use]
+    pub fn hand_on(self) -> [OwnedFd; 3] {
+        [self.arp, self.dhcp, self.dhcp6]
+    }
+
+    /// What is waited at.
+    #[must_use]
+    pub fn sockets(&self) -> [BorrowedFd<'_>; 3] {
         [&self.arp, &self.dhcp, &self.dhcp6].map(AsFd::as_fd)
     }
 }

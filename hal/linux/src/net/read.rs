@@ -4,7 +4,6 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hal::net::address::{Cidr, Mac};
 use hal::net::facts::{AddressFacts, AddressState, LinkFacts, LinkKind, Managed, Route, Way};
-use hal::net::ndisc::{Advice, read_advice};
 
 use super::message::{Reply, attributes, short, text, word};
 use super::write::{MARK, TABLE_MAIN, kind};
@@ -220,14 +219,14 @@ pub(super) fn way(reply: &Reply) -> Option<Way> {
     Some(Way { link, via, source })
 }
 
-/// What a router of IPv6 said of names, and on which link; `None` where the message is none of these.
-pub(super) fn advice(reply: &Reply) -> Option<(u32, Vec<Advice>)> {
+/// What a router of IPv6 said of names, unread, and on which link; `None` where the message is none of these.
+pub(super) fn options(reply: &Reply) -> Option<(u32, &[u8])> {
     if reply.kind != kind::NEW_ADVICE || reply.body.get(8) != Some(&ROUTER_ADVERTISEMENT) {
         return None;
     }
     let bytes = usize::from(short(&reply.body, 2)?);
     let options = reply.body.get(16..16 + bytes)?;
-    Some((word(&reply.body, 4)?, read_advice(options)))
+    Some((word(&reply.body, 4)?, options))
 }
 
 #[cfg(test)]

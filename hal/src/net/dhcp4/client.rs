@@ -43,7 +43,7 @@ pub struct Identity {
 }
 
 /// Where the client is, in the RFC's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Phase {
     /// Waits before it asks (again).
@@ -65,7 +65,7 @@ pub enum Phase {
 }
 
 /// What went wrong last; gone with the next lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Trouble {
     /// No server answered since this moment.

@@ -4,7 +4,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-use super::message::{Message, is_machine, option, read_domains, read_routes};
+use super::message::{
+    DOMAINS_MAX, ENTRIES_MAX, Message, ROUTES_MAX, is_machine, option, read_domains, read_routes,
+};
 use crate::net::address::{Cidr, mask_bits};
 
 /// A lease is asked for again after a while: one of no time at all would be asked for without end.
@@ -15,7 +17,7 @@ const SECONDS_UNTOLD: u32 = 3600;
 const MTU_RANGE: core::ops::RangeInclusive<u16> = 576..=u16::MAX;
 
 /// What a server promised.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Lease {
     /// The address and its network.
     pub address: Cidr,
@@ -87,6 +89,25 @@ impl Lease {
         })
     }
 
+    /// Whether a server could have promised this: so it is for whatever was read of a message. It is for who is told of a
+    /// lease by somebody whom he does not trust.
+    pub fn is_sound(&self) -> bool {
+        let machines = |list: &[Ipv4Addr]| {
+            list.len() <= ENTRIES_MAX && list.iter().all(|address| is_machine(*address))
+        };
+        let is_way = |(to, _): &(Cidr, Ipv4Addr)| to.address().is_ipv4();
+        self.address.address().is_ipv4()
+            && self.address.bits() > 0
+            && self.address.is_machine()
+            && [&self.routers, &self.dns, &self.ntp].into_iter().all(|list| machines(list))
+            && self.routes.len() <= ROUTES_MAX
+            && self.routes.iter().all(is_way)
+            && are_domains(&self.domains)
+            && self.mtu.is_none_or(|mtu| MTU_RANGE.contains(&mtu))
+            && is_machine(self.server)
+            && self.seconds >= SECONDS_MIN
+    }
+
     /// The address alone.
     pub fn own(&self) -> Ipv4Addr {
         match self.address.address() {
@@ -108,4 +129,9 @@ fn classful_bits(address: Ipv4Addr) -> u8 {
 fn is_domain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     text.len() <= 253 && text.bytes().all(plain)
+}
+
+/// Whether this is a list of domains as it is read of messages.
+pub(in crate::net) fn are_domains(list: &[String]) -> bool {
+    list.len() <= DOMAINS_MAX && list.iter().all(|domain| is_domain(domain))
 }

@@ -21,7 +21,10 @@ const MESSAGE_BYTES_MIN: usize = 300;
 const PART_BYTES_MAX: usize = 255;
 /// Longest name of a domain, and most of them.
 const DOMAIN_BYTES_MAX: usize = 253;
-const DOMAINS_MAX: usize = 32;
+pub(super) const DOMAINS_MAX: usize = 32;
+/// More addresses of one kind, or ways, than this are nobody's.
+pub(super) const ENTRIES_MAX: usize = 16;
+pub(super) const ROUTES_MAX: usize = 64;
 
 /// The numbers of options.
 pub mod option {
@@ -271,7 +274,7 @@ impl Options {
     pub fn addresses(&self, number: u8) -> Vec<Ipv4Addr> {
         let (addresses, _) = self.bytes(number).unwrap_or_default().as_chunks::<4>();
         let addresses = addresses.iter().copied().map(Ipv4Addr::from);
-        addresses.filter(|address| is_machine(*address)).take(16).collect()
+        addresses.filter(|address| is_machine(*address)).take(ENTRIES_MAX).collect()
     }
 
     /// An option that is a number of 32 bits.
@@ -364,7 +367,7 @@ pub(super) fn read_routes(mut bytes: &[u8]) -> Vec<(crate::net::address::Cidr, I
         if let (Some(to), Some(router)) = (to, ipv4(router, 0)) {
             routes.push((to.network(), router));
         }
-        if routes.len() == 64 {
+        if routes.len() == ROUTES_MAX {
             break;
         }
     }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
 use super::message::{Address, Addresses, Message, Options, Status, is_machine, option};
+use crate::net::dhcp4::lease::are_domains;
 use crate::net::dhcp4::message::read_domains;
 
 /// An address for less is none: it would be asked for without end.
@@ -17,7 +18,7 @@ const ENTRIES_MAX: usize = 16;
 const NTP_ADDRESS: u16 = 1;
 
 /// What a server knows, addresses aside.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Information {
     /// DNS servers, best first.
     pub dns: Vec<Ipv6Addr>,
@@ -43,6 +44,14 @@ impl Information {
         let mut domains = read_domains(options.bytes(option::SEARCH).unwrap_or_default());
         domains.truncate(ENTRIES_MAX);
         Self { dns: options.addresses(option::DNS), domains, ntp }
+    }
+
+    /// Whether a server could know this: so it is for whatever was read of a message.
+    pub fn is_sound(&self) -> bool {
+        let machines = |list: &[Ipv6Addr]| {
+            list.len() <= ENTRIES_MAX && list.iter().all(|address| is_machine(*address))
+        };
+        machines(&self.dns) && machines(&self.ntp) && are_domains(&self.domains)
     }
 }
 
@@ -137,12 +146,14 @@ impl Lease {
     }
 }
 
+/// Whether a server could have promised this address.
+pub fn is_address(own: Ipv6Addr) -> bool {
+    is_machine(own) && !own.is_unicast_link_local()
+}
+
 /// RFC 8415, 21.6: preferred for longer than valid is no address at all.
 fn is_sound(address: Address) -> bool {
-    let own = address.address;
-    is_machine(own)
-        && !own.is_unicast_link_local()
-        && address.preferred_seconds <= address.valid_seconds
+    is_address(address.address) && address.preferred_seconds <= address.valid_seconds
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::net::message::{Message, replies};
 use crate::net::write;
+use hal::net::ndisc::{Advice, read_advice};
 use hal::net::nic::Change;
 
 fn reply(message: &Message) -> Reply {
@@ -67,9 +68,12 @@ fn routers_advice_is_read() {
     body.extend([25, 3, 0, 0, 0, 0, 0, 60]);
     body.extend("fd00::53".parse::<Ipv6Addr>().unwrap().octets());
     let heard = Reply { kind: 68, flags: 0, sequence: 0, body };
-    let (link, said) = advice(&heard).unwrap();
+    let (link, said) = options(&heard).unwrap();
     assert_eq!(link, 5);
-    assert_eq!(said, [Advice::Servers { servers: vec!["fd00::53".parse().unwrap()], seconds: 60 }]);
+    assert_eq!(
+        read_advice(said),
+        [Advice::Servers { servers: vec!["fd00::53".parse().unwrap()], seconds: 60 }]
+    );
 }
 
 #[test]
@@ -100,7 +104,7 @@ fn any_bytes_are_taken() {
                 for kind in [16, 20, 24, 68] {
                     heard.kind = kind;
                     let _ = (link(&heard), address(&heard), own_route(&heard), way(&heard));
-                    let _ = advice(&heard);
+                    let _ = options(&heard);
                 }
             }
         }

@@ -24,10 +24,10 @@ use crate::update::install;
 
 /// A system that is tried has this long to prove itself.
 const TRIAL: Duration = Duration::from_secs(15 * 60);
-/// The same in a test, which none proves itself in.
-const TRIAL_IN_A_TEST: Duration = Duration::from_secs(45);
 /// What going down in order may take, before the machine is started again without order.
 const GRACE: Duration = Duration::from_secs(60);
+/// Both in a test that none proves itself in.
+const IN_A_TEST: [Duration; 2] = [Duration::from_secs(45), Duration::from_secs(30)];
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_secs(2);
 /// So long it runs at least before it is kept: what falls over soon has fallen over by then.
@@ -117,7 +117,7 @@ pub(crate) fn guard(appliance: &Arc<Appliance>) {
 
 fn end_in_time(appliance: &Appliance) {
     let is_test = appliance.line.exercise == Some(Exercise::Trial);
-    let limit = if is_test { TRIAL_IN_A_TEST } else { TRIAL };
+    let [limit, grace] = if is_test { IN_A_TEST } else { [TRIAL, GRACE] };
     let mut waited = Duration::ZERO;
     while waited < limit {
         if appliance.proof.is_over() || appliance.stop.rest(LOOK) {
@@ -143,7 +143,7 @@ fn end_in_time(appliance: &Appliance) {
     let why = format!("this new version did not prove itself: {words}");
     log::error!("{why}");
     appliance.orders.give(Order::End(Ending::Restart, why));
-    std::thread::sleep(GRACE);
+    std::thread::sleep(grace);
     log::error!("the first process does not take the machine down: {}", Ending::restart_at_once());
 }
 
@@ -155,15 +155,15 @@ fn health(appliance: &Appliance) -> Result<(), String> {
     if !appliance.pulse.turns() {
         return Err("the first process hangs".to_owned());
     }
-    // How a job of the role goes is the person's and the vault's affair.
-    if let Some(name) = appliance.stop.failing().filter(|name| *name != "role") {
-        return Err(format!("the service {name} does not stay up"));
-    }
-    // In the other roles nobody looks at the vault until a job does.
+    // Before the services, as some fail for want of it. In the other roles nobody looks at the vault until a job does.
     let is_wanted =
         roles::chosen(appliance) == Role::Appliance && Wanted::of(appliance).is_complete();
     if is_wanted && appliance.watched.sight().state != VaultState::Readable {
         return Err("the vault is not reached".to_owned());
+    }
+    // How a job of the role goes is the person's and the vault's affair.
+    if let Some(name) = appliance.stop.failing().filter(|name| *name != "role") {
+        return Err(format!("the service {name} does not stay up"));
     }
     Ok(())
 }

@@ -212,10 +212,12 @@ fn a_power_cut_in_an_update_leaves_a_machine_that_starts() {
     let mut medium = copy(&made, &scratch);
     for cut in 0..=cuts {
         let running = start(&medium, &updates);
-        let (slot, version, _) = slot(&running, BOOT);
+        // A cut that came after the end has 0.2.0 tried, whose kernel panics on its first try.
+        let told = beyond_panics(&running, "slot", |_| true);
+        let [slot, version] = ["slot", "version"].map(|name| told.field(name).unwrap_or_default());
         let names = names(&medium);
         eprintln!("seed {seed}, start {cut}: {version} in slot {slot} of {names:?}");
-        assert!(["0.1.0", "0.2.0"].contains(&version.as_str()), "cut {cut}: {version}");
+        assert!(["0.1.0", "0.2.0"].contains(&version), "cut {cut}: {version}");
         if slot == "b" {
             // The cut came after the end. Another medium.
             drop(running);

@@ -105,9 +105,11 @@ mod spool;
 pub(crate) mod supervise;
 /// The kernel's switches.
 mod sysctls;
+/// A new version proves itself, or the machine goes back.
+mod trial;
 /// What the kernel says of devices.
 mod uevents;
-/// New versions, and whether one has proven itself.
+/// New versions: where they are found, and how they are put in.
 mod update;
 /// Where the vault is, and what opens it.
 mod vault_place;
@@ -166,6 +168,7 @@ pub(crate) struct Appliance {
     belief: clock::Belief,
     sightings: devices::Sightings,
     spool: spool::Place,
+    proof: trial::Trial,
     /// Held by the one job that runs.
     at_work: Mutex<()>,
 }
@@ -214,6 +217,7 @@ impl Appliance {
             belief: clock::Belief::default(),
             sightings: devices::Sightings::default(),
             spool: spool::Place::default(),
+            proof: trial::Trial::default(),
             at_work: Mutex::new(()),
         }
     }
@@ -262,6 +266,7 @@ pub fn run() -> ! {
     let mounted = mounts::early();
     let appliance = Arc::new(Appliance::new(mounted, orders));
     remember_panics(&appliance);
+    trial::guard(&appliance);
     let began = Watch::new(&appliance);
     let verdict = phases::run(&boot::PLAN, &*appliance, &began);
     match verdict {

@@ -19,7 +19,7 @@ use crate::packages::{Packages, Resolve};
 use crate::progress::Progress;
 use crate::recipe::{Compression, Lock, Recipe, lock_path};
 use crate::signing::Keys;
-use crate::{authenticode, bill, disk, enrolment, files, initrd, iso, ova, qcow2, slot, vhd};
+use crate::{authenticode, bill, disk, enrolment, files, help, initrd, iso, ova, qcow2, slot, vhd};
 
 /// Does what the command line says.
 pub fn run(line: &CommandLine) -> Result<(), Error> {
@@ -67,10 +67,12 @@ pub fn disks(disks: &Disks) -> Result<Vec<Made>, Error> {
         check(bytes)?;
     }
     let manager = authenticode::sign("the boot manager", &parts.base.manager, &parts.keys.boot)?;
+    let help = authenticode::sign("the help", &help::program(), &parts.keys.boot)?;
     let lists = Lists::make(&parts, disks.microsoft.as_deref())?;
     let enrolment = if disks.enrol { Enrolment::Always } else { Enrolment::Asked };
     let disk = disk::make(&disk::Contents {
         manager: &manager,
+        help: &help,
         slot: &slot,
         configuration: configuration.as_deref(),
         keys: &lists.on_medium(),

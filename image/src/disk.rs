@@ -36,6 +36,8 @@ impl Enrolment {
 pub struct Contents<'a> {
     /// The boot manager.
     pub manager: &'a [u8],
+    /// What it starts where neither slot can be.
+    pub help: &'a [u8],
     /// The program of the first slot.
     pub slot: &'a [u8],
     /// `lifeboat.toml`, where the stick is to work by itself.
@@ -60,11 +62,15 @@ pub struct Disk {
 /// Makes the disk.
 pub fn make(contents: &Contents<'_>) -> Result<Disk, Error> {
     let manager = format!("{BOOT_MANAGER_CONFIGURATION}{}\n", contents.enrolment.word());
+    // Without a key to be sorted by it comes behind both slots, and before what gives keys to firmware.
+    let entry = format!("title What to do where nothing starts\nefi /{}\n", esp::HELP);
     // The room of the other slot is taken from the first day on: an update allocates nothing.
     let room = vec![0; usize::try_from(SLOT_BYTES).unwrap_or(usize::MAX)];
     let mut files: Vec<(String, &[u8])> = vec![
         (esp::BOOT_MANAGER.to_owned(), contents.manager),
         (esp::BOOT_MANAGER_CONFIGURATION.to_owned(), manager.as_bytes()),
+        (esp::HELP.to_owned(), contents.help),
+        (esp::HELP_ENTRY.to_owned(), entry.as_bytes()),
         (SlotFile::proven(Slot::A).path(), contents.slot),
         (format!("{}/{}", esp::SLOTS_FOLDER, esp::unfinished(Slot::B)), &room),
     ];

@@ -36,7 +36,7 @@ const MICROSOFT: Uuid = uuid!("77fa9abd-0359-4d32-bd60-28f4e78f784b");
 const ATTRIBUTES: u32 = 0x27;
 const REVISION: u16 = 0x0200;
 const KIND_GUID: u16 = 0x0ef1;
-/// A certificate of somebody else is no larger.
+/// Of a folder no more are taken.
 const CERTIFICATES_MAX: usize = 16;
 
 /// One of the lists, ready to be taken in.
@@ -64,8 +64,8 @@ pub struct Others {
 }
 
 impl Others {
-    /// Those in a folder: `.crt`, `.cer`, `.der` and `.pem`. Who has «KEK» in the file's name may change the list, the others are
-    /// in it.
+    /// Those in a folder: `.crt`, `.cer`, `.der` and `.pem`. Who has «KEK» in the file's name, in letters of any size, may change
+    /// the list, the others are in it; but those for «PK», which nobody but the machine's owner has.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let entries = fs::read_dir(folder).map_err(|error| Error::file(folder, &error))?;
         let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -77,8 +77,16 @@ impl Others {
         paths.sort();
         let mut others = Self::default();
         for path in paths.iter().take(CERTIFICATES_MAX) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let part = if name.contains("KEK") { &mut others.exchange } else { &mut others.boot };
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let is_owners = name.ends_with("PK")
+                || name
+                    .split(|letter: char| !letter.is_ascii_alphanumeric())
+                    .any(|word| word.eq_ignore_ascii_case("pk"));
+            if is_owners {
+                continue;
+            }
+            let changes = name.to_ascii_uppercase().contains("KEK");
+            let part = if changes { &mut others.exchange } else { &mut others.boot };
             part.push(certificate(path)?);
         }
         match others.boot.is_empty() || others.exchange.is_empty() {
@@ -190,9 +198,14 @@ mod tests {
         assert!(
             Others::read(&certificates).unwrap_err().to_string().contains("no certificate for db")
         );
-        fs::copy(folder.join("platform.crt"), certificates.join("KEK.pem")).unwrap();
+        fs::copy(folder.join("platform.crt"), certificates.join("ms-kek-2011.pem")).unwrap();
         fs::write(certificates.join("db.der"), &keys.boot.certificate).unwrap();
+        // Nobody but us owns the machine: what is made for PK is in no list.
+        for name in ["ms-oem-pk-2023.pem", "WindowsOEMDevicesPK.pem"] {
+            fs::copy(folder.join("exchange.crt"), certificates.join(name)).unwrap();
+        }
         let others = Others::read(&certificates).unwrap();
+        assert_eq!((others.exchange.len(), others.boot.len()), (1, 1), "as packages name them");
         let more = lists(&keys, owners, Some(&others), 1_790_000_000).unwrap();
         assert_eq!(more[2].list.len(), 2 * db.list.len());
         assert_eq!(more[0], made[0], "the owner is one");

@@ -33,6 +33,8 @@ pub mod error;
 pub mod fat;
 /// Files, read and written whole.
 pub mod files;
+/// What is said where no slot can be started.
+pub mod help;
 /// The numbers that tell one disk from another.
 pub mod identity;
 /// The first file system.

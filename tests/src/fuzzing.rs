@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 mod disks;
 /// What people write: configuration, plans, profiles.
 mod files;
+/// What a machine's own firmware says.
+mod machine;
 /// What other machines of a network say.
 mod network;
 /// Disks that are mostly zeros.
@@ -68,6 +70,7 @@ pub const TARGETS: &[Target] = &[
     of("initramfs", 10_000, disks::initramfs),
     of("program", 20_000, disks::program),
     of("package", 2000, disks::package),
+    of("measurements", 50_000, machine::measurements),
 ];
 
 /// The target of this name.

@@ -107,7 +107,7 @@ pub fn signed() -> Result<Signed, String> {
     })
 }
 
-/// Three releases of the same program: an image, an update that works, and one whose kernel finds no first process.
+/// Three releases of the same program: an image, an update that works from its second try on, and one that never does.
 #[derive(Clone, Debug)]
 pub struct Releases {
     /// Version 0.1.0, a stick's bytes.
@@ -116,7 +116,7 @@ pub struct Releases {
     pub second: PathBuf,
     /// The same as a stick.
     pub second_stick: PathBuf,
-    /// The update to 0.3.0, which does not start.
+    /// The update to 0.3.0, which hangs on its first try, has a service fail on its second, and is itself well on its third.
     pub third: PathBuf,
 }
 
@@ -127,9 +127,9 @@ pub fn releases() -> Result<Releases, String> {
         Keys::development(&keys).map_err(|error| error.to_string())?;
         for (version, kind, more) in [
             ("0.1.0", &["--form", "raw"][..], ""),
-            ("0.2.0", &["update", "--least", "0.2.0"], ""),
+            ("0.2.0", &["update", "--least", "0.2.0"], " lifeboat.exercise=panic"),
             ("0.2.0", &["--form", "raw", "--least", "0.2.0"], ""),
-            ("0.3.0", &["update", "--least", "0.2.0"], " rdinit=/nothing"),
+            ("0.3.0", &["update", "--least", "0.2.0"], " lifeboat.exercise=trial"),
         ] {
             let mut command = Command::new(built("image"));
             command.args(kind).args(["--fast", "--quiet", "--numbered", version, "--append"]);
@@ -148,14 +148,19 @@ pub fn releases() -> Result<Releases, String> {
     })
 }
 
-/// Variables of a firmware that has taken these keys, by virt-firmware.
-fn enrolled(keys: &Path, variables: &Path) -> Result<(), String> {
-    const OWNER: &str = "6c696665-626f-4174-8000-6b6579730001";
-    let python = install_once("virt-firmware-26.10", &|folder| {
+/// Somebody else's program for variables of firmware, and certificates that firmware has.
+pub fn virt_firmware() -> Result<PathBuf, String> {
+    install_once("virt-firmware-26.10", &|folder| {
         let mut command = Command::new("python3");
         command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         run(command.arg("--target").arg(folder).arg("virt-firmware==26.10")).map(drop)
-    })?;
+    })
+}
+
+/// Variables of a firmware that has taken these keys, by virt-firmware.
+fn enrolled(keys: &Path, variables: &Path) -> Result<(), String> {
+    const OWNER: &str = "6c696665-626f-4174-8000-6b6579730001";
+    let python = virt_firmware()?;
     let mut command = Command::new("python3");
     command.env("PYTHONPATH", python).args(["-m", "virt.firmware.vars"]);
     command.args(["--input", "/usr/share/OVMF/OVMF_VARS_4M.fd", "--output"]).arg(variables);

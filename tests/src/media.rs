@@ -20,6 +20,7 @@ const PIECE: usize = 1 << 20;
 pub fn stick(path: &Path, configuration: &str) -> PathBuf {
     let contents = Contents {
         manager: b"none",
+        help: b"none",
         slot: b"none",
         configuration: Some(configuration.as_bytes()),
         keys: &[],

@@ -3,8 +3,7 @@
 
 use core::time::Duration;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,7 +14,7 @@ use tests::appliance::{
     ANSWER, await_event, await_ready, await_words, medium, phase, phase_words, start, stick,
     vault_table,
 };
-use tests::azurite::server::{Handler, Server};
+use tests::azurite::server::{Relay, Server};
 use tests::azurite::{ACCOUNT, Azurite, KEY, Scratch, free_port};
 use tests::guest::{Files, appliance};
 use tests::media::empty;
@@ -189,26 +188,6 @@ fn clock_of_2100() {
 #[test]
 fn a_wrong_clock_is_told_distrusted_and_set_right_for_good() {
     two_at_once(clock_of_1980, clock_of_2100);
-}
-
-/// Hands connections on to a port of loopback, byte for byte.
-struct Relay(u16);
-
-impl Handler for Relay {
-    fn serve(&self, near: TcpStream) -> io::Result<()> {
-        let far = TcpStream::connect(("127.0.0.1", self.0))?;
-        let (mut near_in, mut far_out) = (near.try_clone()?, far.try_clone()?);
-        let out = std::thread::spawn(move || {
-            // How a connection ends is its two ends' business.
-            let _ = io::copy(&mut near_in, &mut far_out);
-            far_out.shutdown(Shutdown::Write)
-        });
-        let (mut far_in, mut near_out) = (far, near);
-        let _ = io::copy(&mut far_in, &mut near_out);
-        near_out.shutdown(Shutdown::Both)?;
-        drop(out.join());
-        Ok(())
-    }
 }
 
 #[test]

@@ -22,6 +22,10 @@ use image_layout::modules::Index;
 use tests::azurite::cache_folder;
 use tests::program::{self, checked, lifeboat};
 
+/// The keys for firmware.
+#[path = "image_formats/keys.rs"]
+mod keys;
+
 /// What of a slot is to stay free: a month's changes.
 const FREE_BYTES_LEAST: u64 = 256 << 10;
 
@@ -73,6 +77,8 @@ fn build(folder: &Path) -> Built {
         out.as_os_str(),
         "--configuration".as_ref(),
         configuration.as_os_str(),
+        "--microsoft".as_ref(),
+        keys::microsofts().as_os_str(),
     ]);
     let made = disks(&line.disks).expect("the image builds");
     Built { out, made }
@@ -144,8 +150,8 @@ fn partitions_and_file_system(raw: &str, bytes: &[u8], out: &Path) {
     fs::write(&esp, &bytes[start..end]).expect("the target folder can be written");
     let esp = esp.display().to_string();
     let said = tool("fsck.fat", &["-vn", &esp]);
-    // Eight files; every folder counts as one, the root too.
-    assert!(said.contains("15 files"), "{said}");
+    // Thirteen files; every folder counts as one, the root too.
+    assert!(said.contains("22 files"), "{said}");
     let said = tool("mdir", &["-i", &esp, "-/", "-b"]);
     for name in [
         "EFI/BOOT/BOOTX64.EFI",
@@ -154,6 +160,7 @@ fn partitions_and_file_system(raw: &str, bytes: &[u8], out: &Path) {
         "lifeboat.toml",
         "EFI/Linux/lifeboat-b.new",
         "loader/keys/auto/PK.auth",
+        "loader/keys/with-microsoft/db.auth",
     ] {
         assert!(said.contains(name), "{name}: {said}");
     }
@@ -234,7 +241,7 @@ fn virtual_disks(built: &Built, raw: &str) {
     assert!(root.trim().ends_with("}Envelope"), "{root}");
 }
 
-/// What we signed, others find signed: the slot, the boot manager, and the lists of keys.
+/// What we signed, others find signed: the slot, the boot manager, and the lists of keys for firmware.
 fn signatures(built: &Built) {
     let certificate = development_keys().join("boot.crt").display().to_string();
     let raw = format!("{}@@{ESP_OFFSET}", built.path("lifeboat-development.img").display());
@@ -253,18 +260,7 @@ fn signatures(built: &Built) {
     fs::write(&tampered, bytes).expect("the target folder can be written");
     let judged = Command::new("sbverify").args(["--cert", &certificate]).arg(&tampered).output();
     assert!(!judged.expect("it is there").status.success(), "a bit of the slot was changed");
-    for (list, key) in [("PK", "platform"), ("KEK", "exchange"), ("db", "boot")] {
-        let folder = built.path(&format!("keys/{list}.esl")).display().to_string();
-        let out = built.path(&format!("certificate-{list}")).display().to_string();
-        tool("sig-list-to-certs", &[&folder, &out]);
-        let own = development_keys().join(format!("{key}.crt")).display().to_string();
-        let own = tool("openssl", &["x509", "-in", &own, "-outform", "PEM"]);
-        let held = tool(
-            "openssl",
-            &["x509", "-inform", "DER", "-in", &format!("{out}-0.der"), "-outform", "PEM"],
-        );
-        assert_eq!(own, held, "{list}");
-    }
+    keys::are_what_they_should_be(built);
 }
 
 fn slot_is_whole(built: &Built) {

@@ -163,6 +163,32 @@ fn nothing_unsigned_is_started() {
     }
 }
 
+/// Neither slot is a program any more. A firmware that would take keys from whoever offers some is not given any: that would be
+/// the boot manager's next best entry.
+#[test]
+fn a_medium_with_both_slots_bad_says_what_to_do_and_gives_nobody_keys() {
+    let made = signed().unwrap_or_else(|error| panic!("{error}"));
+    let scratch = Scratch::new("lost").expect("a scratch folder");
+    let stick = copy(&made, &scratch, "stick.img");
+    let mut lost = take(&stick, SLOT);
+    lost[..1 << 20].fill(0xff);
+    put(&stick, SLOT, &lost);
+    for secure_boot in [SecureBoot::Setup, SecureBoot::Keys(made.variables.clone())] {
+        let machine = machine(secure_boot.clone(), &stick);
+        let running = machine.start().unwrap_or_else(|error| panic!("{error}"));
+        for words in ["neither of the two systems on this medium is whole", "Press a key to start"]
+        {
+            let said = running.console().prompt(words, BOOT);
+            said.unwrap_or_else(|error| panic!("{secure_boot:?}: {error}"));
+        }
+        let said = String::from_utf8_lossy(&running.console().bytes()).into_owned();
+        assert!(!said.contains("nroll"), "{secure_boot:?}: keys were given away:\n{said}");
+        running.console().type_bytes(b"x").expect("the console takes keys");
+        let ended = running.wait_end(BOOT).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(ended.reason.as_deref(), Some("guest-reset"), "{secure_boot:?}");
+    }
+}
+
 /// A program without its signature.
 fn bare(program: &[u8]) -> Vec<u8> {
     authenticode::without(program).expect("it is signed")

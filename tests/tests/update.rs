@@ -46,6 +46,7 @@ fn keys(scratch: &Scratch, name: &str) -> Keys {
 fn medium(slot: &[u8]) -> Vec<u8> {
     let contents = Contents {
         manager: b"manager",
+        help: b"help",
         slot,
         configuration: Some(b"role = \"appliance\"\n"),
         keys: &[],

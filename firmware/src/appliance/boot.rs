@@ -151,11 +151,10 @@ fn modules(appliance: &Appliance) -> Result<String, String> {
     // Before devices are looked for, so that none is missed in between.
     let uevents = Uevents::open()?;
     let loader = Loader::of_image()?;
+    // Set once, here; before anything is loaded, as whoever ends a trial needs it although that hangs.
+    let _ = appliance.loader.set(loader.clone());
     let words = devices::cold_plug(&loader, &uevents, &appliance.sightings);
-    let on_demand = loader.clone();
-    crate::guest_disks::drivers_by(Box::new(move |name| on_demand.need(name)));
-    // Set once, here.
-    let _ = appliance.loader.set(loader);
+    crate::guest_disks::drivers_by(Box::new(move |name| loader.need(name)));
     let _ = appliance.uevents.set(uevents);
     devices::show(appliance);
     Ok(words)

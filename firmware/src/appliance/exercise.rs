@@ -1,4 +1,4 @@
-//! What a test has the machine do, by a key of the command line: write its state without pause, load every module, hang.
+//! What a test has the machine do, by a key of the command line: write its state without pause, load every module, hang, fail a trial.
 //!
 //! Nothing here runs without `lifeboat.test=1`.
 
@@ -14,6 +14,7 @@ use image_layout::command_line::Exercise;
 use super::Appliance;
 use super::orders::Order;
 use super::supervise::{self, Service, Stop};
+use super::update;
 
 /// What somebody would try who took a service over.
 mod jail;
@@ -37,6 +38,19 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
             appliance.orders.give(Order::Hang);
             Ok(())
         }
+        Some(Exercise::Panic) => match update::tries_left() {
+            // The kernel does not outlive its first process.
+            Some(2) => std::process::exit(1),
+            _ => Ok(()),
+        },
+        Some(Exercise::Trial) => match update::tries_left() {
+            Some(2) => {
+                appliance.orders.give(Order::Hang);
+                Ok(())
+            }
+            Some(1) => Err("fails in a test".to_owned()),
+            _ => Ok(()),
+        },
     }
 }
 

@@ -28,6 +28,15 @@ impl Ending {
     /// Does it, after everything on disks is safe. It comes back only where the kernel cannot.
     pub(crate) fn carry_out(self) -> String {
         rustix::fs::sync();
+        self.at_once()
+    }
+
+    /// Starts the machine again with nothing waited for: a disk that hangs would hang that too.
+    pub(crate) fn restart_at_once() -> String {
+        Self::Restart.at_once()
+    }
+
+    fn at_once(self) -> String {
         let command = match self {
             Self::PowerOff => RebootCommand::PowerOff,
             Self::Restart => RebootCommand::Restart,

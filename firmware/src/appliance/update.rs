@@ -1,42 +1,29 @@
-//! Updates of this machine: where they are found, how they are put in, and whether the system that was tried has proven itself.
+//! Updates of this machine: where they are found, and how they are put in.
 //!
 //! What parses an update's bytes is a process of its own, as every job is. The first process only knows names of devices, and
 //! renames the file of the slot that it runs from.
 
-use core::time::Duration;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
-use firmware_web::VaultState;
 use firmware_web::api::views::appliance::UpdateView;
-use hal::time::Entropy as _;
-use hal_linux::{Access, Direct, LinuxDisk, OpenOptions, SystemEntropy};
+use hal_linux::{Access, Direct, LinuxDisk, OpenOptions};
 use image_layout::esp::{Slot, SlotFile};
 use image_layout::initrd;
 use image_layout::update::FILE_ENDING;
 use image_layout::version::Version;
-use pipeline::seal::{SecretKey, open_in_place, seal_in_place};
 use pipeline_azure::address::Origin;
 
 use super::board::{Answer, Kind, Question};
 use super::orders::{Ending, Order};
-use super::vault_place::Wanted;
-use super::{Appliance, boot, capture, medium, mounts, network};
+use super::{Appliance, boot, capture, medium, mounts, network, trial};
 use crate::child;
 use crate::chip::{self, ChipError, Device};
 use crate::site::facts::Updates;
-use crate::update::install;
 use crate::update::slots::Slots;
 
-/// A system that is tried has this long to prove itself.
-const TRIAL: Duration = Duration::from_secs(15 * 60);
-/// How often it is looked whether it has.
-const LOOK: Duration = Duration::from_secs(2);
-/// So long it runs at least before it is kept: what falls over soon has fallen over by then.
-const SETTLED: Duration = Duration::from_secs(20);
 /// Where media are looked at for updates.
 const AT: &str = "/run/update";
 /// Names of updates that are offered.
@@ -48,6 +35,11 @@ pub(crate) fn running() -> Option<SlotFile> {
     let path = medium::loader_text("LoaderBootCountPath")
         .or_else(|| medium::loader_text("StubImageIdentifier"))?;
     SlotFile::parse(path.rsplit(['\\', '/']).next()?)
+}
+
+/// How many tries the system that runs has left; `None` where it has proven itself, or is not known by the firmware's word yet.
+pub(crate) fn tries_left() -> Option<u8> {
+    running()?.tries.map(|tries| tries.left)
 }
 
 /// The oldest version that is let in here: what the image says, what the medium remembers, and what the machine's chip does.
@@ -69,6 +61,7 @@ fn least(appliance: &Appliance) -> Version {
 pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
     let Some(file) = running() else {
         log::info!("this system was not started from a slot of a medium: it cannot be updated");
+        appliance.proof.ends();
         return Ok(());
     };
     let tries = file.tries.map_or_else(|| "proven".to_owned(), |tries| tries.left.to_string());
@@ -77,40 +70,13 @@ pub(crate) fn serve(appliance: &Appliance) -> Result<(), String> {
         &[("slot", &letter(file.slot)), ("tries", &tries), ("version", &boot::bare_version())],
     );
     if file.tries.is_some() {
-        try_out(appliance, file.slot)?;
+        trial::prove(appliance, file.slot)?;
+        if appliance.stop.asked() {
+            return Ok(());
+        }
     }
+    appliance.proof.ends();
     raise_least(appliance)
-}
-
-fn try_out(appliance: &Appliance, slot: Slot) -> Result<(), String> {
-    let began = Instant::now();
-    appliance
-        .board
-        .update(|view| "ready; this new version is on trial".clone_into(&mut view.status));
-    loop {
-        let ill = health(appliance).err().filter(|_| !appliance.stop.asked());
-        if ill.is_none() && began.elapsed() >= SETTLED {
-            break;
-        }
-        if let Some(words) = ill.filter(|_| began.elapsed() >= TRIAL) {
-            let why = format!("this new version did not prove itself: {words}");
-            appliance.events.say("update", &[("state", &"ill"), ("words", &words)]);
-            appliance.orders.give(Order::End(Ending::Restart, why));
-            return Ok(());
-        }
-        if appliance.stop.rest(LOOK) {
-            return Ok(());
-        }
-    }
-    let mut slots = open(appliance)?;
-    install::commit(&mut slots, slot).map_err(|error| error.to_string())?;
-    log::info!("{} has proven itself and is kept", boot::version());
-    appliance.board.update(|view| "ready".clone_into(&mut view.status));
-    appliance.events.say(
-        "update",
-        &[("state", &"kept"), ("slot", &letter(slot)), ("version", &boot::bare_version())],
-    );
-    Ok(())
 }
 
 /// What runs and has proven itself says which versions are let in from now on.
@@ -134,56 +100,15 @@ fn raise_least(appliance: &Appliance) -> Result<(), String> {
     appliance.memory.change(|kept| kept.least = least.0)
 }
 
-/// Whether the machine does what it is for.
-fn health(appliance: &Appliance) -> Result<(), String> {
-    // The version before may open it, and cannot any more once this one's word counts.
-    appliance.memory.opened()?;
-    sealed_and_opened()?;
-    // How a job of the role goes is the person's and the vault's affair.
-    if let Some(name) = appliance.stop.failing().filter(|name| *name != "role") {
-        return Err(format!("the service {name} does not stay up"));
-    }
-    let wanted = Wanted::of(appliance);
-    let sight = appliance.watched.sight();
-    if wanted.is_complete() && sight.state != VaultState::Readable {
-        return Err("the vault is not reached".to_owned());
-    }
-    Ok(())
-}
-
-/// A block is sealed and opened, and is the same; one bit more and it is refused.
-fn sealed_and_opened() -> Result<(), String> {
-    let mut secret = [0; 32];
-    let mut nonce = [0; 12];
-    SystemEntropy
-        .fill(&mut secret)
-        .and_then(|()| SystemEntropy.fill(&mut nonce))
-        .map_err(|error| error.to_string())?;
-    let key = SecretKey::from_bytes(secret);
-    let block: Vec<u8> = (0..=u8::MAX).cycle().take(64 * 1024).collect();
-    let mut sealed = block.clone();
-    let tag = seal_in_place(&key, &nonce, b"trial", &mut sealed);
-    let mut changed = sealed.clone();
-    changed.iter_mut().take(1).for_each(|byte| *byte ^= 1);
-    let opened =
-        open_in_place(&key, &nonce, b"trial", &mut sealed, &tag).is_ok() && sealed == block;
-    let refused = open_in_place(&key, &nonce, b"trial", &mut changed, &tag).is_err();
-    if opened && refused {
-        Ok(())
-    } else {
-        Err("a block that is sealed does not open as it was".to_owned())
-    }
-}
-
 /// The slots of the medium that was booted.
-fn open(appliance: &Appliance) -> Result<Slots<LinuxDisk>, String> {
+pub(super) fn open(appliance: &Appliance) -> Result<Slots<LinuxDisk>, String> {
     let medium = appliance.medium();
     let esp = medium.esp.as_ref().ok_or("the medium has no slots: a CD, or it was pulled out")?;
     let disk = LinuxDisk::open(&esp.device, WRITE).map_err(|error| error.to_string())?;
     Slots::open(disk).map_err(|error| error.to_string())
 }
 
-fn letter(slot: Slot) -> &'static str {
+pub(super) fn letter(slot: Slot) -> &'static str {
     match slot {
         Slot::A => "a",
         Slot::B => "b",
@@ -352,14 +277,4 @@ fn sticks(class: &Path, own: Option<&str>) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_sealed_opens_and_what_was_changed_does_not() {
-        assert_eq!(sealed_and_opened(), Ok(()));
-    }
 }

@@ -20,6 +20,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The loop turns every second; this long without is a hang.
 const HANG: Duration = Duration::from_secs(45);
 
+/// On a system that is on trial it turns more often than that, or it is not kept.
+const STUCK: Duration = Duration::from_secs(15);
+
 /// The loop's last sign of life, in milliseconds of the clock that only runs forwards.
 #[derive(Default)]
 pub(crate) struct Pulse(AtomicU64);
@@ -36,8 +39,22 @@ impl Pulse {
 
     /// Whether it still turned lately, at this instant. Before the first beat the machine is starting.
     fn is_well(&self, now: u64) -> bool {
+        self.since(now).is_none_or(|since| since < HANG)
+    }
+
+    /// Whether it turned at all: the boot has come to its end.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.since(now()).is_some()
+    }
+
+    /// Whether the loop turns.
+    pub(crate) fn turns(&self) -> bool {
+        self.since(now()).is_some_and(|since| since < STUCK)
+    }
+
+    fn since(&self, now: u64) -> Option<Duration> {
         let last = self.0.load(Ordering::Relaxed);
-        last == 0 || Duration::from_millis(now.saturating_sub(last)) < HANG
+        (last != 0).then(|| Duration::from_millis(now.saturating_sub(last)))
     }
 }
 
@@ -71,11 +88,14 @@ mod tests {
     fn only_a_loop_that_turned_and_stopped_is_a_hang() {
         let pulse = Pulse::default();
         assert!(pulse.is_well(u64::MAX), "still starting");
+        assert!(!pulse.has_begun() && !pulse.turns());
         pulse.beat();
         let beat = pulse.0.load(Ordering::Relaxed);
         assert!(pulse.is_well(beat + 44_999) && !pulse.is_well(beat + 45_001));
         pulse.beat();
-        assert!(pulse.is_well(now()));
+        assert!(pulse.is_well(now()) && pulse.has_begun() && pulse.turns());
+        pulse.0.store(now() - 15_001, Ordering::Relaxed);
+        assert!(pulse.is_well(now()) && !pulse.turns());
         assert!(HANG < TIMEOUT);
     }
 }

@@ -79,6 +79,10 @@ pub enum Exercise {
     Jail,
     /// The first process hangs, once it is ready.
     Hang,
+    /// On the first try of a new version the kernel panics.
+    Panic,
+    /// A new version proves itself on no try: on the first it hangs, on the second a service fails.
+    Trial,
 }
 
 impl Exercise {
@@ -89,6 +93,8 @@ impl Exercise {
             "rings" => Some(Self::Rings),
             "jail" => Some(Self::Jail),
             "hang" => Some(Self::Hang),
+            "panic" => Some(Self::Panic),
+            "trial" => Some(Self::Trial),
             _ => None,
         }
     }

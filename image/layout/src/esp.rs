@@ -14,6 +14,10 @@ pub const SLOTS_FOLDER: &str = "EFI/Linux";
 pub const BOOT_MANAGER: &str = "EFI/BOOT/BOOTX64.EFI";
 /// Its configuration.
 pub const BOOT_MANAGER_CONFIGURATION: &str = "loader/loader.conf";
+/// What it starts where neither slot is a program any more, and the entry by which it does.
+pub const HELP: &str = "EFI/BOOT/HELP.EFI";
+/// See [`HELP`].
+pub const HELP_ENTRY: &str = "loader/entries/help.conf";
 /// The keys that the boot manager gives to a firmware that has none yet, once somebody chooses that in its menu.
 pub const KEYS_FOLDER: &str = "loader/keys/auto";
 /// The same, with Microsoft's beside ours.

@@ -1,7 +1,7 @@
 //! An HTTP server of a few dozen lines, for peers that misbehave on purpose. One thread per connection.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -55,6 +55,30 @@ impl<F: Fn(&Incoming) -> Vec<u8> + Send + Sync + 'static> Handler for Answers<F>
         while let Some(request) = read_request(&mut reader)? {
             writer.write_all(&(self.0)(&request))?;
         }
+        Ok(())
+    }
+}
+
+/// Hands connections on to a port of loopback, byte for byte.
+#[derive(Clone, Copy, Debug)]
+pub struct Relay(
+    /// Which.
+    pub u16,
+);
+
+impl Handler for Relay {
+    fn serve(&self, near: TcpStream) -> io::Result<()> {
+        let far = TcpStream::connect(("127.0.0.1", self.0))?;
+        let (mut near_in, mut far_out) = (near.try_clone()?, far.try_clone()?);
+        let out = thread::spawn(move || {
+            // How a connection ends is its two ends' business.
+            let _ = io::copy(&mut near_in, &mut far_out);
+            far_out.shutdown(Shutdown::Write)
+        });
+        let (mut far_in, mut near_out) = (far, near);
+        let _ = io::copy(&mut far_in, &mut near_out);
+        near_out.shutdown(Shutdown::Both)?;
+        drop(out.join());
         Ok(())
     }
 }

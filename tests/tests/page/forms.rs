@@ -327,12 +327,20 @@ fn whatever_is_typed_into_whatever_form_is_refused_beside_its_field_and_changes_
 fn server(curl: &Curl) -> ScriptedAgent {
     let install = curl.change("POST", "/install", &json!({ "name": "web" }));
     let token = install["line"].as_str().and_then(|line| line.rsplit(' ').next()).expect("a line");
-    let mut agent = ScriptedAgent::enrol(token, "web", 16 * BLOCK, 5).expect("it is let in");
+    // It looks at its vault before it lets anybody in, or tells of it.
+    let mut tries = 0;
+    let mut agent = loop {
+        match ScriptedAgent::enrol(token, "web", 16 * BLOCK, 5) {
+            Ok(agent) => break agent,
+            Err(error) => assert!(tries < 120, "{error}"),
+        }
+        tries += 1;
+        std::thread::sleep(core::time::Duration::from_millis(500));
+    };
     agent.connect_patiently();
     agent.write_some(4);
     let epoch = agent.cut();
     agent.work_until("the point", |agent| agent.vaulted >= epoch);
-    // It looks at its vault before it tells of it.
     let told = || curl.get("/vault")["retention"].to_string().contains("web");
     let points =
         || curl.get("/servers/web/points?limit=1").as_array().is_some_and(|all| !all.is_empty());

@@ -48,7 +48,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     if name.len() > NAME_BYTES_MAX {
         return Err(format!("the name is longer than {NAME_BYTES_MAX} bytes"));
     }
-    if name.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
+    if name.chars().any(|letter| letter.is_whitespace() || letter.is_control() || turns(letter)) {
         return Err(format!(
             "the name «{}» holds a space or control character",
             name.escape_debug()
@@ -58,6 +58,11 @@ pub fn check_name(name: &str) -> Result<(), String> {
         return Err(format!("the name «{name}» holds a / or ="));
     }
     Ok(())
+}
+
+/// Whether a letter is seen only by how it turns the text around it: with it one name is shown as another.
+fn turns(letter: char) -> bool {
+    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
 }
 
 /// Refuses two disks of the same name, or the same path twice.

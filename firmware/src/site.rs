@@ -335,8 +335,8 @@ impl Site for LiveSite {
     fn readiness(&self, name: &str, with_azure: bool) -> Answer<Readiness> {
         self.judge_readiness(name, with_azure)
     }
-    fn install(&self, by: &Caller, name: Option<&str>) -> Answer<Install> {
-        self.let_in(by, name)
+    fn install(&self, by: &Caller, name: Option<&str>, readmit: bool) -> Answer<Install> {
+        self.let_in(by, name, readmit)
     }
     fn seen(&self, network: &str) -> Answer<Vec<SeenServer>> {
         self.look_around(network)

@@ -27,6 +27,16 @@ fn chromium() -> PathBuf {
     found.expect("Chromium is missing: apt-get install chromium")
 }
 
+/// Gets what drives it, where that was not done yet; Node, and the folder of its packages.
+///
+/// # Panics
+/// Where npm gives nothing.
+pub fn install() -> (PathBuf, PathBuf) {
+    let packages = [format!("playwright-core@{PLAYWRIGHT}"), format!("axe-core@{AXE}")];
+    let name = format!("browser-{PLAYWRIGHT}-{AXE}");
+    npm_install(&name, &packages).expect("npm gives what it has")
+}
+
 impl Browser {
     /// Starts one.
     ///
@@ -34,9 +44,7 @@ impl Browser {
     /// Where it does not start: the words say what to install.
     #[must_use]
     pub fn start() -> Self {
-        let packages = [format!("playwright-core@{PLAYWRIGHT}"), format!("axe-core@{AXE}")];
-        let name = format!("browser-{PLAYWRIGHT}-{AXE}");
-        let (node, folder) = npm_install(&name, &packages).expect("npm gives what it has");
+        let (node, folder) = install();
         let profile = Scratch::new("browser").expect("a folder");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/browser/drive.mjs");
         let mut command = Command::new(node);

@@ -335,7 +335,11 @@ impl Site for SyntheticSite {
         self.told_readiness(name, with_azure)
     }
 
-    fn install(&self, by: &Caller, name: Option<&str>) -> Answer<Install> {
+    fn install(&self, by: &Caller, name: Option<&str>, readmit: bool) -> Answer<Install> {
+        let is_revoked = |name| find(&self.state(), name).is_ok_and(|server| server.revoked);
+        if !readmit && name.is_some_and(is_revoked) {
+            return Err(Refusal::new(422, "the server", "was revoked").at("/name"));
+        }
         let object = format!("server {}", name.unwrap_or("of any name"));
         self.note(Health::Good, "token_made", &object, "a line to run was made", Some(by));
         let line = "curl -fsSk https://192.0.2.10/install.sh | sh -s -- --token TOKEN".to_owned();

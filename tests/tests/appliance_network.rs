@@ -19,6 +19,9 @@ use tests::lan::routers::{Preference, RouterPeer, ask_from_far};
 use tests::lan::{Dnsmasq, answers, inside, ip, tap, until};
 use tests::program::Place;
 
+/// Settings that are changed on the page.
+#[path = "appliance_network/browser.rs"]
+mod browser;
 /// A bond by LACP.
 #[path = "appliance_network/lacp.rs"]
 mod lacp;
@@ -420,6 +423,8 @@ fn vlans_bonds_routes_and_rivals_are_as_written() {
 
 #[test]
 fn settings_that_a_person_types_are_tried_kept_and_forgotten() {
+    // Inside there is no network to get it by.
+    tests::browser::install();
     if !inside("settings_that_a_person_types_are_tried_kept_and_forgotten") {
         return;
     }
@@ -474,4 +479,5 @@ fn settings_that_a_person_types_are_tried_kept_and_forgotten() {
     running.console().type_bytes(b"2").unwrap();
     await_source(&running, "default");
     await_link(&running, "eth0", |words| words.contains("10.66.0.") && !words.contains("10.8.0."));
+    browser::tried_and_kept(&running);
 }

@@ -14,6 +14,9 @@ mod cable;
 /// From nobody's machine to the first point.
 #[path = "page/first_run.rs"]
 mod first_run;
+/// Every form, and what it refuses.
+#[path = "page/forms.rs"]
+mod forms;
 /// Plans, updates, retention.
 #[path = "page/managed.rs"]
 mod managed;

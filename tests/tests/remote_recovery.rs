@@ -1,5 +1,5 @@
 //! Promise: drills and failovers are ordered through `lifeboat --remote` as at home, and whoever is interrupted goes on with the
-//! same line; users are managed so too.
+//! same line; where a policy asks for a second person, another administrator agrees by the command line too; users are managed so.
 //!
 //! The real `lifeboat serve`, the real command line against it, and the region stand-in behind.
 
@@ -8,8 +8,14 @@
 use core::time::Duration;
 use std::fs;
 use std::process::{Output, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
+use firmware::cli::Opening;
+use firmware::ingest::roll::kept::KeptRoll;
+use firmware::session::{Machine, Session};
+use hal_linux::SystemClock;
+use pipeline_wire::message::Binding;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tests::curl::Curl;
@@ -17,6 +23,8 @@ use tests::paired::Paired;
 use tests::recovering::Bed;
 
 const PATIENCE: Duration = Duration::from_secs(240);
+/// Longest wait for what somebody else wrote to be seen.
+const LOOKED: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "another horse battery";
 /// On these disks nothing starts: the stand-in tells what a console would.
 const DESPITE: &str = "--despite-obstacles";
@@ -72,8 +80,8 @@ fn a_drill_and_a_failover_are_ordered_from_elsewhere_and_go_on_when_interrupted(
     let cancel = ["failover", "--server", "web1", "--cancel", "--json"];
     assert_eq!(told(&appliance.remote("operator", &cancel))["state"], "cancelled");
     assert!(bed.billed().is_empty() && bed.tagged().is_empty());
-    // Nothing waits for a second person, and nobody agrees to what is not there.
-    assert_eq!(told(&appliance.remote("operator", &["approval", "list", "--json"])), json!([]));
+    second_person(&bed, &appliance);
+    // Nobody agrees to what is not there.
     for role in ["operator", "second"] {
         let granted = appliance.remote(role, &["approval", "grant", "00ff"]);
         assert_eq!(granted.status.code(), Some(1), "{}", text(&granted.stderr));
@@ -81,6 +89,91 @@ fn a_drill_and_a_failover_are_ordered_from_elsewhere_and_go_on_when_interrupted(
 
     interrupted(&bed, &appliance);
     users(&appliance);
+}
+
+/// Where the policy asks for a second person, a failover begins once another administrator has agreed, by the command line too.
+fn second_person(bed: &Bed, appliance: &Paired) {
+    watched_over(appliance);
+    let failover = ["failover", "--server", "web1", DESPITE, "--json"];
+    let cancel = ["failover", "--server", "web1", "--cancel", "--json"];
+    let listed = || told(&appliance.remote("operator", &["approval", "list", "--json"]));
+    assert_eq!(listed(), json!([]));
+    let waits = |words: &[&str]| {
+        let ended = appliance.remote("operator", words);
+        let said = text(&ended.stderr);
+        assert_eq!((ended.status.code(), ended.stdout.len()), (Some(1), 0), "{said}");
+        assert!(
+            said.contains("waits for a second person") && said.contains("approval grant"),
+            "{said}"
+        );
+        let id = listed()[0]["id"].as_str().unwrap().to_owned();
+        assert!(said.contains(&id), "{said}");
+        id
+    };
+    let id = waits(&failover);
+    assert!(bed.tagged().is_empty(), "nothing is made before somebody agreed");
+    let settle = |role: &str, word: &str, id: &str| appliance.remote(role, &["approval", word, id]);
+    // An operator may not, and who made the token that asked is no second person.
+    for (role, said) in
+        [("operator", "takes the role administrator"), ("administrator", "another person")]
+    {
+        let ended = settle(role, "grant", &id);
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(text(&ended.stderr).contains(said), "{}", text(&ended.stderr));
+    }
+    assert_eq!(waits(&failover), id, "asked again it is the same, and waits as before");
+    assert!(bed.tagged().is_empty());
+    let granted = settle("second", "grant", &id);
+    assert!(text(&granted.stdout).contains("granted"), "{}", text(&granted.stderr));
+    let up = told(&appliance.remote("operator", &failover));
+    assert_eq!((&up["state"], orderer(&up).as_str()), (&json!("up"), "operator"));
+    // Once is once; what is refused is not done, and what is agreed to later is.
+    let refused = waits(&cancel);
+    assert_ne!(refused, id);
+    assert_eq!(settle("second", "refuse", &refused).status.code(), Some(0));
+    let again = waits(&cancel);
+    assert_eq!(bed.tagged().len(), 3, "it is up as before");
+    assert_eq!(settle("second", "grant", &again).status.code(), Some(0));
+    assert_eq!(told(&appliance.remote("operator", &cancel))["state"], "cancelled");
+    assert!(bed.billed().is_empty() && bed.tagged().is_empty());
+    let audit = appliance.curl.get("/audit?limit=100").to_string();
+    assert!(audit.contains("settleApproval") && audit.contains("bert"), "{audit}");
+}
+
+/// Puts the server on the roll, as its agent would, and has an administrator ask for a second person.
+fn watched_over(appliance: &Paired) {
+    let opening = Opening {
+        vault: appliance.place.vault.parse().unwrap(),
+        key_file: appliance.place.key.clone(),
+        passphrase_file: None,
+        older_key: false,
+    };
+    let state = appliance.place.state.display().to_string();
+    let machine = Machine::with_table(vec![("LIFEBOAT_STATE".to_owned(), state)]);
+    let session = Session::open(&opening, &machine).unwrap();
+    let server = session.server("web1").unwrap();
+    let binding = Binding { machine: [1; 16], disks: Vec::new() };
+    let roll = KeptRoll::open(session, Arc::new(SystemClock)).unwrap();
+    roll.change(&mut |roll| {
+        roll.enrol(server, "web1", &binding, [1; 32]);
+        Ok(())
+    })
+    .unwrap();
+    let file = appliance.folder.join("policy.json");
+    let set = ["call", "PUT", "/servers/web1/policy", "--file", file.to_str().unwrap()];
+    let until = Instant::now() + LOOKED;
+    loop {
+        // A running appliance looks at its vault now and then.
+        let view = appliance.curl.get("/servers/web1");
+        let mut policy = view["policy"].clone();
+        if policy["second_person"] == true {
+            return;
+        }
+        policy["second_person"] = json!(true);
+        fs::write(&file, policy.to_string()).unwrap();
+        let ended = appliance.remote("administrator", &set);
+        assert!(Instant::now() < until, "{} {view}", text(&ended.stderr));
+    }
 }
 
 /// Ctrl-C ends who listens; the drill there ends in order, and the same line goes on.
@@ -92,8 +185,13 @@ fn interrupted(bed: &Bed, appliance: &Paired) {
     let children = || {
         let served = appliance.serving.id();
         let tasks = fs::read_dir(format!("/proc/{served}/task")).unwrap().flatten();
-        let listed = tasks.map(|task| fs::read_to_string(task.path().join("children")));
-        listed.flatten().any(|list| !list.trim().is_empty())
+        let listed = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let all: Vec<String> = listed
+            .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let line = |child: &String| fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        // The page's door is a process too, and stays.
+        all.iter().any(|child| text(&line(child)).split('\0').any(|word| word == "drill"))
     };
     let until = Instant::now() + PATIENCE;
     let began = || bed.region.requests().iter().any(|it| it.to_string().contains("disks/"));

@@ -437,4 +437,19 @@ fn a_server_is_followed_through_the_api_from_its_line_to_its_end() {
     let view = curl.change("POST", "/servers/web/revoke", &json!({"confirm": "web"}));
     assert!(view["revoked"] == true && view["health"] == "off", "{view}");
     assert!(agent.connect().is_err(), "it was revoked");
+    // A token in its name does not let it in again by the way: somebody says that it was revoked.
+    let asked = |readmit: bool| {
+        curl.ask("POST", "/install", Some(&json!({"name": "web", "readmit": readmit})))
+    };
+    let refused = asked(false);
+    assert_eq!((refused.status, refused.json()["field"].as_str()), (422, Some("/name")));
+    assert!(refused.json()["detail"].as_str().is_some_and(|words| words.contains("revoked")));
+    assert_eq!(curl.get("/servers/web")["revoked"], true, "nothing was changed");
+    assert!(agent.connect().is_err(), "it is revoked as before");
+    let line = asked(true).json()["line"].clone();
+    let token = line.as_str().and_then(|line| line.rsplit(' ').next()).expect("a line");
+    assert_eq!(curl.get("/servers/web")["revoked"], true, "until it comes with that token");
+    ScriptedAgent::enrol(token, "web", 64 * BLOCK_BYTES, 5).expect("it is let in again");
+    assert!(agent.connect().is_err(), "what it was known by before is worth nothing");
+    until("its being let in", || (curl.get("/servers/web")["revoked"] == false).then_some(()));
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use firmware::admin::keep::MemoryKeep;
 use firmware::alerts::rules::{Kind, Reading};
-use firmware::alerts::tripwire::{Tripwire, VaultHands};
+use firmware::alerts::tripwire::{Hands as _, Tripwire, VaultHands};
 use firmware::cli::Opening;
 use firmware::session::{Machine, Session};
 use firmware::setup::in_use::Way;
@@ -213,6 +213,12 @@ fn files_encrypted_in_their_place_are_noticed_and_the_last_good_points_survive_p
     let mut tripwire = server.tripwire();
     assert!(server.look(&mut tripwire).is_empty());
     let good = server.points()[0].clone();
+    // A point that is not there keeps no other from being held.
+    let way = Way::of(&server.opening, &server.machine);
+    let mut hands = VaultHands(Arc::new(move || Some(Vaulted::of(way.clone(), &[]))));
+    let (gone, other) = ("0".repeat(32), server.points()[90].id.clone());
+    let failed = hands.hold("web1", &[gone.clone(), other.clone()], "a test", 3_600_000_000);
+    assert_eq!(failed.iter().map(|(point, _)| point).collect::<Vec<_>>(), [&gone]);
     // A third of the files, a tenth of that in each point.
     let victims: Vec<u64> = (0..FILES).filter(|block| block % 3 == 1).collect();
     let mut raised = None;
@@ -232,7 +238,8 @@ fn files_encrypted_in_their_place_are_noticed_and_the_last_good_points_survive_p
     let id = session.server("web1").expect("the server");
     let held = pins::holds(&session.access(), &id).expect("holds");
     assert!(held.iter().any(|hold| hold.point.to_string() == good.id), "{held:?}");
-    assert!(held.len() >= 3, "one an hour and one a day older too: {held:?}");
+    assert!(held.iter().any(|hold| hold.point.to_string() == other), "{held:?}");
+    assert!(held.len() >= 4, "one an hour and one a day older too: {held:?}");
     // Whatever the retention says.
     let mut prune = server.place.verb("prune");
     prune.args(["--keep", "last=1", "--server", "web1", "--confirm", "--grace", "1h"]);

@@ -83,10 +83,7 @@ impl Approvals {
         let object = || format!("approval {id}");
         let approval = self.0.iter_mut().find(|approval| approval.view.id == id);
         let approval = approval.ok_or_else(|| Refusal::new(404, object(), "is not there"))?;
-        if by.session.is_none() {
-            return Err(Refusal::new(403, object(), "is a person's to settle, not a token's"));
-        }
-        // Whoever asked may take it back, but never agree.
+        // Whoever asked may take it back, but never agree: neither himself nor by a token that he made.
         if by.user == approval.deed.by.user && grant {
             return Err(Refusal::new(403, object(), "needs another person than who asked"));
         }
@@ -186,14 +183,18 @@ mod tests {
         let mut all = Approvals::default();
         let id = waits(all.permit(deed("anna", "x"), "1".into(), 0));
         assert_eq!(waits(all.permit(deed("anna", "x"), "2".into(), 0)), id, "asked twice");
-        for wrong in [who("anna", true), who("bert", false)] {
+        for wrong in [who("anna", true), who("anna", false)] {
             assert_eq!(all.settle(&wrong, &id, true, 0).unwrap_err().status, 403);
         }
         let (view, granted) = all.settle(&who("bert", true), &id, true, 0).unwrap();
         assert_eq!((view.state, granted), (ApprovalState::Granted, Some(deed("anna", "x"))));
         assert_eq!(all.settle(&who("carl", true), &id, true, 0).unwrap_err().status, 409);
         assert_eq!(all.came_of(&id, 200).unwrap().outcome, Some(200));
-        assert_ne!(waits(all.permit(deed("anna", "x"), "3".into(), 0)), id, "once is once");
+        let next = waits(all.permit(deed("anna", "x"), "3".into(), 0));
+        assert_ne!(next, id, "once is once");
+        // From the command line another person agrees by a token of his own.
+        let (view, _) = all.settle(&who("bert", false), &next, true, 0).unwrap();
+        assert_eq!(view.state, ApprovalState::Granted);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use hal::time::Clock;
 use pipeline::limits::BLOCK_BYTES;
 use pipeline_vault::access::Access;
 use pipeline_vault::points::ChainView;
-use pipeline_vault::{Error, pins};
+use pipeline_vault::{Blame, Error, pins};
 use serde::{Deserialize, Serialize};
 
 use super::board::cut;
@@ -49,14 +49,14 @@ const HOUR_MILLIS: u64 = 3_600_000;
 pub trait Hands: Send {
     /// Compares two points of a server, by their identities.
     fn look(&mut self, server: &str, before: &str, after: &str) -> Result<Look, Error>;
-    /// Holds points for so many milliseconds.
+    /// Holds points for so many milliseconds, each by itself: one that cannot be held keeps no other from it. Which are not, and why.
     fn hold(
         &mut self,
         server: &str,
         points: &[String],
         why: &str,
         millis: u64,
-    ) -> Result<(), Error>;
+    ) -> Vec<(String, Error)>;
 }
 
 /// The vault in use.
@@ -89,13 +89,15 @@ impl Hands for VaultHands {
         points: &[String],
         why: &str,
         millis: u64,
-    ) -> Result<(), Error> {
-        let (access, view) = self.open(server)?;
-        for point in points {
+    ) -> Vec<(String, Error)> {
+        let opened = self.open(server);
+        let hold = |point: &String| {
+            let (access, view) = opened.as_ref().map_err(Clone::clone)?;
             let slot = view.find(point)?.record.slot;
-            pins::hold(&access, view.server, slot, why, millis)?;
-        }
-        Ok(())
+            pins::hold(access, view.server, slot, why, millis).map(drop)
+        };
+        let failed = |point: &String| hold(point).err().map(|error| (point.clone(), error));
+        points.iter().filter_map(failed).collect()
     }
 }
 
@@ -106,6 +108,16 @@ struct Raised {
     /// When it last jumped, by the wall clock.
     last: u64,
     words: String,
+    /// How long its last good points are held.
+    #[serde(default)]
+    days: u32,
+    /// How its last good points fare: those that are held, those that are tried again at each look, those that cannot be held.
+    #[serde(default)]
+    held: Vec<String>,
+    #[serde(default)]
+    owed: Vec<String>,
+    #[serde(default)]
+    lost: Vec<String>,
 }
 
 /// What is known of a server.
@@ -164,6 +176,7 @@ impl Tripwire {
         points: &dyn Fn(Option<u64>, usize) -> Vec<PointView>,
         rules: &AlertRules,
     ) {
+        self.hold_owed(name);
         let watched = self.servers.entry(name.to_owned()).or_default();
         let limit = if watched.samples.is_empty() { HISTORY_POINTS } else { NEW_POINTS };
         let newest = points(None, limit);
@@ -209,34 +222,55 @@ impl Tripwire {
         seen: &Look,
         rules: &AlertRules,
     ) {
-        let ids: Vec<String> = held.iter().map(|point| point.id.clone()).collect();
-        let days = u64::from(rules.tripwire_pin_days);
-        let why = format!("ransomware tripwire: the last good points of {name}");
-        let kept = match self.hands.hold(name, &ids, &why, days * DAY_MILLIS) {
-            Ok(()) => format!("kept for {days} days"),
-            Err(error) => {
-                log::warn!("tripwire: points of {name} could not be held: {error}");
-                "NOT KEPT, keep them by hand".to_owned()
-            }
-        };
-        let short = |id: &String| id.get(..8).unwrap_or(id).to_owned();
-        let list: Vec<String> = ids.iter().map(short).collect();
         let words = format!(
             "{name} writes what encrypted files look like: {} in {} points, {:.0} times the usual, and {} of {} blocks that were looked at \
-             held something else. Last good point {}; {kept}: {}",
+             held something else. Last good point {}",
             Size(jump.dense_bytes),
             jump.points,
             jump.times,
             seen.turned,
             seen.blocks,
             pipeline_azure::date::iso_date(before.at_millis),
-            list.join(", "),
         );
-        log::warn!("tripwire: {words}");
-        let words = cut(&words, super::board::WORDS_BYTES_MAX);
         self.raised.truncate(RAISED_MAX - 1);
-        self.raised.push(Raised { server: name.to_owned(), last: self.clock.now().0, words });
+        self.raised.push(Raised {
+            server: name.to_owned(),
+            last: self.clock.now().0,
+            words,
+            days: rules.tripwire_pin_days,
+            held: Vec::new(),
+            owed: held.iter().map(|point| point.id.clone()).collect(),
+            lost: Vec::new(),
+        });
         self.write();
+        self.hold_owed(name);
+    }
+
+    /// Holds the last good points of a server as far as they are not held yet. Where the vault was away, the next look is another try.
+    fn hold_owed(&mut self, name: &str) {
+        let owes = |raised: &&mut Raised| raised.server == name && !raised.owed.is_empty();
+        let Some(raised) = self.raised.iter_mut().find(owes) else { return };
+        let before = raised.held.len() + raised.lost.len();
+        let why = format!("ransomware tripwire: the last good points of {name}");
+        let millis = u64::from(raised.days) * DAY_MILLIS;
+        let failed = self.hands.hold(name, &raised.owed, &why, millis);
+        for (point, error) in &failed {
+            log::warn!("tripwire: point {point} of {name} is not held: {error}");
+        }
+        let owed = core::mem::take(&mut raised.owed);
+        for point in owed {
+            let error = failed.iter().find(|(other, _)| *other == point).map(|(_, error)| error);
+            match error {
+                None => raised.held.push(short(&point)),
+                // It was pruned, or nobody here may hold it.
+                Some(error) if error.blame == Blame::Misuse => raised.lost.push(short(&point)),
+                Some(_) => raised.owed.push(point),
+            }
+        }
+        if raised.held.len() + raised.lost.len() != before {
+            log::warn!("tripwire: {}", raised.told());
+            self.write();
+        }
     }
 
     /// What stands; what has been calm for a day stands no more.
@@ -252,7 +286,7 @@ impl Tripwire {
             object: format!("server {}", raised.server),
             level: Level::Raise,
             health: Health::Bad,
-            words: raised.words.clone(),
+            words: cut(&raised.told(), super::board::WORDS_BYTES_MAX),
             remedy: "cut the server off the network and look at it; its files are in the last good point. If it was meant, let the points go",
             raise_millis: 0,
             over_millis: 0,
@@ -269,6 +303,30 @@ impl Tripwire {
             log::warn!("alarms of the tripwire do not outlive a restart: {words}");
         }
     }
+}
+
+impl Raised {
+    /// In words, with what became of the last good points.
+    fn told(&self) -> String {
+        let owed: Vec<String> = self.owed.iter().map(|point| short(point)).collect();
+        let mut told = self.words.clone();
+        let kept = format!("kept for {} days", self.days);
+        for (how, points) in [
+            (kept.as_str(), &self.held),
+            ("NOT KEPT yet, and tried again", &owed),
+            ("NOT KEPT, and cannot be", &self.lost),
+        ] {
+            if !points.is_empty() {
+                told.push_str(&format!("; {how}: {}", points.join(", ")));
+            }
+        }
+        told
+    }
+}
+
+/// As much of a point's identity as a person reads.
+fn short(id: &str) -> String {
+    id.get(..8).unwrap_or(id).to_owned()
 }
 
 impl Watched {

@@ -23,6 +23,7 @@ use super::{Appliance, figures, page, roles, spool};
 use crate::enrol::Grant;
 use crate::enrol::issue::{self, issue};
 use crate::ingest::budget::Budget;
+use crate::ingest::roll::Listed;
 use crate::ingest::roll::kept::KeptRoll;
 use crate::ingest::roll::registrar::{Addresses, Registrar};
 use crate::report::Span;
@@ -296,7 +297,8 @@ pub(crate) fn let_in(appliance: &Appliance) -> Result<(), String> {
     let Some(again) = ask_whom(appliance, &roll)? else { return Ok(()) };
     let identity = page::identity(appliance)?;
     let now = SystemClock.now().0 / 1000;
-    let wanted = issue::Wanted { addresses, now, ends_at: now + TOKEN_SECONDS, again };
+    let wanted =
+        issue::Wanted { addresses, now, ends_at: now + TOKEN_SECONDS, again, readmit: true };
     let issued = issue(&roll, &identity, &wanted).map_err(|error| error.to_string())?;
     let good = Span(Duration::from_secs(TOKEN_SECONDS));
     let mut words = vec![format!("Good for one server, within {good}."), String::new()];
@@ -310,21 +312,24 @@ pub(crate) fn let_in(appliance: &Appliance) -> Result<(), String> {
 /// Whom a token is for: a new server, or one that is on the roll and enrols anew. The outer `None` where the person goes back.
 fn ask_whom(appliance: &Appliance, roll: &KeptRoll) -> Result<Option<Option<Grant>>, String> {
     let listed = roll.roll();
-    let servers: Vec<Grant> = listed
-        .servers
-        .iter()
-        .map(|listed| Grant { server: listed.server, name: listed.name.clone() })
-        .collect();
+    let servers = &listed.servers;
     if servers.is_empty() {
         return Ok(Some(None));
     }
     let mut choices = vec!["a new server, which is called what it calls itself".to_owned()];
-    choices.extend(servers.iter().map(|server| format!("{}, enrolled anew", server.name)));
+    // Who stands at the console may let in whom he chooses; he is told whom somebody turned away.
+    let choice = |listed: &Listed| {
+        let revoked = if listed.revoked { ", although it was revoked" } else { "" };
+        format!("{}, enrolled anew{revoked}", listed.name)
+    };
+    choices.extend(servers.iter().map(choice));
     let title = "Which server is let in?".to_owned();
     let asked = Question { title, words: Vec::new(), kind: Kind::Choice(choices) };
     Ok(match appliance.board.ask(asked) {
         Answer::Chosen(0) => Some(None),
-        Answer::Chosen(place) => servers.into_iter().nth(place - 1).map(Some),
+        Answer::Chosen(place) => servers
+            .get(place - 1)
+            .map(|listed| Some(Grant { server: listed.server, name: listed.name.clone() })),
         _ => None,
     })
 }

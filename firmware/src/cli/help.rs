@@ -401,7 +401,7 @@ Examples:
 
 The token is for one server and is used up by it; it names the page and its certificate, so that the server speaks to no
 other. With --server it becomes that server of the vault, which may have points already: a server whose agent was
-installed anew, or one that was captured before.
+installed anew, or one that was captured before. One that was revoked is let in again with --readmit only.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line.";
 

@@ -96,6 +96,10 @@ pub struct ServerToken {
     #[arg(long, value_name = "NAME", value_parser = server_name)]
     pub server: Option<String>,
 
+    /// That server was revoked, and is let in again
+    #[arg(long, requires = "server")]
+    pub readmit: bool,
+
     /// How long it is good
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = length_of_time)]
     pub expires: Duration,

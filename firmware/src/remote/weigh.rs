@@ -189,6 +189,10 @@ fn server_weight(verb: &ServerVerb) -> (Role, bool, Option<&String>) {
         ServerVerb::Policy(policy) if policy.keep.is_some() => {
             (Role::Administrator, true, Some(&policy.name))
         }
+        // It was an administrator who revoked it.
+        ServerVerb::Token(token) if token.readmit => {
+            (Role::Administrator, false, token.server.as_ref())
+        }
         ServerVerb::Policy(_) | ServerVerb::Token(_) => (Role::Operator, false, None),
         // A drain stops the server: it is the first half of a planned failover.
         ServerVerb::Drain(drain) => (Role::Operator, !drain.abort, Some(&drain.name)),

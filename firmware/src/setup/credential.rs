@@ -55,7 +55,7 @@ impl Credential {
                 Ok(Self::plain("the machine's managed identity", Vec::new()))
             }
             CredentialAsked::ManagedClient { client } => {
-                let table = vec![("AZURE_CLIENT_ID".to_owned(), line("client", client)?)];
+                let table = vec![("AZURE_CLIENT_ID".to_owned(), id("client", client)?)];
                 Ok(Self::plain("a managed identity", table))
             }
             CredentialAsked::AccountKey { value } => {
@@ -116,9 +116,19 @@ impl Credential {
 
 fn application(tenant: &str, client: &str) -> Result<Vec<(String, String)>, Refusal> {
     Ok(vec![
-        ("AZURE_TENANT_ID".to_owned(), line("tenant", tenant)?),
-        ("AZURE_CLIENT_ID".to_owned(), line("client", client)?),
+        ("AZURE_TENANT_ID".to_owned(), id("tenant", tenant)?),
+        ("AZURE_CLIENT_ID".to_owned(), id("client", client)?),
     ])
+}
+
+/// A GUID, or the name of a domain.
+fn id(name: &str, text: &str) -> Result<String, Refusal> {
+    let text = line(name, text)?;
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)) {
+        return Ok(text);
+    }
+    let what = "holds characters that none has: copy it again, as it stands";
+    Err(field(&format!("/credential/{name}"), TITLE, what))
 }
 
 /// One line of text without what no credential has in it.
@@ -175,6 +185,10 @@ mod tests {
         let asked = CredentialAsked::ClientSecret { tenant, client, value: Secret::new("x") };
         let told = Credential::of(&asked, &azure()).unwrap_err();
         assert_eq!(told.field.as_deref(), Some("/credential/tenant"));
+        let (tenant, client) = ("contoso.example".to_owned(), "a/../b".to_owned());
+        let asked = CredentialAsked::ClientSecret { tenant, client, value: Secret::new("x") };
+        let told = Credential::of(&asked, &azure()).unwrap_err();
+        assert_eq!(told.field.as_deref(), Some("/credential/client"));
         let (tenant, client) = ("t".to_owned(), "c".to_owned());
         let asked =
             CredentialAsked::ClientCertificate { tenant, client, value: Secret::new("no PEM") };

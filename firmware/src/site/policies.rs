@@ -5,6 +5,7 @@ use firmware_web::api::site::Answer;
 use firmware_web::api::views::servers::{Install, PointView, PolicyView, ServerView};
 use firmware_web::api::views::vault::{Retention, VaultView};
 use pipeline_vault::Error;
+use pipeline_vault::error::Blame;
 use pipeline_vault::fork::{self, End};
 use pipeline_vault::pins;
 use pipeline_vault::retain::Policy as Keep;
@@ -131,7 +132,7 @@ impl LiveSite {
         Ok(point_view(sight.chains.get(&server).map(std::sync::Arc::as_ref), &found))
     }
 
-    pub(super) fn let_in(&self, by: &Caller, name: Option<&str>) -> Answer<Install> {
+    pub(super) fn let_in(&self, by: &Caller, name: Option<&str>, readmit: bool) -> Answer<Install> {
         if !self.facts.takes_agents {
             return Err(not_now("this program", "takes no agents", "start serve with --agents"));
         }
@@ -158,10 +159,17 @@ impl LiveSite {
         };
         let now = self.now() / 1000;
         let ends_at = now + TOKEN_SECONDS;
-        let wanted = Wanted { addresses, now, ends_at, again };
-        let issued = issue(&kept, &self.facts.identity, &wanted).map_err(refusal)?;
+        let wanted = Wanted { addresses, now, ends_at, again, readmit };
+        let issued = issue(&kept, &self.facts.identity, &wanted).map_err(|error| {
+            let is_name = error.blame == Blame::Misuse;
+            let refusal = refusal(error);
+            if is_name { refusal.at("/name") } else { refusal }
+        })?;
         let object = name.map_or_else(|| "appliance".to_owned(), |name| format!("server {name}"));
-        let words = "A line that lets one server in was made.".to_owned();
+        let words = match readmit {
+            true => "A line that lets it in again, although it was revoked, was made.".to_owned(),
+            false => "A line that lets one server in was made.".to_owned(),
+        };
         self.tell_of(by, "token_made", object, words);
         self.wake();
         Ok(Install { line: issued.line, ends_millis: ends_at * 1000 })

@@ -141,8 +141,11 @@ pub(super) fn token(asked: &ServerToken, context: &Context) -> Ending {
         None => None,
     };
     let addresses: Vec<String> = asked.page.iter().map(ToString::to_string).collect();
-    let Issued { token, line } =
-        issue(&kept, &identity, &Wanted { addresses, now, ends_at, again })?;
+    let Issued { token, line } = issue(
+        &kept,
+        &identity,
+        &Wanted { addresses, now, ends_at, again, readmit: asked.readmit },
+    )?;
     if asked.json {
         let server = asked.server.as_deref();
         print_json(&Made { token, server, ends_millis: ends_at.saturating_mul(1000), line })?;

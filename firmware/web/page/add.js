@@ -1,6 +1,6 @@
 // A server is added: one line to run on it, good for a while; and it is shown as soon as it comes in.
 
-import { get, operator } from "./api.js";
+import { administrator, get, operator } from "./api.js";
 import { card, copier, fill, h, head, health, icon, live, mono, quiet, serverLink, table, toast, waiting } from "./dom.js";
 import { change, field, form } from "./form.js";
 import { exactly, now, seconds } from "./words.js";
@@ -28,8 +28,8 @@ export async function show() {
   element: h("div", head("Add a server", "Any Linux from kernel 5.10 on: no reboot, no kernel module."),
    card("A line to run", {}, form({
     label: "A line to run", submit: "Make the line",
-    fields: field("name", "What it is to be called", { autocapitalize: "off", hint: "Empty: as the server calls itself." }),
-    send: (held) => change("POST", ["install"], { name: held.name || null }),
+    fields: [field("name", "What it is to be called", { autocapitalize: "off", hint: "Empty: as the server calls itself." }), administrator() && field("readmit", "Although it was revoked", { kind: "checkbox" })],
+    send: ({ name, readmit }) => change("POST", ["install"], { name: name || null, readmit }),
     then: (install) => { if (install) line(install); },
    })), place, came, networkCard()),
   live: (kind, data) => {

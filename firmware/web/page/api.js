@@ -9,7 +9,7 @@ export class Problem extends Error {
  get words() {
   const said = this.title && !this.message.startsWith(this.title) ? `${this.title}: ${this.message}` : this.message;
   const whole = this.remedy ? `${said}; ${this.remedy}` : said;
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+  return (/[.!?]$/.test(whole) ? whole : `${whole}.`).replace(/[\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
  }
 }
 

@@ -1,4 +1,4 @@
-// Elements made of plain data, and the pieces that every view is made of. Text is always text: nothing here takes markup.
+// Elements of plain data, and the pieces of every view. Text is always text: nothing here takes markup.
 
 import { ago, bytes, exactly, instant, named, percent, seconds, stateHealth, utc } from "./words.js";
 
@@ -41,7 +41,7 @@ export function fill(node, ...children) {
  return node;
 }
 
-// Text and attributes are set only where they differ, so that a screen reader and the layout are left alone.
+// Set only where they differ: screen readers and layout are left alone.
 export function text(node, value) {
  if (node.textContent !== String(value)) node.textContent = value;
 }
@@ -52,7 +52,7 @@ export function attribute(node, name, value) {
 }
 
 // Keeps children of `parent` in step with `items`: makes what is new, updates what stays, moves only what is out of place.
-// Long lists are dealt with a slice at a time, so that typing and scrolling never wait.
+// Long lists go a slice at a time: typing and scrolling never wait.
 export class Keyed {
  constructor(parent, key, make, update) {
   Object.assign(this, { parent, key, make, update, nodes: new Map(), run: 0 });

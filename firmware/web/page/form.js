@@ -6,7 +6,7 @@ import { $, button, fill, fresh, h, icon, say, text, toast } from "./dom.js";
 // Where what is wrong with a field is told.
 export const beside = (id) => h("p.wrong", { id: `${id}-wrong` });
 
-// A field with its label. `options` of a select are values or [value, words]; `field` is the JSON pointer by which the appliance names it.
+// A field with its label. `options`: values or [value, words]; `field`: the JSON pointer by which the appliance names it.
 export function field(name, label, { kind = "text", value = "", hint, options = [], field: pointer, ...rest } = {}) {
  const id = fresh(name.replace(/\W/g, "-"));
  const common = { id, name, "data-field": pointer ?? `/${name}`, "aria-describedby": `${hint ? `${id}-hint ` : ""}${id}-wrong`, ...rest };
@@ -130,7 +130,7 @@ export const asking = (words, asked, after, attributes) => button(words, async (
  if (done) await after?.(done);
 }, { class: asked.typed && "danger", ...attributes });
 
-// Does something that changes; says so, or that it waits for a second person. Answers the value, null where it waits.
+// Changes something; answers the value, or null where it waits for a second person.
 export async function change(method, parts, body, done) {
  const { status, value } = await call(method, path(parts), body);
  if (status === 202 && value?.state === "waits" && value.ends_millis) {

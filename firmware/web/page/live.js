@@ -1,6 +1,6 @@
 // What the appliance tells by itself: one stream of server-sent events, kept up.
 //
-// It is read by `fetch`, not by EventSource: so a silent line is noticed, and an ended session is told from a lost connection.
+// By `fetch`, not EventSource: a silent line is noticed, an ended session is no lost connection.
 
 import { login, path } from "./api.js";
 

@@ -1,4 +1,4 @@
-// Orders: given here, with what they would make and take; each followed step by step, with what it proved and what comes next.
+// Orders: given here, and followed step by step, with what each proved and what comes next.
 
 import { call, get, operator, path } from "./api.js";
 import { button, card, facts, fill, h, health, icon, live, loud, mono, note, notes, quiet, serverLink, state, strong, table, time, waiting } from "./dom.js";

@@ -145,7 +145,7 @@ class View {
    order && deed("The failover is over", "The original is the server again; what it wrote since stays beside.",
     "What the original sends becomes points of this server again, after a compare of everything.", "accept", { after_failover: true }, "The failover is over."),
    deed("Revoke", "No agent comes in as this server any more. Its points stay.",
-    "Its agent is turned away from now on. To protect it again, it is added again.", "revoke", undefined, `${name} is revoked.`)));
+    "Its agent is turned away from now on. To protect it again, an administrator adds it again.", "revoke", undefined, `${name} is revoked.`)));
  }
 }
 

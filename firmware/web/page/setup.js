@@ -3,7 +3,7 @@
 import { administrator, call, get, path, session } from "./api.js";
 import { calendarEditor, linksTable } from "./appliance.js";
 import { button, card, cause, copier, facts, fill, h, head, health, icon, live, loud, mono, note, quiet, table, time, toast, waiting } from "./dom.js";
-import { change, field, form, list, refuse, values } from "./form.js";
+import { change, field, form, list, refuse, values, wrong } from "./form.js";
 import { passwordFields, same } from "./login.js";
 import { count, millis, seconds, zoneWords } from "./words.js";
 
@@ -160,7 +160,7 @@ const HOLDS = { nothing: "Nothing lies there: a new vault can be made.", vault: 
 const testResult = ({ good, holds, rows }) => [h("p", health(good ? "good" : "bad", good ? "A vault there would do." : "A vault there would not do."), " ", HOLDS[holds]),
  table("The way there", ["Step", "On", "State", "What was found", ["Took", "number"]], rows.map((row) => [row.step, mono(row.object), health(row.standing === "warning" ? "attention" : row.standing, row.standing), [row.verdict, row.remedy && cause(row.remedy)], millis(row.took_millis)]))];
 
-// A new vault's key, from its making until it was typed back; never kept anywhere else.
+// A new vault's key, until it was typed back; kept nowhere else.
 let shown = null;
 
 function keyForm(view, again) {
@@ -211,6 +211,10 @@ function certificateForm({ set }, again) {
   h("details", h("summary", own ? "Another one" : "Install one of your own"), form({
    label: "Certificate", submit: "Install",
    fields: [field("chain", "Certificate with those between it and its authority (PEM)", { kind: "textarea" }), field("key", "Its key (PEM)", { kind: "textarea" })],
-   send: (held) => put(held, "The certificate is installed."), then: again,
+   send: (held) => {
+    if (!held.chain) throw wrong("/chain", "Paste it here.");
+    return put(held, "The certificate is installed.");
+   },
+   then: again,
   })), own && form({ submit: "Take yours away", send: () => put({}, "The certificate is taken away."), then: again })];
 }

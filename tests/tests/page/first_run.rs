@@ -12,11 +12,11 @@ use tests::azurite::{Scratch, free_port, run};
 use tests::browser::Browser;
 use tests::program::{checked, lifeboat};
 
-const PASSWORD: &str = "a lifeboat holds everybody";
+pub(super) const PASSWORD: &str = "a lifeboat holds everybody";
 const TEXT: &str = "It was brought back.\n";
 
 /// The program, until this is dropped.
-struct Running(Child);
+pub(super) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -28,9 +28,14 @@ impl Drop for Running {
 
 /// Starts it; with the code that it shows.
 fn fresh(scratch: &Scratch, port: u16) -> (Running, String) {
+    fresh_with(scratch, port, &[])
+}
+
+/// The same, with more words on its command line.
+pub(super) fn fresh_with(scratch: &Scratch, port: u16, more: &[&str]) -> (Running, String) {
     let mut command = Command::new(lifeboat());
     command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--name", "fresh", "--state"]);
-    command.arg(scratch.path().join("state"));
+    command.arg(scratch.path().join("state")).args(more);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
     let output = child.stdout.take().expect("a pipe");
     let running = Running(child);

@@ -1,7 +1,7 @@
 //! Every view: in light and dark, on a wide screen, on a phone and at 200 %, without a complaint of the browser and without an
 //! obstacle that axe-core knows; by whom may do little, and by whom runs no scripts.
 //!
-//! `LIFEBOAT_SHOTS=FOLDER` leaves a picture of each there.
+//! `LIFEBOAT_SHOTS=FOLDER` leaves a picture of each there, and those that documents show.
 
 use serde_json::json;
 
@@ -21,6 +21,9 @@ const VIEWS: [(&str, &str); 11] = [
     ("#/nowhere", "This could not be shown"),
     ("#/server/%3Cscript%3Ealert(1)%3C%2Fscript%3E", "<script>alert(1)</script>"),
 ];
+
+/// What the README shows, and what it calls that.
+const SHOWN: [(&str, &str); 2] = [("#/", "overview"), ("#/server/web1", "server")];
 
 /// A drill that has come to its end, and a folder of a point.
 fn deeper(bed: &Bed) -> [(String, &'static str); 2] {
@@ -47,12 +50,22 @@ fn look(bed: &mut Bed, page: &str, label: &str, deeper: &[(String, &str)]) {
             "{hash}, {label}: {over} pixels too wide"
         );
         if let Ok(folder) = std::env::var("LIFEBOAT_SHOTS") {
-            let path = json!(format!("{folder}/{number:02}-{label}.png"));
-            bed.browser
-                .run(page, &format!("await page.screenshot({{ path: {path}, fullPage: true }});"));
+            picture(bed, page, &format!("{folder}/{number:02}-{label}.png"), true);
+            if let Some((_, name)) = SHOWN.iter().find(|(shown, _)| *shown == hash) {
+                picture(bed, page, &format!("{folder}/{name}-{label}.png"), false);
+            }
         }
     }
     bed.browser.complained_of_nothing(page);
+}
+
+/// Takes a picture, of the whole page or of what a screen has of it.
+fn picture(bed: &mut Bed, page: &str, path: &str, whole: bool) {
+    let path = json!(path);
+    bed.browser.run(
+        page,
+        &format!("await page.mouse.move(0, 0); await page.screenshot({{ path: {path}, fullPage: {whole} }});"),
+    );
 }
 
 #[test]

@@ -9,9 +9,9 @@ use crate::admin::keep::MemoryKeep;
 
 const MINUTE: u64 = 60_000;
 
-/// Hands that see what they are told to, and note what they are asked.
+/// Hands that see what they are told to, hold no point of those that they are told of, and note what they are asked.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<String>>>, Arc<Mutex<Look>>);
+struct Notes(Arc<Mutex<Vec<String>>>, Arc<Mutex<Look>>, Arc<Mutex<Vec<(String, Error)>>>);
 
 impl Notes {
     fn all(&self) -> Vec<String> {
@@ -25,9 +25,10 @@ impl Hands for Notes {
         Ok(*self.1.lock().unwrap())
     }
 
-    fn hold(&mut self, _: &str, points: &[String], _: &str, millis: u64) -> Result<(), Error> {
+    fn hold(&mut self, _: &str, points: &[String], _: &str, millis: u64) -> Vec<(String, Error)> {
         self.0.lock().unwrap().push(format!("hold {} {}", points.join(" "), millis / DAY_MILLIS));
-        Ok(())
+        let failing = self.2.lock().unwrap();
+        failing.iter().filter(|(point, _)| points.contains(point)).cloned().collect()
     }
 }
 
@@ -101,6 +102,68 @@ fn the_last_good_points_are_held_once_and_the_alarm_outlives_a_restart() {
     assert_eq!(again.readings(), told);
     again.look_at("web1", &give(&points), &rules);
     assert_eq!(notes.all().len(), 2, "it is known already");
+}
+
+#[test]
+fn what_cannot_be_held_keeps_nothing_else_from_it_and_is_tried_until_it_is_held() {
+    let (notes, keep) = (Notes::default(), Arc::new(MemoryKeep::default()));
+    *notes.1.lock().unwrap() = Look { blocks: 90, turned: 80, noise: 85 };
+    let away = |point: &str| (point.to_owned(), Error::device("the vault", "is away"));
+    let gone = ("p598".to_owned(), Error::misuse("point p598", "was pruned a moment ago"));
+    *notes.2.lock().unwrap() = vec![away("p599"), gone, away("p587")];
+    let open = || {
+        Tripwire::open(
+            Box::new(notes.clone()),
+            Arc::clone(&keep) as Arc<dyn Keep>,
+            Arc::new(SystemClock),
+        )
+    };
+    let mut tripwire = open();
+    let rules = AlertRules::default();
+    let mut points = quiet();
+    encrypted(&mut points);
+    encrypted(&mut points);
+    for name in ["web1", "web2"] {
+        tripwire.look_at(name, &give(&points), &rules);
+    }
+    // Each server's are held as far as they can be, and it is said which are not.
+    let told = tripwire.readings();
+    assert_eq!(told.len(), 2);
+    for reading in &told {
+        for words in [
+            "kept for 30 days: p588, p311",
+            "NOT KEPT yet, and tried again: p599, p587",
+            "NOT KEPT, and cannot be: p598",
+        ] {
+            assert!(reading.words.contains(words), "{} lacks {words}", reading.words);
+        }
+    }
+    // The same minute again, with nothing new: what is owed is tried, and by a program that was started anew too.
+    notes.2.lock().unwrap().remove(2);
+    tripwire.look_at("web1", &give(&points), &rules);
+    assert_eq!(notes.all().last().unwrap(), "hold p599 p587 30");
+    notes.2.lock().unwrap().clear();
+    let mut again = open();
+    again.look_at("web1", &give(&points), &rules);
+    assert_eq!(notes.all().last().unwrap(), "hold p599 30");
+    let words = again.readings()[0].words.clone();
+    assert!(words.contains("kept for 30 days: p588, p311, p587, p599; NOT KEPT, and"), "{words}");
+    let asked = notes.all().len();
+    again.look_at("web1", &give(&points), &rules);
+    assert_eq!(notes.all().len(), asked, "nothing is owed any more");
+}
+
+#[test]
+fn an_alarm_of_a_program_from_before_is_read() {
+    let keep = Arc::new(MemoryKeep::default());
+    keep.write(
+        DOCUMENT,
+        format!(r#"[{{"server":"web1","last":{},"words":"it jumped"}}]"#, SystemClock.now().0)
+            .as_bytes(),
+    )
+    .unwrap();
+    let mut tripwire = Tripwire::open(Box::new(Notes::default()), keep, Arc::new(SystemClock));
+    assert_eq!(tripwire.readings()[0].words, "it jumped");
 }
 
 #[test]

@@ -55,6 +55,13 @@ fn each_verb_has_its_role_and_its_second_person() {
         ("server policy web1 --pause", Operator, false, None),
         ("server policy web1 --keep 72h", Administrator, true, Some("web1")),
         ("server token --page 192.0.2.1:443", Operator, false, None),
+        ("server token --page 192.0.2.1:443 --server web1", Operator, false, None),
+        (
+            "server token --page 192.0.2.1:443 --server web1 --readmit",
+            Administrator,
+            false,
+            Some("web1"),
+        ),
         ("server revoke web1", Administrator, true, Some("web1")),
         ("server accept web1", Administrator, false, Some("web1")),
         ("server drain web1", Operator, true, Some("web1")),

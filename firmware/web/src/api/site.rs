@@ -89,8 +89,9 @@ pub trait Site: Send + Sync {
     fn set_policy(&self, by: &Caller, name: &str, policy: &PolicyView) -> Answer<ServerView>;
     /// It is judged now; `with_azure` asks the subscription too.
     fn readiness(&self, name: &str, with_azure: bool) -> Answer<Readiness>;
-    /// A one-time token and the line that is run on a server. `name`: what it is to be called, or as the server says.
-    fn install(&self, by: &Caller, name: Option<&str>) -> Answer<Install>;
+    /// A one-time token and the line that is run on a server. `name`: what it is to be called, or as the server says; one that
+    /// was revoked comes in again only where `readmit` says so.
+    fn install(&self, by: &Caller, name: Option<&str>, readmit: bool) -> Answer<Install>;
     /// Machines on the network that speak SSH, for an administrator to pick from. Takes seconds.
     fn seen(&self, network: &str) -> Answer<Vec<SeenServer>>;
     /// No agent comes in as this server any more; its points stay.

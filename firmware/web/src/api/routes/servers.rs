@@ -29,6 +29,8 @@ const TOML: &str = "text/plain; charset=utf-8";
 pub(super) struct InstallAsked {
     /// What the server is to be called; null as it calls itself.
     pub name: Option<String>,
+    /// It was revoked, and is let in again: an administrator's word.
+    pub readmit: bool,
 }
 
 /// Why a point is kept.
@@ -149,7 +151,11 @@ pub(super) const ROUTES: &[Route] = &[
     .about(|call| Some(format!("server {}", call.json::<InstallAsked>().ok()?.name?)))
     .does(|call| {
         let asked: InstallAsked = call.json()?;
-        json(call.site().install(call.by()?, asked.name.as_deref()))
+        if asked.readmit && !call.is(Role::Administrator) {
+            let words = "takes the role administrator, which revoked it";
+            return Err(Refusal::new(403, "to let a server in again", words).at("/readmit"));
+        }
+        json(call.site().install(call.by()?, asked.name.as_deref(), asked.readmit))
     }),
     get("seen", "/seen", OPERATOR, "Looks for machines on the network; takes seconds")
         .query(&[needed("network", Kind::Text, "Where: 192.0.2.0/24")])

@@ -72,7 +72,14 @@ impl Curl {
     /// Where curl is missing.
     pub fn ask_raw(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Answered {
         let mut command = Command::new("curl");
-        command.args(["--silent", "--show-error", "--include", "--http1.1", "--max-time", PATIENCE_SECONDS]);
+        command.args([
+            "--silent",
+            "--show-error",
+            "--include",
+            "--http1.1",
+            "--max-time",
+            PATIENCE_SECONDS,
+        ]);
         match &self.resolve {
             Some((resolve, authority)) => {
                 command.args(["--resolve", resolve, "--cacert", authority]);

@@ -129,11 +129,8 @@ fn a_real_device_that_fails_is_told_with_the_place_and_what_was_done() {
     // Its file ends in the middle now: what lies behind cannot be read.
     File::options().write(true).open(&file).unwrap().set_len(place).unwrap();
     let mut bytes = vec![0; 4096];
-    let read = std::os::unix::fs::FileExt::read_exact_at(
-        &File::open(&device).unwrap(),
-        &mut bytes,
-        place,
-    );
+    let read =
+        std::os::unix::fs::FileExt::read_exact_at(&File::open(&device).unwrap(), &mut bytes, place);
     ailing.look(up());
     let troubles = ailing.troubles();
     let freed = Command::new("losetup").args(["--detach", &device]).status().unwrap();

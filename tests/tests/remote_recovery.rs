@@ -89,11 +89,16 @@ fn interrupted(bed: &Bed, appliance: &Paired) {
     let print = Some(appliance.fingerprint.as_str());
     let mut command = appliance.command("operator", &appliance.address, print, &drill);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // The page's door is a child of the appliance too, and stays.
+    let drills = |child: &str| {
+        let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == b"drill")
+    };
     let children = || {
         let served = appliance.serving.id();
         let tasks = fs::read_dir(format!("/proc/{served}/task")).unwrap().flatten();
         let listed = tasks.map(|task| fs::read_to_string(task.path().join("children")));
-        listed.flatten().any(|list| !list.trim().is_empty())
+        listed.flatten().any(|list| list.split_whitespace().any(drills))
     };
     let until = Instant::now() + PATIENCE;
     let began = || bed.region.requests().iter().any(|it| it.to_string().contains("disks/"));

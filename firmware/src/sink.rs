@@ -118,7 +118,7 @@ impl Signed {
         Ok(signed(blob, move || {
             let next = again.address()?;
             if next == first {
-                return Err(Error::refused("the disk that is uploaded", "its signature has ended")
+                return Err(Error::refused("the disk that is uploaded", "its signature has ended, or never counted")
                     .remedy(
                         "ask Azure for another and run the same again: it goes on from there. With sas:@FILE another may be put into the file meanwhile",
                     ));

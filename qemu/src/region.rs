@@ -215,6 +215,11 @@ impl Region {
         self.log.shown()
     }
 
+    /// Forgets them.
+    pub fn forget_requests(&mut self) {
+        self.log.clear();
+    }
+
     fn consider(&mut self, request: &Request, now_ms: u64) -> Result<Response, Refusal> {
         if request.path.starts_with("/stand-in/") {
             return self.control(request, now_ms);

@@ -17,6 +17,7 @@ const UNITS: &str = "/etc/systemd/system";
 
 /// What the disk is called in the cache: another number makes it anew.
 const NAME: &str = "debian-12-disk-1";
+const DRACUT: &str = "debian-13-dracut-disk-1";
 const MIB: u64 = 1 << 20;
 const ESP_MIB: u64 = 48;
 const ROOT_MIB: u64 = 448;
@@ -36,7 +37,16 @@ pub(crate) const LEFT_OUT: [&str; 3] =
 /// # Errors
 /// Where Debian's mirror or one of the programs that make it is missing.
 pub fn debian_disk() -> Result<PathBuf, String> {
-    let folder = install_once(NAME, &make)?;
+    let folder = install_once(NAME, &|folder| make("bookworm", "initramfs-tools", folder))?;
+    Ok(folder.join("disk.img"))
+}
+
+/// The same of the release after it, whose initramfs is made by dracut. It is for looking at: no test starts it.
+///
+/// # Errors
+/// As above.
+pub fn debian_disk_of_dracut() -> Result<PathBuf, String> {
+    let folder = install_once(DRACUT, &|folder| make("trixie", "dracut", folder))?;
     Ok(folder.join("disk.img"))
 }
 
@@ -114,13 +124,14 @@ pub fn agent() -> Result<Vec<u8>, String> {
     fs::read(&agent).map_err(|error| error.to_string())
 }
 
-fn make(folder: &Path) -> Result<(), String> {
+fn make(suite: &str, packer: &str, folder: &Path) -> Result<(), String> {
     let root = folder.join("root");
     let mut command = Command::new("mmdebstrap");
     command.args(["--quiet", "--variant=minbase", "--aptopt=Acquire::Languages \"none\""]);
-    command.arg("--include=linux-image-cloud-amd64,initramfs-tools,systemd-sysv,systemd-boot-efi");
+    command
+        .arg(format!("--include=linux-image-cloud-amd64,{packer},systemd-sysv,systemd-boot-efi"));
     command.args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")));
-    run(command.arg("bookworm").arg(&root))
+    run(command.arg(suite).arg(&root))
         .map_err(|error| format!("{error}; it wants root, or user namespaces and uidmap"))?;
     dress(&root).map_err(|error| format!("{}: {error}", root.display()))?;
     let (esp, system) = (folder.join("esp.img"), folder.join("root.ext4"));

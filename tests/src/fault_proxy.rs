@@ -95,8 +95,12 @@ pub struct Seen {
     pub method: String,
     /// Its path and query.
     pub target: String,
+    /// Which bytes of the object it is about, as its header says; empty for none.
+    pub range: String,
     /// The length of its body.
     pub bytes: usize,
+    /// The status that the server behind answered; 0 while there is none.
+    pub status: u16,
     /// The name of what happened to it: `forward` where nothing did.
     pub action: &'static str,
 }
@@ -111,6 +115,8 @@ pub struct FaultProxy {
 struct State {
     rules: Vec<Rule>,
     seen: Vec<Seen>,
+    /// How many were forgotten before those.
+    forgotten: usize,
     connections: usize,
     random: u64,
 }
@@ -133,6 +139,7 @@ impl FaultProxy {
     pub fn set_rules(&self, rules: Vec<Rule>) {
         let mut state = self.lock();
         state.rules = rules;
+        state.forgotten += state.seen.len();
         state.seen.clear();
     }
 
@@ -162,8 +169,8 @@ impl FaultProxy {
 }
 
 impl State {
-    /// What happens to this request, and that it came.
-    fn take(&mut self, request: &Incoming) -> Option<Action> {
+    /// What happens to this request, and that it came; with its number.
+    fn take(&mut self, request: &Incoming) -> (Option<Action>, usize) {
         let dice = self.roll();
         let action = self.rules.iter_mut().find_map(|rule| {
             rule.takes(request, dice).then(|| {
@@ -171,13 +178,24 @@ impl State {
                 rule.action.clone()
             })
         });
+        let range = request.headers.iter().find(|(name, _)| name == "x-ms-range");
         self.seen.push(Seen {
             method: request.method.clone(),
             target: request.target.clone(),
+            range: range.map(|(_, value)| value.clone()).unwrap_or_default(),
             bytes: request.body.len(),
+            status: 0,
             action: action.as_ref().map_or("forward", Action::name),
         });
-        action
+        (action, self.forgotten + self.seen.len() - 1)
+    }
+
+    /// What the server answered to the request of this number.
+    fn answered(&mut self, number: usize, status: u16) {
+        let place = number.checked_sub(self.forgotten);
+        if let Some(seen) = place.and_then(|place| self.seen.get_mut(place)) {
+            seen.status = status;
+        }
     }
 
     /// A number below a thousand.
@@ -227,10 +245,8 @@ impl Handler for Forwarder {
         let mut reader = BufReader::new(stream);
         let mut upstream: Option<BufReader<TcpStream>> = None;
         while let Some(request) = read_request(&mut reader)? {
-            let action = {
-                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.take(&request)
-            };
+            let lock = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let (action, number) = lock().take(&request);
             match action {
                 Some(Action::Status { status, code, headers, body }) => {
                     let bytes = refusal(&request, status, &code, &headers, body);
@@ -242,6 +258,7 @@ impl Handler for Forwarder {
                 _ => {}
             }
             let reply = self.forward(&mut upstream, &request)?;
+            lock().answered(number, reply.status);
             match action {
                 Some(Action::DropReply) => return reset(&writer),
                 Some(Action::Cut { after }) => {
@@ -264,6 +281,7 @@ impl Handler for Forwarder {
 
 /// An answer as it came, byte for byte.
 struct Reply {
+    status: u16,
     head: Vec<u8>,
     body: Vec<u8>,
     /// The server ends the connection after it.
@@ -312,7 +330,7 @@ fn exchange(upstream: &mut BufReader<TcpStream>, request: &Incoming) -> io::Resu
         }
     }
     let last = header("connection").is_some_and(|value| value.contains("close"));
-    Ok(Reply { head, body, last })
+    Ok(Reply { status: status.parse().unwrap_or(0), head, body, last })
 }
 
 /// A chunked body as it is on the wire.

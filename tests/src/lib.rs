@@ -58,5 +58,7 @@ pub mod serving;
 pub mod site;
 /// A small real vault in a folder, to be hurt.
 pub mod small_vault;
+/// Microsoft's specifications of the control plane.
+pub mod specifications;
 /// An appliance of made-up servers.
 pub mod synthetic_site;

@@ -55,6 +55,14 @@ impl Bed {
     /// Where Azurite cannot be started here.
     pub fn empty(label: &str, machines: Machines, settings: Settings) -> Self {
         let region = StandIn::with(machines, settings).unwrap_or_else(|error| panic!("{error}"));
+        Self::over(label, region)
+    }
+
+    /// The same over a region that is there.
+    ///
+    /// # Panics
+    /// Where there is no room for a vault.
+    pub fn over(label: &str, region: StandIn) -> Self {
         let scratch = Scratch::new(label).unwrap_or_else(|error| panic!("{error}"));
         let vault = format!("dir:{}", scratch.path().join("vault").display());
         let place = Place::create(vault, scratch.path(), &region.environment());
@@ -65,8 +73,14 @@ impl Bed {
 
     /// Makes a point of a server that has this one disk; its identity.
     pub fn protect(&self, server: &str, disk: &Path) -> String {
+        self.protect_all(server, &[("sda", disk)])
+    }
+
+    /// Makes a point of a server that has these disks, by their names; its identity.
+    pub fn protect_all(&self, server: &str, disks: &[(&str, &Path)]) -> String {
         let mut command = self.place.verb("protect");
-        command.args(["--server", server, "--json"]).arg(format!("sda={}", disk.display()));
+        command.args(["--server", server, "--json"]);
+        command.args(disks.iter().map(|(name, disk)| format!("{name}={}", disk.display())));
         let point = run(&mut command).succeeds().json();
         point["point"].as_str().unwrap_or_default().to_owned()
     }

@@ -7,6 +7,8 @@ use qemu::region::{Account, Application, Server, Settings};
 use serde_json::Value;
 
 use crate::azurite::{ACCOUNT, Azurite, KEY, Scratch};
+use crate::fault_proxy::FaultProxy;
+use crate::specifications::{Verdict, Whose, hold};
 
 /// The subscription that tests speak of; the region takes any.
 pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
@@ -46,7 +48,18 @@ impl StandIn {
     /// One with Azurite behind it and further settings: times, seed, what consoles say.
     pub fn with(machines: Machines, settings: Settings) -> Result<Self, String> {
         let azurite = Azurite::start()?;
-        Self::over(Some(azurite), machines, settings)
+        let endpoint = azurite.endpoint();
+        Self::over(Some((azurite, endpoint)), machines, settings)
+    }
+
+    /// One whose storage is reached by whoever listens before it, for its own requests too.
+    pub fn behind(
+        proxy: &FaultProxy,
+        azurite: Azurite,
+        settings: Settings,
+    ) -> Result<Self, String> {
+        let endpoint = format!("http://{}/{ACCOUNT}", proxy.authority());
+        Self::over(Some((azurite, endpoint)), Machines::Told, settings)
     }
 
     /// One without storage: disks are only said to exist, and nothing can be uploaded.
@@ -55,16 +68,15 @@ impl StandIn {
     }
 
     fn over(
-        azurite: Option<Azurite>,
+        azurite: Option<(Azurite, String)>,
         machines: Machines,
         settings: Settings,
     ) -> Result<Self, String> {
         let folder = Scratch::new("region")?;
-        let storage = azurite.as_ref().map(|azurite| Account {
-            name: ACCOUNT.to_owned(),
-            key: KEY.to_owned(),
-            endpoint: azurite.endpoint(),
-        });
+        let (azurite, endpoint) = azurite.unzip();
+        let account =
+            |endpoint| Account { name: ACCOUNT.to_owned(), key: KEY.to_owned(), endpoint };
+        let storage = endpoint.map(account);
         let application = Application {
             tenant: TENANT.to_owned(),
             client: CLIENT.to_owned(),
@@ -154,6 +166,13 @@ impl StandIn {
         }
     }
 
+    /// The same, and none of them is looked at again: they are no program's of ours.
+    pub fn take_requests(&self) -> Vec<Value> {
+        let all = self.requests();
+        self.server.region().forget_requests();
+        all
+    }
+
     /// A port of loopback that leads to this port of a machine, by its identifier; the same for who asks again.
     pub fn forward(&self, machine: &str, port: u16) -> Result<u16, String> {
         self.server.forward(machine, port).map_err(|refusal| refusal.message)
@@ -162,5 +181,21 @@ impl StandIn {
     /// What a machine has said on its serial line, by its identifier; where machines really run.
     pub fn console(&self, machine: &str) -> String {
         String::from_utf8_lossy(&self.server.console(machine)).into_owned()
+    }
+}
+
+impl Drop for StandIn {
+    /// Whatever a test was about: each request that its programs sent is one that Microsoft's specifications allow.
+    fn drop(&mut self) {
+        // A test that failed says why by itself.
+        if std::thread::panicking() {
+            return;
+        }
+        let sent = self.requests();
+        let verdict = if sent.is_empty() { None } else { hold(&sent, Whose::Ours) };
+        if let Some(Verdict { wrong, checked, operations }) = verdict {
+            assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+            eprintln!("{checked} requests are what Microsoft describes: {}", operations.join(" "));
+        }
     }
 }

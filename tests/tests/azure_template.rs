@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::azurite::{Scratch, install_once, run};
+use tests::specifications::tools;
 
 /// The parser, and what the specifications' reader needs.
 const PACKAGES: [&str; 2] = ["pycep-parser==0.7.1", "jsonschema==4.26.0"];
@@ -71,17 +72,6 @@ fn python() -> Result<PathBuf, String> {
     Ok(folder.join("bin/python"))
 }
 
-/// The folder of the specifications' reader; empty where it is not at hand.
-fn tools() -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/azure");
-    let folder = std::env::var_os("LIFEBOAT_AZURE").map_or(beside, PathBuf::from).join("tools");
-    if folder.join("validate_arm.py").is_file() {
-        return folder;
-    }
-    eprintln!("SKIPPED in part: Microsoft's specifications are not at hand; set LIFEBOAT_AZURE");
-    PathBuf::new()
-}
-
 /// The number behind a word at the beginning of a line.
 fn number(printed: &str, word: &str) -> Option<usize> {
     printed.lines().find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
@@ -98,7 +88,8 @@ fn the_template_reads_as_bicep_and_names_only_what_azure_knows() {
     };
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipeline/azure/deploy");
     let (main, site) = (deploy.join("lifeboat.bicep"), deploy.join("site.bicep"));
-    let tools = tools();
+    // Empty where the specifications are not at hand.
+    let tools = tools().unwrap_or_default();
     let check = |main: &Path, site: &Path| {
         run(Command::new(&python).args(["-c", SCRIPT]).arg(&tools).arg(main).arg(site))
     };

@@ -6,16 +6,20 @@
 use core::time::Duration;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
-use qemu::region::Refusal;
+use pipeline_azure::pages::{PageBlob, PageOptions};
+use pipeline_azure::{AzureAddress, Credentials, Secret};
 use qemu::region::faults::{Fault, Rule};
+use qemu::region::{Refusal, Settings};
 use serde_json::json;
-use tests::azurite::Scratch;
-use tests::cli::run;
+use tests::azurite::{ACCOUNT, Azurite, KEY, Scratch};
+use tests::cli::{image, run};
+use tests::fault_proxy::{self, Action, FOREVER, FaultProxy};
 use tests::program::{Place, lifeboat};
 use tests::recovering::Bed;
-use tests::region::SUBSCRIPTION;
+use tests::region::{SUBSCRIPTION, StandIn};
 
 /// No step of a small disk takes longer, even where several builds share the machine.
 const STEP: Duration = Duration::from_secs(240);
@@ -135,6 +139,73 @@ fn killed_at_any_step_an_order_goes_on_and_nothing_is_left_over() {
         assert!(bed.billed().is_empty() && bed.tagged().is_empty(), "{step}");
         eprintln!("drill {step:<12}{seen:<9}drilled, nothing left");
     }
+}
+
+/// What lies in the storage of a disk that was put to this path, read with the account's own key.
+fn read_back(bed: &Bed, target: &str, bytes: usize) -> Vec<u8> {
+    let container = target.split('/').nth(2).unwrap();
+    let address = AzureAddress::parse(&bed.region.azurite().unwrap().vault(container)).unwrap();
+    let key = Credentials::shared_key(ACCOUNT, &Secret::new(KEY)).unwrap();
+    let blob = PageBlob::kept(&address, "abcd", key, &PageOptions::default()).unwrap();
+    let mut all = vec![0; bytes];
+    for (number, piece) in all.chunks_mut(4 << 20).enumerate() {
+        blob.read(number as u64 * (4 << 20), piece).unwrap();
+    }
+    all
+}
+
+#[test]
+fn addresses_that_end_while_a_disk_is_filled_are_asked_for_anew_and_no_page_is_put_twice() {
+    const BYTES: usize = 24 << 20;
+    let azurite = Azurite::start().expect("Azurite starts");
+    let proxy = FaultProxy::start(azurite.port()).unwrap();
+    let consoles = vec![(String::new(), "login:".to_owned())];
+    let settings = Settings { operation_ms: 20, consoles, ..Settings::default() };
+    let bed = Bed::over("addresses", StandIn::behind(&proxy, azurite, settings).unwrap());
+    let disk = image(&bed.path("web1.img"), BYTES, 61);
+    bed.protect("web1", &disk);
+    bed.profile("web1", "");
+    // Of the first and the second address a few puts pass, and the others are on their way when it ends.
+    let held = |name: &str, skip| {
+        let late = Action::Delay(Duration::from_secs(3));
+        fault_proxy::Rule { skip, ..fault_proxy::Rule::new("PUT", name, FOREVER, late) }
+    };
+    proxy.set_rules(vec![held("si=write-0&", 6), held("si=write-1&", 4)]);
+    let puts = |name: &str, status: u16| {
+        let mut seen = proxy.seen();
+        seen.retain(|one| one.method == "PUT" && one.target.contains("comp=page&"));
+        seen.retain(|one| one.target.contains(name) && one.status == status);
+        seen
+    };
+    let done = thread::scope(|scope| {
+        let order = scope.spawn(|| bed.order("failover", "web1", &[]));
+        for (name, passed) in [("si=write-0&", 6), ("si=write-1&", 4)] {
+            while puts(name, 201).len() < passed {
+                assert!(!order.is_finished(), "it was over before: {:?}", order.join().unwrap());
+                thread::sleep(Duration::from_millis(5));
+            }
+            bed.region.server().end_addresses().unwrap();
+        }
+        order.join().unwrap().succeeds().json()
+    });
+    assert_eq!((&done["state"], &done["up"]), (&json!("up"), &json!(true)));
+    for name in ["si=write-0&", "si=write-1&"] {
+        assert!(!puts(name, 403).is_empty(), "{name} ended while it was used");
+    }
+    // The last sector says what the disk is becoming, and at its end that it is whole.
+    let last = format!("bytes={}-{}", BYTES, BYTES + 511);
+    let mut ranges: Vec<String> = puts("sig=", 201).into_iter().map(|put| put.range).collect();
+    ranges.retain(|range| *range != last);
+    ranges.sort_unstable();
+    let twice: Vec<_> = ranges.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(twice.is_empty() && ranges.len() > 10, "{twice:?} of {}", ranges.len());
+    let asked = bed.region.requests();
+    let asked = asked.iter().filter(|one| one["path"].as_str().unwrap().contains("beginGetAccess"));
+    assert_eq!(asked.count(), 3, "one for each address");
+    let held = read_back(&bed, &puts("sig=", 201)[0].target, BYTES);
+    assert!(held == std::fs::read(&disk).unwrap(), "it is the point");
+    bed.order("failover", "web1", &["--cancel"]).succeeds();
+    assert!(bed.billed().is_empty() && bed.tagged().is_empty());
 }
 
 #[test]

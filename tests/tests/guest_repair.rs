@@ -20,10 +20,11 @@ use firmware_recovery::hydrate::overlay::{Overlay, Scratch as Scratches};
 use qemu::{Disk, Machine, PATIENT};
 use serde_json::Value;
 use tests::azurite::{Scratch, run};
-use tests::debian::debian_disk;
+use tests::debian::{debian_disk, debian_disk_of_dracut};
 use tests::guest::BOOT;
 use tests::media::{copy_disk, first_difference};
 use tests::recovering::Bed;
+use tests::servers::Server;
 
 const MIB: u64 = 1 << 20;
 /// Where its last partition ends.
@@ -193,6 +194,65 @@ fn a_server_without_the_drivers_does_not_boot_unrepaired_and_boots_repaired() {
     assert!(undone.iter().all(|undone| matches!(undone, Undone::Done(_))), "{undone:?}");
     assert_eq!(undone.len(), 6, "{undone:?}");
     is_as_it_was(&pristine, &disk, folder);
+}
+
+/// Takes Hyper-V's drivers out of the initramfs on an EFI system partition, which is one gzip.
+fn without_hyper_v(disk: &Path, folder: &Path) {
+    let unpacked = folder.join("unpacked");
+    fs::create_dir_all(&unpacked).unwrap();
+    sh(
+        r#"cd "$2"; mcopy -n -i "$1@@1M" ::/initrd ../initrd; gzip -dc ../initrd | cpio -idm --quiet
+        find . -name 'hv_*.ko*' -delete
+        find . | cpio -o -H newc --quiet | gzip -1 >../initrd; mcopy -o -i "$1@@1M" ../initrd ::/initrd"#,
+        &[disk, &unpacked],
+    );
+    fs::remove_dir_all(unpacked).unwrap();
+}
+
+/// The names of the drivers that an initramfs lacks for Azure.
+fn lacks(disk: &Path) -> Vec<String> {
+    let readiness = judge_disks(&guest_disk(disk), &Platform::azure()).unwrap();
+    let found = readiness.about(What::InitramfsDriver);
+    found.map(|finding| format!("{:?} {finding:?}", finding.repair)).collect()
+}
+
+/// Two releases and both packers: initramfs-tools with plain modules, and dracut with compressed ones; one server whose
+/// initramfs drives SATA alone, as it was installed. Azure itself is not at hand: what starts there is judged by content.
+#[test]
+fn real_debians_are_judged_by_what_their_initramfs_holds_for_hyper_v_and_get_what_is_missing() {
+    let scratch = Scratch::new("guest-hyper-v").unwrap();
+    let cases = [
+        ("12", debian_disk(), true),
+        ("13", debian_disk_of_dracut(), true),
+        ("12 of SATA", Server::SataOnly.disk(), false),
+    ];
+    for (name, made, has) in cases {
+        let folder = scratch.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        let disk = folder.join("server.img");
+        copy_disk(&made.unwrap_or_else(|error| panic!("{error}")), &disk);
+        if has {
+            assert_eq!(lacks(&disk), [""; 0], "{name} has them as it was installed");
+            without_hyper_v(&disk, &folder);
+        }
+        let found = lacks(&disk);
+        println!("{name}: {found:#?}");
+        for driver in ["hv_vmbus", "hv_storvsc"] {
+            let named = found.iter().find(|finding| finding.contains(driver));
+            let named = named.unwrap_or_else(|| panic!("{name} lacks {driver}: {found:?}"));
+            assert!(named.starts_with("Offline"), "{name}: {named}");
+        }
+        let (_, changes) =
+            repair(&guest_disk(&disk), &Platform::azure(), &Wish::default()).unwrap();
+        println!("{name}: {:?}", changes.iter().map(|change| &change.path).collect::<Vec<_>>());
+        assert_eq!(lacks(&disk), [""; 0], "{name} has them after its repair");
+        let again = judge_disks(&guest_disk(&disk), &Platform::azure()).unwrap();
+        assert!(again.boots_as_it_is(), "{name}: {again:#?}");
+        let undone = undo(&guest_disk(&disk), &[]).unwrap();
+        assert!(undone.iter().all(|undone| matches!(undone, Undone::Done(_))), "{undone:?}");
+        assert_eq!(lacks(&disk), found, "{name} is what it was");
+        fs::remove_dir_all(folder).unwrap();
+    }
 }
 
 /// A block device over a file; it is gone when it is dropped.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::order::{Evidence, Note, Order, PointFacts, State, StepRecord};
+use crate::order::{Evidence, Note, Order, PointFacts, Standing, State, Step, StepRecord};
 use crate::plan::{Entry, Plan, Run, RunState};
 
 /// An order as programs read it.
@@ -152,53 +152,150 @@ pub fn run_page(plan: &Plan, run: &Run, orders: &[Order]) -> String {
 }
 
 fn order_part(order: &Order) -> String {
-    let verdict = match (order.state, order.evidence.up) {
-        (_, Some(true)) => ("good", format!("The server came up in {}.", span(order.rto_millis()))),
-        (_, Some(false)) => ("bad", "The server did not come up.".to_owned()),
-        (State::Cancelled, None) => ("", "It was taken back.".to_owned()),
-        (_, None) => ("", "It is not at its end.".to_owned()),
-    };
-    let mut body = format!("<p class=\"{}\"><b>{}</b></p>", verdict.0, verdict.1);
+    let (class, words) = verdict(order);
+    let mut body = format!("<p class=\"{class}\"><b>{}</b></p>", escaped(&words));
     if let Some(trouble) = &order.trouble {
         body += &format!("<p class=\"bad\">{}</p>", escaped(trouble));
     }
-    let point = order.point.clone().unwrap_or_default();
-    let rows = [
-        ("order", format!("{}, by {}, {}", order.id, order.ordered_by, utc(order.ordered_millis))),
-        ("point", format!("{}, {}, {}", point.id, utc(point.time_millis), point.consistency)),
-        ("size", order.evidence.size.clone().unwrap_or_default()),
-        ("address", order.evidence.address.clone().unwrap_or_default()),
-        ("signals", order.evidence.signals.join("; ")),
-    ];
     body += "<table>";
-    for (name, text) in rows {
-        body += &format!("<tr><th>{name}</th><td>{}</td></tr>", escaped(&text));
+    for (name, text) in facts(order) {
+        // What is not known yet has no row.
+        if !text.is_empty() {
+            body += &format!("<tr><th>{name}</th><td>{}</td></tr>", escaped(&text));
+        }
     }
-    body += "</table><table><tr><th>step</th><th>begun</th><th>took</th><th>tries</th></tr>";
+    body += "</table><h3>Steps</h3><table><tr><th>step</th><th></th><th>begun</th><th>took</th><th>tries</th><th></th></tr>";
     for record in &order.steps {
+        let (name, words) = (record.step.name().replace('_', " "), does(record.step));
+        let begun = record.began_millis.map(utc).unwrap_or_default();
+        let (took, tries) = match record.tries {
+            0 => (String::new(), String::new()),
+            tries => (span(record.took_millis), tries.to_string()),
+        };
         body += &format!(
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            record.step.name(),
-            record.began_millis.map(utc).unwrap_or_default(),
-            span(record.took_millis),
-            record.tries
+            "<tr><td>{name}</td><td>{words}</td><td>{begun}</td><td>{took}</td><td>{tries}</td><td>{}</td></tr>",
+            stands(record.standing)
         );
     }
     body += "</table>";
     if !order.notes.is_empty() {
-        body += "<ul>";
+        body += "<h3>Diary</h3><ul>";
         for note in &order.notes {
             body += &format!("<li>{} {}</li>", utc(note.at_millis), escaped(&note.text));
         }
         body += "</ul>";
     }
     if let Some(picture) = order.evidence.screenshot.as_ref().filter(|uri| is_picture(uri)) {
-        body += &format!("<p><img alt=\"screen\" src=\"{picture}\"></p>");
+        body += &format!(
+            "<h3>Its screen, when it was last looked at</h3><p><img alt=\"screen\" src=\"{picture}\"></p>"
+        );
     }
     if !order.evidence.console.is_empty() {
-        body += &format!("<pre>{}</pre>", escaped(&order.evidence.console));
+        let console = escaped(&order.evidence.console);
+        body += &format!("<h3>The end of its console</h3><pre>{console}</pre>");
     }
     body
+}
+
+/// What an order came to, for who sees nothing else of it: whether the server runs, where, and what comes next.
+fn verdict(order: &Order) -> (&'static str, String) {
+    let (id, name, took) = (order.id, &order.server_name, span(order.rto_millis()));
+    let up = |more: String| ("good", format!("The server came up in {took}{more}"));
+    match (order.state, order.evidence.up) {
+        (State::Drilled, Some(true)) => {
+            up(". All that the drill made in Azure is taken away again.".to_owned())
+        }
+        (State::Open, Some(true)) if order.keeps => {
+            up(format!(" and stays in Azure, where it costs, until: lifeboat cleanup --order {id}"))
+        }
+        (State::Up, Some(true)) => up(format!(
+            " and runs in Azure. To keep it: lifeboat commit --server {name}. To take it back: lifeboat failover --server {name} --cancel"
+        )),
+        (State::Committed, Some(true)) => {
+            up(" and runs in Azure: its failover is kept.".to_owned())
+        }
+        (State::Cancelled, Some(true)) => up(". It was taken away again.".to_owned()),
+        (_, Some(true)) => up(".".to_owned()),
+        (_, Some(false)) => {
+            let words = "The server did not come up: it was started, and what was to say that it is up did not come.";
+            ("bad", words.to_owned())
+        }
+        (State::Cancelled, None) => (
+            "",
+            "It was taken back before the server was up. Nothing of it is left in Azure."
+                .to_owned(),
+        ),
+        (State::Cancelling, None) => ("", "It is being taken back.".to_owned()),
+        (_, None) => (
+            "",
+            "It is under way or was interrupted: whether the server comes up is not known yet."
+                .to_owned(),
+        ),
+    }
+}
+
+/// What is known of an order, by names that say what they are.
+fn facts(order: &Order) -> [(&'static str, String); 6] {
+    let evidence = &order.evidence;
+    let point = order.point.as_ref().map(|point| {
+        let kept = match point.consistency.as_str() {
+            "crash" => "crash-consistent: its disks at one instant, as after a power cut",
+            "application" => "application-consistent: its applications had written all",
+            other => other,
+        };
+        format!("{} ({kept}), {}", utc(point.time_millis), point.id)
+    });
+    let ordered = format!("by {}, {}, {}", order.ordered_by, utc(order.ordered_millis), order.id);
+    [
+        ("ordered", ordered),
+        ("the server as it was", point.unwrap_or_default()),
+        ("size of its machine", evidence.size.clone().unwrap_or_default()),
+        ("its address there", evidence.address.clone().unwrap_or_default()),
+        ("what said that it is up", evidence.signals.join("; ")),
+        ("bytes in its disks", thousands(order.filled_bytes())),
+    ]
+}
+
+/// What a step does, for who has never seen an order.
+fn does(step: Step) -> &'static str {
+    match step {
+        Step::Stop => "the server's applications stop",
+        Step::LastPoint => "all that it wrote until then is in the vault",
+        Step::PowerDown => "it goes down, with proof that nothing was written after that",
+        Step::Check => "what would be in the way is looked for before anything is made",
+        Step::Group => "a resource group for all that the drill makes",
+        Step::Disks => "empty disks in Azure",
+        Step::Hydrate => "the point is written into them",
+        Step::Network => "a network, an address and a card",
+        Step::Fork => "the original is no longer the server, should it come back",
+        Step::Machine => "a virtual machine is started from these disks",
+        Step::Signal => "it says that it is up",
+        Step::Evidence => "what its console and its screen show is kept",
+        Step::Cleanup => "all that the drill made is taken away again",
+    }
+}
+
+/// How a step stands.
+fn stands(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Waits => "not yet",
+        Standing::Begun => "under way",
+        Standing::Done => "done",
+        Standing::Failed => "failed",
+    }
+}
+
+/// A number as people read long ones; nothing for none.
+fn thousands(number: u64) -> String {
+    let digits = if number == 0 { String::new() } else { number.to_string() };
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push('\u{a0}');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// Whether a text is a picture and nothing that could leave its attribute.
@@ -293,6 +390,35 @@ mod tests {
         assert!(!order_page(&order).contains("<img"));
         let facts = serde_json::to_value(order_facts(&order)).expect("JSON");
         assert_eq!((&facts["kind"], &facts["state"]), (&"drill".into(), &"drilled".into()));
+    }
+
+    #[test]
+    fn a_page_says_whether_the_server_runs_where_it_is_and_what_comes_next() {
+        let site = Site::new();
+        let drill = site.process(1).order(7, &wanted(Kind::Drill)).expect("a drill");
+        let page = order_page(&drill);
+        for words in [
+            "made in Azure is taken away again",
+            "what said that it is up",
+            "The end of its console",
+        ] {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+        let mut order = Site::new().process(1).order(7, &wanted(Kind::Failover)).expect("one");
+        let says = |order: &Order| verdict(order).1;
+        assert!(says(&order).contains("lifeboat commit --server"), "{}", says(&order));
+        assert!(says(&order).contains("--cancel"), "{}", says(&order));
+        order.evidence.up = Some(false);
+        assert!(says(&order).contains("did not come up: it was started"), "{}", says(&order));
+        (order.evidence.up, order.state) = (None, State::Open);
+        order.evidence.signals.clear();
+        assert!(
+            says(&order).contains("not known yet") && !order_page(&order).contains("what said")
+        );
+        assert_eq!(
+            (thousands(0), thousands(1_234_567)),
+            (String::new(), "1\u{a0}234\u{a0}567".into())
+        );
     }
 
     #[test]

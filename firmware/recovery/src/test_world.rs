@@ -69,6 +69,8 @@ pub(crate) struct Site {
     pub(crate) survey: Mutex<Survey>,
     /// So many signatures are refused as expired before one is taken.
     pub(crate) expired: Mutex<u32>,
+    /// So many do not count even once.
+    pub(crate) unusable: Mutex<u32>,
     /// Servers of which none is looked at before all of them are: who is brought up alone waits in vain.
     pub(crate) meets: Mutex<Vec<&'static str>>,
     /// Those that were.
@@ -122,6 +124,7 @@ impl Site {
             deeds: Mutex::default(),
             survey: Mutex::new(survey),
             expired: Mutex::new(0),
+            unusable: Mutex::new(0),
             meets: Mutex::default(),
             met: Default::default(),
         };
@@ -273,6 +276,11 @@ impl Hands for Process<'_> {
         if *expired > 0 {
             *expired -= 1;
             return Err(Unfilled::Expired);
+        }
+        let mut unusable = self.site.unusable.lock().expect("nobody panics");
+        if *unusable > 0 {
+            *unusable -= 1;
+            return Err(Unfilled::Unusable(Error::refused("upload", "does not take it")));
         }
         let plan = &order.disks[disk];
         assert!(plan.on_top.contains(&u64::from(self.number)), "it was written down before");

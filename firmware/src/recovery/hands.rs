@@ -18,7 +18,7 @@ use firmware_recovery::order::hands::{
 use firmware_recovery::order::{Holder, Order, PointFacts};
 use firmware_recovery::profile::Signal;
 use pipeline_azure::Secret;
-use pipeline_azure::pages::{PageBlob, PageOptions};
+use pipeline_azure::pages::{PageBlob, PageError, PageOptions};
 use pipeline_azure::transport::TransportOptions;
 use pipeline_vault::Error;
 use pipeline_vault::chain::Link;
@@ -164,6 +164,10 @@ impl Program {
         to: &Secret,
     ) -> Result<Filled, Unfilled> {
         let blob = Arc::new(PageBlob::signed(to, &self.page_options()?)?);
+        // One that never counts is told from one that ended: asking for the next at once would be of no use.
+        if let Err(PageError::Expired(error)) = blob.bytes() {
+            return Err(Unfilled::Unusable(error));
+        }
         let expired = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&expired);
         // The order grants another signature and writes that down: nothing is renewed here.

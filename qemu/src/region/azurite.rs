@@ -4,6 +4,7 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use base64::Engine as _;
@@ -35,6 +36,8 @@ pub(crate) struct Storage {
     /// The path of the account, without a slash at its end.
     base: String,
     key: hmac::Key,
+    /// How often all addresses ended: those of one such time have the same name, which none of a later one has.
+    ends: AtomicU32,
 }
 
 /// An answer of the storage.
@@ -73,7 +76,8 @@ impl Storage {
         let key =
             STANDARD.decode(&account.key).map_err(|error| format!("the account's key: {error}"))?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        Ok(Self { account: account.clone(), authority: authority.to_owned(), base, key })
+        let (account, authority) = (account.clone(), authority.to_owned());
+        Ok(Self { account, authority, base, key, ends: AtomicU32::new(0) })
     }
 
     /// A container with a page blob of this length, all zeros.
@@ -122,7 +126,8 @@ impl Storage {
         write: bool,
         until_ms: u64,
     ) -> Result<String, Refusal> {
-        let (id, permission) = if write { ("write", "rw") } else { ("read", "r") };
+        let (name, permission) = if write { ("write", "rw") } else { ("read", "r") };
+        let id = format!("{name}-{}", self.ends.load(Ordering::Relaxed));
         let until = date(until_ms);
         let list = format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?><SignedIdentifiers><SignedIdentifier><Id>{id}</Id><AccessPolicy>\
@@ -137,6 +142,12 @@ impl Storage {
             "{}/{container}/{BLOB}?sv={VERSION}&sr=b&si={id}&sig={signature}",
             self.account.endpoint
         ))
+    }
+
+    /// Ends every address of these blobs as their time would: none that is given later makes them good again.
+    pub(crate) fn end_addresses(&self, blobs: &[String]) -> Result<(), Refusal> {
+        self.ends.fetch_add(1, Ordering::Relaxed);
+        blobs.iter().try_for_each(|blob| self.revoke(blob))
     }
 
     /// Takes back every address of a blob.

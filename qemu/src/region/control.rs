@@ -18,7 +18,7 @@ impl Region {
             ("GET", ["resources"]) => Ok(Response::json(200, &self.resources())),
             ("GET", ["requests"]) => Ok(Response::json(200, &self.requests())),
             ("DELETE", ["requests"]) => {
-                self.log.clear();
+                self.forget_requests();
                 Ok(Response::empty(204))
             }
             ("PUT", ["faults"]) => {

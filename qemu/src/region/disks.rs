@@ -244,6 +244,13 @@ impl Region {
         Ok(self.begin(request, beginning, 202, now_ms))
     }
 
+    /// The blobs that somebody has an address of.
+    pub(crate) fn granted(&self) -> Vec<String> {
+        let disks = self.resources.values().filter_map(Resource::disk);
+        let open = [DiskState::ActiveUpload, DiskState::ActiveSas];
+        disks.filter(|disk| open.contains(&disk.state)).map(|disk| disk.blob.clone()).collect()
+    }
+
     pub(crate) fn describe_disk(&self, resource: &Resource, shown: &mut Value) {
         let Some(disk) = resource.disk() else { return };
         if let Some(owner) = &disk.owner

@@ -85,6 +85,11 @@ impl Hands {
         }
     }
 
+    /// Ends the addresses that were given out for these blobs.
+    pub(crate) fn end_addresses(&self, blobs: &[String]) -> Result<(), Refusal> {
+        self.storage()?.end_addresses(blobs)
+    }
+
     /// What a machine has said so far.
     pub(crate) fn console(&self, machine: &str) -> Vec<u8> {
         self.slot(machine).map(|slot| slot.console()).unwrap_or_default()

@@ -82,6 +82,12 @@ impl Server {
         self.shared.hands.forward(&machine.to_ascii_lowercase(), port)
     }
 
+    /// The time of every address that was given out is over, whatever was asked for; the disks stay as they are.
+    pub fn end_addresses(&self) -> Result<(), Refusal> {
+        let granted = self.region().granted();
+        self.shared.hands.end_addresses(&granted)
+    }
+
     /// What a machine has said on its serial line so far; `machine` is its identifier, whatever its case.
     pub fn console(&self, machine: &str) -> Vec<u8> {
         self.shared.hands.console(&machine.to_ascii_lowercase())

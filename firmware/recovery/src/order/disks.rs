@@ -1,5 +1,7 @@
 //! The content of an order's disks: made to be uploaded into, filled, closed.
 
+use core::time::Duration;
+
 use pipeline_azure::arm::disk::{self, DiskState};
 use pipeline_azure::arm::{Answer, Refused, Why};
 use pipeline_vault::Error;
@@ -11,6 +13,8 @@ use super::run::{Stop, Work};
 
 /// How often a signature that counts no more is asked for anew while one disk is filled.
 const GRANTS_MAX: u32 = 50;
+/// How often in a row without one that served: two minutes, four times as long as Azure takes to spread one.
+const VAIN_MAX: u32 = 6;
 
 impl Work<'_> {
     /// A disk to upload into for each disk of the point.
@@ -79,6 +83,7 @@ impl Work<'_> {
     fn fill_disk(&mut self, place: usize) -> Result<Filled, Stop> {
         let id = self.order().disk(place)?;
         let thing = Thing::Resource(id.clone());
+        let mut vain = 0;
         for _ in 0..GRANTS_MAX {
             let answer = self.call(&calls::grant(&id)?)?;
             let granted = self.settle(&thing, Doing::Granting, answer)?;
@@ -94,15 +99,23 @@ impl Work<'_> {
             let (hands, order) = (self.world.hands, self.order().clone());
             match self.signing(move || hands.fill(&order, place, &signature))? {
                 Ok(filled) => return Ok(filled),
-                Err(Unfilled::Expired) => self.tell(format!(
-                    "the signature of {thing} counts no more: another one is asked for"
-                ))?,
+                Err(Unfilled::Expired) => {
+                    vain = 0;
+                    self.tell(format!(
+                        "the signature of {thing} counts no more: another one is asked for"
+                    ))?;
+                }
+                Err(Unfilled::Unusable(_)) if vain < VAIN_MAX => {
+                    vain += 1;
+                    self.wait(Duration::from_secs(1 << vain))?;
+                }
+                Err(Unfilled::Unusable(error)) => return Err(never_served(&thing, &error)),
                 Err(Unfilled::Failed(error)) => return Err(Stop::Failed(error)),
             }
         }
-        let what = format!("was refused {GRANTS_MAX} times with signatures that were just given");
+        let what = format!("was given {GRANTS_MAX} signatures, and each ended before it was full");
         Err(Stop::Failed(Error::refused(thing.to_string(), what).remedy(
-            "look at the clocks of this machine and at policies that keep disks from being uploaded into",
+            "a faster way to Azure, or a policy that lets access stand for longer, is needed; the order goes on from there",
         )))
     }
 
@@ -126,4 +139,11 @@ impl Work<'_> {
         }
         self.save()
     }
+}
+
+fn never_served(thing: &Thing, error: &Error) -> Stop {
+    let what = format!("takes no signature, though Azure gives them: {}", error.what);
+    Stop::Failed(Error::refused(thing.to_string(), what).remedy(
+        "look at the clocks of this machine and at policies that keep disks from being uploaded into",
+    ))
 }

@@ -74,6 +74,8 @@ pub struct Seeded {
 pub enum Unfilled {
     /// The signature that lets it be written to counts no more: another one, and it goes on.
     Expired,
+    /// A signature that was just given did not count even once: another one may, after a while.
+    Unusable(Error),
     /// Anything else.
     Failed(Error),
 }

@@ -165,7 +165,7 @@ fn tell(order: &Order, json: bool) -> Result<(), Error> {
     text += &match order.state {
         State::Drilled if order.evidence.up == Some(true) => {
             format!(
-                "{} came up in {} and is taken back.\n",
+                "{} came up in {}; all that the drill made is taken away again.\n",
                 order.server_name,
                 millis(order.rto_millis())
             )
@@ -174,11 +174,11 @@ fn tell(order: &Order, json: bool) -> Result<(), Error> {
             format!("{} stays until: lifeboat cleanup --order {}\n", order.server_name, order.id)
         }
         State::Up => format!(
-            "{} runs in Azure at {} since {}; lifeboat commit --server {} keeps it.\n",
-            order.server_name,
-            order.evidence.address.as_deref().unwrap_or("an address that Azure gave"),
+            "{name} came up in {} and runs in Azure at {}. lifeboat commit --server {name} keeps it, lifeboat failover \
+             --server {name} --cancel takes it back.\n",
             millis(order.rto_millis()),
-            order.server_name
+            order.evidence.address.as_deref().unwrap_or("an address that Azure gave"),
+            name = order.server_name
         ),
         State::Committed => format!("The failover of {} is kept.\n", order.server_name),
         State::Cancelled => format!(

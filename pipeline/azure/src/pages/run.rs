@@ -159,13 +159,8 @@ impl PageBlob {
         if matches!(refusal.status, 401 | 403) {
             // Azure's own clock counts: ours may be wrong.
             let now = refusal.date.unwrap_or_else(|| self.surroundings.unix_ms());
-            let ended = signature.and_then(SignedUrl::expires).filter(|ends| *ends <= now);
-            if let Some(ended) = ended {
-                let what = format!(
-                    "cannot be reached any more: its signature ended at {}",
-                    iso_date(ended)
-                );
-                let error = Error::refused(object, what).remedy("ask for access again and go on");
+            if let Some(words) = signature.and_then(|url| ended(url, refusal, now)) {
+                let error = Error::refused(object, words).remedy("ask for access again and go on");
                 return PageError::Expired(error.retry(Retry::Now));
             }
             let remedy = match signature {
@@ -202,5 +197,21 @@ impl PageBlob {
             (Place::Signed(held), Some(sent)) => !Arc::ptr_eq(&read_lock(held), sent),
             _ => false,
         }
+    }
+}
+
+/// Whether, and how, a signature ended that was refused. Of those for managed disks many do not say when they end: their name
+/// of a policy does (`si`), which Azure forgets with the access.
+fn ended(url: &SignedUrl, refusal: &Refusal, now: u64) -> Option<String> {
+    match url.expires() {
+        Some(ends) if ends <= now => {
+            Some(format!("cannot be reached any more: its signature ended at {}", iso_date(ends)))
+        }
+        Some(_) => None,
+        // The second one is Azurite's word for it.
+        None => matches!(&*refusal.code, "AuthenticationFailed" | "AuthorizationFailure").then(|| {
+            let named = crate::explain::named(refusal);
+            format!("cannot be reached by its signature, which has ended or was taken back ({named})")
+        }),
     }
 }

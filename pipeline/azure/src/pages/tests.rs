@@ -12,10 +12,14 @@ const URL: &str = "https://md-impexp-1.z1.blob.storage.azure.net/x/abcd?\
                    sv=2018-03-28&se=2026-11-22T12%3A50%3A00Z&sig=secret";
 
 fn blob(steps: Vec<Step>) -> (Arc<Script>, Arc<World>, PageBlob) {
+    blob_at(URL, steps)
+}
+
+fn blob_at(url: &str, steps: Vec<Step>) -> (Arc<Script>, Arc<World>, PageBlob) {
     let (script, world) = (Script::new(steps), Arc::new(World::with_dice(0)));
     let transport = Arc::clone(&script) as Arc<dyn Transport>;
     let clock = Arc::clone(&world) as Arc<dyn Surroundings>;
-    let blob = PageBlob::signed_over(&Secret::new(URL), &PageOptions::default(), transport, clock)
+    let blob = PageBlob::signed_over(&Secret::new(url), &PageOptions::default(), transport, clock)
         .unwrap();
     (script, world, blob)
 }
@@ -88,6 +92,22 @@ fn an_ended_signature_is_told_from_a_denial_by_azures_clock() {
     assert!(!error.to_string().contains("secret"));
     other.renew(&Secret::new(URL.replace("12%3A50", "18%3A50"))).unwrap();
     assert_eq!(other.write(0, &[7; 512]), Ok(()));
+}
+
+#[test]
+fn a_signature_that_does_not_say_when_it_ends_has_ended_when_it_counts_no_more() {
+    // As Azure gives them out for managed disks: the end is in a policy that is named.
+    let url = "https://md-1.z1.blob.storage.azure.net/x/abcd?sv=2018-03-28&sr=b&si=one&sig=secret";
+    for (code, ended) in [("AuthenticationFailed", true), ("AuthorizationSourceIPMismatch", false)]
+    {
+        let steps = vec![answers(403, code, b""), answers(201, "", b"")];
+        let (_, _, blob) = blob_at(url, steps);
+        let error = blob.write(0, &[7; 512]).unwrap_err();
+        assert_eq!(matches!(&error, PageError::Expired(_)), ended, "{error}");
+        assert!(error.to_string().contains("ask for access again"), "{error}");
+        blob.renew(&Secret::new(url.replace("one", "two"))).unwrap();
+        assert_eq!(blob.write(0, &[7; 512]), Ok(()));
+    }
 }
 
 #[test]

@@ -227,6 +227,21 @@ fn a_signature_that_expired_is_asked_for_anew() {
 }
 
 #[test]
+fn signatures_that_never_count_are_waited_for_and_given_up() {
+    let site = Site::new();
+    *site.unusable.lock().unwrap() = 6;
+    let process = site.process(1);
+    let order = process.order(7, &wanted(Kind::Failover)).expect("it counts after a while");
+    is_sound(&site, &process, &order);
+    let site = Site::new();
+    *site.unusable.lock().unwrap() = 7;
+    let (error, _) = fails(&site, Kind::Failover);
+    for words in ["step hydrate", "does not take it", "look at the clocks"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+}
+
+#[test]
 fn a_server_that_does_not_come_up_is_a_drill_that_says_so_and_a_failover_that_stands() {
     let quiet = |profile: &mut Profile| {
         profile.tags.insert("quiet".to_owned(), "yes".to_owned());

@@ -198,7 +198,8 @@ impl Follower {
         (server, offset): (IpAddr, i64),
     ) -> Result<(), String> {
         let now = SystemClock.now().0;
-        let judged = self.judge.weigh(SystemClock.moment(), (now, offset), built());
+        let hardware = hal_linux::clock::hardware(Path::new(HARDWARE)).ok().map(|time| time.0);
+        let judged = self.judge.weigh(SystemClock.moment(), (now, offset), built(), hardware);
         let judged = judged.map_err(|why| format!("time server {server} says that it is {why}"))?;
         if offset.unsigned_abs() >= TOLERANCE_MILLIS {
             let right = now.saturating_add_signed(offset);

@@ -24,7 +24,8 @@ const WORDS: &[&str] = &[
 /// Offsets are those of UEFI 2.10: system table 4.3, boot services 4.4, runtime services 4.5, text 12.3 and 12.4.
 const CODE: &[&[u8]] = &[
     &[0x53],                   // push rbx
-    &[0x48, 0x83, 0xec, 0x30], // sub rsp, 48
+    &[0x56],                   // push rsi
+    &[0x48, 0x83, 0xec, 0x38], // sub rsp, 56
     &[0x48, 0x89, 0xd3],       // mov rbx, rdx: the system table
     // The firmware's clock would start the machine again in five minutes: SetWatchdogTimer(0, 0, 0, null).
     &[0x31, 0xc9],                         // xor ecx, ecx
@@ -33,10 +34,18 @@ const CODE: &[&[u8]] = &[
     &[0x45, 0x31, 0xc9],                   // xor r9d, r9d
     &[0x48, 0x8b, 0x43, 0x60],             // mov rax, [rbx + 96]: boot services
     &[0xff, 0x90, 0x00, 0x01, 0x00, 0x00], // call [rax + 256]
-    // ConOut->OutputString(words)
+    // ConOut->OutputString(line), one after another: a serial line that is too slow for the firmware costs the rest of one, not
+    // all that follows.
+    LEA,                             // lea rsi, [rip + lines]
+    &[0x66, 0x83, 0x3e, 0x00],       // next: cmp word [rsi], 0
+    &[0x74, 0x17],                   // je done
     &[0x48, 0x8b, 0x4b, 0x40],       // mov rcx, [rbx + 64]
-    &[0x48, 0x8d, 0x15, 0, 0, 0, 0], // lea rdx, [rip + words]
+    &[0x48, 0x89, 0xf2],             // mov rdx, rsi
     &[0xff, 0x51, 0x08],             // call [rcx + 8]
+    &[0x48, 0x83, 0xc6, 0x02],       // skip: add rsi, 2
+    &[0x66, 0x83, 0x7e, 0xfe, 0x00], // cmp word [rsi - 2], 0
+    &[0x75, 0xf5],                   // jne skip
+    &[0xeb, 0xe3],                   // jmp next; done:
     // ConIn->Reset(false): a key that was pressed before is none.
     &[0x48, 0x8b, 0x4b, 0x30], // mov rcx, [rbx + 48]
     &[0x31, 0xd2],             // xor edx, edx
@@ -57,8 +66,8 @@ const CODE: &[&[u8]] = &[
     &[0xff, 0x50, 0x68],       // call [rax + 104]
     &[0xeb, 0xfe],             // jmp $
 ];
-/// The instruction whose last four bytes say where the words are.
-const LEA: &[u8] = &[0x48, 0x8d, 0x15, 0, 0, 0, 0];
+/// The instruction whose last four bytes say where the lines are.
+const LEA: &[u8] = &[0x48, 0x8d, 0x35, 0, 0, 0, 0];
 const FILE_ALIGN: usize = 512;
 const PAGE: usize = 4096;
 /// Bytes of the headers: of DOS, PE, COFF, the optional one with 16 directories, and one section.
@@ -98,7 +107,7 @@ pub fn program() -> Vec<u8> {
     bytes
 }
 
-/// Code, and behind it the words.
+/// Code, and behind it the lines, each with a zero behind it, and another behind the last.
 fn section() -> Vec<u8> {
     let mut bytes: Vec<u8> = CODE.concat();
     let code = bytes.len();
@@ -107,7 +116,7 @@ fn section() -> Vec<u8> {
     let distance = u32::try_from(code - next).unwrap_or_default().to_le_bytes();
     bytes[next - 4..next].copy_from_slice(&distance);
     for line in WORDS {
-        bytes.extend(line.encode_utf16().chain([13, 10]).flat_map(u16::to_le_bytes));
+        bytes.extend(line.encode_utf16().chain([13, 10, 0]).flat_map(u16::to_le_bytes));
     }
     bytes.extend([0, 0]);
     bytes

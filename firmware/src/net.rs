@@ -1,11 +1,11 @@
 //! The machine's network: links brought up and kept up as configured, and the way to Azure tested step by step.
 
-/// The ears as a service of their own.
+/// The listener as a service of its own.
 pub(crate) mod apart;
-/// What is below IP: open links, and the ears at them.
+/// What is below IP: open links, and the listener at them.
 pub mod below;
 /// Who hears what strangers say on a cable.
-pub mod ears;
+pub mod listener;
 /// What should be, what is, and what to do about it.
 pub mod machine;
 /// DNS servers, search domains and the host table for whoever sends requests.

@@ -1,4 +1,4 @@
-//! The ears as a service of their own: no byte of a stranger on a cable is read by who keeps the network, and the keys.
+//! The listener as a service of its own: no byte of a stranger on a cable is read by who keeps the network, and the keys.
 //!
 //! The service is handed each link as open sockets, which lead to that link alone. What it tells is plain values, which are weighed
 //! before they are believed (`machine/held.rs`); who lies, or says too much, is ended and begun anew.
@@ -17,7 +17,7 @@ use rustix::io::{Errno, ioctl_fionbio};
 use serde::{Deserialize, Serialize};
 
 use crate::net::below::{Below, News, Nics, hear, patience, say};
-use crate::net::ears::{Ears, Order, Told};
+use crate::net::listener::{Listener, Order, Told};
 use crate::restart::Pace;
 use crate::services::line::{Handed, Line, MESSAGE_BYTES_MAX};
 use crate::services::{self, NETWORK, Running};
@@ -90,7 +90,7 @@ struct Work {
     options: Allowance,
 }
 
-/// The ears, apart.
+/// The listener, apart.
 pub(crate) struct Apart {
     keeper: services::Keeper<'static>,
     work: Option<Work>,
@@ -240,17 +240,17 @@ impl Below<LinuxStack> for Apart {
     }
 }
 
-/// The service: the ears with their links.
+/// The service: the listener with its links.
 pub(crate) fn run(line: Line, _: Handed) -> Result<(), String> {
     let failed = |error: io::Error| error.to_string();
     ioctl_fionbio(&line, true).map_err(|errno| failed(errno.into()))?;
-    let (mut ears, mut nics) = (Ears::default(), Nics::new());
+    let (mut listener, mut nics) = (Listener::default(), Nics::new());
     let (mut waiting, mut told_at) = (Vec::new(), Moment(0));
     loop {
         loop {
             match line.receive(MESSAGE_BYTES_MAX) {
                 Ok(Some(handed)) => {
-                    if !obey(&mut ears, &mut nics, handed)? {
+                    if !obey(&mut listener, &mut nics, handed)? {
                         return Ok(());
                     }
                 }
@@ -260,15 +260,15 @@ pub(crate) fn run(line: Line, _: Handed) -> Result<(), String> {
             }
         }
         let now = SystemClock.moment();
-        let deaf = hear(&mut nics, &mut ears, now);
+        let deaf = hear(&mut nics, &mut listener, now);
         waiting.extend(deaf.into_iter().map(|link| Told::Deaf { link }));
-        say(&mut nics, ears.poll(now));
-        let mut rest = patience(&ears, now, REST);
+        say(&mut nics, listener.poll(now));
+        let mut rest = patience(&listener, now, REST);
         let quiet = told_at.after(TELL_MILLIS).since(now);
         if quiet > 0 {
             rest = rest.min(Duration::from_millis(quiet));
         } else {
-            waiting.extend(ears.news(now));
+            waiting.extend(listener.news(now));
             if !waiting.is_empty() {
                 tell(&line, &waiting).map_err(failed)?;
                 (told_at, rest) = (now, Duration::from_millis(TELL_MILLIS));
@@ -282,18 +282,22 @@ pub(crate) fn run(line: Line, _: Handed) -> Result<(), String> {
 }
 
 /// Does as it is told; whether there is more to do.
-fn obey(ears: &mut Ears, nics: &mut Nics<LinuxNic>, handed: Handed) -> Result<bool, String> {
+fn obey(
+    listener: &mut Listener,
+    nics: &mut Nics<LinuxNic>,
+    handed: Handed,
+) -> Result<bool, String> {
     let now = SystemClock.moment();
     let message = postcard::from_bytes(&handed.bytes).map_err(|error| error.to_string())?;
     match message {
-        Message::Order(order) => ears.take(now, order),
+        Message::Order(order) => listener.take(now, order),
         Message::Open { link, mac } => {
             let sockets = handed.files.try_into().map_err(|_| "a link has three sockets")?;
             nics.insert(link, LinuxNic::handed_on(link, mac, sockets));
         }
         Message::Close { link } => drop(nics.remove(&link)),
         Message::Release => {
-            say(nics, ears.release(now));
+            say(nics, listener.release(now));
             return Ok(false);
         }
     }
@@ -339,7 +343,7 @@ mod tests {
     use hal_sim::random::Random;
 
     use super::*;
-    use crate::net::ears::{Asked, Begin, Four, Look, Stand};
+    use crate::net::listener::{Asked, Begin, Four, Look, Stand};
 
     #[test]
     fn whoever_tells_a_thousand_times_a_second_is_heard_no_more_and_who_tells_ten_times_always() {
@@ -402,7 +406,7 @@ mod tests {
 
     #[test]
     fn what_the_service_is_told_survives_its_bytes_and_its_links_come_with_their_sockets() {
-        let (mut ears, mut nics) = (Ears::default(), Nics::new());
+        let (mut listener, mut nics) = (Listener::default(), Nics::new());
         let mac = Mac([2, 0, 0, 0, 0, 1]);
         let fixed = vec![("10.1.0.5/24".parse().unwrap(), false)];
         let four = Begin { mac, asks: Some("box".to_owned()), fixed, seed: 1 };
@@ -410,7 +414,7 @@ mod tests {
             let bytes = postcard::to_allocvec(message).unwrap();
             let file = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
             let files = (0..files).map(|_| file()).collect();
-            let more = obey(&mut ears, &mut nics, Handed { bytes, files });
+            let more = obey(&mut listener, &mut nics, Handed { bytes, files });
             (more, nics.len())
         };
         let begin = Message::Order(Order::Begin { link: 2, run: 1, four });
@@ -421,7 +425,7 @@ mod tests {
         assert!(obeyed(&Message::Open { link: 3, mac }, 2).0.is_err());
         assert_eq!(obeyed(&Message::Close { link: 2 }, 0), (Ok(true), 0));
         assert_eq!(obeyed(&Message::Release, 0), (Ok(false), 0));
-        let told = ears.news(Moment(0));
+        let told = listener.news(Moment(0));
         assert!(matches!(told[..], [Told::Four { link: 2, run: 1, .. }]), "{told:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What is below IP: open links, and the ears at them. They are part of this process, or another one's.
+//! What is below IP: open links, and the listener at them. It is part of this process, or another one's.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use hal::net::nic::{Event, FRAME_BYTES_MAX, NetError, NetErrorKind, Nic, Stack};
 use hal::time::{Clock, Moment};
 
-use crate::net::ears::{Ears, Frames, Order, Told};
+use crate::net::listener::{Frames, Listener, Order, Told};
 
 /// Frames of one link in one go.
 const FRAMES_MAX: u32 = 256;
@@ -52,23 +52,23 @@ pub trait Below<S: Stack>: Send {
 /// Open links, by number.
 pub type Nics<N> = BTreeMap<u32, N>;
 
-/// The ears are in this process: for a program that keeps a network and nothing else.
+/// The listener is in this process: for a program that keeps a network and nothing else.
 #[derive(Debug)]
 pub struct Here<N> {
-    ears: Ears,
+    listener: Listener,
     nics: Nics<N>,
     deaf: Vec<u32>,
 }
 
 impl<N> Default for Here<N> {
     fn default() -> Self {
-        Self { ears: Ears::default(), nics: Nics::new(), deaf: Vec::new() }
+        Self { listener: Listener::default(), nics: Nics::new(), deaf: Vec::new() }
     }
 }
 
 impl<S: Stack<Nic = N>, N: Nic> Below<S> for Here<N> {
     fn order(&mut self, now: Moment, order: Order) {
-        self.ears.take(now, order);
+        self.listener.take(now, order);
     }
 
     fn open(&mut self, _: Moment, nic: N) {
@@ -80,9 +80,14 @@ impl<S: Stack<Nic = N>, N: Nic> Below<S> for Here<N> {
     }
 
     fn news(&mut self, now: Moment) -> Vec<News> {
-        say(&mut self.nics, self.ears.poll(now));
+        say(&mut self.nics, self.listener.poll(now));
         let deaf = self.deaf.drain(..).map(|link| Told::Deaf { link });
-        self.ears.news(now).into_iter().chain(deaf).map(|told| News::Told(Box::new(told))).collect()
+        self.listener
+            .news(now)
+            .into_iter()
+            .chain(deaf)
+            .map(|told| News::Told(Box::new(told)))
+            .collect()
     }
 
     fn disbelieve(&mut self, _: Moment, why: &str) {
@@ -95,33 +100,33 @@ impl<S: Stack<Nic = N>, N: Nic> Below<S> for Here<N> {
         clock: &dyn Clock,
         at_most: Duration,
     ) -> Result<Vec<Event>, NetError> {
-        let patience = patience(&self.ears, clock.moment(), at_most);
+        let patience = patience(&self.listener, clock.moment(), at_most);
         let nics: Vec<&N> = self.nics.values().collect();
         let events = stack.wait(&nics, patience)?;
-        self.deaf.extend(hear(&mut self.nics, &mut self.ears, clock.moment()));
+        self.deaf.extend(hear(&mut self.nics, &mut self.listener, clock.moment()));
         Ok(events)
     }
 
     fn release(&mut self, now: Moment) {
-        say(&mut self.nics, self.ears.release(now));
+        say(&mut self.nics, self.listener.release(now));
     }
 }
 
 /// How long nothing is to be said.
-pub(crate) fn patience(ears: &Ears, now: Moment, at_most: Duration) -> Duration {
-    let until = ears.deadline(now).map(|deadline| Duration::from_millis(deadline.since(now)));
+pub(crate) fn patience(listener: &Listener, now: Moment, at_most: Duration) -> Duration {
+    let until = listener.deadline(now).map(|deadline| Duration::from_millis(deadline.since(now)));
     until.map_or(at_most, |until| at_most.min(until))
 }
 
 /// Hears what there is on every link; those on which nothing can be heard any more are gone.
-pub(crate) fn hear<N: Nic>(nics: &mut Nics<N>, ears: &mut Ears, now: Moment) -> Vec<u32> {
+pub(crate) fn hear<N: Nic>(nics: &mut Nics<N>, listener: &mut Listener, now: Moment) -> Vec<u32> {
     let mut deaf = Vec::new();
     let mut frame = [0; FRAME_BYTES_MAX];
     for (link, nic) in &mut *nics {
         for _ in 0..FRAMES_MAX {
             match nic.receive(&mut frame) {
                 Ok(Some(length)) => {
-                    ears.hear(now, *link, frame.get(..length).unwrap_or_default());
+                    listener.hear(now, *link, frame.get(..length).unwrap_or_default());
                 }
                 Ok(None) => break,
                 // Told once when a link goes down; it is heard again when it is up.

@@ -13,7 +13,7 @@ use hal::net::ndisc::Advice;
 use hal::net::nic::{Change, Event, Ipv6Mode, NetError};
 use hal::time::Moment;
 
-use crate::net::ears::{Begin, Order, Told};
+use crate::net::listener::{Begin, Order, Told};
 use crate::net::names::{Advised, Resolver};
 use crate::net::state::State;
 

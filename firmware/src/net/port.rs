@@ -8,7 +8,7 @@ use hal::net::dhcp4::client::{Client, Identity};
 use hal::net::frame::{ETHER_ARP, Ethernet};
 use hal::time::Moment;
 
-use crate::net::ears::{Asked, Begin, Four, Stand as Told};
+use crate::net::listener::{Asked, Begin, Four, Stand as Told};
 
 /// How long an address that somebody else has is left alone before it is tried again.
 const TAKEN_MILLIS: u64 = 30_000;

@@ -3,7 +3,7 @@
 use hal::net::dhcp6::client::{Client, Identity};
 use hal::time::Moment;
 
-use crate::net::ears::{BeginSix, Look, Six};
+use crate::net::listener::{BeginSix, Look, Six};
 
 /// DHCP of IPv6 on one link.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use hal::time::{Clock, Moment};
 use pipeline_vault::Error;
 
 use crate::net::below::{Below, News};
-use crate::net::ears::Told;
+use crate::net::listener::Told;
 use crate::net::machine::{Action, Machine, Seen};
 use crate::net::names::{Files, Resolver};
 use crate::net::state::State;

@@ -191,7 +191,9 @@ impl Cutter {
         let mut result = self.at_last(server, changed, limits);
         if slowed && let Some(throttle) = &mut server.throttle {
             let words = throttle.release();
-            result.iter_mut().for_each(|outcome| outcome.remarks.extend(words.clone()));
+            if let Ok(outcome) = &mut result {
+                outcome.remarks.extend(words);
+            }
         }
         if result.is_err() {
             server.arena.clear();

@@ -31,6 +31,8 @@ pub mod logging;
 pub mod manners;
 /// What protection would need and cost.
 pub mod measure;
+/// Paths that are noted for the next start.
+mod note;
 /// What was said and is not yet spooled.
 pub mod outbox;
 /// So many bytes a second and no more.

@@ -6,8 +6,7 @@
 use core::fmt;
 use core::time::Duration;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,6 +17,7 @@ use hal_linux::freeze::Channel;
 
 use crate::cut::Throttle;
 use crate::manners;
+use crate::note::Note;
 
 /// What pauses and lets go, in the other process.
 pub mod process;
@@ -57,7 +57,7 @@ impl Slower {
     /// By this program; what is paused is noted in this file, which a restart of the machine must not keep.
     #[must_use]
     pub fn new(program: &Path, note: &Path) -> Self {
-        Self { program: program.to_path_buf(), note: Note(note.to_path_buf()), running: None }
+        Self { program: program.to_path_buf(), note: Note::new(note), running: None }
     }
 
     /// Lets go what an agent that is no more left paused; what was, in words.
@@ -67,7 +67,7 @@ impl Slower {
         let told =
             paused.map(|group| format!("{} was left paused, and is let go", group.display()));
         let told = told.collect();
-        self.note.let_go(&groups);
+        self.let_go(&groups);
         told
     }
 
@@ -80,7 +80,7 @@ impl Slower {
             Ok(running) => self.running = Some(running),
             Err(error) => {
                 log::warn!("writers are not slowed down: {error}");
-                self.note.let_go(&self.note.read());
+                self.let_go(&self.note.read());
             }
         }
         self.running.is_some()
@@ -98,9 +98,15 @@ impl Slower {
         self.running.as_ref().map(|running| running.child.id())
     }
 
+    /// Lets them go, and notes that none is paused.
+    fn let_go(&self, groups: &[PathBuf]) {
+        groups.iter().for_each(|group| let_go(group));
+        self.note.clear();
+    }
+
     fn start(&self, groups: Vec<PathBuf>) -> io::Result<Running> {
         let (channel, theirs) = Channel::pair()?;
-        self.note.write(&groups)?;
+        self.note.write(groups.iter().map(PathBuf::as_path))?;
         let mut command = Command::new(&self.program);
         command.arg(VERB).args(&groups).env_clear().current_dir("/").process_group(0);
         command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
@@ -143,7 +149,7 @@ impl Throttle for Slower {
             let _ = running.child.kill();
             let _ = running.child.wait();
         }
-        self.note.let_go(&running.groups);
+        self.let_go(&running.groups);
         if ended.is_some_and(|status| !status.success()) {
             return Some("writers are too fast, and could not be paused".to_owned());
         }
@@ -187,38 +193,5 @@ fn let_go(group: &Path) {
         && error.kind() != io::ErrorKind::NotFound
     {
         log::error!("{} may be left paused: {error}; echo 0 > {0}", switch(group).display());
-    }
-}
-
-/// What is paused, written down where it outlives both processes.
-struct Note(PathBuf);
-
-impl Note {
-    fn write(&self, groups: &[PathBuf]) -> io::Result<()> {
-        if let Some(folder) = self.0.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut file = fs::File::create(&self.0)?;
-        for group in groups {
-            file.write_all(group.as_os_str().as_bytes())?;
-            file.write_all(&[0])?;
-        }
-        Ok(())
-    }
-
-    fn read(&self) -> Vec<PathBuf> {
-        let bytes = fs::read(&self.0).unwrap_or_default();
-        let groups = bytes.split(|byte| *byte == 0).filter(|group| !group.is_empty());
-        groups.map(|group| PathBuf::from(std::ffi::OsStr::from_bytes(group))).collect()
-    }
-
-    /// Lets them go, and notes that none is paused.
-    fn let_go(&self, groups: &[PathBuf]) {
-        groups.iter().for_each(|group| let_go(group));
-        if let Err(error) = fs::remove_file(&self.0)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            log::warn!("{}: {error}", self.0.display());
-        }
     }
 }

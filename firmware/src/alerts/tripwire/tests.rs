@@ -66,17 +66,17 @@ fn encrypted(points: &mut Vec<PointView>) {
     });
 }
 
+/// As it is after each start.
+fn opened(notes: &Notes, keep: &Arc<MemoryKeep>) -> Tripwire {
+    let keep = Arc::clone(keep) as Arc<dyn Keep>;
+    Tripwire::open(Box::new(notes.clone()), keep, Arc::new(SystemClock))
+}
+
 #[test]
 fn the_last_good_points_are_held_once_and_the_alarm_outlives_a_restart() {
     let (notes, keep) = (Notes::default(), Arc::new(MemoryKeep::default()));
     *notes.1.lock().unwrap() = Look { blocks: 90, turned: 80, noise: 85 };
-    let open = || {
-        Tripwire::open(
-            Box::new(notes.clone()),
-            Arc::clone(&keep) as Arc<dyn Keep>,
-            Arc::new(SystemClock),
-        )
-    };
+    let open = || opened(&notes, &keep);
     let mut tripwire = open();
     let rules = AlertRules::default();
     let mut points = quiet();
@@ -111,13 +111,7 @@ fn what_cannot_be_held_keeps_nothing_else_from_it_and_is_tried_until_it_is_held(
     let away = |point: &str| (point.to_owned(), Error::device("the vault", "is away"));
     let gone = ("p598".to_owned(), Error::misuse("point p598", "was pruned a moment ago"));
     *notes.2.lock().unwrap() = vec![away("p599"), gone, away("p587")];
-    let open = || {
-        Tripwire::open(
-            Box::new(notes.clone()),
-            Arc::clone(&keep) as Arc<dyn Keep>,
-            Arc::new(SystemClock),
-        )
-    };
+    let open = || opened(&notes, &keep);
     let mut tripwire = open();
     let rules = AlertRules::default();
     let mut points = quiet();

@@ -9,7 +9,7 @@ use hal::net::dhcp6::client::{Phase as Phase6, Trouble as Trouble6};
 use hal::net::dhcp6::lease::{Information, is_address};
 use hal::time::Moment;
 
-use crate::net::ears::{Asked, Begin, BeginSix, Four, Look, Six, Stand};
+use crate::net::listener::{Asked, Begin, BeginSix, Four, Look, Six, Stand};
 
 /// IPv4 of one link.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use hal::time::Moment;
 
 use super::held::Held6;
 use super::{Machine, Plan};
-use crate::net::ears::{BeginSix, Look, Order};
+use crate::net::listener::{BeginSix, Look, Order};
 
 impl Machine {
     /// Looks at a link of the page, whose frames flow or do not.

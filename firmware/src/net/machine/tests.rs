@@ -12,7 +12,7 @@ use hal_sim::nic::server::SimServer;
 use hal_sim::nic::server6::SimServer6;
 
 use super::*;
-use crate::net::ears::Ears;
+use crate::net::listener::Listener;
 
 /// What is told by somebody who lies, or begins anew.
 mod lies;
@@ -20,7 +20,7 @@ mod lies;
 /// A system that does what it is asked, and a wire with a DHCP server and machines that have addresses.
 struct Bench {
     machine: Machine,
-    ears: Ears,
+    listener: Listener,
     seen: Seen,
     now: Moment,
     server: Option<SimServer>,
@@ -59,7 +59,7 @@ impl Bench {
         let seen = Seen { links: nics.to_vec(), ..Seen::default() };
         Self {
             machine: Machine::new(page(text), "lifeboat", 1),
-            ears: Ears::default(),
+            listener: Listener::default(),
             seen,
             now: Moment(1000),
             server: None,
@@ -73,10 +73,10 @@ impl Bench {
     /// Everything that is to be done at this moment.
     fn settle(&mut self) {
         for _ in 0..64 {
-            let news = self.ears.news(self.now);
+            let news = self.listener.news(self.now);
             self.machine.look(self.seen.clone());
             let actions = self.machine.act(self.now);
-            let frames = self.ears.poll(self.now);
+            let frames = self.listener.poll(self.now);
             if actions.is_empty() && frames.is_empty() && news.is_empty() {
                 return;
             }
@@ -91,7 +91,7 @@ impl Bench {
                     Action::Open(link) => self.machine.opened(self.now, link, Ok(())),
                     Action::Order(order) => {
                         let bytes = postcard::to_allocvec(&order).unwrap();
-                        self.ears.take(self.now, postcard::from_bytes(&bytes).unwrap());
+                        self.listener.take(self.now, postcard::from_bytes(&bytes).unwrap());
                     }
                 }
             }
@@ -122,7 +122,7 @@ impl Bench {
         let other = other
             .map(|(address, mac)| Arp { asks: false, ..Arp::announcement(*mac, *address) }.frame());
         for frame in told.into_iter().chain(told6).chain(other) {
-            self.ears.hear(self.now, link, &frame);
+            self.listener.hear(self.now, link, &frame);
         }
     }
 
@@ -257,7 +257,7 @@ fn a_lease_that_ends_while_the_cable_is_out_wakes_nobody_again_and_again() {
     bench.link(2, |facts| facts.carrier = false);
     bench.pass(61_000);
     assert_eq!(bench.addresses(), [""; 0]);
-    let deadlines = [bench.machine.deadline(bench.now), bench.ears.deadline(bench.now)];
+    let deadlines = [bench.machine.deadline(bench.now), bench.listener.deadline(bench.now)];
     assert!(deadlines.into_iter().flatten().all(|deadline| deadline > bench.now));
 }
 
@@ -323,7 +323,7 @@ fn an_address_of_ipv6_that_somebody_has_is_declined_and_another_used() {
     bench.pass(10_000);
     assert_eq!(bench.addresses(), ["fe80::1/64 on 2", "fd00::51/128 on 2"]);
     assert_eq!(bench.problem(0), None);
-    let frames = bench.ears.release(bench.now);
+    let frames = bench.listener.release(bench.now);
     assert_eq!(frames.len(), 1, "it is given back");
 }
 
@@ -452,6 +452,6 @@ fn links_that_nobody_named_ask_by_dhcp_in_their_order() {
     alone.seen.links.remove(0);
     alone.settle();
     assert!(told(&alone, 3, 100), "{:?}", alone.changes);
-    let frames = bench.ears.release(bench.now);
+    let frames = bench.listener.release(bench.now);
     assert_eq!(frames.len(), 2, "both are given back");
 }

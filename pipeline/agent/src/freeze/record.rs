@@ -1,36 +1,30 @@
-//! What is about to be frozen, written down where it outlives both processes: should both be killed in the same moment, as a
-//! service manager and a machine out of memory do, the agent thaws when it is started again.
+//! What is about to be frozen, noted: the agent thaws it when it is started again, should both processes have been killed in the same
+//! moment.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use hal_linux::freeze::StillHandle;
 
 use crate::devices::FileSystem;
+use crate::note::Note;
 
-/// The note. It lies in memory, `/run`: after a restart of the machine nothing is frozen.
+/// What is about to be frozen.
 #[derive(Debug)]
-pub(super) struct Record {
-    path: PathBuf,
-}
+pub(super) struct Record(Note);
 
 impl Record {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_path_buf() }
+        Self(Note::new(path))
     }
 
     /// Thaws what an agent that is no more left frozen; what was, in words.
     pub(super) fn thaw_left(&self) -> Vec<String> {
-        let Ok(bytes) = fs::read(&self.path) else { return Vec::new() };
-        let places = bytes.split(|byte| *byte == 0).filter(|place| !place.is_empty());
         let mut told = Vec::new();
         let mut all = true;
-        for place in places.map(|place| Path::new(OsStr::from_bytes(place))) {
+        for place in self.0.read() {
             // Opening a folder waits for no frozen file system, and what is mounted no more is not frozen either.
-            match StillHandle::open(place).and_then(|handle| handle.thaw()) {
+            match StillHandle::open(&place).and_then(|handle| handle.thaw()) {
                 Ok(true) => {
                     told.push(format!("{} was left frozen, and is thawed", place.display()))
                 }
@@ -53,29 +47,21 @@ impl Record {
 
     /// Notes what will be frozen.
     pub(super) fn note(&self, systems: &[FileSystem]) -> io::Result<()> {
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut file = fs::File::create(&self.path)?;
-        for system in systems {
-            file.write_all(system.at.as_os_str().as_bytes())?;
-            file.write_all(&[0])?;
-        }
-        Ok(())
+        self.0.write(systems.iter().map(|system| system.at.as_path()))
     }
 
     /// Nothing is frozen.
     pub(super) fn clear(&self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            log::warn!("{}: {error}", self.path.display());
-        }
+        self.0.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]

@@ -64,23 +64,17 @@ const VAULT: Form<'_> = Form {
 const AZURE: (&str, &str) = ("[name=place]", "azure://lifeboat/vault");
 const VALUES: &[Bad] = &[Empty, Long, Markup, Emoji];
 
+/// A vault in Azure whose credential is one value.
+const fn by_value(good: &'static [(&'static str, &'static str)]) -> Form<'static> {
+    const FIELDS: &[Field] = &[field("[name=value]", VALUES)];
+    Form { good, fields: FIELDS, ..VAULT }
+}
+
 pub(super) const VAULTS: &[Form<'_>] = &[
     VAULT,
-    Form {
-        good: &[AZURE, ("[name=kind]", "account_key")],
-        fields: &[field("[name=value]", VALUES)],
-        ..VAULT
-    },
-    Form {
-        good: &[AZURE, ("[name=kind]", "sas")],
-        fields: &[field("[name=value]", VALUES)],
-        ..VAULT
-    },
-    Form {
-        good: &[AZURE, ("[name=kind]", "connection_string")],
-        fields: &[field("[name=value]", VALUES)],
-        ..VAULT
-    },
+    by_value(&[AZURE, ("[name=kind]", "account_key")]),
+    by_value(&[AZURE, ("[name=kind]", "sas")]),
+    by_value(&[AZURE, ("[name=kind]", "connection_string")]),
     Form {
         good: &[
             AZURE,
@@ -96,16 +90,12 @@ pub(super) const VAULTS: &[Form<'_>] = &[
         ],
         ..VAULT
     },
-    Form {
-        good: &[
-            AZURE,
-            ("[name=kind]", "client_certificate"),
-            ("[name=tenant]", "t"),
-            ("[name=client]", "c"),
-        ],
-        fields: &[field("[name=value]", VALUES)],
-        ..VAULT
-    },
+    by_value(&[
+        AZURE,
+        ("[name=kind]", "client_certificate"),
+        ("[name=tenant]", "t"),
+        ("[name=client]", "c"),
+    ]),
     Form {
         good: &[AZURE, ("[name=kind]", "managed_client")],
         fields: &[field("[name=client]", VALUES)],

@@ -6,7 +6,7 @@ use hal::net::dhcp6::client::Phase as Phase6;
 use hal::net::dhcp6::lease::Information;
 
 use super::*;
-use crate::net::ears::{Asked, Four, Six, Stand};
+use crate::net::listener::{Asked, Four, Six, Stand};
 
 /// A link with a lease of a minute.
 fn leased() -> Bench {
@@ -149,7 +149,7 @@ fn no_address_of_ipv6_and_no_advice_is_believed_that_nobody_gives() {
 
 /// Somebody else hears from now on.
 fn anew(bench: &mut Bench) {
-    bench.ears = Ears::default();
+    bench.listener = Listener::default();
     bench.machine.heard_anew();
     bench.changes.clear();
 }

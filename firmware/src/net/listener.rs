@@ -224,14 +224,14 @@ pub type Frames = Vec<(u32, Vec<u8>)>;
 
 /// Those who hear, by link.
 #[derive(Debug, Default)]
-pub struct Ears {
+pub struct Listener {
     four: BTreeMap<u32, Heard<Port, Four>>,
     six: BTreeMap<u32, Heard<Port6, Six>>,
     advice: Vec<(u32, Advice)>,
     frames: Frames,
 }
 
-impl Ears {
+impl Listener {
     /// Does as it is told.
     pub fn take(&mut self, now: Moment, order: Order) {
         match order {

@@ -4,7 +4,7 @@ use pipeline::ids::ServerId;
 use pipeline_vault::Error;
 use pipeline_vault::chain::Link;
 use pipeline_vault::expect;
-use pipeline_vault::pins::{Pin, Pinned, pin_of_view};
+use pipeline_vault::pins::{Pin, pin_of_view};
 use pipeline_vault::points::{ChainView, read_chain_leniently};
 use pipeline_vault::record::{DiskState, Manifest, Upkeep};
 use pipeline_vault::restore::Ahead;
@@ -52,7 +52,7 @@ pub(super) fn choose(session: &mut Session, chosen: &Chosen) -> Result<Found, Er
         return Ok(Found { server, link: link.clone(), upkeep: view.upkeep, _pin: None });
     }
     let pinned = pin_of_view(&session.access(), &view, link.clone(), &reader(), now)?;
-    tell_unpinned(&pinned);
+    tell_unpinned(pinned.unpinned.as_ref());
     Ok(Found { server, link: pinned.point, upkeep: pinned.upkeep, _pin: pinned.pin })
 }
 
@@ -61,8 +61,8 @@ pub(super) fn reader() -> String {
     format!("{} {}", crate::verbs::host_name(), std::process::id())
 }
 
-pub(super) fn tell_unpinned(pinned: &Pinned) {
-    if let Some(reason) = &pinned.unpinned {
+pub(super) fn tell_unpinned(unpinned: Option<&Error>) {
+    if let Some(reason) = unpinned {
         log::info!("the point is not pinned: {reason}");
     }
 }

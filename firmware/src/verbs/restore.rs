@@ -137,9 +137,13 @@ fn bring(
         return restore_disk(&frames, disk, target.disk()?, &name, options, progress);
     };
     let (point, who) = ((found.link.clone(), disk), (&*reader(), CACHE_BYTES));
-    let prepared = prepare(&access, &view, ahead, point, who, options)?;
-    tell_unpinned(&prepared.pinned);
-    restore_prepared(&prepared, target.disk()?, &name, options, progress)
+    let mut prepared = prepare(&access, &view, ahead, point, who, options)?;
+    tell_unpinned(prepared.unpinned.as_ref());
+    let restored = restore_prepared(&prepared, target.disk()?, &name, options, progress);
+    if let Some(pin) = prepared.pin.take() {
+        pin.end_soon();
+    }
+    restored
 }
 
 fn took(clock: &dyn Clock, began: u64) -> Duration {

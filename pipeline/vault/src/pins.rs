@@ -30,6 +30,8 @@ pub const LIFE: u64 = 6 * 3_600_000;
 pub const SLACK: u64 = 2 * 3_600_000;
 /// A pin that nobody here can open is honoured for so long after it was made. Milliseconds.
 pub const UNKNOWN_LIFE: u64 = 7 * 24 * 3_600_000;
+/// How long the end of a pin is waited for in a store that is far away.
+const END_WAIT: Duration = Duration::from_millis(50);
 /// How often a hold is announced again because somebody published in between.
 const TRIES: u32 = 100;
 /// A pin is a few hundred bytes; larger objects are not read.
@@ -308,23 +310,43 @@ fn pin_then(
     now: u64,
     upkeep_now: impl FnOnce() -> Result<Upkeep, Error>,
 ) -> Result<Pinned, Error> {
+    let (pin, unpinned) = pin_only(access, server, &before, reader, now)?;
+    // Only now: a pin that is written after this look would protect nothing.
+    let upkeep = upkeep_now()?;
+    still_there(&before, &upkeep)?;
+    Ok(Pinned { point: before, upkeep, pin, unpinned })
+}
+
+/// The pin alone, or why there is none: what it is worth shows the chain, looked at after this.
+pub(crate) fn pin_only(
+    access: &Access,
+    server: ServerId,
+    before: &Link,
+    reader: &str,
+    now: u64,
+) -> Result<(Option<Pin>, Option<Error>), Error> {
     let slot = before.record.slot;
     let Some(manifest) = before.record.point() else {
         return Err(Error::misuse(names::chain_slot(&server, slot), "is no recovery point"));
     };
-    let (pin, unpinned) = match Pin::new(access, server, slot, manifest.id, reader, now) {
-        Ok(pin) => (Some(pin), None),
-        Err(error) if matches!(error.blame, Blame::Refused | Blame::Misuse) => (None, Some(error)),
-        Err(error) => return Err(error),
-    };
-    // Only now: a pin that is written after this look would protect nothing.
-    let upkeep = upkeep_now()?;
-    if upkeep.gap_of(slot).is_some() {
-        return Err(Error::misuse(format!("point {}", manifest.id), "was pruned a moment ago")
-            .retry(Retry::Never)
-            .remedy("choose another: `lifeboat points` lists them"));
+    match Pin::new(access, server, slot, manifest.id, reader, now) {
+        Ok(pin) => Ok((Some(pin), None)),
+        Err(error) if matches!(error.blame, Blame::Refused | Blame::Misuse) => {
+            Ok((None, Some(error)))
+        }
+        Err(error) => Err(error),
     }
-    Ok(Pinned { point: before, upkeep, pin, unpinned })
+}
+
+/// Fails where pruning took the point away.
+pub(crate) fn still_there(point: &Link, upkeep: &Upkeep) -> Result<(), Error> {
+    if upkeep.gap_of(point.record.slot).is_none() {
+        return Ok(());
+    }
+    let named = point.record.point().map(|manifest| manifest.id.to_string()).unwrap_or_default();
+    Err(Error::misuse(format!("point {named}"), "was pruned a moment ago")
+        .retry(Retry::Never)
+        .remedy("choose another: `lifeboat points` lists them"))
 }
 
 /// A pin of this program: renewed by a thread of its own until it is dropped, then deleted if that is allowed.
@@ -384,6 +406,23 @@ impl Pin {
     /// Makes it hold for its whole life from now on.
     pub fn renew(&self) -> Result<(), Error> {
         self.inner.renew()
+    }
+
+    /// Ends it, and waits no longer than a moment for a store that is far away to say so: what was asked for is on its way by
+    /// then, and a pin that stays ends by itself.
+    pub fn end_soon(self) {
+        let far = !self.inner.access.store.is_near();
+        let (told, heard) = std::sync::mpsc::channel();
+        let ending = std::thread::Builder::new().name("pin's end".to_owned()).spawn(move || {
+            drop(self);
+            // Nobody may be there any more.
+            let _ = told.send(());
+        });
+        match ending {
+            Ok(_) if far => drop(heard.recv_timeout(END_WAIT)),
+            Ok(thread) => drop(thread.join()),
+            Err(error) => log::debug!("the pin ends by itself: {error}"),
+        }
     }
 
     /// What it says now.

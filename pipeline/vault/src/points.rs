@@ -181,16 +181,37 @@ fn check_links(server: &ServerId, links: &[Link], upkeep: &Upkeep) -> Option<Err
     None
 }
 
-impl ChainView {
-    /// The newest state of upkeep now: one listing, and no more where nothing was added since this was read.
-    pub fn upkeep_now(&self, access: &Access) -> Result<Upkeep, Error> {
+/// How a chain was when it was read.
+pub(crate) struct LookAgain {
+    server: ServerId,
+    newest: Option<u64>,
+    /// The state of upkeep then.
+    pub(crate) upkeep: Upkeep,
+}
+
+impl LookAgain {
+    /// The newest state of upkeep now.
+    pub(crate) fn upkeep_now(&self, access: &Access) -> Result<Upkeep, Error> {
         let prefix = names::chain_prefix(&self.server);
         let newest = access.store.list(&prefix, None, 1)?.objects.into_iter().next();
         let newest = newest.map(|facts| names::slot_of(&self.server, &facts.name)).transpose()?;
-        if newest.is_some() && newest == self.links.last().map(|link| link.record.slot) {
+        if newest.is_some() && newest == self.newest {
             return Ok(self.upkeep.clone());
         }
         Chain::open(access, self.server)?.upkeep()
+    }
+}
+
+impl ChainView {
+    /// The newest state of upkeep now: one listing, and no more where nothing was added since this was read.
+    pub fn upkeep_now(&self, access: &Access) -> Result<Upkeep, Error> {
+        self.look_again().upkeep_now(access)
+    }
+
+    /// What such a look needs, without the chain.
+    pub(crate) fn look_again(&self) -> LookAgain {
+        let newest = self.links.last().map(|link| link.record.slot);
+        LookAgain { server: self.server, newest, upkeep: self.upkeep.clone() }
     }
 
     /// The points, oldest first.

@@ -9,6 +9,8 @@
 mod ahead;
 /// What is fetched and opened.
 pub(crate) mod fetch;
+/// What must be known before anything is written.
+mod gate;
 /// Who does what next.
 mod queue;
 /// One worker.
@@ -40,6 +42,7 @@ use crate::writer::Progress;
 
 pub use ahead::{Ahead, Prepared, prepare, read_chain_ahead};
 use fetch::Wanted;
+use gate::Gate;
 use queue::{Queue, Task};
 use span::Span;
 use turns::Turns;
@@ -115,7 +118,7 @@ pub fn restore_disk<D: Disk>(
     check_target(disk, &geometry, target_name)?;
     let objects = Objects::list(frames.access(), frames.server())?;
     check_point(frames, disk, options, &objects)?;
-    let job = Job { frames, objects: &objects, disk, before: None };
+    let job = Job { frames, objects: &objects, disk, before: None, gate: Gate::open() };
     bring_back(&job, target, target_name, options, progress)
 }
 
@@ -141,7 +144,8 @@ pub fn advance_disk<D: Disk>(
     frames.know_lengths(Arc::clone(&objects.0));
     let named = Named::since(frames, &before.root, &disk.root)?;
     check_named(frames, disk, options, &objects, &named)?;
-    let job = Job { frames, objects: &objects, disk, before: Some(before.root) };
+    let before = Some(before.root);
+    let job = Job { frames, objects: &objects, disk, before, gate: Gate::open() };
     bring_back(&job, target, target_name, options, progress)
 }
 
@@ -175,7 +179,7 @@ pub fn restore_checked<D: Disk>(
     let Checked { frames, disk, objects } = checked;
     let geometry = target.geometry().map_err(|error| Error::from(error).on(target_name))?;
     check_target(disk, &geometry, target_name)?;
-    let job = Job { frames, objects, disk, before: None };
+    let job = Job { frames, objects, disk, before: None, gate: Gate::open() };
     bring_back(&job, target, target_name, options, progress)
 }
 
@@ -187,10 +191,10 @@ pub fn restore_prepared<D: Disk>(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Restored, Error> {
-    let Prepared { frames, objects, disk, .. } = prepared;
+    let Prepared { frames, objects, disk, gate, .. } = prepared;
     let geometry = target.geometry().map_err(|error| Error::from(error).on(target_name))?;
     check_target(disk, &geometry, target_name)?;
-    let job = Job { frames, objects, disk, before: None };
+    let job = Job { frames, objects, disk, before: None, gate: Arc::clone(gate) };
     bring_back(&job, target, target_name, options, progress)
 }
 
@@ -201,6 +205,8 @@ struct Job<'a> {
     disk: &'a DiskState,
     /// What the target holds, where that is a point too.
     before: Option<Root>,
+    /// Nothing is written before it is open.
+    gate: Arc<Gate>,
 }
 
 fn bring_back<D: Disk>(
@@ -210,13 +216,14 @@ fn bring_back<D: Disk>(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Restored, Error> {
-    let Job { frames, objects, disk, before } = *job;
+    let Job { frames, disk, before, .. } = *job;
     let about = |error: hal::disk::DiskError| Error::from(error).on(target_name);
     progress.total(disk.bytes);
     let workers = options.workers.clamp(1, WORKERS_MAX);
     let turns = Arc::new(Turns::new(workers.min(parallel::processors().max(TURNS_MIN))));
     let hand = |target| {
         let hand = Span::new(frames, target, target_name, options, Arc::clone(&turns))?;
+        let hand = hand.behind(Arc::clone(&job.gate));
         Ok::<_, Error>(match before {
             Some(before) => hand.instead_of(before),
             None => hand,
@@ -237,9 +244,7 @@ fn bring_back<D: Disk>(
                 while let Some(task) = queue.next() {
                     if options.stop.load(Ordering::Relaxed) {
                         queue.end();
-                    } else if let Err(error) =
-                        work(&mut hand, task, disk, queue, objects, tally, progress)
-                    {
+                    } else if let Err(error) = work(&mut hand, task, job, queue, tally, progress) {
                         queue.fail(error);
                     }
                 }
@@ -265,26 +270,42 @@ fn bring_back<D: Disk>(
 fn work<D: Disk>(
     hand: &mut Span<'_, D>,
     task: Task,
-    disk: &DiskState,
+    job: &Job<'_>,
     queue: &Queue,
-    objects: &Objects,
     tally: &Tally,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let bytes = |wanted: &[Wanted]| wanted.len() as u64 * BLOCK_BYTES as u64;
+    let disk = job.disk;
     match task {
         Task::Look(leaf) => {
-            let wanted = hand.look(disk, leaf, tally)?;
+            let wanted = wherever_it_is(job, |_| hand.look(disk, leaf, tally))?;
             queue.looked(leaf, &wanted);
             progress.advance(span::span_bytes(disk, leaf).saturating_sub(bytes(&wanted)), 0);
         }
         Task::Bring(segment, mut wanted) => {
-            let fetched = hand.bring(disk, segment, &mut wanted, objects, tally)?;
+            let fetched = wherever_it_is(job, |objects| {
+                hand.bring(disk, segment, &mut wanted, objects, tally)
+            })?;
             queue.brought();
             progress.advance(bytes(&wanted), fetched);
         }
     }
     Ok(())
+}
+
+/// Reads from where things were listed, and once more from where they are now, if something was moved away in between.
+fn wherever_it_is<T>(
+    job: &Job<'_>,
+    mut read: impl FnMut(&Objects) -> Result<T, Error>,
+) -> Result<T, Error> {
+    match read(job.objects) {
+        Err(error) if error.is_missing() => match job.gate.moved()? {
+            Some(objects) => read(&objects),
+            None => Err(error),
+        },
+        other => other,
+    }
 }
 
 /// The server's segments, and their objects' lengths.

@@ -2,19 +2,23 @@
 //! far away, each costs as much as a megabyte.
 //!
 //! What can be asked before a key is at hand is asked while the ring is read, by a store with a head start. The chain is read
-//! while segments are listed. The map is read while the point is pinned and looked at again: a page
-//! opens or it does not, whatever a collector does meanwhile, and nothing else is fetched before the pin holds.
+//! while segments are listed. The map is read while the point is pinned, and content is fetched while the point is looked at
+//! again: what is fetched opens and is what the map says or it does not, whatever a collector does meanwhile. Nothing is written
+//! before that look, and no content is asked for before the pin holds.
+
+use std::sync::Arc;
 
 use pipeline::ids::ServerId;
 
+use super::gate::Gate;
 use super::{Objects, Options, check_point};
 use crate::access::Access;
 use crate::chain::Link;
 use crate::error::Error;
 use crate::frames::FrameReader;
 use crate::parallel;
-use crate::pins::{Pinned, pin_of_view};
-use crate::points::{ChainView, read_chain};
+use crate::pins::{Pin, pin_only, still_there};
+use crate::points::{ChainView, LookAgain, read_chain};
 use crate::record::DiskState;
 
 /// What is known of a server's objects beside its chain.
@@ -24,13 +28,16 @@ pub struct Ahead {
     now: u64,
 }
 
-/// A disk of a point that is safe to read for as long as this is kept, and whose map was read.
+/// A disk of a point that is pinned for as long as this is kept, and whose map was read.
 pub struct Prepared {
-    /// The point and its pin.
-    pub pinned: Pinned,
-    pub(super) frames: FrameReader,
+    /// The pin; dropping it ends it.
+    pub pin: Option<Pin>,
+    /// Why there is no pin: the store or the keys let this reader only read.
+    pub unpinned: Option<Error>,
+    pub(super) frames: Arc<FrameReader>,
     pub(super) objects: Objects,
     pub(super) disk: DiskState,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Prepared {
@@ -59,9 +66,10 @@ pub fn read_chain_ahead(access: &Access, server: ServerId) -> Result<(ChainView,
     Ok((chain?, Ahead { objects: objects?, now: now? }))
 }
 
-/// Pins the point and reads the map of its disk, with so many bytes of memory for pages. `reader` says who reads.
+/// Pins the point and reads the map of its disk, with so many bytes of memory for pages. `reader` says who reads. Whether the
+/// point is still there behind the pin is found out meanwhile: a restore writes nothing before.
 ///
-/// Errors: the point was pruned in the meantime; what `restore_disk` says before it writes.
+/// Errors: what `restore_disk` says before it writes.
 pub fn prepare(
     access: &Access,
     view: &ChainView,
@@ -70,21 +78,72 @@ pub fn prepare(
     (reader, cache_bytes): (&str, usize),
     options: &Options,
 ) -> Result<Prepared, Error> {
-    let frames = FrameReader::new(access, view.server, &view.upkeep, cache_bytes)?;
-    let Ahead { mut objects, now } = ahead;
-    let (pinned, checked) = parallel::both(
-        access.store.parallel(),
-        || pin_of_view(access, view, point, reader, now),
-        || check_point(&frames, disk, options, &objects),
-    );
-    let pinned = pinned?;
-    if pinned.upkeep == view.upkeep {
-        checked?;
-    } else {
-        // Upkeep came in between: what it moved lies elsewhere, in objects that were not listed yet.
-        frames.relocate(&pinned.upkeep);
-        objects = Objects::list(access, view.server)?;
-        check_point(&frames, disk, options, &objects)?;
+    let frames = Arc::new(FrameReader::new(access, view.server, &view.upkeep, cache_bytes)?);
+    let Ahead { objects, now } = ahead;
+    let threads = access.store.parallel();
+    let pinned_and_looked = || {
+        let pinned = pin_only(access, view.server, &point, reader, now)?;
+        let look = Look {
+            access: access.clone(),
+            before: view.look_again(),
+            point: point.clone(),
+            frames: Arc::clone(&frames),
+            disk: disk.clone(),
+            options: options.clone(),
+        };
+        Ok::<_, Error>((pinned, look.begin(threads)?))
+    };
+    let (pinned, checked) = parallel::both(threads, pinned_and_looked, || {
+        check_point(&frames, disk, options, &objects)
+    });
+    let ((pin, unpinned), gate) = pinned?;
+    match checked {
+        // Perhaps only since something was moved, which the look has found out by itself.
+        Err(error) if gate.moved()?.is_none() => return Err(error),
+        _ => {}
     }
-    Ok(Prepared { pinned, frames, objects, disk: disk.clone() })
+    Ok(Prepared { pin, unpinned, frames, objects, disk: disk.clone(), gate })
+}
+
+/// A look at a chain behind a pin.
+struct Look {
+    access: Access,
+    before: LookAgain,
+    point: Link,
+    frames: Arc<FrameReader>,
+    disk: DiskState,
+    options: Options,
+}
+
+impl Look {
+    /// Begins it, beside what else is asked where the store takes several calls at once.
+    fn begin(self, threads: usize) -> Result<Arc<Gate>, Error> {
+        let gate = Arc::new(Gate::default());
+        if threads <= 1 {
+            gate.settle(self.found());
+            return Ok(gate);
+        }
+        let theirs = Arc::clone(&gate);
+        std::thread::Builder::new()
+            .name("look".to_owned())
+            .spawn(move || {
+                let keeper = theirs.keeper();
+                keeper.settle(self.found());
+            })
+            .map_err(|error| Error::device("this machine", format!("starts no thread: {error}")))?;
+        Ok(gate)
+    }
+
+    /// The server's objects, where upkeep came in between: what it moved lies elsewhere, in objects that were not listed yet.
+    fn found(self) -> Result<Option<Objects>, Error> {
+        let upkeep = self.before.upkeep_now(&self.access)?;
+        still_there(&self.point, &upkeep)?;
+        if upkeep == self.before.upkeep {
+            return Ok(None);
+        }
+        self.frames.relocate(&upkeep);
+        let objects = Objects::list(&self.access, self.frames.server())?;
+        check_point(&self.frames, &self.disk, &self.options, &objects)?;
+        Ok(Some(objects))
+    }
 }

@@ -9,6 +9,7 @@ use pipeline::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, EXTENT_BYTES_MAX, PAGE_EN
 use pipeline::zero::is_zero;
 
 use super::fetch::{Fetcher, Wanted};
+use super::gate::Gate;
 use super::turns::Turns;
 use super::{Objects, Options, Tally};
 use crate::error::Error;
@@ -25,6 +26,8 @@ pub(super) struct Span<'a, D: Disk> {
     /// The map of what the target holds, where that is known without reading it.
     before: Option<Root>,
     fetcher: Fetcher,
+    /// Nothing is written before it is open.
+    gate: Arc<Gate>,
     /// One for frames, one for reading the target back.
     buffers: Vec<D::Buffer>,
     /// (asked from, next data): between the two the target is known to read as zeros.
@@ -55,6 +58,7 @@ impl<'a, D: Disk> Span<'a, D> {
             compare,
             before: None,
             fetcher: Fetcher::of_segments(turns),
+            gate: Gate::open(),
             buffers,
             hole: (0, 0),
         })
@@ -63,6 +67,11 @@ impl<'a, D: Disk> Span<'a, D> {
     /// The same for a target that holds another point of the disk.
     pub(super) fn instead_of(self, before: Root) -> Self {
         Self { before: Some(before), compare: false, ..self }
+    }
+
+    /// The same that writes nothing before this gate is open.
+    pub(super) fn behind(self, gate: Arc<Gate>) -> Self {
+        Self { gate, ..self }
     }
 
     /// What has to be brought of a leaf, by the numbers of its blocks on the disk; what is to be zero is made so.
@@ -177,6 +186,7 @@ impl<'a, D: Disk> Span<'a, D> {
         while place < differs.len() {
             let count = (place..differs.len()).take_while(|at| clear(*at)).count();
             if count > 0 {
+                self.gate.pass()?;
                 let (offset, length) = range(disk, leaf, place, count);
                 self.run(Operation::Zero, offset, length, None)?;
                 tally.written.fetch_add(length as u64, Ordering::Relaxed);
@@ -197,19 +207,20 @@ impl<'a, D: Disk> Span<'a, D> {
     ) -> Result<u64, Error> {
         let frame = Some(self.take_buffer()?);
         let mut slot: Slot<D> = Slot { frame, spare: Some(self.take_buffer()?) };
-        let Self { frames, target, name, fetcher, .. } = self;
+        let Self { frames, target, name, fetcher, gate, .. } = self;
         let frames: &FrameReader = frames;
         let take = |slot: &mut Slot<D>, bytes: usize, blocks: &[Wanted]| {
+            gate.pass()?;
             write_frame(frames, target, name, disk, slot, bytes, blocks, tally)
         };
         let fetched = match objects.worth_reading_whole(frames, &segment, wanted.len()) {
-            Some(bytes) => {
-                fetcher.each_frame_of(frames, (segment, bytes), wanted, &mut slot, take)?
-            }
-            None => fetcher.each_frame(frames, wanted, &mut slot, take)?,
+            Some(bytes) => fetcher.each_frame_of(frames, (segment, bytes), wanted, &mut slot, take),
+            None => fetcher.each_frame(frames, wanted, &mut slot, take),
         };
-        tally.fetched.fetch_add(fetched, Ordering::Relaxed);
+        // Also where it failed: it may be tried once more.
         self.buffers.extend(slot.frame.into_iter().chain(slot.spare));
+        let fetched = fetched?;
+        tally.fetched.fetch_add(fetched, Ordering::Relaxed);
         Ok(fetched)
     }
 

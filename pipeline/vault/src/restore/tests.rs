@@ -7,6 +7,7 @@ use hal_sim::{SimClock, SimDisk};
 use pipeline::limits::EXTENT_BYTES_MAX;
 
 mod advance;
+mod behind;
 mod rounds;
 
 use super::*;

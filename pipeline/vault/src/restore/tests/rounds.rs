@@ -20,7 +20,7 @@ use crate::vault::Vault;
 use crate::writer::{self, DiskJob, Silent, protect};
 
 /// Rounds before content is asked for.
-const ROUNDS_MAX: u64 = 4;
+const ROUNDS_MAX: u64 = 3;
 
 /// A store whose answers all wait until nobody has anything more to ask: what is asked meanwhile is one round, and only
 /// what needed an answer is in the next.
@@ -37,7 +37,7 @@ struct Rounds {
     /// Grows with everything that happens.
     stirs: u64,
     ended: bool,
-    /// Nobody waits any more: what comes now is not counted.
+    /// Nobody waits any more: what comes now takes no round.
     free: bool,
     log: Vec<(u64, String)>,
 }
@@ -51,10 +51,10 @@ impl RoundStore {
     fn ask(&self, what: String) {
         let mut state = self.lock();
         let asked = state.round;
+        state.log.push((asked, what));
         if state.free {
             return;
         }
-        state.log.push((asked, what));
         state.waiting += 1;
         state.stirs += 1;
         while state.round == asked {
@@ -184,14 +184,14 @@ impl Bed {
         upkeep::run(&self.vault.access(), server, &policy, &options).expect("upkeep");
     }
 
-    /// The fewest rounds of some restores. On a busy machine a thread that was not let on in time looks as if it had
+    /// The fewest rounds of some restores, of which those that are more than `most` are tried again. On a busy machine a thread that was not let on in time looks as if it had
     /// waited for an answer, so a round may be counted as two, never two as one: the patient count is the better one.
-    fn rounds(&self) -> u64 {
+    fn rounds(&self, most: u64) -> u64 {
         let counted = [20, 100, 500].into_iter().map(|patience| self.rounds_with(patience));
         let mut least = u64::MAX;
         for rounds in counted {
             least = least.min(rounds);
-            if least <= ROUNDS_MAX {
+            if least <= most {
                 break;
             }
         }
@@ -218,11 +218,12 @@ impl Bed {
         let pins =
             |what: &str| log.iter().find(|(_, call)| call.starts_with(what)).map(|(at, _)| *at);
         let pinned = pins("create pin/").expect("a pin");
-        // The look at the chain begins after the pin is there, and content is fetched after that look.
+        // The look at the chain begins after the pin is there, and content is fetched after that pin; that it is not written
+        // before the look is the promise of `behind`.
         let looked =
             log.iter().filter(|(_, call)| call.starts_with("list chain/")).map(|(at, _)| *at);
         let looked = looked.max().expect("a look");
-        assert!(pinned < looked && looked < begun, "{pinned} {looked} {begun}");
+        assert!(pinned < looked && pinned < begun, "{pinned} {looked} {begun}");
         begun
     }
 
@@ -247,22 +248,24 @@ impl Bed {
 }
 
 #[test]
-fn of_a_new_vault_content_is_asked_for_after_four_rounds() {
+fn of_a_new_vault_content_is_asked_for_after_three_rounds() {
     let mut bed = Bed::new(90);
     bed.point(900);
-    let rounds = bed.rounds();
+    let rounds = bed.rounds(ROUNDS_MAX);
     assert!(rounds <= ROUNDS_MAX, "{rounds}");
 }
 
 #[test]
-fn of_an_old_vault_too_whose_map_lies_in_many_objects() {
+fn of_an_old_vault_whose_map_lies_in_many_objects_after_four() {
     let mut bed = Bed::new(91);
     bed.point(900);
     for _ in 0..30 {
         bed.point(4);
     }
-    let rounds = bed.rounds();
-    assert!(rounds <= ROUNDS_MAX, "{rounds}");
+    // The root tells which objects hold the leaves.
+    let most = ROUNDS_MAX + 1;
+    let rounds = bed.rounds(most);
+    assert!(rounds <= most, "{rounds}");
     // Upkeep carries pages into large objects, of which first the table and then the pages are read: one more for the
     // root's, one more for the leaves'.
     bed.upkeep("last=20");
@@ -271,8 +274,9 @@ fn of_an_old_vault_too_whose_map_lies_in_many_objects() {
     }
     bed.upkeep("last=30");
     bed.point(3);
-    let rounds = bed.rounds();
-    assert!(rounds <= ROUNDS_MAX + 2, "{rounds}");
+    let most = most + 2;
+    let rounds = bed.rounds(most);
+    assert!(rounds <= most, "{rounds}");
 }
 
 /// Restores a point from a store far away with a head start, as the program does.

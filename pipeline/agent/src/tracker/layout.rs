@@ -2,7 +2,7 @@
 //! it here; another layout has another `VERSION`, and pinned maps of another version are not taken over.
 
 /// Version of everything in this file and in `held`.
-pub(super) const VERSION: u64 = 3;
+pub(super) const VERSION: u64 = 4;
 
 /// A block is 64 KiB.
 pub(super) const BLOCK_SHIFT: u8 = 16;

@@ -36,8 +36,11 @@ const BYTES: i16 = -24;
 const OPERATION: i16 = -32;
 const PAGE: i16 = -40;
 const BIO: i16 = -48;
-/// Requests that may be completing inside of each other on one processor, and more.
-pub(super) const SEEN: u8 = 16;
+/// Requests of one processor that copies tell each other of. Two that complete inside of each other must not share a place:
+/// one would be counted twice, and a disk compared for nothing.
+pub(super) const SEEN: u16 = 1024;
+/// A driver's requests lie in a row, this many bits apart or more: those of one queue never share a place.
+const REQUEST_SHIFT: i32 = 6;
 
 /// When a write is marked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -184,11 +187,14 @@ impl Marker<'_> {
         code.add_atomically(R7, offset(slot::SECTORS_OF + 8 * self.copy), R9);
         code.store_value(Word, Stack, KEY, 0);
         lookup(code, self.maps.seen, KEY, counted);
-        // The lower half of where the request lies tells it from others that are completing on this processor.
+        // Where the request lies tells it from others that are completing on this processor, and what it writes to from
+        // its own use before, of which the last copy may not have run: the lower halves of both are one number.
         code.load(Double, R6, Stack, REQUEST);
-        code.copy_half(R8, R6);
-        code.copy(R1, R8);
-        code.with(ShiftRight, R1, 8);
+        code.load(Double, R8, R6, self.fields.request_sector);
+        code.copy_half(R1, R6);
+        code.with(ShiftLeft, R8, 32);
+        code.with_register(Or, R8, R1);
+        code.with(ShiftRight, R1, REQUEST_SHIFT);
         code.with(And, R1, i32::from(SEEN) - 1);
         code.with(ShiftLeft, R1, 3);
         code.with_register(Add, R0, R1);

@@ -16,13 +16,14 @@ const NETWORK: &str = "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\n
 const UNITS: &str = "/etc/systemd/system";
 
 /// What the disk is called in the cache: another number makes it anew.
-const NAME: &str = "debian-12-disk-1";
-const DRACUT: &str = "debian-13-dracut-disk-1";
+const NAME: &str = "debian-12-disk-2";
+const DRACUT: &str = "debian-13-dracut-disk-2";
 const MIB: u64 = 1 << 20;
 const ESP_MIB: u64 = 48;
-const ROOT_MIB: u64 = 448;
+/// Room for the system, for an initial RAM disk that is made anew beside the old one, and for some files.
+pub const ROOT_MIB: u64 = 496;
 /// Room for both and for the partition tables: as an installer leaves it, nothing behind.
-const DISK_MIB: u64 = 498;
+const DISK_MIB: u64 = 546;
 /// Says on the serial port that the system is up, when it is.
 const UNIT: &str = "[Unit]\nAfter=local-fs.target\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'sync; echo \"@lifeboat debian \
     root=$(findmnt -no SOURCE /) mode=$(findmnt -no OPTIONS / | cut -d, -f1) release=$(cat /etc/debian_version)\" >/dev/ttyS0'\n\
@@ -142,8 +143,10 @@ fn make(suite: &str, packer: &str, folder: &Path) -> Result<(), String> {
     let disk = folder.join("disk.img");
     sized(&disk, DISK_MIB)?;
     let mut command = Command::new("sgdisk");
-    command.args(["--new=1:1M:+48M", "--typecode=1:ef00", "--change-name=1:esp"]);
-    command.args(["--new=2:49M:+448M", "--typecode=2:8300", "--change-name=2:debian-root"]);
+    let (esp_at, root_at) =
+        (format!("--new=1:1M:+{ESP_MIB}M"), format!("--new=2:49M:+{ROOT_MIB}M"));
+    command.args([&esp_at, "--typecode=1:ef00", "--change-name=1:esp"]);
+    command.args([&root_at, "--typecode=2:8300", "--change-name=2:debian-root"]);
     run(command.arg(&disk))?;
     put(&esp, &disk, MIB)?;
     put(&system, &disk, (1 + ESP_MIB) * MIB)?;

@@ -90,7 +90,7 @@ fn a_debian_comes_back_from_azure_on_another_bus_and_a_larger_disk_and_starts() 
     }
     answer(&running, "Which server?", "1");
     answer(&running, "Which point of web1?", "1");
-    assert!(is_shown(&running, "vda (498 MiB)  onto  nvme0n1"), "what goes where is shown");
+    assert!(is_shown(&running, "vda (546 MiB)  onto  nvme0n1"), "what goes where is shown");
     answer(&running, "Overwrite these disks?", "web1");
     let back = await_end(&running, "recover", JOB);
     assert_eq!(is_done(&back).field("point"), Some(point.as_str()));

@@ -20,7 +20,7 @@ use firmware_recovery::hydrate::overlay::{Overlay, Scratch as Scratches};
 use qemu::{Disk, Machine, PATIENT};
 use serde_json::Value;
 use tests::azurite::{Scratch, run};
-use tests::debian::{debian_disk, debian_disk_of_dracut};
+use tests::debian::{ROOT_AT, ROOT_MIB, debian_disk, debian_disk_of_dracut};
 use tests::guest::BOOT;
 use tests::media::{copy_disk, first_difference};
 use tests::recovering::Bed;
@@ -28,7 +28,7 @@ use tests::servers::Server;
 
 const MIB: u64 = 1 << 20;
 /// Where its last partition ends.
-const END: u64 = (49 + 448) * MIB;
+const END: u64 = ROOT_AT + ROOT_MIB * MIB;
 
 fn sh(script: &str, arguments: &[&Path]) -> String {
     run(Command::new("sh").args(["-ec", script, "sh"]).args(arguments))
@@ -94,8 +94,8 @@ fn machine(disk: &Path) -> Machine {
 fn file_systems_are_clean(disk: &Path, folder: &Path) {
     sh(
         r#"dd if="$1" of="$2/esp" bs=1M skip=1 count=48 status=none; fsck.fat -n "$2/esp"
-        dd if="$1" of="$2/root" bs=1M skip=49 count=448 status=none; e2fsck -f -n "$2/root""#,
-        &[disk, folder],
+        dd if="$1" of="$2/root" bs=1M skip=49 count="$3" status=none; e2fsck -f -n "$2/root""#,
+        &[disk, folder, Path::new(&ROOT_MIB.to_string())],
     );
 }
 

@@ -21,7 +21,7 @@ const END: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(200);
 /// Has the agent remove itself, where no translated machine makes an initial RAM disk anew for minutes; and what is left.
 const REMOVE: &str = "set -eu; mount -o loop,offset=ROOT_AT server.img root; \
-    chroot root /usr/local/sbin/lifeboat-agent remove >/dev/null 2>&1; \
+    chroot root /usr/local/sbin/lifeboat-agent remove >&2; \
     find root/etc/initramfs-tools root/usr/lib/systemd root/var/lib -name '*lifeboat*'; \
     chroot root sh -c 'lsinitramfs /boot/initrd.img-*' | grep lifeboat || true; umount root";
 const AGENT: &str = "[Unit]\nAfter=network-online.target local-fs.target\nStartLimitIntervalSec=0\n[Service]\n\

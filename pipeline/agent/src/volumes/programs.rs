@@ -16,7 +16,7 @@ use super::PATIENCE;
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 /// What would wait for a frozen file system, for udev or for another program.
 const SETTINGS: &str = "backup{backup=0 archive=0} activation{udev_sync=0 udev_rules=0 monitoring=0 \
-                        verify_udev_operations=0} global{wait_for_locks=0} log{syslog=0 file=\"\"}";
+                        verify_udev_operations=0} global{wait_for_locks=0} log{syslog=0}";
 /// Of every report: the columns are parted by what no name of LVM's has, and sizes are in sectors.
 const PLAIN: [&str; 8] =
     ["--noheadings", "--nosuffix", "--units", "s", "--separator", "|", "--segments", "--options"];

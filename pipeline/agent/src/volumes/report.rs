@@ -221,7 +221,8 @@ impl Group {
             && let Some(free) = self.free.get_mut(place.disk)
         {
             insert(free, at(first), at(first.saturating_add(length)).min(end));
-            self.free_blocks = self.free_blocks.saturating_add(length * (extent / BLOCK));
+            self.free_blocks =
+                self.free_blocks.saturating_add(length.saturating_mul(extent / BLOCK));
         }
         Ok(())
     }
@@ -265,7 +266,7 @@ fn pieces(table: &str, place: &dyn Fn((u32, u32)) -> Option<Place>) -> Result<Ve
         {
             return Err("it does not lie at whole blocks of 64 KiB".to_owned());
         }
-        next = start + length;
+        next = start.saturating_add(length);
         found.push(Piece { disk: on.disk, first: first / BLOCK, blocks: length / BLOCK });
     }
     Ok(found)

@@ -28,6 +28,9 @@ const SERIAL: &str = "data0";
 const NOTE: &str = "/run/lifeboat-agent.snapshot";
 const LIMIT: Duration = Duration::from_secs(300);
 const SETTINGS: &str = "activation{udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0} backup{backup=0 archive=0}";
+/// What changes beside the volume fits in, and what changes in it while a round goes this slow way does not.
+const ARENA_BYTES: usize = 2 << 20;
+const SLOW: Duration = Duration::from_millis(20);
 /// Until what was under way when its writers were stopped is done.
 const GAP: Duration = Duration::from_millis(500);
 
@@ -175,7 +178,7 @@ impl Bed {
         tracker: &mut KernelTracker,
         volumes: &mut Watched<'_>,
     ) -> Result<Outcome, String> {
-        let mut arena = Arena::new(&mut self.sources[0].disk, 24 << 20).map_err(words)?;
+        let mut arena = Arena::new(&mut self.sources[0].disk, ARENA_BYTES).map_err(words)?;
         let mut server = Server {
             tracker,
             freezer: &mut self.freezer,
@@ -190,8 +193,7 @@ impl Bed {
             gate: None,
             clock: &SystemClock,
         };
-        // What is read in a quarter of this is beside the volume.
-        let limits = Limits { budget: Duration::from_millis(60), limit: LIMIT };
+        let limits = Limits { budget: Duration::from_secs(10), limit: LIMIT };
         let outcome = self.cutter.cut(&mut server, &mut self.changed, limits).map_err(words)?;
         for held in arena.held() {
             self.replica.put(held.first, held.bytes())?;
@@ -216,7 +218,9 @@ impl Sink for Sent<'_> {
         Err(format!("{unread:?}"))
     }
 
-    fn pace(&mut self, _: usize) {}
+    fn pace(&mut self, _: usize) {
+        thread::sleep(SLOW);
+    }
 }
 
 /// Real snapshots, at whose instant nobody writes, so that the host can copy the disk.

@@ -15,7 +15,7 @@ use pipeline_agent::cut::{Cutter, Limits, Outcome, Server, Sink, Snapshots, Volu
 use pipeline_agent::devices::{Leaf, file_systems};
 use pipeline_agent::freeze::LinuxFreezer;
 use pipeline_agent::swap::Swap;
-use pipeline_agent::tracker::{Attached, KernelTracker, Options, attach};
+use pipeline_agent::tracker::{Attached, KernelTracker, Options, Tracker as _, attach};
 use pipeline_agent::volumes::LogicalVolumes;
 use pipeline_wire::message::Instant;
 use rustix::mount::{MountFlags, mount};
@@ -31,6 +31,8 @@ const SETTINGS: &str = "activation{udev_sync=0 udev_rules=0 verify_udev_operatio
 /// What changes beside the volume fits in, and what changes in it while a round goes this slow way does not.
 const ARENA_BYTES: usize = 2 << 20;
 const SLOW: Duration = Duration::from_millis(20);
+/// Written before each point.
+const WRITTEN_BYTES: u64 = 16 << 20;
 /// Until what was under way when its writers were stopped is done.
 const GAP: Duration = Duration::from_millis(500);
 
@@ -78,7 +80,11 @@ pub(crate) fn run(kind: &str, cuts: u64, host: &mut Host) -> Answer {
         number: (0, 0),
     };
     for _ in 0..cuts {
-        thread::sleep(GAP);
+        // Writers take a while to begin.
+        let since = tracker.written_bytes();
+        while tracker.written_bytes().saturating_sub(since) < WRITTEN_BYTES {
+            thread::sleep(GAP);
+        }
         let outcome = bed.cut(&mut tracker, &mut volumes)?;
         say(
             "point",

@@ -85,16 +85,22 @@ fn writers_that_are_too_fast_are_slowed_down_and_let_go_again() {
 /// snapshot instead of before it; where what changed beside the volume is not looked for.
 #[test]
 fn a_point_by_a_snapshot_is_the_disks_at_its_instant_with_metadata_as_it_was_before() {
-    for beside in [0, 3_000] {
-        let choice = Choice { writes: 900_000, volume: true, beside, ..Choice::default() };
+    for raw in [0, 30_000] {
+        let choice =
+            Choice { writes: 900_000, volume: true, beside: 3_000, raw, ..Choice::default() };
         let [crash, application, ..] = all_histories(choice).unwrap();
         assert!(crash > 0 && application > 0, "nothing was proven");
     }
     let choice = Choice { writes: 900_000, volume: true, beside: 0, ..Choice::default() };
-    let mut world = World::new(5, choice);
-    world.cut().unwrap();
-    assert!(world.is_by_snapshot(), "nothing was proven");
-    assert_eq!(world.slowed(), 0, "it comes before that");
+    for seed in seeds() {
+        let mut world = World::new(seed, choice);
+        world.cut().unwrap();
+        assert!(world.is_by_snapshot(), "nothing was proven");
+        assert_eq!(world.slowed(), 0, "it comes before that");
+        // Where writers end, nothing but what the point left marks what they wrote behind it.
+        world.be_quiet();
+        world.cut().unwrap_or_else(|words| panic!("seed {seed}: {words}"));
+    }
 }
 
 #[test]

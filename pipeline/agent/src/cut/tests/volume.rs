@@ -48,6 +48,13 @@ impl State {
 impl Snapshots<Stirred> for Shared {
     fn volumes(&mut self) -> Volumes {
         self.step();
+        // Somebody made a volume a moment ago.
+        let mut state = self.lock();
+        for block in METADATA {
+            state.put(0, block);
+            state.marks[0].insert(block);
+        }
+        drop(state);
         let empty = || SIZES.map(BlockSet::new).to_vec();
         let (mut metadata, mut free) = (empty(), empty());
         metadata[0].insert_range(METADATA.start, METADATA.end);

@@ -120,7 +120,12 @@ impl State {
             self.flying.push((disk, block));
         }
         if self.random.happens(self.choice.raw) {
-            let (disk, block) = self.somewhere();
+            // Beside the volume, where there is one.
+            let (disk, block) = if self.choice.volume {
+                (1, self.random.below(SIZES[1]))
+            } else {
+                self.somewhere()
+            };
             self.put(disk, block);
             self.marks[disk].insert(block);
         }
@@ -441,6 +446,11 @@ impl World {
 
     pub(super) fn last(&self) -> Option<&Outcome> {
         self.last.as_ref()
+    }
+
+    /// Nobody writes any more.
+    pub(super) fn be_quiet(&mut self) {
+        self.shared.lock().choice.writes = 0;
     }
 
     pub(super) fn is_by_snapshot(&self) -> bool {

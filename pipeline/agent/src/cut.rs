@@ -25,10 +25,12 @@ mod instant;
 mod rounds;
 /// A snapshot of a volume, read while the server writes on.
 mod snapshot;
+/// Volumes, and whoever takes snapshots.
+mod volume;
 
 pub use instant::End;
 use snapshot::Attempt;
-pub use snapshot::{Piece, Snapshots, Volume, Volumes};
+pub use volume::{Piece, Snapshots, Volume, Volumes};
 
 /// Rounds before a freeze, however well they go.
 const ROUNDS_MAX: u32 = 8;

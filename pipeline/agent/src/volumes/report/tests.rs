@@ -24,7 +24,7 @@ const TABLE: &str = "0 131072 linear 253:0 2048\n131072 32768 linear 253:0 19865
 const BYTES: u64 = 256 << 20;
 
 fn before() -> String {
-    VOLUMES.replace("data|Z", "data|Z").replace("254|0|owi-a-s---|", "254|0|-wi-a-----|")
+    VOLUMES.replace("254|0|owi-a-s---|", "254|0|-wi-a-----|")
 }
 
 fn place(_: (u32, u32)) -> Option<Place> {

@@ -13,6 +13,7 @@ use core::time::Duration;
 
 use image_layout::initrd::{MODULE_INDEX, MODULES};
 use image_layout::modules::Index;
+use pipeline_agent::freeze::dead_man;
 use qemu::guest::{Answer, Host, be_first, obey_all, say, settle};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
@@ -28,6 +29,8 @@ mod replica;
 mod stacks;
 /// One start of the machine after another.
 mod starts;
+/// Points by snapshots of logical volumes.
+mod volumes;
 /// What writes.
 mod work;
 
@@ -39,6 +42,14 @@ fn main() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     if let [_, "work", folder, letters, seed] = words.as_slice() {
         println!("{}", work::run(Path::new(folder), letters, seed.parse().unwrap_or(0)));
+        return;
+    }
+    if let [_, verb, ..] = words.as_slice()
+        && *verb == dead_man::VERB
+    {
+        if let Err(error) = dead_man::process::run() {
+            eprintln!("{error}");
+        }
         return;
     }
     be_first("tracked", serve);
@@ -74,6 +85,8 @@ fn obey(words: &[&str], host: &mut Host) -> Answer {
         ["discards", walk] => controls::discards(*walk == "walk", host),
         ["start", begin, end] => starts::run(begin, end, host),
         ["cost", copies, writes] => cost::run(number(copies)?, number(writes)?),
+        ["volumes", "left"] => volumes::left(),
+        ["volumes", kind, cuts] => volumes::run(kind, number(cuts)?, host),
         ["end"] => reboot(RebootCommand::PowerOff).map_err(|error| error.to_string()),
         other => Err(format!("no such command: {}", other.join(" "))),
     }

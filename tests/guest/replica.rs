@@ -56,6 +56,12 @@ impl Replica {
         self.copy(&all)
     }
 
+    /// Writes blocks of somebody else's reading, whose memory is aligned as the disk wants it.
+    pub(crate) fn put(&mut self, first: u64, bytes: &[u8]) -> Result<(), String> {
+        let on = |error: std::io::Error| format!("{} at block {first}: {error}", self.leaf.name);
+        self.copy.write_all_at(bytes, first * BLOCK).map_err(on)
+    }
+
     /// Copies these blocks as they are now.
     pub(crate) fn copy(&mut self, blocks: &BlockSet) -> Result<(), String> {
         let mut blocks = blocks.iter().peekable();

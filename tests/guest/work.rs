@@ -38,6 +38,11 @@ impl Work {
         command.spawn().map(Self).map_err(|error| error.to_string())
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Ends it; how many operations it did.
     pub(crate) fn finish(mut self) -> Result<u64, String> {
         drop(self.0.stdin.take());

@@ -18,10 +18,10 @@ use crate::guest::Files;
 use crate::program::built;
 
 /// Another number fetches all anew.
-const EDITION: u32 = 1;
+const EDITION: u32 = 2;
 const FOLLOWED: &str = "linux-image-cloud-amd64";
 /// What the guests need, whatever of it a kernel has as a module.
-const MODULES: [&str; 16] = [
+const MODULES: [&str; 17] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_scsi",
@@ -33,6 +33,7 @@ const MODULES: [&str; 16] = [
     "md_mod",
     "raid1",
     "dm_mod",
+    "dm_snapshot",
     "null_blk",
     "libcrc32c",
     "crc32c_generic",
@@ -40,7 +41,7 @@ const MODULES: [&str; 16] = [
     "crc32c_cryptoapi",
 ];
 /// Programs of this machine that the guests use, with their libraries.
-const TOOLS: [&str; 2] = ["dmsetup", "mdadm"];
+const TOOLS: [&str; 4] = ["dmsetup", "mdadm", "lvm", "mke2fs"];
 
 /// A kernel of Debian's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +114,10 @@ fn make(debian: Debian, folder: &Path) -> Result<(), String> {
     let mut archive = Cpio::new();
     fill(&mut archive, &kernel).map_err(|error| error.to_string())?;
     for tool in TOOLS {
-        let path = run(Command::new("sh").args(["-c", &format!("command -v {tool}")]))
-            .map_err(|_| format!("{tool} is missing: apt-get install dmsetup mdadm"))?;
+        let path =
+            run(Command::new("sh").args(["-c", &format!("command -v {tool}")])).map_err(|_| {
+                format!("{tool} is missing: apt-get install dmsetup mdadm lvm2 e2fsprogs")
+            })?;
         put_program(&mut archive, Path::new(path.trim()), &format!("/sbin/{tool}"))?;
     }
     let archive = archive.end().map_err(|error| error.to_string())?;

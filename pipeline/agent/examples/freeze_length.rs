@@ -166,6 +166,7 @@ fn cut(
         sink: &mut Nowhere,
         hooks: None,
         throttle: None,
+        snapshots: None,
         gate: None,
         clock: &SystemClock,
     };

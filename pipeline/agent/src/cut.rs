@@ -2,8 +2,8 @@
 //!
 //! Rounds while the server writes, until what is left can be read within the budget; then freeze, take, read, take again
 //! until nothing changes any more, audit, thaw. The rule of all reading: take first, read then. Where the budget cannot be
-//! kept there is a ladder: more rounds, writers slowed down for a moment, the hard limit; and at its end a point that is not
-//! of one instant and says so, so that points never stop.
+//! kept there is a ladder: more rounds, a snapshot, writers slowed down for a moment, the hard limit; and at its end a point that
+//! is not of one instant and says so, so that points never stop.
 
 use core::fmt;
 use core::time::Duration;
@@ -23,8 +23,14 @@ use crate::tracker::Tracker;
 mod instant;
 /// While the server writes: take, read, send.
 mod rounds;
+/// A snapshot of a volume, read while the server writes on.
+mod snapshot;
+/// Volumes, and whoever takes snapshots.
+mod volume;
 
 pub use instant::End;
+use snapshot::Attempt;
+pub use volume::{Piece, Snapshots, Volume, Volumes};
 
 /// Rounds before a freeze, however well they go.
 const ROUNDS_MAX: u32 = 8;
@@ -99,6 +105,8 @@ pub struct Server<'a, D: Disk> {
     pub sink: &'a mut dyn Sink,
     /// Hooks, for an application-consistent point.
     pub hooks: Option<&'a mut dyn Hooks>,
+    /// Where there are volumes.
+    pub snapshots: Option<&'a mut dyn Snapshots<D>>,
     /// Where writers can be slowed down.
     pub throttle: Option<&'a mut dyn Throttle>,
     /// For the cut of a group.
@@ -187,21 +195,18 @@ impl Cutter {
         assert_eq!(server.sources.len(), changed.len(), "a set for each disk");
         assert_eq!(server.sources.len(), server.blank.len(), "what is blank of each disk");
         server.arena.clear();
-        let slowed = self.approach(server, changed, limits)?;
-        let mut result = self.at_last(server, changed, limits);
-        if slowed && let Some(throttle) = &mut server.throttle {
-            let words = throttle.release();
-            if let Ok(outcome) = &mut result {
-                outcome.remarks.extend(words);
-            }
-        }
+        let result = if self.approach(server, changed, limits)? {
+            self.at_last(server, changed, limits)
+        } else {
+            self.too_fast(server, changed, limits)
+        };
         if result.is_err() {
             server.arena.clear();
         }
         result
     }
 
-    /// Rounds, until what is left fits the budget or nothing helps; whether writers are slowed down.
+    /// Rounds, until what is left fits the budget or more of them do not help; whether it fits.
     fn approach<D: Disk>(
         &mut self,
         server: &mut Server<'_, D>,
@@ -212,7 +217,7 @@ impl Cutter {
         let mut left = rounds::to_read(changed, server.blank);
         for _ in 0..ROUNDS_MAX {
             if self.fits(left, limits.budget, server.arena.blocks()) {
-                return Ok(false);
+                return Ok(true);
             }
             let before = left;
             self.round(server, changed)?;
@@ -221,9 +226,41 @@ impl Cutter {
                 break;
             }
         }
-        if self.fits(left, limits.budget, server.arena.blocks()) {
-            return Ok(false);
+        Ok(self.fits(left, limits.budget, server.arena.blocks()))
+    }
+
+    /// The rest of the ladder.
+    fn too_fast<D: Disk>(
+        &mut self,
+        server: &mut Server<'_, D>,
+        changed: &mut [BlockSet],
+        limits: Limits,
+    ) -> Result<Outcome, Failed> {
+        let mut why = match self.by_snapshot(server, changed, limits)? {
+            Attempt::Point(outcome) => return Ok(outcome),
+            Attempt::Not(why) => why,
+        };
+        let slowed = self.slow_down(server, changed, limits)?;
+        let mut result = self.at_last(server, changed, limits);
+        let words = match &mut server.throttle {
+            Some(throttle) if slowed => throttle.release(),
+            _ => None,
+        };
+        if let Ok(outcome) = &mut result {
+            why.append(&mut outcome.remarks);
+            why.extend(words);
+            outcome.remarks = why;
         }
+        result
+    }
+
+    /// Rounds with writers slowed down; whether they are.
+    fn slow_down<D: Disk>(
+        &mut self,
+        server: &mut Server<'_, D>,
+        changed: &mut [BlockSet],
+        limits: Limits,
+    ) -> Result<bool, Failed> {
         if !server.throttle.as_mut().is_some_and(|throttle| throttle.slow_down()) {
             return Ok(false);
         }
@@ -234,7 +271,7 @@ impl Cutter {
                 }
                 return Err(failed);
             }
-            left = rounds::to_read(changed, server.blank);
+            let left = rounds::to_read(changed, server.blank);
             if self.fits(left, limits.budget, server.arena.blocks()) {
                 break;
             }

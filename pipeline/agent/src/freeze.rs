@@ -29,6 +29,9 @@ pub trait Freezer: Send {
     /// Errors: nothing stays frozen.
     fn freeze(&mut self, limit: Duration) -> Result<(), String>;
 
+    /// As `freeze`, but what is mounted of the block device with this number goes on: somebody else holds it still.
+    fn freeze_beside(&mut self, number: (u32, u32), limit: Duration) -> Result<(), String>;
+
     /// Whether everything is still frozen: the dead-man did not thaw it.
     fn is_frozen(&mut self) -> bool;
 

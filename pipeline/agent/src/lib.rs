@@ -61,3 +61,5 @@ pub mod still;
 pub mod swap;
 /// Which blocks changed.
 pub mod tracker;
+/// Logical volumes and their snapshots.
+pub mod volumes;

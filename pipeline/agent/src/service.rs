@@ -27,6 +27,7 @@ use crate::session::{self, Party};
 use crate::slow::Slower;
 use crate::standstill::ThisMachine;
 use crate::state::{Enrolment, State};
+use crate::volumes::LogicalVolumes;
 use crate::{binding, check, lineage, tracker};
 
 /// Hooks around application-consistent points.
@@ -35,6 +36,8 @@ const HOOKS: &str = "/etc/lifeboat/hooks.d";
 const FROZEN: &str = "/run/lifeboat-agent.frozen";
 /// Who is paused; a restart of the machine pauses nobody.
 const SLOWED: &str = "/run/lifeboat-agent.slowed";
+/// What a snapshot is taken of; beyond a restart of the machine nothing is suspended.
+const SNAPSHOT: &str = "/run/lifeboat-agent.snapshot";
 /// This program, even where another lies in its place by now.
 const PROGRAM: &str = "/proc/self/exe";
 /// What a drain made read-only, in memory: beyond a restart of the machine nothing is.
@@ -85,6 +88,10 @@ pub fn run(state: &State, stop: &Arc<AtomicBool>) -> Result<(), String> {
     let mut freezer = LinuxFreezer::new(Path::new(PROGRAM));
     let left = Slower::new(Path::new(PROGRAM), Path::new(SLOWED)).let_go_left();
     for words in freezer.record_at(Path::new(FROZEN)).into_iter().chain(left) {
+        log::warn!("{words}");
+    }
+    // Behind thawing, as LVM may have to write there.
+    for words in LogicalVolumes::new(Vec::new(), Path::new(SNAPSHOT)).remove_left() {
         log::warn!("{words}");
     }
     // Before this process stands behind others, which the dead-man would inherit.
@@ -168,12 +175,15 @@ fn replicate(
         // A compare that ran over a gap in the marks may be past it.
         disk.compare.take_if(|_| !disk.continued);
     }
+    let of_readers = readers.iter().map(|(leaf, _)| leaf.clone()).collect();
     let stiller = Box::new(freezer.clone());
     let maker = DiskMaker::new(readers, ARENA_BYTES, stiller, Arc::new(SystemClock));
     let maker = maker.map_err(|error| error.to_string())?;
     let hooks = HookFolder::new(Path::new(HOOKS));
     let slower = Slower::new(Path::new(PROGRAM), Path::new(SLOWED));
-    means.maker = Box::new(maker.with(Some(Box::new(hooks)), Some(Box::new(slower))));
+    let volumes = LogicalVolumes::new(of_readers, Path::new(SNAPSHOT));
+    let maker = maker.with(Some(Box::new(hooks)), Some(Box::new(slower)));
+    means.maker = Box::new(maker.with_snapshots(Box::new(volumes)));
     introduce(&means.exchange, &disks)?;
     let exchange = Arc::clone(&means.exchange);
     let (name, server) = (known.enrolment.name.clone(), known.enrolment.server.to_string());
@@ -314,17 +324,31 @@ impl Stiller {
     }
 }
 
-impl Freezer for Stiller {
-    fn freeze(&mut self, limit: Duration) -> Result<(), String> {
+impl Stiller {
+    fn freeze_by(
+        &self,
+        limit: Duration,
+        freeze: impl FnOnce(&mut LinuxFreezer, Duration) -> Result<(), String>,
+    ) -> Result<(), String> {
         let mut freezer = self.freezer();
         let mut witness = self.witness();
         freezer.set_file_systems(devices::file_systems());
         if !witness.is_there() {
-            return freezer.freeze(limit);
+            return freeze(&mut freezer, limit);
         }
-        freezer.freeze(limit.saturating_add(witness::SLACK))?;
+        freeze(&mut freezer, limit.saturating_add(witness::SLACK))?;
         witness.frozen();
         Ok(())
+    }
+}
+
+impl Freezer for Stiller {
+    fn freeze(&mut self, limit: Duration) -> Result<(), String> {
+        self.freeze_by(limit, Freezer::freeze)
+    }
+
+    fn freeze_beside(&mut self, number: (u32, u32), limit: Duration) -> Result<(), String> {
+        self.freeze_by(limit, |freezer, limit| freezer.freeze_beside(number, limit))
     }
 
     fn is_frozen(&mut self) -> bool {

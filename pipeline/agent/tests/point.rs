@@ -210,6 +210,7 @@ fn cut(
             sink: &mut replica,
             hooks: None,
             throttle: slower.as_mut().map(|slower| slower as &mut dyn Throttle),
+            snapshots: None,
             gate: Some(&mut gate),
             clock: &SystemClock,
         };

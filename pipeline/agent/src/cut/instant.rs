@@ -17,7 +17,7 @@ use crate::tracker::Audit;
 /// What is scattered wider cannot be read in that time anyway.
 const READY_PIECES: usize = 256;
 /// Takes under one freeze. What still changes then is written by no file system that is frozen, or is nobody's.
-const TAKES_MAX: u32 = 5;
+pub(super) const TAKES_MAX: u32 = 5;
 
 /// How one freeze ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,16 +30,16 @@ pub enum End {
 }
 
 /// Sets that are there before the freeze begins.
-struct Sets {
+pub(super) struct Sets {
     /// To be read now.
-    reading: Vec<BlockSet>,
+    pub(super) reading: Vec<BlockSet>,
     /// Taken last.
-    fresh: Vec<BlockSet>,
+    pub(super) fresh: Vec<BlockSet>,
 }
 
 impl Sets {
     /// With memory for what changes while all is frozen, in what changed already too.
-    fn of(changed: &mut [BlockSet]) -> Self {
+    pub(super) fn of(changed: &mut [BlockSet]) -> Self {
         let (mut reading, mut fresh) = (Vec::new(), Vec::new());
         for set in changed {
             set.keep_ready(READY_PIECES);
@@ -56,7 +56,7 @@ impl Sets {
 
 /// What was found while all was frozen.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     /// Blocks that changed while they should not have.
     late_blocks: u64,
     /// Nothing changed between the last two takes: what was read is of that instant, whoever wrote before.
@@ -64,18 +64,20 @@ struct Found {
     /// Bytes written under the freeze, as the kernel counts them.
     written: u64,
     audit: Audit,
-    read_bytes: u64,
-    read_nanos: u64,
+    pub(super) read_bytes: u64,
+    pub(super) read_nanos: u64,
 }
 
 /// Why a freeze was given up.
-enum Broken {
+pub(super) enum Broken {
     /// More changed than can be read in time.
     TooMuch,
     /// The group did not come together.
     Alone,
     Reading(Trouble),
     Tracking(String),
+    /// In words; another try may do better.
+    Said(String),
 }
 
 impl Cutter {
@@ -200,7 +202,7 @@ impl Cutter {
 }
 
 /// Reads what is to be read into the arena; from there on it is the arena's.
-fn read_once<D: Disk>(
+pub(super) fn read_once<D: Disk>(
     server: &mut Server<'_, D>,
     changed: &mut [BlockSet],
     sets: &mut Sets,
@@ -226,7 +228,7 @@ fn read_once<D: Disk>(
 }
 
 /// The arena is emptied.
-fn give_back<D: Disk>(server: &mut Server<'_, D>, changed: &mut [BlockSet]) {
+pub(super) fn give_back<D: Disk>(server: &mut Server<'_, D>, changed: &mut [BlockSet]) {
     for held in server.arena.held() {
         if let Some(set) = changed.get_mut(held.disk) {
             set.insert_range(held.first, held.first + u64::from(held.blocks));
@@ -241,7 +243,7 @@ fn give_back<D: Disk>(server: &mut Server<'_, D>, changed: &mut [BlockSet]) {
 }
 
 /// Why there is no point: words where another freeze may do better, an error where none will.
-fn explained<D: Disk>(broken: Broken, server: &Server<'_, D>) -> Result<String, Failed> {
+pub(super) fn explained<D: Disk>(broken: Broken, server: &Server<'_, D>) -> Result<String, Failed> {
     match broken {
         Broken::TooMuch | Broken::Reading(Trouble::Full) => {
             Ok("more had changed than can be read while file systems are frozen".to_owned())
@@ -250,6 +252,7 @@ fn explained<D: Disk>(broken: Broken, server: &Server<'_, D>) -> Result<String, 
         Broken::Reading(Trouble::Stopped) => Ok(failed(Trouble::Stopped, server.sources).words),
         Broken::Reading(trouble) => Err(failed(trouble, server.sources)),
         Broken::Tracking(words) => Err(words.into()),
+        Broken::Said(words) => Ok(words),
     }
 }
 

@@ -24,6 +24,8 @@ const THAW_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct LinuxFreezer {
     systems: Vec<FileSystem>,
+    /// The block device whose file system goes on.
+    spared: Option<(u32, u32)>,
     dead_man: DeadMan,
     record: Option<Record>,
     frozen: Option<Frozen>,
@@ -46,6 +48,7 @@ impl LinuxFreezer {
     pub fn new(program: &Path) -> Self {
         Self {
             systems: Vec::new(),
+            spared: None,
             dead_man: DeadMan::new(program),
             record: None,
             frozen: None,
@@ -92,7 +95,9 @@ impl LinuxFreezer {
     ) -> Result<(Vec<StillHandle>, Vec<FileSystem>), String> {
         let mut handles = Vec::new();
         let mut systems: Vec<FileSystem> = Vec::new();
-        let wanted = self.systems.iter().filter(|system| !system.read_only);
+        let is_spared = |system: &FileSystem| self.spared == Some(system.number);
+        let wanted =
+            { self.systems.iter() }.filter(|system| !system.read_only && !is_spared(system));
         for system in wanted {
             // One file system that is mounted twice is frozen once.
             if system.number.0 != 0 && systems.iter().any(|known| known.number == system.number) {
@@ -149,6 +154,13 @@ impl Freezer for LinuxFreezer {
         if result.is_err() {
             self.stand_back();
         }
+        result
+    }
+
+    fn freeze_beside(&mut self, number: (u32, u32), limit: Duration) -> Result<(), String> {
+        self.spared = Some(number);
+        let result = self.freeze(limit);
+        self.spared = None;
         result
     }
 

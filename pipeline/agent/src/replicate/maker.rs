@@ -12,7 +12,7 @@ use pipeline_wire::runs::Run;
 use super::send::batch_bytes;
 use crate::blocks::BlockSet;
 use crate::capture::{Arena, Source, Unread};
-use crate::cut::{Cutter, Failed, Gate, Hooks, Limits, Outcome, Server, Sink, Throttle};
+use crate::cut::{Cutter, Failed, Gate, Hooks, Limits, Outcome, Server, Sink, Snapshots, Throttle};
 use crate::devices::Leaf;
 use crate::freeze::Freezer;
 use crate::outbox::{NotTaken, Parcel};
@@ -88,6 +88,7 @@ pub struct DiskMaker<D: Disk> {
     freezer: Box<dyn Freezer>,
     hooks: Option<Box<dyn Hooks + Send>>,
     throttle: Option<Box<dyn Throttle + Send>>,
+    snapshots: Option<Box<dyn Snapshots<D> + Send>>,
     clock: Arc<dyn Clock>,
     /// Of each disk, what could not be read for the last instant.
     unread: Vec<BlockSet>,
@@ -112,7 +113,7 @@ impl<D: Disk> DiskMaker<D> {
         }
         let cutter = Cutter::default();
         let unread = sources.iter().map(|source| BlockSet::new(source.blocks())).collect();
-        let (arena, hooks, throttle, areas) = (None, None, None, None);
+        let (arena, hooks, throttle, snapshots, areas) = (None, None, None, None, None);
         Ok(Self {
             leaves,
             sources,
@@ -122,6 +123,7 @@ impl<D: Disk> DiskMaker<D> {
             freezer,
             hooks,
             throttle,
+            snapshots,
             clock,
             unread,
             areas,
@@ -145,6 +147,12 @@ impl<D: Disk> DiskMaker<D> {
         throttle: Option<Box<dyn Throttle + Send>>,
     ) -> Self {
         Self { hooks, throttle, ..self }
+    }
+
+    /// With snapshots of what lies on these disks.
+    #[must_use]
+    pub fn with_snapshots(self, snapshots: Box<dyn Snapshots<D> + Send>) -> Self {
+        Self { snapshots: Some(snapshots), ..self }
     }
 }
 
@@ -182,6 +190,10 @@ impl<D: Disk> Maker for DiskMaker<D> {
             arena: &mut *arena,
             sink: &mut sink,
             hooks: hooks.map(|hooks| &mut **hooks as &mut dyn Hooks),
+            snapshots: self
+                .snapshots
+                .as_mut()
+                .map(|snapshots| &mut **snapshots as &mut dyn Snapshots<D>),
             throttle: self.throttle.as_mut().map(|throttle| &mut **throttle as &mut dyn Throttle),
             gate: gate.as_mut().map(|gate| gate as &mut dyn Gate),
             clock: &*self.clock,

@@ -14,12 +14,15 @@ use pipeline_wire::message::Instant;
 
 use crate::blocks::BlockSet;
 use crate::capture::{Arena, Source, Unread};
-use crate::cut::{Cutter, Gate, Hooks, Limits, Outcome, Server, Sink, Throttle};
+use crate::cut::{Cutter, Gate, Hooks, Limits, Outcome, Server, Sink, Snapshots, Throttle};
 use crate::freeze::Freezer;
 use crate::freeze::Thawed;
 use crate::swap::Swap;
 use crate::tracker::Audit;
 use crate::tracker::Tracker;
+
+#[path = "volume.rs"]
+mod volume;
 
 const SIZES: [u64; 2] = [40, 23];
 /// How long a read takes.
@@ -43,6 +46,14 @@ pub(super) struct Choice {
     pub(super) together: Option<bool>,
     /// Writers can be slowed down.
     pub(super) slows: bool,
+    /// There is a volume that a snapshot can be taken of.
+    pub(super) volume: bool,
+    /// A write goes there, of all that are not hot.
+    pub(super) beside: u32,
+    /// The snapshot overflows.
+    pub(super) overflows: u32,
+    /// The snapshot shows what is there now.
+    pub(super) shows_now: bool,
 }
 
 impl Default for Choice {
@@ -55,6 +66,10 @@ impl Default for Choice {
             swapped: false,
             together: None,
             slows: false,
+            volume: false,
+            beside: 1_000_000,
+            overflows: 0,
+            shows_now: false,
         }
     }
 }
@@ -78,6 +93,12 @@ struct State {
     snapshot: Option<Vec<Vec<u8>>>,
     /// What was given at the last take, where marks are cleared after reading.
     given: Vec<BlockSet>,
+    /// The volume goes on while all else is frozen.
+    beside: bool,
+    /// The disks at the instant of the snapshot, without what it changed itself; whether it overflowed; whether it is there.
+    instant: Option<Vec<Vec<u8>>>,
+    overflowed: bool,
+    snapshot_is_there: bool,
 }
 
 impl State {
@@ -88,14 +109,23 @@ impl State {
             self.thawed_early = true;
         }
         let slower = if self.slow { 20 } else { 1 };
-        while self.random.happens(self.choice.writes / slower) && !self.frozen {
+        while self.random.happens(self.choice.writes / slower) && (!self.frozen || self.beside) {
             let (disk, block) = self.somewhere();
+            if self.frozen && !volume::is_inside(disk, block) {
+                continue;
+            }
+            self.copy_on_write(disk, block);
             self.put(disk, block);
             // It is on the disk; that it is complete is told later.
             self.flying.push((disk, block));
         }
         if self.random.happens(self.choice.raw) {
-            let (disk, block) = self.somewhere();
+            // Beside the volume, where there is one.
+            let (disk, block) = if self.choice.volume {
+                (1, self.random.below(SIZES[1]))
+            } else {
+                self.somewhere()
+            };
             self.put(disk, block);
             self.marks[disk].insert(block);
         }
@@ -122,6 +152,10 @@ impl State {
 
     fn somewhere(&mut self) -> (usize, u64) {
         let disk = usize::try_from(self.random.below(SIZES.len() as u64)).unwrap();
+        let beside = self.choice.beside;
+        if self.choice.volume && !self.random.happens(beside) {
+            return volume::somewhere(&mut self.random);
+        }
         // Some blocks are hot.
         let most = if self.random.happens(500_000) { 4 } else { SIZES[disk] };
         (disk, self.random.below(most))
@@ -143,7 +177,7 @@ impl State {
 }
 
 #[derive(Clone)]
-struct Shared(Arc<Mutex<State>>);
+pub(super) struct Shared(Arc<Mutex<State>>);
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -201,6 +235,12 @@ impl Freezer for Shared {
         Ok(())
     }
 
+    fn freeze_beside(&mut self, _: (u32, u32), limit: Duration) -> Result<(), String> {
+        self.freeze(limit)?;
+        self.lock().beside = true;
+        Ok(())
+    }
+
     fn is_frozen(&mut self) -> bool {
         self.lock().frozen
     }
@@ -210,7 +250,7 @@ impl Freezer for Shared {
         let mut state = self.lock();
         let micros = state.random.below(60_000);
         let too_late = !state.frozen;
-        state.frozen = false;
+        (state.frozen, state.beside) = (false, false);
         Thawed { micros, too_late, remarks: Vec::new() }
     }
 }
@@ -251,7 +291,7 @@ impl Hooks for Shared {
 }
 
 /// A disk around which things happen.
-struct Stirred(SimDisk, Shared);
+pub(super) struct Stirred(SimDisk, Shared);
 
 impl Disk for Stirred {
     type Buffer = HeapBuffer;
@@ -348,6 +388,7 @@ pub(super) struct World {
     changed: Vec<BlockSet>,
     cutter: Cutter,
     last: Option<Outcome>,
+    has_volume: bool,
 }
 
 impl World {
@@ -369,6 +410,10 @@ impl World {
             nobodys: empty(),
             snapshot: None,
             given: empty(),
+            beside: false,
+            instant: None,
+            overflowed: false,
+            snapshot_is_there: false,
         };
         for (disk, blocks) in SIZES.into_iter().enumerate() {
             (0..blocks).for_each(|block| state.put(disk, block));
@@ -386,11 +431,31 @@ impl World {
         let images = SIZES.iter().map(|blocks| vec![9; usize::try_from(blocks * BLOCK).unwrap()]);
         let replica = Replica { images: images.collect(), shared: shared.clone() };
         let cutter = Cutter::default();
-        Self { shared, sources, blank, arena, replica, changed, cutter, last: None }
+        Self {
+            shared,
+            sources,
+            blank,
+            arena,
+            replica,
+            changed,
+            cutter,
+            last: None,
+            has_volume: false,
+        }
     }
 
     pub(super) fn last(&self) -> Option<&Outcome> {
         self.last.as_ref()
+    }
+
+    /// Nobody writes any more.
+    pub(super) fn be_quiet(&mut self) {
+        self.shared.lock().choice.writes = 0;
+    }
+
+    pub(super) fn is_by_snapshot(&self) -> bool {
+        let remarks = self.last.iter().flat_map(|outcome| &outcome.remarks);
+        { remarks }.any(|words| words.starts_with("made by a snapshot"))
     }
 
     pub(super) fn slowed(&self) -> u32 {
@@ -406,8 +471,11 @@ impl World {
         let (mut tracker, mut freezer) = (self.shared.clone(), self.shared.clone());
         let (mut hooks, mut throttle) = (self.shared.clone(), self.shared.clone());
         let (mut gate, clock) = (self.shared.clone(), self.shared.clone());
+        let mut snapshots = self.shared.clone();
         let (application, grouped) = {
             let mut state = self.shared.lock();
+            (state.instant, state.overflowed) = (None, false);
+            self.has_volume = state.choice.volume;
             (state.random.happens(500_000), state.choice.together.is_some())
         };
         let mut server = Server {
@@ -419,6 +487,7 @@ impl World {
             arena: &mut self.arena,
             sink: &mut self.replica,
             hooks: application.then_some(&mut hooks as &mut dyn Hooks),
+            snapshots: self.has_volume.then_some(&mut snapshots as &mut dyn Snapshots<Stirred>),
             throttle: Some(&mut throttle),
             gate: grouped.then_some(&mut gate as &mut dyn Gate),
             clock: &clock,
@@ -427,7 +496,7 @@ impl World {
             Limits { budget: Duration::from_millis(20), limit: Duration::from_millis(120) };
         let result = self.cutter.cut(&mut server, &mut self.changed, limits);
         let state = self.shared.lock();
-        if state.frozen || state.slow {
+        if state.frozen || state.slow || state.snapshot_is_there {
             return Err("left frozen or slow".to_owned());
         }
         drop(state);
@@ -452,7 +521,8 @@ impl World {
     /// The receiver has the disks as they were at the instant.
     fn compare(&self) -> Result<(), String> {
         let state = self.shared.lock();
-        let snapshot = state.snapshot.as_ref().ok_or("a point without a freeze")?;
+        let by_snapshot = state.instant.as_ref().filter(|_| self.is_by_snapshot());
+        let snapshot = by_snapshot.or(state.snapshot.as_ref()).ok_or("a point without a freeze")?;
         for (disk, blocks) in SIZES.into_iter().enumerate() {
             for block in 0..blocks {
                 let at = usize::try_from(block * BLOCK).unwrap();
@@ -464,6 +534,7 @@ impl World {
                     zeros
                 } else {
                     same || state.nobodys[disk].contains(block)
+                        || (self.is_by_snapshot() && volume::is_free(disk, block))
                 };
                 if !fine {
                     return Err(format!(

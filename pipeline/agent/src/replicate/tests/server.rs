@@ -480,6 +480,10 @@ impl Freezer for SimFreezer {
         Ok(())
     }
 
+    fn freeze_beside(&mut self, _: (u32, u32), limit: Duration) -> Result<(), String> {
+        self.freeze(limit)
+    }
+
     fn is_frozen(&mut self) -> bool {
         self.0.lock().unwrap().frozen
     }

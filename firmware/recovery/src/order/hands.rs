@@ -7,6 +7,7 @@ use pipeline_azure::arm::disk::{Generation, System};
 use pipeline_vault::{Error, Retry};
 use serde::{Deserialize, Serialize};
 
+use super::here::Ground;
 use super::{Holder, Import, Order, PointFacts};
 use crate::guest::Change;
 use crate::profile::Signal;
@@ -139,6 +140,11 @@ pub trait Hands: Send + Sync {
     ///
     /// Errors: nobody can ask it, or it did not do it.
     fn source(&self, order: &Order, act: SourceAct) -> Result<Option<String>, Error>;
+
+    /// This computer as the place of a drill, where it is the one of this order.
+    fn ground(&self) -> Option<&dyn Ground> {
+        None
+    }
 
     /// Who this is; `until_millis` does not matter.
     fn holder(&self) -> Holder;

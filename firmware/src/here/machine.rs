@@ -1,10 +1,10 @@
 //! The machine at work: QEMU, the exports that it starts from, its console and its screen.
 
-use core::time::Duration;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -29,9 +29,7 @@ const CONSOLE_BYTES_MAX: usize = 1 << 20;
 /// How much of what QEMU says of itself is kept.
 const WORDS_BYTES_MAX: usize = 4096;
 /// How much of a picture is kept.
-const SCREEN_BYTES_MAX: usize = 4 << 20;
-/// The end of every PNG.
-const PNG_END: &[u8] = b"IEND\xAE\x42\x60\x82";
+const SCREEN_BYTES_MAX: u64 = 4 << 20;
 
 /// Bytes that a thread of their own reads as they come.
 type Heard = Arc<Mutex<Vec<u8>>>;
@@ -42,7 +40,7 @@ pub(crate) struct Running {
     qmp: Qmp,
     console: Heard,
     words: Heard,
-    screen: Heard,
+    screen: File,
     trouble: Arc<Mutex<Option<String>>>,
     exports: Vec<JoinHandle<()>>,
     ended: Option<String>,
@@ -71,9 +69,12 @@ impl Running {
 
     fn started(tools: &Tools, shape: &Shape, disks: Vec<MachineDisk>) -> io::Result<Self> {
         let (qmp, its_qmp) = UnixStream::pair()?;
-        let (screen, its_screen) = io::pipe()?;
+        let screen = in_memory(&[])?;
+        // Another opening of it: QEMU takes what may be written to and nothing else.
+        let its_screen =
+            File::options().write(true).open(format!("/proc/self/fd/{}", screen.as_raw_fd()))?;
         let variables = match &tools.firmware {
-            Some((_, variables)) => Some(in_memory(variables)?),
+            Some((_, variables)) => Some(in_memory(&std::fs::read(variables)?)?),
             None => None,
         };
         let (mut ends, mut exports) = (Vec::new(), Vec::new());
@@ -98,7 +99,6 @@ impl Running {
         let console = heard(child.stdout.take(), CONSOLE_BYTES_MAX);
         let words = heard(child.stderr.take(), WORDS_BYTES_MAX);
         let exports = exports.into_iter().map(|(end, export)| serve(end, export)).collect();
-        let screen = heard(Some(screen), SCREEN_BYTES_MAX);
         let qmp = Qmp::new(qmp);
         let mut running =
             Self { child, qmp, console, words, screen, trouble, exports, ended: None };
@@ -138,15 +138,10 @@ impl Running {
             log::debug!("no screenshot: {error}");
             return None;
         }
-        // All of it is written; who reads it may be a moment behind.
-        for _ in 0..100 {
-            let picture = taken(&self.screen);
-            if picture.ends_with(PNG_END) {
-                return Some(picture);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        None
+        let bytes = self.screen.metadata().ok()?.len().min(SCREEN_BYTES_MAX);
+        let mut picture = vec![0; usize::try_from(bytes).ok()?];
+        self.screen.read_exact_at(&mut picture, 0).ok()?;
+        Some(picture)
     }
 }
 
@@ -177,10 +172,10 @@ fn spawn(program: &Path, words: &[OsString], inherited: &[BorrowedFd<'_>]) -> io
     child
 }
 
-/// A file that is nowhere, with the content of another.
-fn in_memory(path: &Path) -> io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create("variables", MemfdFlags::CLOEXEC)?);
-    file.write_all(&std::fs::read(path)?)?;
+/// A file that is nowhere, with this content.
+fn in_memory(content: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("drill", MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
     Ok(file)
 }
 

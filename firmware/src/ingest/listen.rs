@@ -351,6 +351,10 @@ async fn hear_all(
                 means.hub.drained(life, peer.key_fingerprint, &order, answer);
                 Ok(())
             }
+            FromAgent::Cards { cards } => {
+                means.hub.cards(life, &cards);
+                Ok(())
+            }
             FromAgent::Goodbye { words } => {
                 let words = crate::report::printable(&words);
                 log::info!("agent of server {}: goodbye: {words}", life.server);

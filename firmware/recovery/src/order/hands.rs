@@ -96,7 +96,7 @@ pub enum SourceAct {
     LastPoint,
     /// It goes down, and proves that nothing was written after the last point.
     PowerDown,
-    /// It goes on as before: the failover was taken back.
+    /// It goes on as before: the failover was taken back. One that was switched off is woken.
     Return,
 }
 
@@ -136,7 +136,8 @@ pub trait Hands: Send + Sync {
     /// Takes that back: the failover was cancelled.
     fn unfork(&self, order: &Order) -> Result<(), Error>;
 
-    /// Asks something of the server itself; its last point's identity is the answer to that act.
+    /// Asks something of the server itself; its last point's identity is the answer to that act, and what became of the server
+    /// that to its return.
     ///
     /// Errors: nobody can ask it, or it did not do it.
     fn source(&self, order: &Order, act: SourceAct) -> Result<Option<String>, Error>;

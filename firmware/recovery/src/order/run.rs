@@ -201,6 +201,10 @@ impl<'a> Work<'a> {
         let Some(point) = self.signing(move || hands.source(&order, act))?? else {
             return Ok(());
         };
+        if act == SourceAct::Return {
+            // What became of the source is said, whatever it is.
+            return self.tell(point);
+        }
         self.order.wanted_point.clone_from(&point);
         self.tell(format!("its last point is {point}"))
     }

@@ -40,6 +40,8 @@ pub struct Wish {
     pub overlay: Option<PathBuf>,
     /// Where disks are brought to.
     pub to: Vec<CopyTo>,
+    /// How fast they are brought while the machine runs, in bytes of the vault a second.
+    pub pace: Option<u64>,
     /// Devices that may be written to.
     pub confirmed: Vec<PathBuf>,
 }
@@ -169,6 +171,7 @@ mod tests {
             accelerated: false,
             overlay: None,
             to: to[..2].to_vec(),
+            pace: None,
             confirmed: Vec::new(),
         };
         let copy = |disk: &str| wish.copy_of(disk).unwrap().display().to_string();

@@ -33,6 +33,10 @@ pub struct HereOptions {
     #[arg(long, value_name = "DEVICE", requires = "to")]
     pub confirm: Vec<PathBuf>,
 
+    /// Until the machine is up, read at most so much a second of the vault for --to, so that the machine has the rest
+    #[arg(long, value_name = "KIB", requires = "to", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pace: Option<u32>,
+
     /// Where what the machine writes is kept until its end: memory, or a folder with room
     #[arg(long, value_name = "memory|FOLDER", requires = "here")]
     pub overlay: Option<PathBuf>,

@@ -87,7 +87,7 @@ impl Ground for Program {
         *lock(&place.machine) = Some(Running::start(&tools, &shape, disks)?);
         if !jobs.is_empty() {
             let workers = self.vault.session().place().readers();
-            let copies = Copies::start(jobs, workers, Arc::clone(&self.counters));
+            let copies = Copies::start(jobs, workers, place.wish.pace, Arc::clone(&self.counters));
             *lock(&place.copies) = Some(copies);
         }
         Ok(())
@@ -109,6 +109,7 @@ impl Ground for Program {
     fn switch_off(&self) {
         if let Some(place) = &self.place {
             drop(lock(&place.machine).take());
+            lock(&place.copies).iter().for_each(Copies::hurry);
         }
     }
 

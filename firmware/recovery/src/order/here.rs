@@ -247,3 +247,50 @@ impl<'a> Work<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::orders;
+    use crate::order::{Kind, State};
+    use crate::target;
+    use crate::test_world::{SERVER, Site, wanted};
+    use pipeline::ids::OrderId;
+    use pipeline_vault::document::Name;
+
+    fn drill(site: &Site) -> Order {
+        let wanted = wanted(Kind::Drill);
+        let profile = orders::profile_for(&site.process(0).documents, &wanted).unwrap();
+        let order = wanted.order(OrderId([7; 16]), "vault".to_owned(), profile);
+        order.on(Here { copies: vec!["/srv".to_owned()], ..Here::default() })
+    }
+
+    #[test]
+    fn a_machine_that_starts_before_its_point_is_here_is_measured_without_that() {
+        let mut order = drill(&Site::new());
+        let steps: Vec<Step> = order.steps.iter().map(|record| record.step).collect();
+        assert_eq!(steps, Step::of_here(true));
+        for (millis, step) in
+            [(1, Step::Check), (10, Step::Machine), (100, Step::Signal), (1000, Step::Hydrate)]
+        {
+            order.step_mut(step).unwrap().took_millis = millis;
+        }
+        assert_eq!((order.rto_millis(), order.fill_millis()), (111, 1000));
+    }
+
+    #[test]
+    fn one_whose_program_is_gone_is_over_and_asks_nothing_of_azure() {
+        let site = Site::new();
+        let process = site.process(1);
+        let order = drill(&site);
+        orders::give(&process.documents, &order).unwrap();
+        let mut work = Work::take(process.world(), Name::Order(order.id), false).unwrap();
+        work.cancel().unwrap();
+        assert_eq!(work.order().state, State::Cancelled);
+        assert!(
+            work.order().notes.iter().any(|note| note.text.contains("cut off with its program"))
+        );
+        let kept = target::load(&process.documents, SERVER).unwrap();
+        assert!(kept.drill.is_none() && kept.drills.is_empty() && site.region.log().is_empty());
+    }
+}

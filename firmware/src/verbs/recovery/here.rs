@@ -95,6 +95,7 @@ fn wish(asked: &HereOptions) -> Wish {
         accelerated: asked.accel.map_or_else(may_use_kvm, |accel| accel == Accel::Kvm),
         overlay,
         to: asked.to.clone(),
+        pace: asked.pace.map(|kib| u64::from(kib) << 10),
         confirmed: asked.confirm.clone(),
     }
 }

@@ -216,7 +216,7 @@ fn a_program_that_is_killed_leaves_no_machine_no_socket_and_no_file_and_the_next
     bed.protect(&disk);
     let temporary = bed.path("temporary");
     fs::create_dir(&temporary).unwrap();
-    let mut command = bed.drill("never", &["--despite-obstacles", "--within", "10m"]);
+    let mut command = bed.drill("never", &["--despite-obstacles", "--within", "10min"]);
     command.env("TMPDIR", &temporary).current_dir(&temporary);
     let mut drilling = Drilling::start(command);
     drilling.says("signal", "begun");

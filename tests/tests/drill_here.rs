@@ -153,8 +153,6 @@ fn text<'a>(drilled: &'a Value, at: &str) -> &'a str {
     drilled.pointer(at).and_then(Value::as_str).unwrap_or_default()
 }
 
-// Seen to fail with the copy made of what the machine has instead of the point: the files differ.
-// And with bringing it over before the start instead of behind it: the machine never says that it is up while the pace is kept.
 #[test]
 fn a_debian_is_up_before_its_point_is_brought_here_and_what_it_wrote_is_nowhere() {
     let bed = Bed::new("here");
@@ -207,7 +205,7 @@ fn a_debian_that_starts_by_bios_and_writes_into_a_folder_comes_up() {
     assert!(drilled["evidence"]["console"].as_str().unwrap().contains("address=10.0.2."));
 }
 
-// Seen to fail without the word to the kernel that the machine ends with its starter: it runs on.
+// Seen to fail with a QEMU that had itself taken out of the word to the kernel (setpriv --pdeathsig clear): it runs on.
 #[test]
 fn a_program_that_is_killed_leaves_no_machine_no_socket_and_no_file_and_the_next_drill_goes() {
     let bed = Bed::new("herekilled");

@@ -311,7 +311,6 @@ impl Drop for Cable {
     }
 }
 
-// Seen to fail with fifteen repetitions of the address instead of sixteen.
 #[test]
 fn a_source_that_was_switched_off_is_woken_when_the_failover_is_taken_back_and_the_diary_says_that_it_came()
  {

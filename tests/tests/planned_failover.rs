@@ -312,9 +312,9 @@ impl Drop for Cable {
 }
 
 #[test]
-fn a_source_that_was_switched_off_is_woken_when_the_failover_is_taken_back_and_the_diary_says_that_it_came()
- {
-    const NAME: &str = "a_source_that_was_switched_off_is_woken_when_the_failover_is_taken_back_and_the_diary_says_that_it_came";
+fn a_source_that_was_switched_off_is_woken_when_it_is_taken_back_and_the_diary_says_so() {
+    const NAME: &str =
+        "a_source_that_was_switched_off_is_woken_when_it_is_taken_back_and_the_diary_says_so";
     // What is needed of elsewhere is brought before there is no way out any more.
     if std::env::var_os("LIFEBOAT_TEST_NAMESPACE").is_none() {
         drop(Bed::empty("before", Machines::Told, Settings::default()));

@@ -161,7 +161,10 @@ impl<'a> Work<'a> {
         loop {
             let seen = self.ground()?.look();
             let console = String::from_utf8_lossy(&seen.console).into_owned();
-            let came = |signal: &&Signal| matches!(signal, Signal::Console(text) if console.contains(text));
+            let came = |signal: &&Signal| match signal {
+                Signal::Console(text) => console.contains(text.as_str()),
+                Signal::Tcp(_) | Signal::Http { .. } => false,
+            };
             let signals = self.order().profile.signals.clone();
             let (came, missing): (Vec<&Signal>, Vec<&Signal>) = signals.iter().partition(came);
             self.order_mut().evidence.signals =

@@ -43,6 +43,8 @@ pub use crate::cli::values::{CodecChoice, PointChoice};
 mod call;
 /// The long texts.
 mod help;
+/// `drill --here`
+pub mod here;
 /// `hydrate`
 mod hydrate;
 /// The verbs of `net`.

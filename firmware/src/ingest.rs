@@ -45,3 +45,5 @@ pub mod service;
 pub mod session;
 /// A server's disk as the spool has it.
 pub mod spooled_disk;
+/// Wake-on-LAN.
+mod wake;

@@ -29,6 +29,8 @@ pub mod enrol;
 pub mod files;
 /// The disks of a server at a point: judged and repaired.
 pub mod guest_disks;
+/// A drill on this machine.
+pub mod here;
 /// What agents send, into the spool and out of it into the vault.
 pub mod ingest;
 /// Ctrl-C and its relatives.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::CommandLine;
+use crate::here::guard;
 use crate::remote::client::Ended;
 use crate::report::{EXIT_USAGE, Ending, Failure, exit_code, line};
 use crate::session::Machine;
@@ -22,6 +23,9 @@ pub fn run() -> ExitCode {
     // Before anything is parsed, and before there is a second thread.
     if let Some((_, words)) = words.split_first().filter(|(first, _)| *first == services::VERB) {
         return services::run(words);
+    }
+    if let Some((_, words)) = words.split_first().filter(|(first, _)| *first == guard::VERB) {
+        return guard::run(words);
     }
     match remote::line::read(&words, &Machine::real().settings) {
         Ok(None) => {}

@@ -4,6 +4,8 @@
 pub mod acts;
 /// What a planned failover asks of the server itself.
 mod drained;
+/// This machine as the place of a drill.
+mod ground;
 /// What is on a point's disks.
 pub(crate) mod guest;
 /// What an order needs of this program.

@@ -92,7 +92,7 @@ fn reads_disks(verb: &Verb) -> bool {
     matches!(
         verb,
         Verb::Protect(_) | Verb::Send(_) | Verb::Restore(_) | Verb::Hydrate(_) | Verb::Spool(_)
-    )
+    ) || matches!(verb, Verb::Drill(drill) if drill.here.here)
 }
 
 /// Does what the command line says.

@@ -7,7 +7,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its own files has failed")]
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 use pipeline::limits::BLOCK_BYTES;
@@ -18,6 +19,7 @@ use qemu::region::Settings;
 use serde_json::{Value, json};
 use tests::azurite::Scratch;
 use tests::cli::{Ran, run};
+use tests::lan;
 use tests::points::access;
 use tests::recovering::Bed;
 use tests::region::Machines;
@@ -241,6 +243,7 @@ fn a_planned_failover_that_is_taken_back_lets_its_server_go_on() {
         (&cancelled["order"], &cancelled["state"]),
         (&json!(order_of(&order)), &json!("cancelled"))
     );
+    assert!(told(&cancelled).contains("it was not switched off"), "{cancelled}");
     site.runs_on(&order);
     // When it runs in Azure already.
     let ran = site.order(&["--planned"]);
@@ -252,9 +255,99 @@ fn a_planned_failover_that_is_taken_back_lets_its_server_go_on() {
         (&cancelled["order"], &cancelled["state"]),
         (&json!(order_of(&order)), &json!("cancelled"))
     );
+    // It never told by what it could be woken: somebody has to go there.
+    let diary = told(&cancelled);
+    assert!(
+        diary.contains("told no hardware address") && diary.contains("web on by hand"),
+        "{diary}"
+    );
     site.nothing_was_made();
     site.agent.work_until("the end of the failover", |agent| agent.demotion.is_none());
     site.runs_on(&order);
+}
+
+/// The diary of an order, in one piece.
+fn told(order: &Value) -> String {
+    let notes = order["notes"].as_array().unwrap().iter();
+    notes.map(|note| note["text"].as_str().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// Hears what comes over a cable as it lies there, and prints the frames that are UDP to port 9, of which each is told once.
+const LISTENER: &str = "import socket\n\
+    heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))\n\
+    heard.bind(('lan1', 0))\n\
+    print('hears', flush=True)\n\
+    while True:\n\
+    \x20frame = heard.recv(2000)\n\
+    \x20if frame[12:14] == b'\\x08\\x00' and frame[23] == 17 and frame[36:38] == b'\\x00\\x09':\n\
+    \x20 print(frame[:6].hex(), socket.inet_ntoa(frame[30:34]), frame[42:].hex(), flush=True)\n";
+
+/// Whoever hears the cable.
+struct Cable {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Cable {
+    fn new() -> Self {
+        let mut command = Command::new("python3");
+        command.args(["-c", LISTENER]).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("python3 is there");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().expect("it starts").unwrap(), "hears");
+        Self { child, lines }
+    }
+
+    fn next(&mut self) -> String {
+        self.lines.next().expect("a frame").unwrap()
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        // It hears for ever.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_source_that_was_switched_off_is_woken_when_it_is_taken_back_and_the_diary_says_so() {
+    const NAME: &str =
+        "a_source_that_was_switched_off_is_woken_when_it_is_taken_back_and_the_diary_says_so";
+    // What is needed of elsewhere is brought before there is no way out any more.
+    if std::env::var_os("LIFEBOAT_TEST_NAMESPACE").is_none() {
+        drop(Bed::empty("before", Machines::Told, Settings::default()));
+    }
+    if !lan::inside(NAME) {
+        return;
+    }
+    lan::ip("link add lan0 type veth peer name lan1");
+    lan::ip("addr add 10.77.0.1/24 dev lan0");
+    lan::ip("link set lan0 up");
+    lan::ip("link set lan1 up");
+    let mut cable = Cable::new();
+    let mut site = Site::new("woken");
+    site.agent.say(&FromAgent::Cards { cards: vec![[0x52, 0x54, 0, 0xAB, 0xCD, 0xEF]] }).unwrap();
+    let ran = site.order(&["--planned"]);
+    site.drain();
+    assert_eq!(ended(ran).succeeds().json()["state"], "up");
+    // Switched off.
+    site.agent.hang_up();
+    let cancelling = site.order(&["--cancel"]);
+    let packet = format!("ffffffffffff{}", "525400abcdef".repeat(16));
+    assert_eq!(cable.next(), format!("ffffffffffff 10.77.0.255 {packet}"));
+    // Once is not enough where a packet is lost.
+    assert_eq!(cable.next(), format!("ffffffffffff 10.77.0.255 {packet}"));
+    site.agent.connect_patiently();
+    site.agent.work_until("the end of it", |_| cancelling.is_finished());
+    let cancelled = ended(cancelling).succeeds().json();
+    assert_eq!(cancelled["state"], json!("cancelled"));
+    let diary = told(&cancelled);
+    assert!(
+        diary.contains("the source is back") && diary.contains("woken over the network"),
+        "{diary}"
+    );
 }
 
 #[test]

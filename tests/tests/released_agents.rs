@@ -27,9 +27,10 @@ struct Recording {
     newest_tag: u8,
 }
 
-const RECORDINGS: [Recording; 2] = [
+const RECORDINGS: [Recording; 3] = [
     Recording { version: 1, text: include_str!("released_agents/version-1.txt"), newest_tag: 12 },
     Recording { version: 2, text: include_str!("released_agents/version-2.txt"), newest_tag: 17 },
+    Recording { version: 3, text: include_str!("released_agents/version-3.txt"), newest_tag: 17 },
 ];
 
 fn bytes(hex: &str) -> Vec<u8> {

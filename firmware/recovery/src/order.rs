@@ -23,6 +23,8 @@ mod disks;
 pub mod estimate;
 /// What an order needs beside Azure and the vault's documents.
 pub mod hands;
+/// A drill on the machine that orders it.
+pub mod here;
 /// Who carries an order out at the moment.
 pub mod holder;
 /// Group, network, machine.
@@ -45,6 +47,7 @@ mod thing;
 mod undo;
 
 pub use calls::Thing;
+pub use here::Here;
 pub use holder::Holder;
 
 /// Notes that are kept of one order.
@@ -376,6 +379,9 @@ pub struct Order {
     pub holder: Option<Holder>,
     /// Its plan's place, where it is part of a plan's drill.
     pub shared: Option<Shared>,
+    /// A drill that is not in Azure but on the machine that ordered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub here: Option<Here>,
 }
 
 impl Kept for Order {
@@ -432,7 +438,9 @@ impl Order {
     /// Time from the order's beginning to the last signal, without the time in which nobody carried it out.
     #[must_use]
     pub fn rto_millis(&self) -> u64 {
-        let counts = |record: &&StepRecord| record.step <= Step::Signal;
+        // Here the machine does not wait for hydration.
+        let waits_for = |step: Step| self.here.is_none() || step != Step::Hydrate;
+        let counts = |record: &&StepRecord| record.step <= Step::Signal && waits_for(record.step);
         self.steps.iter().filter(counts).map(|record| record.took_millis).sum()
     }
 

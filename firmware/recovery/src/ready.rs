@@ -39,8 +39,10 @@ pub struct Readiness {
     pub repairs: Vec<String>,
     /// How the warm seed of each disk stands, where its profile wants seeds.
     pub seeds: Vec<String>,
-    /// How its last drill went.
+    /// How its last drill in Azure went.
     pub last_drill: Option<Drilled>,
+    /// How its last drill on somebody's own machine went.
+    pub last_drill_here: Option<Drilled>,
     /// Whether Azure was asked.
     pub asked_azure: bool,
     /// Azure was asked and could not be reached: what it would say is not known.
@@ -70,7 +72,8 @@ pub fn judge(
         starts: None,
         repairs: Vec::new(),
         seeds: Vec::new(),
-        last_drill: target.drills.last().cloned(),
+        last_drill: target.last_drill().cloned(),
+        last_drill_here: target.drills.iter().rfind(|drill| drill.here).cloned(),
         asked_azure: false,
         azure_unreached: false,
         about_millis: None,

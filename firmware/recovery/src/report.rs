@@ -38,6 +38,9 @@ pub struct OrderFacts<'a> {
     pub notes: &'a [Note],
     /// Why it stands.
     pub trouble: Option<&'a str>,
+    /// Of a drill on somebody's own machine: which, and what was brought where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub here: Option<&'a crate::order::Here>,
 }
 
 /// An order as a value.
@@ -59,6 +62,7 @@ pub fn order_facts(order: &Order) -> OrderFacts<'_> {
         evidence: &order.evidence,
         notes: &order.notes,
         trouble: order.trouble.as_deref(),
+        here: order.here.as_ref(),
     }
 }
 
@@ -202,6 +206,10 @@ fn verdict(order: &Order) -> (&'static str, String) {
     let (id, name, took) = (order.id, &order.server_name, span(order.rto_millis()));
     let up = |more: String| ("good", format!("The server came up in {took}{more}"));
     match (order.state, order.evidence.up) {
+        (State::Drilled, Some(true)) if order.here.is_some() => {
+            let host = order.here.as_ref().map_or("", |here| here.host.as_str());
+            up(format!(" here, on {host}, from the point's export. Nothing that it wrote is left."))
+        }
         (State::Drilled, Some(true)) => {
             up(". All that the drill made in Azure is taken away again.".to_owned())
         }
@@ -219,6 +227,9 @@ fn verdict(order: &Order) -> (&'static str, String) {
         (_, Some(false)) => {
             let words = "The server did not come up: it was started, and what was to say that it is up did not come.";
             ("bad", words.to_owned())
+        }
+        (State::Cancelled, None) if order.here.is_some() => {
+            ("", "It ended before the server was up. Nothing of it is left.".to_owned())
         }
         (State::Cancelled, None) => (
             "",

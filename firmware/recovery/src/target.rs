@@ -61,6 +61,9 @@ pub struct Drilled {
     /// Disks were made of warm seeds: its bytes and its time say nothing of what an upload takes.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub warm: bool,
+    /// It was on the machine that ordered it, not in Azure: its times say nothing of a failover's.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub here: bool,
 }
 
 impl Kept for Target {
@@ -70,6 +73,12 @@ impl Kept for Target {
 impl Target {
     fn fresh() -> Self {
         Self { format: Self::FORMAT, ..Self::default() }
+    }
+
+    /// The last drill in Azure: one on somebody's own machine proves nothing of it.
+    #[must_use]
+    pub fn last_drill(&self) -> Option<&Drilled> {
+        self.drills.iter().rfind(|drill| !drill.here)
     }
 
     fn open(&mut self, kind: Kind) -> &mut Option<Open> {
@@ -165,6 +174,7 @@ pub fn close(documents: &dyn Documents, order: &Order, at_millis: u64) -> Result
                 filled_bytes: order.filled_bytes(),
                 fill_millis: order.fill_millis(),
                 warm: order.is_warm(),
+                here: order.here.is_some(),
             });
             let too_many = target.drills.len().saturating_sub(DRILLS_MAX);
             target.drills.drain(..too_many);

@@ -10,6 +10,7 @@ use crate::cli::help::recovery::{
     CLEANUP, DRILL, FAILOVER, PLAN_CREATE, PLAN_RUN, PLAN_SHOW, READY, TARGET_ROLE, TARGET_SET,
     TARGET_SHOW,
 };
+use crate::cli::here::HereOptions;
 use crate::cli::values::server_name;
 
 /// What all orders take.
@@ -67,6 +68,10 @@ pub struct Drill {
     /// Leave what it made until lifeboat cleanup takes it away
     #[arg(long)]
     pub keep: bool,
+
+    /// What it takes on this machine.
+    #[command(flatten)]
+    pub here: HereOptions,
 }
 
 /// `failover`

@@ -83,6 +83,8 @@ struct Member {
     demotion: Option<Demotion>,
     /// What was ordered for a planned failover, and what came of it.
     drain: Option<Draining>,
+    /// Hardware addresses of its machine's cards, as its agent told them.
+    cards: Vec<[u8; 6]>,
 }
 
 impl Member {
@@ -594,6 +596,7 @@ fn member_of(standing: Standing) -> Member {
         speaks: VERSION_MIN,
         demotion: None,
         drain: None,
+        cards: Vec::new(),
     }
 }
 

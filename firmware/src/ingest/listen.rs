@@ -320,14 +320,6 @@ async fn hear_all(
                 answer.send(wanted).await.map_err(io::Error::other)?;
                 Ok(())
             }
-            FromAgent::Frozen { token } => {
-                means.hub.frozen(life, token);
-                Ok(())
-            }
-            FromAgent::Status(status) => {
-                means.hub.status(life, status);
-                Ok(())
-            }
             FromAgent::Renew { request } => {
                 let means = Arc::clone(&means);
                 let renewed = smol::unblock(move || means.doorman.renew(&peer, &request)).await;
@@ -341,23 +333,15 @@ async fn hear_all(
                 }
                 Ok(())
             }
-            FromAgent::Drained(drained) => {
-                let order = drained.order.clone();
-                means.hub.drained(life, peer.key_fingerprint, &order, Ok(drained));
-                Ok(())
-            }
-            FromAgent::NotDrained { order, words } => {
-                let answer = Err(crate::report::printable(&words));
-                means.hub.drained(life, peer.key_fingerprint, &order, answer);
-                Ok(())
-            }
             FromAgent::Goodbye { words } => {
                 let words = crate::report::printable(&words);
                 log::info!("agent of server {}: goodbye: {words}", life.server);
                 return Ok(());
             }
-            // A later version's word, or a second hello: nothing that this one could act upon.
-            _ => Ok(()),
+            other => {
+                note(&means.hub, &peer, life, other);
+                Ok(())
+            }
         };
         if let Err(nonsense) = result {
             log::warn!("agent of server {}: {nonsense}", life.server);
@@ -366,6 +350,25 @@ async fn hear_all(
             answer.send(refused).await.map_err(io::Error::other)?;
             future::pending::<()>().await;
         }
+    }
+}
+
+/// What asks for no answer and makes sense at any time.
+fn note(hub: &Hub, peer: &Peer, life: Life, said: FromAgent) {
+    match said {
+        FromAgent::Frozen { token } => hub.frozen(life, token),
+        FromAgent::Status(status) => hub.status(life, status),
+        FromAgent::Cards { cards } => hub.cards(life, &cards),
+        FromAgent::Drained(drained) => {
+            let order = drained.order.clone();
+            hub.drained(life, peer.key_fingerprint, &order, Ok(drained));
+        }
+        FromAgent::NotDrained { order, words } => {
+            let answer = Err(crate::report::printable(&words));
+            hub.drained(life, peer.key_fingerprint, &order, answer);
+        }
+        // A later version's word, or a second hello: nothing that this one could act upon.
+        _ => {}
     }
 }
 

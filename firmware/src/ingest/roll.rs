@@ -21,6 +21,7 @@ use crate::enrol::{Attempt, Grant};
 
 pub use drains::DrainOrder;
 pub use rules::Rules;
+pub use wakes::Wake;
 
 /// Servers that are drained for a planned failover.
 pub mod drains;
@@ -30,6 +31,8 @@ pub mod kept;
 pub mod registrar;
 /// What is kept beside each server's own policy.
 pub mod rules;
+/// Servers that were switched off, and are to be switched on again.
+pub mod wakes;
 
 const VERSION: u16 = 1;
 /// With drains behind it whose answers were bound to nothing: they are to be ordered again.
@@ -40,6 +43,8 @@ const VERSION_RULES_BEFORE: u16 = 3;
 const VERSION_DRAINS: u16 = 4;
 /// With rules behind them: a program that knows nothing of second persons must not undo one by writing its own.
 const VERSION_RULES: u16 = 5;
+/// With servers behind those that are to be switched on again.
+const VERSION_WAKES: u16 = 6;
 /// A drain as it was kept before: server, order, whether it is switched off, when, and what was answered.
 type DrainBefore = (ServerId, String, bool, u64, Option<Result<Drained, String>>);
 /// Certificates that are remembered of one server.
@@ -63,6 +68,9 @@ pub struct Roll {
     /// What is kept beside each server's own policy. Stands behind the drains, and only where there is any.
     #[serde(skip)]
     pub rules: Rules,
+    /// Servers that were switched off for a planned failover. Stand behind the rules, and only where there are any.
+    #[serde(skip)]
+    pub wakes: Vec<Wake>,
 }
 
 /// A server on the roll.
@@ -106,6 +114,7 @@ impl Roll {
             pace: Pace::default(),
             drains: Vec::new(),
             rules: Rules::default(),
+            wakes: Vec::new(),
         })
     }
 
@@ -122,7 +131,12 @@ impl Roll {
         let failed = |error: postcard::Error| Error::misuse("roll", error.to_string());
         let first =
             |version: u16| (version, &self.authority, &self.servers, &self.tokens, &self.pace);
-        let bytes = match (self.drains.is_empty(), self.rules == Rules::default()) {
+        let no_rules = self.rules == Rules::default();
+        let bytes = match (self.drains.is_empty(), no_rules) {
+            _ if !self.wakes.is_empty() => {
+                let behind = (&self.drains, &self.rules, &self.wakes);
+                postcard::to_allocvec(&(first(VERSION_WAKES), behind))
+            }
             (true, true) => postcard::to_allocvec(&first(VERSION)),
             (false, true) => postcard::to_allocvec(&(first(VERSION_DRAINS), &self.drains)),
             (_, false) => postcard::to_allocvec(&(first(VERSION_RULES), &self.drains, &self.rules)),
@@ -134,7 +148,7 @@ impl Roll {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let version = postcard::take_from_bytes::<u16>(bytes).map(|(version, _)| version);
         if let Ok(later) = version
-            && !(VERSION..=VERSION_RULES).contains(&later)
+            && !(VERSION..=VERSION_WAKES).contains(&later)
         {
             let what = format!("is of version {later}, which a later Lifeboat wrote");
             return Err(
@@ -150,13 +164,16 @@ impl Roll {
                         (drains, rest) = postcard::take_from_bytes(rest).ok()?;
                         drop(drains);
                     }
-                    VERSION_DRAINS | VERSION_RULES => {
+                    VERSION_DRAINS | VERSION_RULES | VERSION_WAKES => {
                         (roll.drains, rest) = postcard::take_from_bytes(rest).ok()?;
                     }
                     _ => {}
                 }
-                if matches!(roll.version, VERSION_RULES_BEFORE | VERSION_RULES) {
+                if matches!(roll.version, VERSION_RULES_BEFORE | VERSION_RULES | VERSION_WAKES) {
                     (roll.rules, rest) = postcard::take_from_bytes(rest).ok()?;
+                }
+                if roll.version == VERSION_WAKES {
+                    (roll.wakes, rest) = postcard::take_from_bytes(rest).ok()?;
                 }
                 // In memory it has no version: what it holds says which one it is written as.
                 roll.version = VERSION;
@@ -284,7 +301,7 @@ mod tests {
         later[0] = 2;
         later.extend(postcard::to_allocvec(&vec![drain]).unwrap());
         assert_eq!(Roll::parse(&later), Ok(roll));
-        later[0] = 6;
+        later[0] = 7;
         assert!(Roll::parse(&later).unwrap_err().to_string().contains("later Lifeboat"));
         for seed in 0..5000 {
             let mut random = Random::new(seed);

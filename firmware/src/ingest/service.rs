@@ -30,9 +30,11 @@ use super::listen::{Door, Means, on_threads};
 use super::measures::Told;
 use super::pace::PacedStore;
 use super::retention;
-use super::roll::DrainOrder;
 use super::roll::kept::KeptRoll;
+use super::roll::wakes::Woken;
+use super::roll::{DrainOrder, Roll, Wake};
 use super::spooled_disk::Shelf;
+use super::wake::{self, Next, Waking};
 use crate::services;
 use crate::spool::SpoolError;
 use crate::spool::records::Records;
@@ -287,7 +289,7 @@ struct Caretaker<'a> {
 
 impl Caretaker<'_> {
     fn run(self) {
-        let mut ticks = 0_u32;
+        let (mut ticks, mut waking) = (0_u32, BTreeMap::new());
         while !self.hub.is_stopping() {
             thread::sleep(TICK / 4);
             ticks = ticks.wrapping_add(1);
@@ -301,6 +303,7 @@ impl Caretaker<'_> {
                 // Whoever read it again, the door or an enrolment: what was seen last holds for everybody.
                 self.instruct();
                 self.keep_answers();
+                self.wake(&mut waking);
                 self.forks.look_again();
             }
         }
@@ -311,12 +314,50 @@ impl Caretaker<'_> {
         for (server, drain) in self.hub.draining() {
             let Some(answer) = drain.answer.filter(|_| !drain.is_noted) else { continue };
             let (order, by) = (&drain.order, drain.by);
-            match self.roll.change(&mut |roll| Ok(roll.answer(server, order, by, &answer))) {
+            let cards = self.hub.cards_of(server);
+            let mut keep = |roll: &mut Roll| {
+                let is_heard = roll.answer(server, order, by, &answer);
+                if is_heard && answer.is_ok() {
+                    roll.goes_down(server, order, &cards);
+                }
+                Ok(is_heard)
+            };
+            match self.roll.change(&mut keep) {
                 Ok(true) => self.hub.note_drained(server, order),
                 // It was called off, or the agent's certificate counts no more: nobody is switched off for that.
                 Ok(false) => self.hub.unanswered(server, order),
                 Err(error) => log::warn!("the answer to drain {}: {error}", drain.order),
             }
+        }
+    }
+
+    /// Servers whose failover was taken back after they were switched off are switched on again, by the cards that they told.
+    fn wake(&self, waking: &mut BTreeMap<ServerId, (String, Waking)>) {
+        let (roll, now) = (self.roll.roll(), self.hub.now());
+        let open: Vec<&Wake> = roll.wakes.iter().filter(|wake| wake.is_open()).collect();
+        waking.retain(|server, (order, _)| {
+            open.iter().any(|wake| wake.server == *server && wake.order == *order)
+        });
+        for Wake { server, order, cards, .. } in open {
+            let begin = || (order.clone(), Waking::begin(now));
+            let (_, one) = waking.entry(*server).or_insert_with(begin);
+            let woken = match one.next(self.hub.is_connected(*server), now) {
+                Next::Back => Woken::Back,
+                Next::Silent => Woken::Silent,
+                Next::Packet => {
+                    match wake::send(cards) {
+                        Ok(sent) => log::info!("server {server} is woken: {sent} packets"),
+                        Err(error) => log::warn!("server {server} cannot be woken: {error}"),
+                    }
+                    continue;
+                }
+                Next::Nothing => continue,
+            };
+            let kept = self.roll.change(&mut |roll| {
+                roll.note_woken(*server, order, woken);
+                Ok(())
+            });
+            kept.unwrap_or_else(|error| log::warn!("waking server {server}: {error}"));
         }
     }
 

@@ -36,6 +36,14 @@ pub async fn serve(listener: &Listener, export: Export) {
     executor.run(server.accept_all(listener)).await;
 }
 
+/// Serves `export` to one client that is connected already, on the calling thread, until it leaves.
+pub async fn serve_one<S: Stream>(stream: S, export: Export) -> io::Result<()> {
+    let executor = Arc::new(Executor::new());
+    let budget = Arc::new(Budget::new(BUDGET_MIB));
+    let serving = client(stream, Arc::new(export), budget, Arc::clone(&executor));
+    executor.run(serving).await
+}
+
 struct Server {
     export: Arc<Export>,
     budget: Arc<Budget>,

@@ -9,12 +9,14 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use firmware_recovery::guest::Platform;
 use firmware_recovery::hydrate::content::ReadAt;
 use firmware_recovery::hydrate::fill::{How, OnTop, Source, fill};
 use firmware_recovery::hydrate::pages::signed;
 use firmware_recovery::order::hands::{
     DiskFacts, Filled, Hands, Prepared, Seeded, SourceAct, Survey, Unfilled,
 };
+use firmware_recovery::order::here::Ground;
 use firmware_recovery::order::{Holder, Order, PointFacts};
 use firmware_recovery::profile::Signal;
 use pipeline_azure::Secret;
@@ -35,6 +37,7 @@ use super::source;
 use super::vault::Shared;
 use super::who;
 use crate::cli::Opening;
+use crate::here::Place;
 use crate::progress::Counters;
 use crate::session::Machine;
 
@@ -47,15 +50,17 @@ const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 /// This program's hands.
 pub struct Program {
-    vault: Shared,
+    pub(super) vault: Shared,
     opening: Opening,
     machine: Machine,
     stop: Arc<AtomicBool>,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     /// What keeps the points of orders from being deleted, by order and point.
     pins: Mutex<BTreeMap<String, Pin>>,
     /// The disks of orders as they shall be in Azure, by order and point.
     prepared: Mutex<BTreeMap<String, guest::Prepared>>,
+    /// This machine, where orders are carried out on it.
+    pub(super) place: Option<Place>,
 }
 
 impl Program {
@@ -69,7 +74,19 @@ impl Program {
         counters: Arc<Counters>,
     ) -> Self {
         let (pins, prepared) = (Mutex::default(), Mutex::default());
-        Self { vault, opening, machine, stop, counters, pins, prepared }
+        Self { vault, opening, machine, stop, counters, pins, prepared, place: None }
+    }
+
+    /// The same for a drill on this machine.
+    #[must_use]
+    pub fn on(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Where the order's machine starts.
+    fn platform(&self, order: &Order) -> Platform {
+        if order.here.is_some() { Platform::here() } else { guest::platform(&self.machine) }
     }
 
     fn chain(&self, order: &Order) -> Result<ChainView, Error> {
@@ -102,7 +119,7 @@ impl Program {
     }
 
     /// The order's disks as they shall be in Azure; repaired once by each process.
-    fn prepared(&self, order: &Order) -> Result<guest::Prepared, Error> {
+    pub(super) fn prepared(&self, order: &Order) -> Result<guest::Prepared, Error> {
         let point = order.point.as_ref().map(|point| point.id.clone()).unwrap_or_default();
         let key = key_of(order, &point);
         let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
@@ -113,7 +130,7 @@ impl Program {
         let link = view.find(&point)?;
         let access = self.vault.session().access();
         let open = || Ok(guest::layered(source::readers(&access, &view, link)?));
-        let made = guest::prepared(&open, &guest::platform(&self.machine), order)?;
+        let made = guest::prepared(&open, &self.platform(order), order)?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(prepared.entry(key).or_insert(made).clone())
     }
@@ -129,7 +146,7 @@ impl Program {
     }
 
     /// Opens the disk as the order's point has it.
-    fn with_disk<T>(
+    pub(super) fn with_disk<T>(
         &self,
         order: &Order,
         place: usize,
@@ -276,7 +293,7 @@ impl Hands for Program {
                 source::read_all(reader, &self.stop)?;
             }
         }
-        let judged = guest::judge(&guest::layered(readers), &guest::platform(&self.machine));
+        let judged = guest::judge(&guest::layered(readers), &self.platform(order));
         let facts = manifest.disks.iter().map(|disk| DiskFacts {
             name: disk.name.clone(),
             bytes: disk.bytes,
@@ -356,6 +373,10 @@ impl Hands for Program {
 
     fn source(&self, order: &Order, act: SourceAct) -> Result<Option<String>, Error> {
         drained::ask(&self.opening, &self.machine, &self.stop, order, act)
+    }
+
+    fn ground(&self) -> Option<&dyn Ground> {
+        self.place.as_ref().map(|_| self as &dyn Ground)
     }
 
     fn holder(&self) -> Holder {

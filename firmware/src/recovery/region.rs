@@ -5,7 +5,7 @@ use core::time::Duration;
 use firmware_recovery::region::Region;
 use pipeline_azure::Secret;
 use pipeline_azure::arm::client::ControlPlane;
-use pipeline_azure::arm::{Answer, Call, Operation, Progress, Refused};
+use pipeline_azure::arm::{Answer, Call, Operation, Progress, Refused, Why};
 use pipeline_azure::cloud::{COMMERCIAL, Cloud};
 use pipeline_vault::Error;
 
@@ -48,5 +48,34 @@ impl Region for Azure {
 
     fn pause(&self, time: Duration) {
         self.0.pause(time);
+    }
+}
+
+/// No Azure at all: what is done on this machine asks nothing of it, and whatever would is refused.
+pub struct Nowhere;
+
+impl Nowhere {
+    fn refused(act: &str) -> Refused {
+        let words = "is nothing that a drill on this machine may do".to_owned();
+        let code = String::new();
+        Refused { why: Why::Denied, code, act: act.to_owned(), words, retry_after: None }
+    }
+}
+
+impl Region for Nowhere {
+    fn call(&self, call: &Call) -> Result<Answer, Refused> {
+        Err(Self::refused(&call.act))
+    }
+
+    fn look(&self, _: &Operation) -> Result<Progress, Refused> {
+        Err(Self::refused("an operation of Azure's"))
+    }
+
+    fn read(&self, _: &Secret, _: u64) -> Result<Vec<u8>, Refused> {
+        Err(Self::refused("an address of Azure's"))
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
     }
 }

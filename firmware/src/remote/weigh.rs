@@ -72,6 +72,10 @@ pub(super) fn check(asked: &VerbAsked, own: &Own<'_>) -> Answer<Checked> {
     words.extend(asked.arguments.iter().map(OsString::from));
     let line = [OsString::from("lifeboat")].into_iter().chain(words.iter().cloned());
     let line = CommandLine::try_parse_from(line).map_err(|error| misread(asked, &error))?;
+    if matches!(&line.verb, Verb::Drill(drill) if drill.here.here) {
+        return Err(refusal(&asked.verb, "--here is for the machine that it is given on")
+            .remedy("give it on a machine with QEMU, with the vault and the recovery key"));
+    }
     if let Verb::Hydrate(hydrate) = &line.verb {
         hydrated(&hydrate.to, asked, own)?;
     }

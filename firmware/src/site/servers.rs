@@ -122,7 +122,7 @@ impl LiveSite {
         let problems = problems.get(&one.server).map(|ready| ready.problems.clone());
         let watched = lock(&self.watched);
         let seen = watched.servers.get(one.name);
-        let drill = sight.targets.get(&one.server).and_then(|target| target.drills.last());
+        let drill = sight.targets.get(&one.server).and_then(|target| target.last_drill());
         health::Facts {
             vault_trouble: sight.trouble.clone(),
             chain_trouble: one.chain.and_then(|chain| chain.trouble.clone()),
@@ -281,7 +281,7 @@ pub(super) fn spool_left(
 }
 
 pub(super) fn last_drill(sight: &Sight, server: ServerId) -> Option<LastDrill> {
-    let drill = sight.targets.get(&server)?.drills.last()?;
+    let drill = sight.targets.get(&server)?.last_drill()?;
     Some(LastDrill {
         order: drill.order.to_string(),
         at_millis: drill.at_millis,

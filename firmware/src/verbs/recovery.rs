@@ -7,19 +7,23 @@ use std::sync::{Arc, Mutex};
 
 use firmware_recovery::order::run::World;
 use firmware_recovery::order::{Order, Standing, Step};
+use firmware_recovery::region::Region;
 use firmware_recovery::report;
 use pipeline_vault::Error;
 
 use crate::cli::Opening;
+use crate::here::Place;
 use crate::progress::Counters;
 use crate::recovery::hands::Program;
-use crate::recovery::region::Azure;
+use crate::recovery::region::{Azure, Nowhere};
 use crate::recovery::vault::Shared;
 use crate::session::Session;
 use crate::verbs::Context;
 
 /// `cleanup`
 pub(super) mod cleanup;
+/// `drill --here`
+mod here;
 /// `drill`, `failover`, `commit`
 pub(super) mod order;
 /// `plan`
@@ -33,7 +37,7 @@ pub(super) mod target;
 struct Opened {
     vault: Shared,
     vault_id: String,
-    azure: Azure,
+    azure: Box<dyn Region>,
     hands: Program,
     stop: Arc<AtomicBool>,
     teller: Teller,
@@ -41,12 +45,33 @@ struct Opened {
 
 impl Opened {
     fn open(opening: &Opening, context: &Context, json: bool) -> Result<Self, Error> {
-        let azure = Azure::open(&opening.vault, &context.machine)?;
+        let azure = Box::new(Azure::open(&opening.vault, &context.machine)?);
+        Self::with(azure, opening, context, json, Arc::default(), |hands| hands)
+    }
+
+    /// The same for a drill on this machine: nothing is asked of Azure.
+    fn here(
+        opening: &Opening,
+        context: &Context,
+        json: bool,
+        place: Place,
+        counters: Arc<Counters>,
+    ) -> Result<Self, Error> {
+        Self::with(Box::new(Nowhere), opening, context, json, counters, |hands| hands.on(place))
+    }
+
+    fn with(
+        azure: Box<dyn Region>,
+        opening: &Opening,
+        context: &Context,
+        json: bool,
+        counters: Arc<Counters>,
+        placed: impl FnOnce(Program) -> Program,
+    ) -> Result<Self, Error> {
         let mut session = Session::open(opening, &context.machine)?;
         let vault_id = session.vault()?.id().to_string();
         let vault = Shared::new(session);
         let stop = Arc::clone(&context.stop);
-        let counters = Arc::new(Counters::default());
         let hands = Program::new(
             vault.clone(),
             opening.clone(),
@@ -54,6 +79,7 @@ impl Opened {
             Arc::clone(&stop),
             counters,
         );
+        let hands = placed(hands);
         let teller = Teller::new(context, json);
         Ok(Self { vault, vault_id, azure, hands, stop, teller })
     }
@@ -61,7 +87,7 @@ impl Opened {
     /// The world of an order; `watch` is told how far it is.
     fn world<'a>(&'a self, watch: &'a (dyn Fn(&Order) + Sync)) -> World<'a> {
         World {
-            region: &self.azure,
+            region: &*self.azure,
             documents: &self.vault,
             hands: &self.hands,
             stop: &self.stop,

@@ -244,6 +244,7 @@ fn accept_after_failover(asked: &ServerAccept, context: &Context) -> Ending {
     // Of a planned failover; before its end, so that a cut between is mended by saying this again.
     open(&asked.opening, context)?.change(&mut |roll| {
         roll.end_drain(server, &standing.order);
+        roll.end_wake(server);
         Ok(())
     })?;
     fork::end(&session.access(), server, &standing.order, End::Accepted)?;

@@ -7,6 +7,8 @@ pub mod binding;
 pub mod blocks;
 /// Blocks read from whole disks, many at a time.
 pub mod capture;
+/// Hardware addresses of network cards.
+mod cards;
 /// Whether a server can be protected.
 pub mod check;
 /// A run through a whole disk.

@@ -45,6 +45,11 @@ pub trait Standstill: Send {
     ///
     /// Errors: it is not allowed.
     fn power_off(&mut self) -> Result<(), String>;
+
+    /// The cards by which it can be switched on again.
+    fn cards(&self) -> Vec<[u8; 6]> {
+        Vec::new()
+    }
 }
 
 /// This machine.
@@ -97,6 +102,10 @@ impl ThisMachine {
 }
 
 impl Standstill for ThisMachine {
+    fn cards(&self) -> Vec<[u8; 6]> {
+        crate::cards::of_this_machine()
+    }
+
     fn stop(&mut self) -> Vec<String> {
         self.hooks.all("stop")
     }

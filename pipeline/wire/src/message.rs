@@ -15,11 +15,13 @@ pub mod failover;
 pub use failover::{Demotion, Drained};
 
 /// The newest version of the protocol that this crate speaks.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The oldest.
 pub const VERSION_MIN: u16 = 1;
 /// The version since which an agent is told that its server was failed over, and may be drained.
 pub const VERSION_FORK: u16 = 2;
+/// The version since which an agent tells the hardware addresses of its cards.
+pub const VERSION_CARDS: u16 = 3;
 /// Blocks of data in one message: one payload.
 pub const BLOCKS_MAX: usize = 16;
 /// Fingerprints in one question: a leaf of a map.
@@ -78,6 +80,12 @@ pub enum FromAgent {
         order: String,
         /// Why, in words.
         words: String,
+    },
+    /// Hardware addresses of the machine's network cards, by which it can be switched on over the network. Said behind
+    /// `Welcome`. Since version 3.
+    Cards {
+        /// They.
+        cards: Vec<[u8; 6]>,
     },
 }
 

@@ -49,6 +49,12 @@ impl Platform {
         Self::with("the region stand-in", &drivers)
     }
 
+    /// A machine of QEMU's on somebody's own: virtio too.
+    #[must_use]
+    pub fn here() -> Self {
+        Self { name: "a machine of QEMU's".to_owned(), ..Self::stand_in() }
+    }
+
     fn with(name: &str, drivers: &[(&str, bool)]) -> Self {
         let driver =
             |(name, to_boot): &(&str, bool)| Driver { name: (*name).to_owned(), to_boot: *to_boot };

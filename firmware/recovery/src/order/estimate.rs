@@ -69,7 +69,9 @@ pub fn estimate(
     last: Option<&Order>,
 ) -> Result<Estimate, Error> {
     let mut work = Work::rehearsal(world, order);
-    work.check().map_err(|stop| work.told(stop))?;
+    let here = work.order().here.is_some();
+    let checked = if here { work.check_here() } else { work.check() };
+    checked.map_err(|stop| work.told(stop))?;
     let order = work.order();
     let steps = expected(order, target, last);
     let point = order.point.clone().unwrap_or_default();
@@ -80,7 +82,10 @@ pub fn estimate(
         server: order.server_name.clone(),
         point: point.id,
         point_millis: point.time_millis,
-        makes: pieces(order)?,
+        makes: match world.hands.ground() {
+            Some(ground) if here => ground.makes(order)?,
+            _ => pieces(order)?,
+        },
         sizes: order.sizes.clone(),
         total_millis: steps.iter().map(|expected| expected.millis).sum(),
         steps,
@@ -138,10 +143,14 @@ fn expected(order: &Order, target: &Target, last: Option<&Order>) -> Vec<Expecte
     let uploaded = order.disks.iter().filter(|disk| disk.import.is_none());
     let all_warm = uploaded.clone().count() == 0 && !order.disks.is_empty();
     let bytes: u64 = uploaded.map(|disk| disk.bytes).sum();
-    let mut drills = target.drills.iter().rev().filter(|drill| drill.fill_millis > 0);
+    let mut drills = target
+        .drills
+        .iter()
+        .rev()
+        .filter(|drill| drill.fill_millis > 0 && drill.here == order.here.is_some());
     let measured = drills.find(|drill| drill.warm == all_warm);
     let mut steps = Vec::new();
-    for step in Step::of(order.kind) {
+    for step in order.steps.iter().map(|record| record.step) {
         let before = last.and_then(|last| last.step(step)).map(|record| record.took_millis);
         let (millis, from) = match (step, measured, before) {
             (Step::Hydrate, Some(drill), _) if all_warm => {
@@ -158,6 +167,10 @@ fn expected(order: &Order, target: &Target, last: Option<&Order>) -> Vec<Expecte
                     "the rate of the last drill, every byte sent",
                 )
             }
+            (Step::Hydrate, ..) if order.here.is_some() => (
+                0,
+                "not measured yet: it goes on behind the start, and lasts as long as the disk takes",
+            ),
             (Step::Hydrate, ..) => {
                 let millis = bytes.saturating_mul(1000) / FILL_BYTES_PER_SECOND;
                 (millis, "60 MiB/s, Azure's least for an upload, every byte sent")

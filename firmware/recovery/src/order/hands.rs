@@ -7,6 +7,7 @@ use pipeline_azure::arm::disk::{Generation, System};
 use pipeline_vault::{Error, Retry};
 use serde::{Deserialize, Serialize};
 
+use super::here::Ground;
 use super::{Holder, Import, Order, PointFacts};
 use crate::guest::Change;
 use crate::profile::Signal;
@@ -95,7 +96,7 @@ pub enum SourceAct {
     LastPoint,
     /// It goes down, and proves that nothing was written after the last point.
     PowerDown,
-    /// It goes on as before: the failover was taken back.
+    /// It goes on as before: the failover was taken back. One that was switched off is woken.
     Return,
 }
 
@@ -135,10 +136,16 @@ pub trait Hands: Send + Sync {
     /// Takes that back: the failover was cancelled.
     fn unfork(&self, order: &Order) -> Result<(), Error>;
 
-    /// Asks something of the server itself; its last point's identity is the answer to that act.
+    /// Asks something of the server itself; its last point's identity is the answer to that act, and what became of the server
+    /// that to its return.
     ///
     /// Errors: nobody can ask it, or it did not do it.
     fn source(&self, order: &Order, act: SourceAct) -> Result<Option<String>, Error>;
+
+    /// This computer as the place of a drill, where it is the one of this order.
+    fn ground(&self) -> Option<&dyn Ground> {
+        None
+    }
 
     /// Who this is; `until_millis` does not matter.
     fn holder(&self) -> Holder;

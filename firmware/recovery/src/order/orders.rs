@@ -76,6 +76,7 @@ impl Wanted {
             trouble: None,
             holder: None,
             shared: self.shared.clone(),
+            here: None,
         }
     }
 }

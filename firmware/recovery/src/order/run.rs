@@ -134,6 +134,9 @@ impl<'a> Work<'a> {
     }
 
     fn all_steps(&mut self) -> Result<(), Error> {
+        if self.order.here.is_some() && !self.order.is_over() {
+            return self.carry_on_here();
+        }
         if self.order.state == State::Cancelling {
             return self.finish_cancel();
         }
@@ -152,7 +155,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn one_step(&mut self, step: Step) -> Result<(), Error> {
+    pub(crate) fn one_step(&mut self, step: Step) -> Result<(), Error> {
         self.step_began = Some((step, self.world.hands.moment_millis()));
         let wall = self.world.hands.wall_millis();
         self.order.trouble = None;
@@ -172,6 +175,9 @@ impl<'a> Work<'a> {
     }
 
     fn act(&mut self, step: Step) -> Result<(), Stop> {
+        if self.order.here.is_some() {
+            return self.act_here(step);
+        }
         match step {
             Step::Stop => self.foresee().and_then(|()| self.ask_source(SourceAct::Stop)),
             Step::LastPoint => self.ask_source(SourceAct::LastPoint),
@@ -195,6 +201,10 @@ impl<'a> Work<'a> {
         let Some(point) = self.signing(move || hands.source(&order, act))?? else {
             return Ok(());
         };
+        if act == SourceAct::Return {
+            // What became of the source is said, whatever it is.
+            return self.tell(point);
+        }
         self.order.wanted_point.clone_from(&point);
         self.tell(format!("its last point is {point}"))
     }

@@ -21,7 +21,7 @@ const CONSOLE_BYTES_MAX: u64 = 4 << 20;
 /// How much of its end is kept.
 const CONSOLE_KEPT_BYTES: usize = 32 << 10;
 /// Largest picture that is kept.
-const SCREENSHOT_BYTES_MAX: u64 = 384 << 10;
+pub(super) const SCREENSHOT_BYTES_MAX: u64 = 384 << 10;
 
 impl Work<'_> {
     /// Waits until all signals of the profile came; a drill goes on without them, and says so at its end.
@@ -41,8 +41,12 @@ impl Work<'_> {
         }
     }
 
-    fn gave_no_signal(&mut self, missing: &[String]) -> Result<(), Stop> {
-        self.gather_evidence()?;
+    pub(crate) fn gave_no_signal(&mut self, missing: &[String]) -> Result<(), Stop> {
+        if self.order().here.is_some() {
+            self.gather_here()?;
+        } else {
+            self.gather_evidence()?;
+        }
         self.order_mut().evidence.up = Some(false);
         let within = self.order().profile.signal_within_s;
         let last = self.order().evidence.console.lines().rfind(|line| !line.trim().is_empty());
@@ -168,7 +172,7 @@ pub(super) fn words(signal: &Signal) -> String {
 }
 
 /// The end of a console log: what a terminal would do with it is taken out.
-fn end_of(text: &str) -> String {
+pub(super) fn end_of(text: &str) -> String {
     let clean: String = text
         .chars()
         .filter(|letter| *letter == '\n' || *letter == '\t' || !letter.is_control())
@@ -179,7 +183,7 @@ fn end_of(text: &str) -> String {
 }
 
 /// A picture as a data URI, where the bytes are of a kind that browsers show.
-fn as_text(picture: &[u8]) -> Option<String> {
+pub(super) fn as_text(picture: &[u8]) -> Option<String> {
     let kind = match picture {
         [0x89, b'P', b'N', b'G', ..] => "png",
         [0xFF, 0xD8, 0xFF, ..] => "jpeg",

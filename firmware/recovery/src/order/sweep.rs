@@ -93,7 +93,9 @@ pub fn look(world: World<'_>, vault: &str) -> Result<Swept, Error> {
 }
 
 fn profiles(world: World<'_>, known: &[Order]) -> Result<Vec<crate::profile::Profile>, Error> {
-    let mut profiles: Vec<_> = known.iter().map(|order| order.profile.clone()).collect();
+    // What was on somebody's own machine left nothing in Azure.
+    let known = known.iter().filter(|order| order.here.is_none());
+    let mut profiles: Vec<_> = known.map(|order| order.profile.clone()).collect();
     for name in world.documents.list(Class::Profiles)? {
         if let pipeline_vault::document::Name::Profile(server) = name {
             profiles.extend(target::load(world.documents, server)?.profile);

@@ -6,10 +6,15 @@ Examples:
   lifeboat drill --vault azure://backups01/servers --key-file vault.key --server web1
   lifeboat drill --vault dir:/srv/vault --key-file vault.key --server web1 --point latest-app --report web1.html
   lifeboat drill --vault dir:/srv/vault --key-file vault.key --server web1 --dry-run
+  lifeboat drill --vault dir:/srv/vault --key-file vault.key --server web1 --here --console login: --to /srv/copies
 
 Makes disks and a virtual machine of a point in a network that reaches nothing, waits for the signals of the server's target
 profile, keeps console log, screenshot and the time of each step, and takes everything back. It may be stopped at any
 moment: the same command again goes on. Azure's credentials are those of --help, for the control plane as for the vault.
+
+With --here nothing of that is made: QEMU on this machine starts from the point as it is exported, in a network that reaches
+nothing, while --to brings the point into files or devices; what the machine writes is gone with it. It needs QEMU, and OVMF
+for servers that start by UEFI. Interrupted, it is over, and nothing is left but what --to had brought.
 
 Exit codes: 0 the server came up, 1 it did not or the drill failed, 2 wrong command line.";
 

@@ -5,6 +5,10 @@ use pipeline_wire::message::{Demotion, Drained, FromAppliance, Refused, VERSION_
 
 use super::join::later;
 use super::{Hub, Life, Member};
+use crate::ingest::roll::wakes::Card;
+
+/// Cards that are remembered of one server.
+const CARDS_MAX: usize = 16;
 
 /// What was ordered for a planned failover, and what came of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +97,28 @@ impl Hub {
             }
         }
         member.wake();
+    }
+
+    /// An agent tells the hardware addresses of its machine's cards; those that could be none are left out.
+    pub fn cards(&self, life: Life, cards: &[Card]) {
+        if let Some(member) = self.lock().of(&life) {
+            let is_one = |card: &&Card| **card != Card::default() && card[0] & 1 == 0;
+            member.cards = cards.iter().filter(is_one).take(CARDS_MAX).copied().collect();
+        }
+    }
+
+    /// What a server's agent told of its cards.
+    #[must_use]
+    pub fn cards_of(&self, server: ServerId) -> Vec<Card> {
+        let state = self.lock();
+        state.members.get(&server).map(|member| member.cards.clone()).unwrap_or_default()
+    }
+
+    /// Whether a server's agent is connected.
+    #[must_use]
+    pub fn is_connected(&self, server: ServerId) -> bool {
+        let state = self.lock();
+        state.members.get(&server).is_some_and(|member| !member.lines.is_empty())
     }
 
     /// An agent answers a drain, by the key of its certificate. What proves nothing is no answer that a machine is switched

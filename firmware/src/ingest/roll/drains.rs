@@ -71,6 +71,7 @@ impl Roll {
             _ => {}
         }
         self.drains.retain(|known| known.server != server);
+        self.end_wake(server);
         let mut nonce = [0; 16];
         SystemEntropy
             .fill(&mut nonce)

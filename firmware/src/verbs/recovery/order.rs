@@ -16,6 +16,9 @@ use crate::report::{Ending, Failure, Outcome, Span, Utc, print, print_json, tabl
 use crate::verbs::Context;
 
 pub(in crate::verbs) fn drill(asked: &Drill, context: &Context) -> Ending {
+    if asked.here.here {
+        return super::here::drill(asked, context);
+    }
     let opened = Opened::open(&asked.order.opening, context, asked.order.json)?;
     let found = find(&opened, &asked.order, Kind::Drill)?;
     let name = match found {
@@ -111,17 +114,26 @@ fn give(
     let profile = orders::profile_for(&opened.vault, &wanted)?;
     let order = wanted.order(new_id(&context.machine)?, opened.vault_id.clone(), profile);
     if asked.dry_run {
-        let target = target::load(&opened.vault, server)?;
-        let (before, _) = orders::all(&opened.vault)?;
-        let last = before.into_iter().find(|before| before.server == server && before.kind == kind);
-        let world = opened.world(&|_| {});
-        let estimate = estimate(world, order, &target, last.as_ref())?;
+        let estimate = estimated(opened, order, |before| before.here.is_none())?;
         return Ok(Given::Estimate(Box::new(estimate)));
     }
     orders::give(&opened.vault, &order).map(Given::Order)
 }
 
-fn carry_on(
+/// What an order would make; the times are those of the last one that is like it.
+pub(super) fn estimated(
+    opened: &Opened,
+    order: Order,
+    is_like_it: impl Fn(&Order) -> bool,
+) -> Result<Estimate, Error> {
+    let target = target::load(&opened.vault, order.server)?;
+    let (before, _) = orders::all(&opened.vault)?;
+    let same = |before: &Order| before.server == order.server && before.kind == order.kind;
+    let last = before.into_iter().find(|before| same(before) && is_like_it(before));
+    estimate(opened.world(&|_| {}), order, &target, last.as_ref())
+}
+
+pub(super) fn carry_on(
     opened: &Opened,
     asked: &OrderOptions,
     name: Name,
@@ -163,6 +175,19 @@ fn tell(order: &Order, json: bool) -> Result<(), Error> {
         .collect();
     let mut text = table(&["step", "took"], &[false, true], &rows);
     text += &match order.state {
+        State::Drilled if order.here.is_some() && order.evidence.up == Some(true) => {
+            let copies: Vec<&str> =
+                order.here.iter().flat_map(|here| &here.copies).map(String::as_str).collect();
+            let stays = match copies.is_empty() {
+                true => String::new(),
+                false => format!(" The point is in {}.", copies.join(", ")),
+            };
+            format!(
+                "{} came up here in {}; nothing that it wrote is left.{stays}\n",
+                order.server_name,
+                millis(order.rto_millis())
+            )
+        }
         State::Drilled if order.evidence.up == Some(true) => {
             format!(
                 "{} came up in {}; all that the drill made is taken away again.\n",
@@ -190,7 +215,7 @@ fn tell(order: &Order, json: bool) -> Result<(), Error> {
     print(&text)
 }
 
-fn tell_estimate(estimate: &Estimate, json: bool) -> Ending {
+pub(super) fn tell_estimate(estimate: &Estimate, json: bool) -> Ending {
     if json {
         print_json(estimate)?;
         return Ok(Outcome::Done);

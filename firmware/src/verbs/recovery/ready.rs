@@ -84,6 +84,11 @@ fn words(one: &Readiness) -> String {
     if let Some(starts) = &one.starts {
         text += &format!("  {starts}\n");
     }
+    if let Some(drill) = &one.last_drill_here {
+        let rto = Span(Duration::from_millis(drill.rto_millis));
+        let how = if drill.up { format!("up in {rto}") } else { "did not come up".to_owned() };
+        text += &format!("  last drill here, not in Azure, {}: {how}\n", Utc(drill.at_millis));
+    }
     if let Some(drill) = &one.last_drill {
         let rto = Span(Duration::from_millis(drill.rto_millis));
         let how = if drill.up { format!("up in {rto}") } else { "did not come up".to_owned() };

@@ -1,6 +1,6 @@
 //! What the appliance said, and what follows from it.
 
-use pipeline_wire::message::{FromAppliance, Refused, Welcome};
+use pipeline_wire::message::{FromAgent, FromAppliance, Refused, VERSION_CARDS, Welcome};
 use pipeline_wire::policy::Policy;
 
 use super::Replicator;
@@ -39,6 +39,10 @@ impl Replicator {
         self.promoted();
         self.vaulted(welcome.vaulted_epoch);
         self.set_policy(welcome.policy.clone());
+        if welcome.version >= VERSION_CARDS {
+            let cards = self.means.standstill.cards();
+            self.means.exchange.say(&FromAgent::Cards { cards }, Vec::new());
+        }
         if !self.begun {
             self.begin(&welcome.known_disks, known);
             self.begun = true;

@@ -114,6 +114,7 @@ fn from_agent() -> Vec<FromAgent> {
         FromAgent::Renew { request: vec![1, 2, 3] },
         FromAgent::Drained(drained()),
         FromAgent::NotDrained { order: "f-1".to_owned(), words: "no".to_owned() },
+        FromAgent::Cards { cards: vec![[2, 0, 0, 0, 0, 7], [2, 0, 0, 0, 0, 8]] },
     ]
 }
 

@@ -14,8 +14,9 @@ use core::time::Duration;
 
 use pipeline_azure::address::Origin;
 use pipeline_azure::request::{Method, Request};
+use pipeline_azure::response::Head;
 use pipeline_azure::transport::carrier::Coming;
-use pipeline_azure::transport::failure::Failure;
+use pipeline_azure::transport::failure::{Failure, Kind};
 use pipeline_azure::transport::names::{NameOptions, Told};
 use pipeline_azure::transport::pin::Pin;
 use pipeline_azure::transport::proxy::{Proxy, ProxyChoice};
@@ -139,9 +140,7 @@ impl Client {
         self.told.tell(&names.host, &names.known, &names.resolv_conf, &names.servers);
         let origin = Origin { https: asked.https, authority: asked.authority.clone().into_owned() };
         let proxy = asked.proxy.as_ref().map(|url| Proxy::parse(url)).transpose();
-        let proxy = proxy.map_err(|error| {
-            Failure::new(pipeline_azure::transport::failure::Kind::Request, error.what)
-        })?;
+        let proxy = proxy.map_err(|error| Failure::new(Kind::Request, error.what))?;
         let mut request = Request::new(asked.method, asked.target.clone());
         request.headers = asked.headers.to_vec();
         let bytes = body.left;
@@ -159,8 +158,7 @@ fn hand_on(
     mut lane: &UnixStream,
     part: &mut [u8],
 ) -> io::Result<()> {
-    let (status, headers) = (reply.head.status, core::mem::take(&mut reply.head.headers));
-    reply.head.headers.clone_from(&headers);
+    let Head { status, headers } = reply.head.clone();
     let is_bodiless = method == Method::Head
         || matches!(status, 204 | 304)
         || reply.head.content_length() == Some(0);

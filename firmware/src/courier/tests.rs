@@ -169,3 +169,65 @@ fn a_courier_that_lies_or_stalls_is_an_error_in_time_and_is_not_asked_again() {
         assert!(state.work.is_none() && state.rests_until.is_some() && state.in_use == 0);
     }
 }
+
+/// Takes what is sent, and keeps nothing of it.
+fn sink() -> Origin {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut reader = BufReader::with_capacity(1 << 20, &stream);
+                let mut line = String::new();
+                loop {
+                    let mut length = 0;
+                    while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                        if let Some(bytes) =
+                            line.to_ascii_lowercase().strip_prefix("content-length:")
+                        {
+                            length = bytes.trim().parse().unwrap();
+                        }
+                        line.clear();
+                    }
+                    let taken =
+                        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink());
+                    let answer = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+                    if length == 0 || taken.is_err() || (&stream).write_all(answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Origin { https: false, authority }
+}
+
+#[test]
+#[ignore = "a measurement: a GiB, by ureq here and by a courier"]
+fn how_long_a_gibibyte_takes() {
+    const PIECE: usize = 16 << 20;
+    let (origin, body) = (sink(), vec![7_u8; PIECE]);
+    let options = TransportOptions { proxy: ProxyChoice::Never, ..TransportOptions::default() };
+    let own = Arc::new(pipeline_azure::transport::HttpTransport::new(&options).unwrap());
+    let carried = client(&honest(), TransportOptions::default());
+    for round in 0..6 {
+        let by: Arc<dyn Transport> =
+            if round % 2 == 0 { own.clone() } else { Arc::clone(&carried) };
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..(1 << 30) / PIECE / 4 {
+                        let request = Request::new(Method::Put, "/").with_body(&body[..]);
+                        by.send(&origin, &request, PATIENCE).unwrap().drain();
+                    }
+                });
+            }
+        });
+        println!(
+            "{} {} ms",
+            if round % 2 == 0 { "own" } else { "courier" },
+            began.elapsed().as_millis()
+        );
+    }
+}

@@ -30,12 +30,8 @@ const SERVICES: [(&str, &[&str]); 5] = [
     ("network", &OVER_ITS_SOCKETS),
     ("courier", &[]),
 ];
-/// Who connects to others is let make sockets of IP: what he may not do with them is refused, and he is told so.
-const REFUSED_TO_THE_COURIER: [(&str, i32); 2] = [
-    // EACCES: Landlock, as it is none of the ports that were named. EPERM: no capability.
-    ("connect 127.0.0.1:443", 13),
-    ("raw", 1),
-];
+/// Who connects to others is refused, with EACCES by Landlock, ports that were not named; for any other call he is ended too.
+const REFUSED_TO_THE_COURIER: (&str, i32) = ("connect 127.0.0.1:443", 13);
 /// What the time server of the test is ahead.
 const HOUR: Duration = Duration::from_secs(3600);
 /// Longest wait for a door that was ended to be there again.
@@ -43,8 +39,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// By which errno a service is refused what it is not ended for.
 fn refused(service: &str, what: &str) -> Option<i32> {
-    let refused = REFUSED_TO_THE_COURIER.iter().find(|(tried, _)| *tried == what);
-    refused.filter(|_| service == "courier").map(|(_, errno)| *errno)
+    let (refused, errno) = REFUSED_TO_THE_COURIER;
+    (service == "courier" && what == refused).then_some(errno)
 }
 
 fn is_root() -> bool {

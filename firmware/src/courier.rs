@@ -41,6 +41,8 @@ const LANE_ENDS: Duration = Duration::from_secs(60);
 const TAKES: Duration = Duration::from_secs(10);
 /// A courier that ended says so within this.
 const END_PATIENCE: Duration = Duration::from_secs(2);
+/// One whose lanes ended has ended itself, or has not within this.
+const ENDS: Duration = Duration::from_millis(500);
 /// Ports that one may connect to; whoever wants more than this begins with his own alone.
 const PORTS_MAX: usize = 16;
 /// DNS over TCP, for long answers.
@@ -109,7 +111,7 @@ struct Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.courier.lock().in_use -= 1;
-        self.courier.freed.notify_one();
+        self.courier.freed.notify_all();
     }
 }
 
@@ -118,7 +120,11 @@ impl Lane {
     fn give_back(self) {
         let Ok(stream) = self.stream.try_clone() else { return };
         let (number, work, since) = (self.number, Arc::clone(&self.work), Instant::now());
-        self.courier.lock().idle.push(Idle { number, stream, work, since });
+        let mut state = self.courier.lock();
+        // One that was replaced ends with the last lane that it carries.
+        if state.work.as_ref().is_some_and(|current| Arc::ptr_eq(current, &work)) {
+            state.idle.push(Idle { number, stream, work, since });
+        }
     }
 
     /// Its courier says what none says, or nothing: it is ended, and another one begun.
@@ -245,7 +251,7 @@ impl Courier {
         let running = work.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let ended = running.and_then(|mut running| {
             // Dropped, it ends.
-            running.has_ended(END_PATIENCE).then(|| running.why(END_PATIENCE))
+            running.has_ended(ENDS).then(|| running.why(END_PATIENCE))
         });
         let words = ended.unwrap_or_else(|| format!("the service courier was ended: {why}"));
         state.idle.retain(|idle| !Arc::ptr_eq(&idle.work, work));

@@ -108,7 +108,7 @@ pub(crate) const NETWORK: Service<'static> = Service {
 };
 
 /// Who asks others over HTTP for whoever holds the keys. Its ports are named when it is started. Each lane is a thread with TLS and
-/// its buffers.
+/// its buffers; while one for other ports takes its place there are twice as many.
 pub(crate) const COURIER: Service<'static> = Service {
     name: "courier",
     jail: Jail {
@@ -116,7 +116,7 @@ pub(crate) const COURIER: Service<'static> = Service {
         calls: &[Calls::Base, Calls::Sockets, Calls::Connect],
         files: 1024,
         memory_bytes: 256 * MIB,
-        tasks: 128,
+        tasks: 224,
         ..NOTHING
     },
     run: crate::courier::apart::run,
@@ -371,7 +371,7 @@ mod tests {
         for (place, service) in ALL.iter().enumerate() {
             assert!((60_001..61_184).contains(&service.jail.user), "{}", service.name);
             assert!(ALL[..place].iter().all(|other| other.jail.user != service.jail.user));
-            assert!(service.jail.tasks <= 128 && service.jail.memory_bytes <= 512 * MIB);
+            assert!(service.jail.tasks <= 256 && service.jail.memory_bytes <= 512 * MIB);
         }
     }
 

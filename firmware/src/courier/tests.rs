@@ -137,7 +137,7 @@ fn liar(says: &'static [u8], ends: bool) -> Arc<Courier> {
     })
 }
 
-/// The last, who says nothing, was waited for without end where `Over` sets no time.
+/// The last says nothing: it is `Over` that does not wait for it for an hour.
 #[test]
 fn a_courier_that_lies_or_stalls_is_an_error_in_time_and_is_not_asked_again() {
     let noise = [0xA5; 5000];

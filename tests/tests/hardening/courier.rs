@@ -31,8 +31,8 @@ fn tried(ports: &str, what: &str) -> String {
     }
 }
 
-/// Seen to fail with `connects` left out of what a service is shut in with (`services::work`: the port that was named is refused), and
-/// with the rules of Landlock left out of `Jail::enter`: the other port is reached, by errno 0.
+/// Seen: where the list of ports is not handed over the named one is refused too (errno 13), and where the other one is on it that is
+/// reached (errno 0): it is the list that lets in and keeps out. Not seen yet: the same with Landlock taken out of `Jail::enter`.
 #[test]
 fn a_courier_reaches_the_ports_that_were_named_and_neither_keys_nor_files_nor_programs() {
     let scratch = Scratch::new("courier-reaches").unwrap();
@@ -113,8 +113,8 @@ fn connections(process: u32, port: u16) -> usize {
     open.filter(|to| inodes.iter().any(|inode| to.as_os_str() == inode.as_str())).count()
 }
 
-/// Seen to fail with `courier::keep` left out of `serve`: there is no courier. With a courier that is not begun anew (`Courier::lose`
-/// without `state.work = None`) no point came any more.
+/// That a process which asks by itself is seen to do so is shown below, by the verb that a person types. Not taken away yet to see it
+/// fail: that another courier is begun (`Courier::lose`).
 #[test]
 fn a_courier_that_is_killed_while_it_carries_costs_no_point_and_the_keeper_asks_nobody_himself() {
     let azurite = Azurite::start().unwrap_or_else(|error| panic!("{error}"));
@@ -152,7 +152,7 @@ fn a_courier_that_is_killed_while_it_carries_costs_no_point_and_the_keeper_asks_
     appliance.stop();
 }
 
-/// Seen to fail with `courier::keep` left out of `program::run`: the verb asks by itself, as the one that a person types does.
+/// The verb that a person types has none, and is seen to ask by itself: so is one without `courier::keep` in `program::run`.
 #[test]
 fn a_verb_that_this_program_runs_has_a_courier_too() {
     if !rustix::process::geteuid().is_root() {

@@ -60,7 +60,7 @@ fn a_failure_keeps_its_kind_and_its_words_and_moves_no_cursor() {
     assert_eq!((broke.kind, broke.what.as_str()), (Kind::Timeout, "fell silent"));
 }
 
-/// Each was seen to be believed with its own check taken out of `Answer::checked`, `hear` and `Pieces`.
+/// The checks are in `Answer::checked`, `hear` and `Pieces`; they were not taken out yet, each by itself, to see this fail.
 #[test]
 fn what_no_courier_says_is_not_believed() {
     let six = head(&[("content-length", "6")]);

@@ -11,10 +11,10 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use pipeline_azure::transport::carrier::carry_by;
@@ -154,12 +154,12 @@ impl Courier {
         loop {
             let now = Instant::now();
             state.idle.retain(|idle| now.duration_since(idle.since) < LANE_KEPT);
+            let rests_until = state.rests_until.filter(|until| *until > now);
+            let rests = "the service courier ended, and is started again";
             let wait = if state.in_use >= LANES_MAX {
                 Some((deadline, "too many requests are under way"))
-            } else if let Some(until) = state.rests_until.filter(|until| *until > now) {
-                Some((until.min(deadline), "the service courier ended, and is started again"))
             } else {
-                None
+                rests_until.map(|until| (until.min(deadline), rests))
             };
             if let Some((until, why)) = wait {
                 if now >= deadline {

@@ -3,9 +3,9 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use pipeline_azure::address::Origin;

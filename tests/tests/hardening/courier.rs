@@ -31,8 +31,8 @@ fn tried(ports: &str, what: &str) -> String {
     }
 }
 
-/// Seen: where the list of ports is not handed over the named one is refused too (errno 13), and where the other one is on it that is
-/// reached (errno 0): it is the list that lets in and keeps out. Not seen yet: the same with Landlock taken out of `Jail::enter`.
+/// Seen: where the list of ports is not handed over the named one is refused too (errno 13), and where the other one is on it nothing
+/// of ours stops that: it is the list that lets in and keeps out. Not seen yet: the same with Landlock taken out of `Jail::enter`.
 #[test]
 fn a_courier_reaches_the_ports_that_were_named_and_neither_keys_nor_files_nor_programs() {
     let scratch = Scratch::new("courier-reaches").unwrap();

@@ -15,7 +15,7 @@ use firmware_web::api::views::servers::Health;
 use firmware_web::api::{Refusal, alarm};
 use hal::time::{Clock, Entropy};
 use pipeline_azure::transport::names::{NameOptions, Names};
-use pipeline_azure::transport::{HttpTransport, TransportOptions, tls};
+use pipeline_azure::transport::{TransportOptions, carrier, tls};
 use pipeline_vault::Error;
 use smol::channel::Receiver;
 use smol::future;
@@ -323,7 +323,7 @@ fn deliverer(
     clock: Arc<dyn Clock>,
     patience: Duration,
 ) -> Result<Box<post::Deliver>, Error> {
-    let transport = HttpTransport::new(&TransportOptions {
+    let transport = carrier::open(&TransportOptions {
         kept_connections: 4,
         answer: patience,
         ..options.clone()
@@ -336,7 +336,7 @@ fn deliverer(
     Ok(Box::new(move |channel, message| match &channel.way {
         Way::Webhook { url } => {
             let (secret, now) = (channel.secret.as_ref(), clock.now().0);
-            webhook::send(&transport, patience, url, secret, message, now)
+            webhook::send(&*transport, patience, url, secret, message, now)
         }
         Way::Syslog { host, by } => syslog::send(&ways, host, *by, message),
         Way::Mail { host, tls, user, from, to } => {

@@ -33,6 +33,7 @@ pub use clock::sntp;
 
 use crate::admin::accounts::Accounts;
 use crate::chip::Signed;
+use crate::courier;
 use crate::net::state::State;
 use crate::serve::identity::Identity;
 use crate::serve::watch::Watched;
@@ -271,6 +272,7 @@ pub fn run() -> ! {
     let verdict = phases::run(&boot::PLAN, &*appliance, &began);
     match verdict {
         Verdict::Ready => {
+            courier::keep(page::KEEPER);
             first_run::begin(&appliance);
             for service in &SERVICES {
                 supervise::start(service, &appliance, &appliance.stop);

@@ -17,6 +17,8 @@ mod child;
 pub mod chip;
 /// The command line.
 pub mod cli;
+/// Requests carried, and answers read, by a service of its own.
+pub mod courier;
 /// A disk as the command line names it.
 pub mod disk_argument;
 /// What is on a disk, by its first and last bytes.

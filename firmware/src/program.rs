@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::appliance::processes::{self, Starter};
 use crate::cli::CommandLine;
 use crate::here::guard;
 use crate::remote::client::Ended;
 use crate::report::{EXIT_USAGE, Ending, Failure, exit_code, line};
+use crate::services::Keeper;
 use crate::session::Machine;
-use crate::{appliance, interrupt, logging, remote, services, verbs};
+use crate::{appliance, courier, interrupt, logging, remote, services, verbs};
 
 /// Runs the program: as the first process of a machine it is the appliance, otherwise the command line.
 #[must_use]
@@ -42,6 +44,10 @@ pub fn run() -> ExitCode {
         }
     };
     logging::start(line.verbose);
+    if let Some(starter) = processes::starter() {
+        // Limits of memory and tasks are for one courier of a machine, and that is its first process's.
+        courier::keep(Keeper { strict: starter == Starter::First, groups: None });
+    }
     end(&interrupt::outcome(verbs::run(line)))
 }
 

@@ -32,6 +32,8 @@ pub(crate) mod line;
 pub(crate) const VERB: &str = "service";
 /// The word behind its name where all bars of the jail must hold.
 const STRICT: &str = "strict";
+/// The word behind that before the ports that it may connect to, with commas between them.
+const CONNECTS: &str = "connects";
 /// Instead of its work the service tries one thing that it may not, and says what came of it.
 const ATTEMPT: &str = "attempt";
 /// Longest line that a service says.
@@ -58,44 +60,66 @@ const NOTHING: Jail<'static> = Jail {
 };
 
 /// A service.
-pub(crate) struct Service {
+pub(crate) struct Service<'a> {
     /// Its name, which is that of its control group too.
     pub(crate) name: &'static str,
     /// What it may do.
-    pub(crate) jail: Jail<'static>,
+    pub(crate) jail: Jail<'a>,
     /// What it does, inside of the jail; it ends when its starter is gone.
     run: fn(Line, Handed) -> Result<(), String>,
 }
 
+impl Service<'_> {
+    /// The same, that may connect to these ports.
+    pub(crate) fn connecting<'b>(&'b self, connects: &'b [u16]) -> Service<'b> {
+        Service { jail: Jail { connects, ..self.jail }, ..*self }
+    }
+}
+
 /// All services. Their users are numbers above those of people and below those that systemd gives away.
-pub(crate) const ALL: [Service; 4] = [DOOR, AGENTS, CLOCK, NETWORK];
+pub(crate) const ALL: [Service<'static>; 5] = [DOOR, AGENTS, CLOCK, NETWORK, COURIER];
 
 /// The page's door: TLS and HTTP.
-pub(crate) const DOOR: Service = Service {
+pub(crate) const DOOR: Service<'static> = Service {
     name: "door",
     jail: Jail { user: 61_001, files: 1024, memory_bytes: 96 * MIB, ..NOTHING },
     run: crate::serve::listen::front::run,
 };
 
 /// The agents' door: TLS and frames. Each agent has two sockets, and a part of a payload on its way.
-pub(crate) const AGENTS: Service = Service {
+pub(crate) const AGENTS: Service<'static> = Service {
     name: "agents",
     jail: Jail { user: 61_002, files: 2304, memory_bytes: 256 * MIB, tasks: 32, ..NOTHING },
     run: crate::ingest::listen::front::run,
 };
 
 /// Who asks time servers: over sockets that lead to one server each, for one answer of each.
-pub(crate) const CLOCK: Service = Service {
+pub(crate) const CLOCK: Service<'static> = Service {
     name: "clock",
     jail: Jail { user: 61_003, calls: &[Calls::Base, Calls::Datagrams], ..NOTHING },
     run: crate::appliance::clock::apart::run,
 };
 
 /// Who hears what is said on cables below IP. Each link has three sockets.
-pub(crate) const NETWORK: Service = Service {
+pub(crate) const NETWORK: Service<'static> = Service {
     name: "network",
     jail: Jail { user: 61_004, calls: &[Calls::Base, Calls::Datagrams], files: 1024, ..NOTHING },
     run: crate::net::apart::run,
+};
+
+/// Who asks others over HTTP for whoever holds the keys. Its ports are named when it is started. Each lane is a thread with TLS and
+/// its buffers; while one for other ports takes its place there are twice as many.
+pub(crate) const COURIER: Service<'static> = Service {
+    name: "courier",
+    jail: Jail {
+        user: 61_005,
+        calls: &[Calls::Base, Calls::Sockets, Calls::Connect],
+        files: 1024,
+        memory_bytes: 256 * MIB,
+        tasks: 224,
+        ..NOTHING
+    },
+    run: crate::courier::apart::run,
 };
 
 /// Who starts services, and how much of a jail he insists on.
@@ -119,7 +143,7 @@ impl Running {
     /// Starts a service, and hands it its first message. Nothing of it has read a byte from outside when this returns, and its
     /// limits of memory and tasks hold.
     pub(crate) fn start(
-        service: &Service,
+        service: &Service<'_>,
         keeper: &Keeper<'_>,
         bytes: &[u8],
         files: &[BorrowedFd<'_>],
@@ -146,6 +170,19 @@ impl Running {
         Ok(running)
     }
 
+    /// Whether it ends within this time.
+    pub(crate) fn has_ended(&mut self, patience: Duration) -> bool {
+        let until = std::time::Instant::now() + patience;
+        loop {
+            match self.child.0.try_wait() {
+                Ok(None) if std::time::Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                ended => return matches!(ended, Ok(Some(_))),
+            }
+        }
+    }
+
     /// Waits for its end, so long at most; why it ended, in words.
     pub(crate) fn why(mut self, patience: Duration) -> String {
         let until = std::time::Instant::now() + patience;
@@ -169,15 +206,19 @@ impl Drop for Running {
     }
 }
 
-fn command(service: &Service, keeper: &Keeper<'_>) -> Command {
+fn command(service: &Service<'_>, keeper: &Keeper<'_>) -> Command {
     let mut command = Command::new(processes::program());
     command.args([VERB, service.name]).args(keeper.strict.then_some(STRICT)).env_clear();
+    if !service.jail.connects.is_empty() {
+        let ports: Vec<String> = service.jail.connects.iter().map(u16::to_string).collect();
+        command.args([CONNECTS, &ports.join(",")]);
+    }
     // glibc gives memory of a second arena back only after a look at a file of /proc, which ends a service: so there is one.
     command.env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1");
     command
 }
 
-fn limit(service: &Service, keeper: &Keeper<'_>, process: u32) -> Result<(), String> {
+fn limit(service: &Service<'_>, keeper: &Keeper<'_>, process: u32) -> Result<(), String> {
     let Some(root) = keeper.groups else { return Ok(()) };
     let name = service.name;
     Cgroup::make(Path::new(root), name, &service.jail)
@@ -245,7 +286,7 @@ fn ended(name: &str, status: ExitStatus) -> String {
 /// Tries one thing from inside of a service's jail, in a process of its own, and tells what came of it: `errno N`, with 0 where
 /// nothing stopped it, or `signal N` where the process was ended for it.
 pub(crate) fn attempted(
-    service: &Service,
+    service: &Service<'_>,
     keeper: &Keeper<'_>,
     what: &str,
 ) -> Result<String, String> {
@@ -285,6 +326,11 @@ fn work(words: &[OsString]) -> Result<(), String> {
         [STRICT, rest @ ..] => (true, rest),
         rest => (false, rest),
     };
+    let (connects, rest) = match rest {
+        [CONNECTS, ports, rest @ ..] => (ports.split(',').flat_map(str::parse).collect(), rest),
+        rest => (Vec::new(), rest),
+    };
+    let service = &service.connecting(&connects);
     if let [ATTEMPT, what] = rest {
         shut_in(service, strict)?;
         let errno = attempt(what).ok_or_else(|| format!("{what}: there is no such attempt"))?;
@@ -301,7 +347,7 @@ fn work(words: &[OsString]) -> Result<(), String> {
     (service.run)(line, first)
 }
 
-fn shut_in(service: &Service, strict: bool) -> Result<(), String> {
+fn shut_in(service: &Service<'_>, strict: bool) -> Result<(), String> {
     // Where the clock is read is asked of the system at the first look, by a call that is on no list.
     let _ = SystemClock.now();
     let entered = service.jail.enter();
@@ -325,7 +371,7 @@ mod tests {
         for (place, service) in ALL.iter().enumerate() {
             assert!((60_001..61_184).contains(&service.jail.user), "{}", service.name);
             assert!(ALL[..place].iter().all(|other| other.jail.user != service.jail.user));
-            assert!(service.jail.tasks <= 64 && service.jail.memory_bytes <= 512 * MIB);
+            assert!(service.jail.tasks <= 256 && service.jail.memory_bytes <= 512 * MIB);
         }
     }
 

@@ -50,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     of("api", 10_000, wire::api),
     of("nbd", 50_000, wire::nbd),
     of("azure", 20_000, wire::azure),
+    of("courier", 50_000, wire::courier),
     of("record", 20_000, vault::record),
     of("map", 50_000, vault::map),
     of("keys", 20_000, vault::keys),

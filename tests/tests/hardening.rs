@@ -7,6 +7,9 @@
 /// The door of the agents, and what it cannot reach.
 #[path = "hardening/agents.rs"]
 mod agents;
+/// Who asks Azure, and what it cannot reach.
+#[path = "hardening/courier.rs"]
+mod courier;
 /// Services in their jails, and the machine around them.
 #[path = "hardening/jail.rs"]
 mod jail;

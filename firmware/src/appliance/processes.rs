@@ -11,10 +11,30 @@ use std::sync::{Mutex, PoisonError};
 use hal_linux::confine::give_up_might;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
+/// How this program is named where everybody else starts it once more.
+const ITSELF: &str = "/proc/self/exe";
+
+/// By whom this process was started, where that was this program, to run a verb of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Starter {
+    /// The first process of an appliance.
+    First,
+    /// Another one.
+    Other,
+}
+
+/// Whose job this process is; `None` where somebody else started it, and of the first process itself.
+pub(crate) fn starter() -> Option<Starter> {
+    let name = std::env::args_os().next()?;
+    let starters = [(image_layout::initrd::INIT, Starter::First), (ITSELF, Starter::Other)];
+    let starter = starters.into_iter().find(|(own, _)| name == **own);
+    starter.map(|(_, starter)| starter).filter(|_| !super::is_first_process())
+}
+
 /// This program, to be started once more: the first process names its file, from where alone something may be run; everybody
 /// else may have lost his.
 pub(crate) fn program() -> &'static str {
-    if super::is_first_process() { image_layout::initrd::INIT } else { "/proc/self/exe" }
+    if super::is_first_process() { image_layout::initrd::INIT } else { ITSELF }
 }
 
 /// Children of our own that somebody waits for. Held while one is started, so that none is reaped before it is in here.

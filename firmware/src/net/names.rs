@@ -211,10 +211,9 @@ impl Files {
     /// How requests are sent: names by these files, proxies as the page says.
     pub fn transport(&self, network: &Network) -> Result<TransportOptions, Error> {
         let names = NameOptions {
-            table: Vec::new(),
             hosts_file: Some(self.hosts()),
             resolv_conf: self.resolv_conf(),
-            servers: Vec::new(),
+            ..NameOptions::default()
         };
         let proxy = proxy_choice(&network.proxies)?;
         Ok(TransportOptions { names, proxy, ..TransportOptions::from_env() })

@@ -11,7 +11,7 @@ use firmware_recovery::plan::runs::Acts;
 use pipeline::ids::{OrderId, ServerId};
 use pipeline_azure::address::Origin;
 use pipeline_azure::request::{Method, Request};
-use pipeline_azure::transport::{HttpTransport, Transport, TransportOptions};
+use pipeline_azure::transport::{TransportOptions, carrier};
 use pipeline_vault::Error;
 
 use super::vault::Shared;
@@ -88,7 +88,7 @@ fn post(machine: &Machine, url: &str, body: &str, within: Duration) -> Result<()
         .with_header("content-type", "application/json")
         .with_body(body.as_bytes());
     let lookup = |name: &str| (machine.settings)(name)?.into_string().ok();
-    let transport = HttpTransport::new(&TransportOptions::from_lookup(&lookup)?)?;
+    let transport = carrier::open(&TransportOptions::from_lookup(&lookup)?)?;
     let reply = transport
         .send(&origin, &request, within)
         .map_err(|failure| failure.into_error(about.clone()))?;

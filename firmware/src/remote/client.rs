@@ -13,7 +13,7 @@ use pipeline_azure::encode::base64_decode;
 use pipeline_azure::request::{Method, Request};
 use pipeline_azure::transport::failure::{Failure, Kind};
 use pipeline_azure::transport::pin::{Fingerprint, Pin};
-use pipeline_azure::transport::{HttpTransport, Reply, Transport as _, TransportOptions};
+use pipeline_azure::transport::{Reply, Transport, TransportOptions, carrier};
 use pipeline_vault::Error;
 
 use super::line::Line;
@@ -42,9 +42,9 @@ pub fn run(line: &Line, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
         pin: Some(std::sync::Arc::clone(&pin)),
         ..TransportOptions::from_env()
     };
-    let transport = HttpTransport::new(&options)?;
+    let transport = carrier::open(&options)?;
     if let Some(straight) = &line.straight {
-        return call(line, straight, &transport, &pin, out);
+        return call(line, straight, &*transport, &pin, out);
     }
     let body = serde_json::to_vec(&line.asked)
         .map_err(|error| Error::misuse("the verb", format!("cannot be written down: {error}")))?;
@@ -69,7 +69,7 @@ pub fn run(line: &Line, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
 fn call(
     line: &Line,
     straight: &Straight,
-    transport: &HttpTransport,
+    transport: &dyn Transport,
     pin: &Pin,
     out: &mut dyn Write,
 ) -> Result<u8, Ended> {

@@ -58,7 +58,7 @@ pub(crate) struct Door {
 impl Door {
     /// Starts it, tells it this, and leaves the socket to it.
     pub(crate) fn start(
-        service: &Service,
+        service: &Service<'_>,
         keeper: &Keeper<'_>,
         told: &[u8],
         listener: TcpListener,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pipeline_azure::address::Origin;
 use pipeline_azure::request::{Method, Request};
-use pipeline_azure::transport::{HttpTransport, Reply, Transport as _, TransportOptions};
+use pipeline_azure::transport::{Reply, TransportOptions, carrier};
 use pipeline_vault::Error;
 
 /// Longest time for a whole download: 28 MiB over 100 kbit/s.
@@ -77,7 +77,7 @@ struct Download {
 impl Download {
     /// Nothing is kept secret on the way, and nothing that comes is believed but by its signature: plain HTTP will do.
     fn open(url: &str) -> Result<Self, Error> {
-        let transport = HttpTransport::new(&TransportOptions::from_env())?;
+        let transport = carrier::open(&TransportOptions::from_env())?;
         let mut url = url.to_owned();
         for _ in 0..=HOPS_MAX {
             let (origin, path) = Origin::parse(&url)?;

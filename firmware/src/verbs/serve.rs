@@ -13,6 +13,7 @@ use smol::channel::Receiver;
 use smol::future;
 
 use crate::cli::Serve;
+use crate::courier;
 use crate::enrol::Enrolment;
 use crate::enrol::delivery::Delivery;
 use crate::report::{Ending, Outcome, cannot_listen, print};
@@ -36,6 +37,7 @@ use behind::{Around, Behind};
 const NOTE_PACE: Duration = Duration::from_secs(2);
 
 pub(super) fn run(serve: &Serve, stopped: &Receiver<()>, context: &Context) -> Ending {
+    courier::keep(Keeper::default());
     let folder = serve.state.clone().or_else(default_folder).ok_or_else(|| {
         Error::misuse("serve", "has no folder to keep its certificate in")
             .remedy("name one with --state")

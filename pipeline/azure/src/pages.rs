@@ -33,7 +33,7 @@ use crate::sas::url::SignedUrl;
 use crate::secret::Secret;
 use crate::surroundings::{Machine, Surroundings};
 use crate::transport::failure::{Failure, Kind};
-use crate::transport::{HttpTransport, Reply, Transport, TransportOptions};
+use crate::transport::{Reply, Transport, TransportOptions, carrier};
 use crate::wire::{Trouble, Wire, refusal_of};
 use piece::{Piece, Zeros, pieces};
 
@@ -121,7 +121,7 @@ enum Place {
 impl PageBlob {
     /// The blob at a whole URL with its signature, as a disk gives it out.
     pub fn signed(url: &Secret, options: &PageOptions) -> Result<Self, Error> {
-        let transport = Arc::new(HttpTransport::new(&options.transport)?);
+        let transport = carrier::open(&options.transport)?;
         Self::signed_over(url, options, transport, Arc::new(Machine::new()))
     }
 
@@ -146,7 +146,7 @@ impl PageBlob {
     ) -> Result<Self, Error> {
         pipeline_vault::store::check_name(name)?;
         credentials.check_origin(address.origin())?;
-        let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(&options.transport)?);
+        let transport = carrier::open(&options.transport)?;
         let surroundings: Arc<dyn Surroundings> = Arc::new(Machine::new());
         let retry = options.retry;
         let wire = Box::new(Wire {

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
 use crate::encode::percent_query;
@@ -24,7 +25,7 @@ use crate::secret::Secret;
 pub const API_VERSION: &str = "2024-11-04";
 
 /// What an HTTP request does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Method {
     /// Reads.

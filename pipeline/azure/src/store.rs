@@ -26,7 +26,7 @@ use crate::governor::{FlowOptions, Governor};
 use crate::request::blob::AccessTier;
 use crate::retry::RetryPolicy;
 use crate::surroundings::{Machine, Surroundings};
-use crate::transport::{HttpTransport, Transport, TransportOptions};
+use crate::transport::{Transport, TransportOptions, carrier};
 use crate::wire::Wire;
 
 /// How a store behaves.
@@ -74,7 +74,7 @@ impl AzureStore {
         credentials: Credentials,
         options: AzureOptions,
     ) -> Result<Self, Error> {
-        let transport = Arc::new(HttpTransport::new(&options.transport)?);
+        let transport = carrier::open(&options.transport)?;
         Self::open_over(address, credentials, options, transport, Arc::new(Machine::new()))
     }
 

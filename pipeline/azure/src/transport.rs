@@ -3,6 +3,8 @@
 //! A body goes out from the slice that the caller has; ureq copies it into its send buffer (and TLS into
 //! records), nothing of ours does. A ranged read comes straight into the caller's slice.
 
+/// Who carries requests for a process that does not carry them itself.
+pub mod carrier;
 /// The small DNS client: A and AAAA over UDP and TCP.
 pub mod dns;
 /// What can go wrong on the way, sorted by who can mend it.
@@ -69,6 +71,8 @@ pub struct TransportOptions {
     pub kept_for: Duration,
     /// Files with certificates (PEM) to trust beside the usual ones.
     pub ca_files: Vec<PathBuf>,
+    /// The same by their contents, for who opens no file.
+    pub ca_contents: Vec<Vec<u8>>,
     /// A certificate to trust by its fingerprint, whoever signed it; where none is named, those that `ca_files` vouch for, and
     /// what was shown is noted here.
     pub pin: Option<std::sync::Arc<pin::Pin>>,
@@ -87,6 +91,7 @@ impl Default for TransportOptions {
             kept_connections: 64,
             kept_for: Duration::from_secs(30),
             ca_files: Vec::new(),
+            ca_contents: Vec::new(),
             pin: None,
             proxy: ProxyChoice::FromEnvironment,
             names: NameOptions::default(),
@@ -123,8 +128,8 @@ impl HttpTransport {
     /// Makes the client; fails where a certificate file or a proxy's address is no good.
     pub fn new(options: &TransportOptions) -> Result<Self, Error> {
         let tls = match &options.pin {
-            Some(pin) => pin::client_config(pin, &options.ca_files)?,
-            None => tls::client_config(&options.ca_files)?,
+            Some(pin) => pin::client_config(pin, tls::roots_of(options)?)?,
+            None => tls::client_config_with(tls::roots_of(options)?)?,
         };
         let proxies = options.proxy.settle(&|name| std::env::var(name).ok())?;
         let chain =
@@ -152,6 +157,26 @@ impl HttpTransport {
             .build();
         self.agent.run(request)
     }
+
+    fn send_by(
+        &self,
+        origin: &Origin,
+        request: &Request<'_>,
+        body: impl ureq::AsSendBody,
+        proxy: Option<&Proxy>,
+        patience: Duration,
+    ) -> Result<Reply, Failure> {
+        let response = self
+            .run(proxy, patience, build(origin, request, body)?)
+            .map_err(|error| Failure::from_ureq(error, origin, proxy))?;
+        let (parts, body) = response.into_parts();
+        let headers = parts.headers.iter().filter_map(|(name, value)| {
+            // A value that is no text is of no use to anybody here.
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        });
+        let head = Head { status: parts.status.as_u16(), headers: headers.collect() };
+        Ok(Reply { head, body: Body::Network(Box::new(body)), origin: origin.clone() })
+    }
 }
 
 impl Transport for HttpTransport {
@@ -162,18 +187,10 @@ impl Transport for HttpTransport {
         patience: Duration,
     ) -> Result<Reply, Failure> {
         let proxy = self.proxies.for_origin(origin);
-        let sent = match &request.body {
-            Some(body) => self.run(proxy, patience, build(origin, request, &**body)?),
-            None => self.run(proxy, patience, build(origin, request, ())?),
-        };
-        let response = sent.map_err(|error| Failure::from_ureq(error, origin, proxy))?;
-        let (parts, body) = response.into_parts();
-        let headers = parts.headers.iter().filter_map(|(name, value)| {
-            // A value that is no text is of no use to anybody here.
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-        });
-        let head = Head { status: parts.status.as_u16(), headers: headers.collect() };
-        Ok(Reply { head, body: Body::Network(Box::new(body)), origin: origin.clone() })
+        match &request.body {
+            Some(body) => self.send_by(origin, request, &**body, proxy, patience),
+            None => self.send_by(origin, request, (), proxy, patience),
+        }
     }
 }
 
@@ -234,6 +251,7 @@ pub struct Reply {
 enum Body {
     Network(Box<ureq::Body>),
     Bytes(std::io::Cursor<Vec<u8>>),
+    Carried(Box<dyn carrier::Stream>),
 }
 
 impl Reply {
@@ -241,6 +259,11 @@ impl Reply {
     pub fn canned(head: Head, body: Vec<u8>) -> Self {
         let origin = Origin { https: true, authority: "canned".to_owned() };
         Self { head, body: Body::Bytes(std::io::Cursor::new(body)), origin }
+    }
+
+    /// An answer whose body somebody else brings.
+    pub fn carried(head: Head, body: Box<dyn carrier::Stream>, origin: Origin) -> Self {
+        Self { head, body: Body::Carried(body), origin }
     }
 
     /// Fills the slice from the body; answers how far it came, and what stopped it where that is short.
@@ -305,6 +328,7 @@ impl Reply {
         let read = match &mut self.body {
             Body::Network(body) => body.as_reader().read(into),
             Body::Bytes(bytes) => bytes.read(into),
+            Body::Carried(body) => return body.read_some(into),
         };
         read.map_err(|error| Failure::from_ureq(ureq::Error::from(error), &self.origin, None))
     }

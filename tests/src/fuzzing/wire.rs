@@ -126,3 +126,11 @@ pub(super) fn azure(bytes: &[u8]) {
         }
     }
 }
+
+/// All that a courier says on a lane: the head of an answer, and its body.
+pub(super) fn courier(bytes: &[u8]) {
+    const BYTES_MAX: usize = 1 << 16;
+    if let Some((status, read)) = firmware::courier::words::understand(bytes, BYTES_MAX) {
+        assert!((100..1000).contains(&status) && read <= bytes.len());
+    }
+}

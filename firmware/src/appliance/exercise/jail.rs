@@ -15,7 +15,7 @@ use super::super::Appliance;
 use super::super::mounts::TRIGGER;
 use super::super::page::KEEPER;
 use super::super::processes::Owned;
-use crate::services::{ALL, CLOCK, NETWORK, attempted};
+use crate::services::{ALL, CLOCK, COURIER, NETWORK, attempted};
 
 /// Tried by the first process itself, as root with everything that root may.
 const BY_THE_FIRST: [&str; 5] =
@@ -38,8 +38,9 @@ pub(super) fn try_all(appliance: &Appliance) -> Result<(), String> {
         }
         let group = Path::new(cgroup::ROOT).join(service.name);
         let read = |name| fs::read_to_string(group.join(name)).unwrap_or_default();
-        // The service itself may only be on its way. Who asks time servers is gone when that is done.
-        if service.name != CLOCK.name {
+        // The service itself may only be on its way. Who asks time servers is gone when that is done, and who asks others is not
+        // there before that is wanted.
+        if ![CLOCK.name, COURIER.name].contains(&service.name) {
             await_other(service.name, "");
         }
         let (memory, tasks, inside) = (read("memory.max"), read("pids.max"), read("cgroup.procs"));

@@ -168,7 +168,24 @@ const WRITE: [Row; 9] = [
     any(libc::SYS_lseek),
 ];
 
-const CONNECT: [Row; 2] = [
+/// What speaks no TCP and no UDP: packets of IP itself, and what nobody uses.
+const NOT_TCP_NOR_UDP: [u32; 5] = [
+    bits(libc::SOCK_RAW),
+    bits(libc::SOCK_RDM),
+    bits(libc::SOCK_SEQPACKET),
+    bits(libc::SOCK_DCCP),
+    // SOCK_PACKET, as old as it is.
+    10,
+];
+/// The kind of a socket, without flags.
+const KIND: u32 = 0xF;
+
+const CONNECT: [Row; 3] = [
+    Row {
+        call: libc::SYS_socket,
+        test: Some(Test { argument: 1, mask: KIND, values: &NOT_TCP_NOR_UDP }),
+        verdict: Verdict::Kill,
+    },
     only(libc::SYS_socket, 0, &[bits(libc::AF_INET), bits(libc::AF_INET6)]),
     any(libc::SYS_connect),
 ];

@@ -27,7 +27,7 @@ use crate::sas::url::SignedUrl;
 use crate::secret::Secret;
 use crate::surroundings::{Machine, Surroundings, random_name};
 use crate::transport::failure::Failure;
-use crate::transport::{HttpTransport, Transport, TransportOptions};
+use crate::transport::{Transport, TransportOptions, carrier};
 use follow::Seen;
 
 /// Longest wait for one request.
@@ -90,7 +90,7 @@ impl ControlPlane {
         bearer: Bearer,
         options: &TransportOptions,
     ) -> Result<Self, Error> {
-        let transport = Arc::new(HttpTransport::new(options)?);
+        let transport = carrier::open(options)?;
         let world = Arc::new(Machine::new());
         Self::open_over(cloud, endpoint, bearer, RetryPolicy::default(), transport, world)
     }

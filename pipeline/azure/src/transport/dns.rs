@@ -14,6 +14,8 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use ring::rand::SecureRandom as _;
 
+use super::names::Datagrams;
+
 /// Servers that are asked at most, as resolv.conf has it.
 const SERVERS_MAX: usize = 3;
 /// Aliases that are followed at most.
@@ -34,7 +36,7 @@ pub(super) enum Trouble {
 
 /// What resolv.conf says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     pub(super) servers: Vec<SocketAddr>,
     search: Vec<String>,
     dots: usize,
@@ -113,6 +115,8 @@ fn server(word: &str) -> Option<SocketAddr> {
 /// The client.
 pub(super) struct Dns {
     settings: Settings,
+    /// Who makes sockets, where we may bind none.
+    datagrams: Option<Datagrams>,
 }
 
 /// What one server says of one name.
@@ -126,8 +130,8 @@ struct Said {
 }
 
 impl Dns {
-    pub(super) fn new(settings: Settings) -> Self {
-        Self { settings }
+    pub(super) fn new(settings: Settings, datagrams: Option<Datagrams>) -> Self {
+        Self { settings, datagrams }
     }
 
     /// The addresses of a whole name, and for how many seconds they hold.
@@ -155,7 +159,7 @@ impl Dns {
         let name = Name::from(address);
         let found = self.settings.servers.iter().find_map(|server| {
             let question = Question::new(&name, RecordType::PTR).ok()?;
-            let socket = connected(*server).ok()?;
+            let socket = self.connected(*server).ok()?;
             socket.send(&question.bytes).ok()?;
             let mut datagram = [0_u8; DATAGRAM_BYTES_MAX];
             loop {
@@ -185,13 +189,70 @@ impl Dns {
                 if until <= Instant::now() {
                     return Err(Trouble::NoAnswer(why));
                 }
-                match ask(*server, name, until) {
+                match self.ask(*server, name, until) {
                     Ok(said) => return Ok(said),
                     Err(reason) => why = format!("DNS server {} {reason}", server.ip()),
                 }
             }
         }
         Err(Trouble::NoAnswer(why))
+    }
+
+    /// A connected socket takes datagrams of that server only, and hears when nobody listens there.
+    fn connected(&self, server: SocketAddr) -> Result<UdpSocket, String> {
+        if let Some(datagrams) = self.datagrams {
+            return datagrams(server).map_err(|_| "cannot be reached".to_owned());
+        }
+        let local: IpAddr = if server.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let socket = UdpSocket::bind((local, 0)).map_err(|_| "cannot be asked".to_owned())?;
+        socket.connect(server).map_err(|_| "cannot be reached".to_owned())?;
+        Ok(socket)
+    }
+
+    /// Asks one server for both kinds of address at once.
+    fn ask(&self, server: SocketAddr, name: &Name, until: Instant) -> Result<Said, String> {
+        let socket = self.connected(server)?;
+        let mut open =
+            vec![Question::new(name, RecordType::A)?, Question::new(name, RecordType::AAAA)?];
+        for question in &open {
+            socket.send(&question.bytes).map_err(|_| "cannot be reached".to_owned())?;
+        }
+        let mut said = Said::default();
+        let mut until = until;
+        let mut datagram = [0_u8; DATAGRAM_BYTES_MAX];
+        while !open.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || socket.set_read_timeout(Some(left)).is_err() {
+                break;
+            }
+            let length = match socket.recv(&mut datagram) {
+                Ok(length) => length,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => break,
+                // Time is up, or a signal came: the loop looks at the clock.
+                Err(_) => continue,
+            };
+            let Ok(message) = Message::from_vec(&datagram[..length]) else { continue };
+            let Some(at) = open.iter().position(|question| question.is_answered_by(&message))
+            else {
+                continue;
+            };
+            let question = open.remove(at);
+            let message = if message.metadata.truncation {
+                over_tcp(server, &question, until).ok_or("cut its answer and refuses TCP")?
+            } else {
+                message
+            };
+            said.take(&message, name, question.kind)?;
+            if !said.addresses.is_empty() {
+                until = until.min(Instant::now() + SECOND_ANSWER);
+            }
+        }
+        let heard = !said.addresses.is_empty() || open.is_empty();
+        if heard { Ok(said) } else { Err("does not answer".to_owned()) }
     }
 }
 
@@ -206,56 +267,6 @@ pub fn understand(bytes: &[u8], name: &str) -> Option<(Vec<IpAddr>, String)> {
         said.take(&message, &name, kind).ok()?;
     }
     Some((said.addresses, said.alias.map(|alias| alias.to_ascii()).unwrap_or_default()))
-}
-
-/// A connected socket takes datagrams of that server only, and hears when nobody listens there.
-fn connected(server: SocketAddr) -> Result<UdpSocket, String> {
-    let local: IpAddr =
-        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((local, 0)).map_err(|_| "cannot be asked".to_owned())?;
-    socket.connect(server).map_err(|_| "cannot be reached".to_owned())?;
-    Ok(socket)
-}
-
-/// Asks one server for both kinds of address at once.
-fn ask(server: SocketAddr, name: &Name, until: Instant) -> Result<Said, String> {
-    let socket = connected(server)?;
-    let mut open =
-        vec![Question::new(name, RecordType::A)?, Question::new(name, RecordType::AAAA)?];
-    for question in &open {
-        socket.send(&question.bytes).map_err(|_| "cannot be reached".to_owned())?;
-    }
-    let mut said = Said::default();
-    let mut until = until;
-    let mut datagram = [0_u8; DATAGRAM_BYTES_MAX];
-    while !open.is_empty() {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || socket.set_read_timeout(Some(left)).is_err() {
-            break;
-        }
-        let length = match socket.recv(&mut datagram) {
-            Ok(length) => length,
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => break,
-            // Time is up, or a signal came: the loop looks at the clock.
-            Err(_) => continue,
-        };
-        let Ok(message) = Message::from_vec(&datagram[..length]) else { continue };
-        let Some(at) = open.iter().position(|question| question.is_answered_by(&message)) else {
-            continue;
-        };
-        let question = open.remove(at);
-        let message = if message.metadata.truncation {
-            over_tcp(server, &question, until).ok_or("cut its answer and refuses TCP")?
-        } else {
-            message
-        };
-        said.take(&message, name, question.kind)?;
-        if !said.addresses.is_empty() {
-            until = until.min(Instant::now() + SECOND_ANSWER);
-        }
-    }
-    let heard = !said.addresses.is_empty() || open.is_empty();
-    if heard { Ok(said) } else { Err("does not answer".to_owned()) }
 }
 
 /// One question under way.

@@ -5,13 +5,14 @@ use std::io;
 use core::error::Error as _;
 
 use pipeline_vault::error::{Blame, Retry};
+use serde::{Deserialize, Serialize};
 
 use super::names::NameFailure;
 use super::proxy::Proxy;
 use crate::address::Origin;
 
 /// Where the way is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Kind {
     /// The name has no address, and DNS says so.

@@ -3,8 +3,10 @@
 //! A static glibc must never load a host's NSS modules, and private endpoints need the table anyway.
 
 use std::collections::HashMap;
+use std::io;
+use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use core::fmt;
@@ -40,6 +42,8 @@ pub struct NameOptions {
     pub resolv_conf: PathBuf,
     /// DNS servers to use instead of those written there.
     pub servers: Vec<SocketAddr>,
+    /// What somebody tells of names, for who opens no file.
+    pub told: Option<Arc<Told>>,
 }
 
 impl Default for NameOptions {
@@ -49,7 +53,47 @@ impl Default for NameOptions {
             hosts_file: Some(PathBuf::from("/etc/hosts")),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             servers: Vec::new(),
+            told: None,
         }
+    }
+}
+
+/// A socket for datagrams that leads to this address alone.
+pub type Datagrams = fn(SocketAddr) -> io::Result<UdpSocket>;
+
+/// What is told of names to a process that opens no file: what stands in files elsewhere, as it was last.
+#[derive(Debug)]
+pub struct Told {
+    known: Mutex<HashMap<String, Vec<IpAddr>>>,
+    settings: Mutex<Option<dns::Settings>>,
+    datagrams: Datagrams,
+}
+
+impl Told {
+    /// Nothing yet. DNS servers are asked over sockets that `datagrams` makes.
+    #[must_use]
+    pub fn new(datagrams: Datagrams) -> Arc<Self> {
+        Arc::new(Self { known: Mutex::default(), settings: Mutex::default(), datagrams })
+    }
+
+    /// The addresses of a host; none where DNS is to be asked: these servers, or those of this text.
+    pub fn tell(&self, host: &str, known: &[IpAddr], resolv_conf: &str, servers: &[SocketAddr]) {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_empty() {
+            all.remove(host);
+        } else if all.len() < CACHE_NAMES_MAX || all.contains_key(host) {
+            all.insert(host.to_owned(), known.to_vec());
+        }
+        drop(all);
+        let mut settings = dns::Settings::parse(resolv_conf);
+        if !servers.is_empty() {
+            settings.servers = servers.to_vec();
+        }
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
+    }
+
+    fn known(&self, host: &str) -> Option<Vec<IpAddr>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
     }
 }
 
@@ -132,6 +176,15 @@ impl Names {
         Ok(found)
     }
 
+    /// What is written of a host here, and of where DNS is: for who asks DNS instead of us.
+    #[must_use]
+    pub fn written(&self, host: &str) -> (Vec<IpAddr>, String) {
+        if let Some(found) = self.without_dns(host) {
+            return (found, String::new());
+        }
+        (Vec::new(), std::fs::read_to_string(&self.options.resolv_conf).unwrap_or_default())
+    }
+
     /// The table, localhost, the hosts file.
     fn without_dns(&self, host: &str) -> Option<Vec<IpAddr>> {
         let wanted = host.trim_end_matches('.');
@@ -145,6 +198,11 @@ impl Names {
         if !listed.is_empty() {
             return Some(listed);
         }
+        if let Some(told) = &self.options.told
+            && let Some(found) = told.known(host)
+        {
+            return Some(found);
+        }
         if is_localhost(wanted) {
             return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
@@ -157,10 +215,18 @@ impl Names {
     /// The name that DNS servers give for an address, where one does in this time. Nobody proves that it is true.
     #[must_use]
     pub fn name_of(&self, address: IpAddr, patience: Duration) -> Option<String> {
-        Dns::new(self.settings()).name_of(address, Instant::now() + patience)
+        self.dns(self.settings()).name_of(address, Instant::now() + patience)
+    }
+
+    fn dns(&self, settings: dns::Settings) -> Dns {
+        Dns::new(settings, self.options.told.as_ref().map(|told| told.datagrams))
     }
 
     fn settings(&self) -> dns::Settings {
+        if let Some(told) = &self.options.told {
+            let settings = told.settings.lock().unwrap_or_else(PoisonError::into_inner);
+            return settings.clone().unwrap_or_else(|| dns::Settings::parse(""));
+        }
         let text = std::fs::read_to_string(&self.options.resolv_conf).unwrap_or_default();
         let mut settings = dns::Settings::parse(&text);
         if !self.options.servers.is_empty() {
@@ -174,7 +240,7 @@ impl Names {
         let settings = self.settings();
         let mut trouble = Trouble::NoSuchName;
         let candidates = settings.candidates(host);
-        let dns = Dns::new(settings);
+        let dns = self.dns(settings);
         for candidate in candidates {
             match dns.addresses(&candidate, deadline) {
                 Ok(found) => return Ok(found),
@@ -187,13 +253,13 @@ impl Names {
     }
 
     fn remembered(&self, host: &str) -> Option<Vec<IpAddr>> {
-        let cache = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let (found, until) = cache.get(host)?;
         (*until > Instant::now()).then(|| found.clone())
     }
 
     fn remember(&self, host: &str, found: &[IpAddr], seconds: u32) {
-        let mut cache = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if cache.len() >= CACHE_NAMES_MAX {
             cache.retain(|_, (_, until)| *until > now);

@@ -2,7 +2,6 @@
 //!
 //! Whoever shows another one is refused before anything is said, and so is a peer that shows the right one without its key.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
@@ -10,12 +9,11 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
+    SignatureScheme,
 };
 
 use pipeline_vault::Error;
-
-use super::tls::trusted_roots;
 
 /// A fingerprint: SHA-256 of a certificate's bytes.
 pub type Fingerprint = [u8; 32];
@@ -34,6 +32,17 @@ impl Pin {
         Arc::new(Self { wanted, shown: Mutex::default() })
     }
 
+    /// Which one is wanted.
+    #[must_use]
+    pub fn wanted(&self) -> Option<Fingerprint> {
+        self.wanted
+    }
+
+    /// Notes what a peer showed to somebody else, who looked for us.
+    pub fn note(&self, shown: Option<Fingerprint>) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+
     /// What the last peer showed.
     #[must_use]
     pub fn shown(&self) -> Option<Fingerprint> {
@@ -44,11 +53,10 @@ impl Pin {
 /// What every connection agrees on.
 pub(super) fn client_config(
     pin: &Arc<Pin>,
-    ca_files: &[PathBuf],
+    roots: RootCertStore,
 ) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = Arc::new(trusted_roots(ca_files)?);
-    let usual = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(|error| Error::misuse("TLS", error.to_string()))?;
     let verifier = Verifier { pin: Arc::clone(pin), usual, provider: Arc::clone(&provider) };

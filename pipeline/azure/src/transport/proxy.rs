@@ -7,6 +7,7 @@ use pipeline_vault::Error;
 
 use crate::address::{Origin, is_localhost};
 use crate::credentials::Lookup;
+use crate::secret::Secret;
 
 /// Which proxy to use.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +49,7 @@ impl ProxyChoice {
     }
 
     /// What it comes to, given where variables are looked up. Read once: a client does not change its way.
-    pub(super) fn settle(&self, lookup: Lookup<'_>) -> Result<Settled, Error> {
+    pub fn settle(&self, lookup: Lookup<'_>) -> Result<Settled, Error> {
         match self {
             Self::Never => Ok(Settled::default()),
             Self::Settled(settled) => Ok(settled.clone()),
@@ -102,7 +103,7 @@ pub struct Settled {
 
 impl Settled {
     /// The proxy for a request to this origin.
-    pub(super) fn for_origin(&self, origin: &Origin) -> Option<&Proxy> {
+    pub fn for_origin(&self, origin: &Origin) -> Option<&Proxy> {
         let direct = is_metadata_service(origin)
             || (origin.is_loopback() && !self.even_loopback)
             || self.exceptions.matches(origin);
@@ -126,6 +127,7 @@ fn is_metadata_service(origin: &Origin) -> bool {
 #[derive(Clone)]
 pub struct Proxy {
     inner: ureq::Proxy,
+    url: Secret,
 }
 
 impl Proxy {
@@ -142,7 +144,9 @@ impl Proxy {
             return Err(bad("its URL names no host"));
         }
         match inner.protocol() {
-            ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https => Ok(Self { inner }),
+            ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https => {
+                Ok(Self { inner, url: Secret::new(url) })
+            }
             _ => Err(bad("is no HTTP proxy; SOCKS is not supported")),
         }
     }
@@ -166,12 +170,17 @@ impl Proxy {
         self.inner.protocol() == ureq::ProxyProtocol::Https
     }
 
+    /// Its URL, with name and password: for who is to go through it.
+    pub fn url(&self) -> &Secret {
+        &self.url
+    }
+
     /// What it wants to be told in `Proxy-Authorization`; a secret.
-    pub fn authorization(&self) -> Option<crate::Secret> {
+    pub fn authorization(&self) -> Option<Secret> {
         let name = self.inner.username()?;
         let password = self.inner.password().unwrap_or_default();
         let told = crate::encode::base64(format!("{name}:{password}").as_bytes());
-        Some(crate::Secret::new(format!("Basic {told}")))
+        Some(Secret::new(format!("Basic {told}")))
     }
 
     /// Host and port, without name and password.

@@ -16,6 +16,8 @@ use ureq::unversioned::transport::{
 
 use pipeline_vault::Error;
 
+use super::TransportOptions;
+
 /// Who is trusted: the usual authorities, and those of these files.
 pub fn trusted_roots(ca_files: &[PathBuf]) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -36,9 +38,23 @@ pub fn trusted_roots(ca_files: &[PathBuf]) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
+/// The same, and those whose certificates are here already.
+pub(super) fn roots_of(options: &TransportOptions) -> Result<RootCertStore, Error> {
+    let mut roots = trusted_roots(&options.ca_files)?;
+    for contents in &options.ca_contents {
+        let certificates = CertificateDer::pem_slice_iter(contents).filter_map(Result::ok);
+        roots.add_parsable_certificates(certificates);
+    }
+    Ok(roots)
+}
+
 /// What every connection agrees on.
 pub fn client_config(ca_files: &[PathBuf]) -> Result<Arc<ClientConfig>, Error> {
-    let roots = trusted_roots(ca_files)?;
+    client_config_with(trusted_roots(ca_files)?)
+}
+
+/// The same with these authorities.
+pub(super) fn client_config_with(roots: RootCertStore) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

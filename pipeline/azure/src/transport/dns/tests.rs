@@ -138,7 +138,7 @@ fn client(servers: &[SocketAddr]) -> Dns {
     let mut settings = Settings::parse("options timeout:1 attempts:2\n");
     settings.servers = servers.to_vec();
     settings.try_for = Duration::from_millis(400);
-    Dns::new(settings)
+    Dns::new(settings, None)
 }
 
 fn soon() -> Instant {
@@ -215,7 +215,7 @@ fn a_server_that_drops_one_kind_of_question_costs_little_time() {
     let mut settings = Settings::parse("");
     settings.servers = vec![server.address];
     let started = Instant::now();
-    let (found, _) = Dns::new(settings).addresses("host.example.", soon()).unwrap();
+    let (found, _) = Dns::new(settings, None).addresses("host.example.", soon()).unwrap();
     assert_eq!(found, [IpAddr::from([10, 9, 8, 7])]);
     assert!(started.elapsed() < Duration::from_millis(2500), "{:?}", started.elapsed());
 }

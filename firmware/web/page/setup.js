@@ -97,7 +97,7 @@ function credentialFields(kind) {
 }
 
 function vaultForm(view, again) {
- const [more, adopt, result] = [h("div.grid"), h("div"), live()];
+ const [opens, adopt, result] = [h("div.grid"), h("div"), live()];
  const own = more("Its certificate is by an authority of your own", field("authority", "The authority's certificate (PEM)", { rows: 4, hint: "Trusted beside the usual ones." }));
  const asked = ({ place, kind, tenant, client, value, authority }) => ({ place, authority, credential: { kind, tenant, client, value } });
  let found = null;
@@ -106,7 +106,7 @@ function vaultForm(view, again) {
   submit: "Use this place",
   fields: [
    field("place", "Where the vault is", { value: view.set?.vault?.place || "", placeholder: "azure://ACCOUNT/CONTAINER", hint: "azure://ACCOUNT/CONTAINER, or on this machine disk:NAME/FOLDER or dir:FOLDER." }),
-   field("kind", "What opens it", { options: CREDENTIALS, field: "/credential" }), more, own,
+   field("kind", "What opens it", { options: CREDENTIALS, field: "/credential" }), opens, own,
    field("how", "The vault", { options: [["new", "Make a new one"], ["adopt", "Take over one that is there"]] }), adopt, result,
   ],
   send: async (held) => {
@@ -127,7 +127,7 @@ function vaultForm(view, again) {
   },
  });
  const adapt = () => {
-  fill(more, credentialFields(node.elements.kind.value));
+  fill(opens, credentialFields(node.elements.kind.value));
   fill(adopt, node.elements.how.value === "adopt" && [
    field("key", "The recovery key", { rows: 4, hint: "As it stands on paper, or the content of its file." }),
    field("passphrase", "The passphrase of the key's file", { kind: "password", hint: "Empty where it has none." }),

@@ -90,7 +90,7 @@ fn a_servers_figures_are_drawn_and_said_and_its_readiness_is_judged_with_azure_o
     ];
     let day = figures.map(|figure| said(&mut bed, figure));
     assert!(day[0].as_str().is_some_and(|said| said.contains(", target ")), "{}", day[0]);
-    bed.browser.presses("a", "Month");
+    bed.browser.run("a", "await page.getByRole('group', { name: 'How far back' }).getByRole('button', { name: 'Month' }).click();");
     let gone = format!("svg.chart[aria-label={}]", day[1]);
     bed.browser.run(
         "a",
@@ -178,7 +178,7 @@ fn the_appliance_tells_its_disks_how_warm_they_are_its_cards_its_spool_and_its_v
 }
 
 #[test]
-fn what_happened_is_searched_is_live_and_is_packed_for_whoever_helps() {
+fn what_happened_is_searched_and_is_live_within_what_was_searched_for() {
     let mut bed = Bed::new();
     bed.administrator("a");
     bed.browser.goes("a", "#/events", "Events");
@@ -200,12 +200,5 @@ fn what_happened_is_searched_is_live_and_is_packed_for_whoever_helps() {
     );
     let shown = bed.browser.run("a", "return page.locator('.events').innerText();");
     assert!(!shown.as_str().is_some_and(|all| all.contains("server other")), "{shown}");
-    let bundle = bed.browser.run(
-        "a",
-        "const came = page.waitForEvent('download'); await page.getByRole('link', { name: 'Support bundle' }).click(); \
-         const one = await came; const parts = []; for await (const part of await one.createReadStream()) parts.push(part); \
-         return [one.suggestedFilename(), Buffer.concat(parts).length > 0];",
-    );
-    assert_eq!(bundle, json!(["lifeboat-support.tar.gz", true]));
     bed.browser.complained_of_nothing("a");
 }

@@ -1,6 +1,6 @@
 //! The page in figures: `cargo bench -p tests --bench page` opens it in a real browser against the real door with 500 made-up
 //! servers behind it, alone and with 50 viewers who watch, and prints what a person waits for beside its limit. It fails with a
-//! sentence where one is over.
+//! sentence where one is over, and says whether the machine was its own while it was measured.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
@@ -24,6 +24,8 @@ const LOAD_MILLIS_MAX: u64 = 200;
 const AT_ONCE_MILLIS_MAX: u64 = 100;
 /// Whoever waits longer than this sees a pause: no letter does, and no task of the page's takes as long.
 const PAUSE_MILLIS_MAX: u64 = 250;
+/// Less than this of the processors idle before anything begins, and figures are of the others' work too.
+const IDLE_PERCENT_MIN: u64 = 90;
 /// As much as the README says that goes over the wire, and some room.
 const WIRE_KIB_MAX: u64 = 100;
 
@@ -81,7 +83,9 @@ fn main() {
 }
 
 fn measured_all() -> Table {
-    let mut table = Table::default();
+    let mut table = Table { idle: idle_percent(), ..Table::default() };
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    println!("{cores} processors, {} % of them idle before it begins", table.idle);
     let site = SyntheticSite::new(SEED, SERVERS);
     let managed = Managed::start(Arc::new(site.clone()), |api, _| api);
     let mut browser = Browser::start();
@@ -121,6 +125,21 @@ fn measured_all() -> Table {
     table.least("viewers who were still told at the end", watching, VIEWERS);
     drop(viewers);
     table
+}
+
+/// How much of the processors nobody uses, within a second.
+fn idle_percent() -> u64 {
+    let read = || -> Vec<u64> {
+        let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default();
+        line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect()
+    };
+    let before = read();
+    thread::sleep(Duration::from_secs(1));
+    let passed: Vec<u64> = read().iter().zip(before).map(|(now, then)| now - then).collect();
+    // The fourth is idle, the fifth waits for a disk; behind the eighth come guests, who are in the first already.
+    let idle: u64 = passed.iter().skip(3).take(2).sum();
+    idle * 100 / passed.iter().take(8).sum::<u64>().max(1)
 }
 
 /// Somebody who watches, and reads whatever is told.
@@ -177,6 +196,7 @@ fn number(value: &Value) -> u64 {
 struct Table {
     rows: Vec<[String; 3]>,
     over: Vec<String>,
+    idle: u64,
 }
 
 impl Table {
@@ -205,7 +225,13 @@ impl Table {
         }
         match self.over.as_slice() {
             [] => Ok(()),
-            over => Err(format!("the page is slower than promised: {}", over.join("; "))),
+            over => {
+                let whose = match self.idle {
+                    IDLE_PERCENT_MIN.. => "",
+                    _ => "; others were at work before it began: run it on a quiet machine",
+                };
+                Err(format!("the page is slower than promised: {}{whose}", over.join("; ")))
+            }
         }
     }
 }

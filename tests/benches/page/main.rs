@@ -188,7 +188,8 @@ fn tell(table: &mut Table, what: &str, seen: &Value) {
 
 /// What JavaScript measured; more than any limit where it measured nothing.
 fn number(value: &Value) -> u64 {
-    value.as_f64().map_or(u64::MAX, |value| value.round().max(0.0) as u64)
+    let whole = value.as_f64().map(|value| format!("{value:.0}"));
+    whole.and_then(|whole| whole.parse().ok()).unwrap_or(u64::MAX)
 }
 
 /// Rows as they come, each with its limit; and those that are over theirs.

@@ -6,6 +6,7 @@
 
 use core::time::Duration;
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use qemu::{Bus, Disk, Event, Gateway, Machine, Nic, Running};
@@ -115,6 +116,14 @@ fn disks_are_as_warm_as_they_say(curl: &Curl) {
     assert_eq!(told, [json!(50), Value::Null, Value::Null], "{disks}");
 }
 
+/// A disk of this serial with nothing on it.
+fn blank(folder: &Path, serial: &str) -> Disk {
+    let path = folder.join(serial);
+    let file = fs::File::create(&path).and_then(|file| file.set_len(8 << 20));
+    file.expect("a file");
+    Disk::new(path).serial(serial)
+}
+
 /// Whoever stands at the console has everybody forgotten who managed the machine: by key `a` and the whole word alone. Who reads the
 /// next code manages it; vault and servers stay.
 fn forget_the_managers(curl: &mut Curl, running: &Running) {
@@ -153,13 +162,8 @@ fn a_browser_sets_up_the_image_and_a_power_cut_costs_nothing_of_it() {
         closed: true,
         ..Gateway::default()
     };
-    let blank = |name: &str| {
-        let path = folder.join(name);
-        let file = fs::File::create(&path).and_then(|file| file.set_len(8 << 20));
-        file.expect("a file");
-        Disk::new(path).serial(name)
-    };
-    let (nvme, sata) = (blank("warm-nvme").on(Bus::Nvme), blank("plain-sata").on(Bus::Ahci));
+    let (nvme, sata) =
+        (blank(folder, "warm-nvme").on(Bus::Nvme), blank(folder, "plain-sata").on(Bus::Ahci));
     let dressed = |machine: Machine| {
         let vault = Disk::new(&vault).serial("vault-disk");
         let machine = machine.disk(Disk::new(&stick)).disk(vault);

@@ -116,6 +116,16 @@ fn disks_are_as_warm_as_they_say(curl: &Curl) {
     assert_eq!(told, [json!(50), Value::Null, Value::Null], "{disks}");
 }
 
+/// Behind a new start everything is as it was answered.
+fn is_as_it_was_answered(curl: &Curl) {
+    let set = curl.get("/setup")["set"].clone();
+    assert_eq!(set["vault"]["place"], json!("disk:backups/site"), "{set}");
+    assert_eq!(set["time"]["zone"], json!("Europe/Berlin"));
+    assert_eq!(set["time"]["servers"], json!(["192.0.2.123"]));
+    assert_eq!(curl.get("/appliance")["zone_minutes"], json!(60));
+    await_server(curl, "web");
+}
+
 /// A disk of this serial with nothing on it.
 fn blank(folder: &Path, serial: &str) -> Disk {
     let path = folder.join(serial);
@@ -203,12 +213,7 @@ fn a_browser_sets_up_the_image_and_a_power_cut_costs_nothing_of_it() {
     let events = running.console().events();
     assert!(events.iter().all(|event| event.name != "pair"), "a paired machine shows no code");
     curl.begin("/session", &json!({"name": "ada", "password": PASSWORD}));
-    let set = curl.get("/setup")["set"].clone();
-    assert_eq!(set["vault"]["place"], json!("disk:backups/site"), "{set}");
-    assert_eq!(set["time"]["zone"], json!("Europe/Berlin"));
-    assert_eq!(set["time"]["servers"], json!(["192.0.2.123"]));
-    assert_eq!(curl.get("/appliance")["zone_minutes"], json!(60));
-    await_server(&curl, "web");
+    is_as_it_was_answered(&curl);
     disks_are_as_warm_as_they_say(&curl);
     forget_the_managers(&mut curl, &running);
     running.press_power().expect("QEMU has a power button");

@@ -80,8 +80,10 @@ mod seen;
 mod servers;
 /// What is in the vault, as it was seen last.
 mod sight;
+/// How warm disks are.
+mod temperature;
 /// Updates of the machine.
-mod update;
+pub mod update;
 /// The vault.
 mod vault;
 /// Who looks and who measures.

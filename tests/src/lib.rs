@@ -18,6 +18,8 @@ pub mod debian;
 pub mod delay_line;
 /// A proxy that makes requests fail by rules.
 pub mod fault_proxy;
+/// Forms of the page, and what is typed into them.
+pub mod forms;
 /// Every parser of bytes from outside, as one function each, and what they are tried with.
 pub mod fuzzing;
 /// Kernels with a first process, for machines that start without a disk.
@@ -62,3 +64,5 @@ pub mod small_vault;
 pub mod specifications;
 /// An appliance of made-up servers.
 pub mod synthetic_site;
+/// Whoever shows a certificate and has nothing else to say.
+pub mod tls_host;

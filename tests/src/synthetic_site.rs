@@ -13,6 +13,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use firmware::site::update::check_address;
 use firmware_web::api::views::appliance::{
     ApplianceView, CalendarView, MeasurementsView, UpdateView,
 };
@@ -136,6 +137,8 @@ impl SyntheticSite {
         made.row.first_copy =
             Some(Progress { done_bytes: 0, total_bytes: 64 * GIB, left_seconds: None });
         state.servers.push(made);
+        drop(state);
+        self.note(Health::Good, "enrolled", &format!("server {name}"), "it has been let in", None);
     }
 
     /// How far a server's first copy is; with all of it, its first point is there.
@@ -427,9 +430,7 @@ impl Site for SyntheticSite {
     }
 
     fn update_from(&self, by: &Caller, address: &str) -> Answer<JobView> {
-        if !address.starts_with("http") {
-            return Err(Refusal::new(422, "an update", "is no address").at("/from"));
-        }
+        check_address(address)?;
         Ok(self.begin(by, "update", "gets it"))
     }
 

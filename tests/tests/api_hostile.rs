@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -267,4 +268,23 @@ fn guesses_by_the_hundred_take_no_memory_and_no_turn_of_others() {
     let asked = json!({ "name": "oskar", "password": PASSWORD });
     assert_eq!(nobody.json("POST", "/session", &asked).status, 429, "the address waits");
     assert_eq!(known.get("/session").status, 200, "who is in is in");
+}
+
+/// openssl as a client that knows nothing of rustls, with all its own limits lifted. Seen to fail where it is asked for 1.2 instead.
+#[test]
+fn an_independent_client_is_served_by_tls_1_2_and_1_3_and_by_nothing_older() {
+    let managed = start();
+    let at = managed.address.to_string();
+    for (version, served) in
+        [("-tls1", false), ("-tls1_1", false), ("-tls1_2", true), ("-tls1_3", true)]
+    {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["s_client", "-connect", &at, version, "-cipher", "ALL:@SECLEVEL=0"]);
+        let said = openssl.stdin(Stdio::null()).output().expect("openssl starts");
+        let said = [said.stdout, said.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let is_shown = said.contains("BEGIN CERTIFICATE");
+        assert_eq!(is_shown, served, "{version}: {said}");
+        assert_eq!(said.contains("SSL alert number"), !served, "{version}: {said}");
+    }
 }

@@ -6,9 +6,10 @@
 
 use core::time::Duration;
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
-use qemu::{Disk, Event, Gateway, Machine, Nic, Running};
+use qemu::{Bus, Disk, Event, Gateway, Machine, Nic, Running};
 use serde_json::{Value, json};
 
 use tests::appliance::{
@@ -100,6 +101,39 @@ fn set_up(curl: &mut Curl, code: &str) -> Vec<String> {
     key
 }
 
+/// How warm each disk is, by its serial: QEMU's NVMe has 323 K. Its SATA disk says of itself that it hangs on parallel ATA, which the
+/// driver drivetemp leaves alone, and virtio has no sensor: of both nothing is known, and no figure is told. Seen to fail where
+/// sysfs is not looked into.
+#[track_caller]
+fn disks_are_as_warm_as_they_say(curl: &Curl) {
+    let disks = curl.get("/appliance")["disks"].clone();
+    let warmth = |serial: &str| {
+        let all = disks.as_array().expect("a list");
+        let disk = all.iter().find(|disk| disk["serial"] == json!(serial));
+        disk.unwrap_or_else(|| panic!("{serial} is not in {disks}"))["celsius"].clone()
+    };
+    let told = ["warm-nvme", "plain-sata", "vault-disk"].map(warmth);
+    assert_eq!(told, [json!(50), Value::Null, Value::Null], "{disks}");
+}
+
+/// Behind a new start everything is as it was answered.
+fn is_as_it_was_answered(curl: &Curl) {
+    let set = curl.get("/setup")["set"].clone();
+    assert_eq!(set["vault"]["place"], json!("disk:backups/site"), "{set}");
+    assert_eq!(set["time"]["zone"], json!("Europe/Berlin"));
+    assert_eq!(set["time"]["servers"], json!(["192.0.2.123"]));
+    assert_eq!(curl.get("/appliance")["zone_minutes"], json!(60));
+    await_server(curl, "web");
+}
+
+/// A disk of this serial with nothing on it.
+fn blank(folder: &Path, serial: &str) -> Disk {
+    let path = folder.join(serial);
+    let file = fs::File::create(&path).and_then(|file| file.set_len(8 << 20));
+    file.expect("a file");
+    Disk::new(path).serial(serial)
+}
+
 /// Whoever stands at the console has everybody forgotten who managed the machine: by key `a` and the whole word alone. Who reads the
 /// next code manages it; vault and servers stay.
 fn forget_the_managers(curl: &mut Curl, running: &Running) {
@@ -138,8 +172,12 @@ fn a_browser_sets_up_the_image_and_a_power_cut_costs_nothing_of_it() {
         closed: true,
         ..Gateway::default()
     };
+    let (nvme, sata) =
+        (blank(folder, "warm-nvme").on(Bus::Nvme), blank(folder, "plain-sata").on(Bus::Ahci));
     let dressed = |machine: Machine| {
-        let machine = machine.disk(Disk::new(&stick)).disk(Disk::new(&vault));
+        let vault = Disk::new(&vault).serial("vault-disk");
+        let machine = machine.disk(Disk::new(&stick)).disk(vault);
+        let machine = machine.disk(nvme.clone()).disk(sata.clone());
         machine.memory_mib(512).nic(Nic::new().gateway(gateway())).headless()
     };
 
@@ -175,12 +213,8 @@ fn a_browser_sets_up_the_image_and_a_power_cut_costs_nothing_of_it() {
     let events = running.console().events();
     assert!(events.iter().all(|event| event.name != "pair"), "a paired machine shows no code");
     curl.begin("/session", &json!({"name": "ada", "password": PASSWORD}));
-    let set = curl.get("/setup")["set"].clone();
-    assert_eq!(set["vault"]["place"], json!("disk:backups/site"), "{set}");
-    assert_eq!(set["time"]["zone"], json!("Europe/Berlin"));
-    assert_eq!(set["time"]["servers"], json!(["192.0.2.123"]));
-    assert_eq!(curl.get("/appliance")["zone_minutes"], json!(60));
-    await_server(&curl, "web");
+    is_as_it_was_answered(&curl);
+    disks_are_as_warm_as_they_say(&curl);
     forget_the_managers(&mut curl, &running);
     running.press_power().expect("QEMU has a power button");
     let end = await_event(&running, "end", ANSWER);

@@ -26,6 +26,10 @@ use tests::scripted_agent::ScriptedAgent;
 
 use pipeline::limits::BLOCK_BYTES;
 
+/// Whoever vouches for the vault's host.
+#[path = "first_run/authority.rs"]
+mod authority;
+
 const PASSWORD: &str = "a lifeboat holds everybody";
 const DISK: usize = 16 * BLOCK_BYTES;
 /// Longest wait for a line of the program's.

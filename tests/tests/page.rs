@@ -20,9 +20,15 @@ mod forms;
 /// Plans, updates, retention.
 #[path = "page/managed.rs"]
 mod managed;
+/// What each view tells.
+#[path = "page/told.rs"]
+mod told;
 /// What is typed, and what is said to it.
 #[path = "page/typed.rs"]
 mod typed;
+/// The way to a vault, walked live.
+#[path = "page/vault_way.rs"]
+mod vault_way;
 /// Every view, by every means.
 #[path = "page/views.rs"]
 mod views;

@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use tests::azurite::certificates::Certificates;
@@ -16,6 +16,7 @@ use tests::azurite::{ACCOUNT, Azurite, KEY, Scratch, TlsFiles};
 use tests::cli::{Ran, number, run};
 use tests::lan::{Dnsmasq, inside, ip, until};
 use tests::program::{Place, lifeboat};
+use tests::tls_host::TlsHost;
 
 /// Hosts of Azure that every vault needs.
 const AZURE: [&str; 2] = ["login.microsoftonline.com", "management.azure.com"];
@@ -23,27 +24,9 @@ const AZURE: [&str; 2] = ["login.microsoftonline.com", "management.azure.com"];
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// openssl's own server on port 443 of an address.
-struct Tls(Child);
-
-impl Tls {
-    fn start(address: &str, files: &TlsFiles) -> Self {
-        ip(&format!("addr replace {address}/32 dev lo"));
-        let mut command = Command::new("openssl");
-        command.args(["s_server", "-quiet", "-www", "-accept", &format!("{address}:443")]);
-        command.arg("-cert").arg(&files.certificate).arg("-key").arg(&files.key);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = Self(command.spawn().unwrap());
-        until("openssl listens", PATIENCE, || TcpStream::connect((address, 443)).is_ok());
-        server
-    }
-}
-
-impl Drop for Tls {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn host(address: &str, files: &TlsFiles) -> TlsHost {
+    ip(&format!("addr replace {address}/32 dev lo"));
+    TlsHost::start(&format!("{address}:443"), files)
 }
 
 /// Serves every connection at an address for as long as the test runs.
@@ -123,7 +106,7 @@ const HOSTS: [(&str, &str, &str); 12] = [
 const DNS: &str = "dns = [\"10.90.0.53\"]\n";
 
 /// What answers at the hosts' addresses, each in its own way.
-fn peers(certificates: &Certificates) -> Vec<Tls> {
+fn peers(certificates: &Certificates) -> Vec<TlsHost> {
     let another = |name: &str, stranger, days| certificates.another(name, stranger, days).unwrap();
     let right = certificates.server();
     let hotel = "HTTP/1.1 302 Found\r\nLocation: http://portal.hotel/in\r\n\r\n";
@@ -139,13 +122,13 @@ fn peers(certificates: &Certificates) -> Vec<Tls> {
     });
     ip("addr add 10.90.0.8/32 dev lo");
     vec![
-        Tls::start("10.90.0.1", &right),
-        Tls::start("10.90.0.2", &another("opened.example", Some("Corp Inspection CA"), 2)),
-        Tls::start("10.90.0.3", &another("expired.example", None, -1)),
-        Tls::start("10.90.0.4", &another("hotel.example", Some("Hotel CA"), 2)),
-        Tls::start("10.90.0.9", &another("lasting.example", None, 60)),
-        Tls::start("127.0.0.1", &right),
-        Tls::start("20.60.0.1", &right),
+        host("10.90.0.1", &right),
+        host("10.90.0.2", &another("opened.example", Some("Corp Inspection CA"), 2)),
+        host("10.90.0.3", &another("expired.example", None, -1)),
+        host("10.90.0.4", &another("hotel.example", Some("Hotel CA"), 2)),
+        host("10.90.0.9", &another("lasting.example", None, 60)),
+        host("127.0.0.1", &right),
+        host("20.60.0.1", &right),
     ]
 }
 
@@ -240,7 +223,7 @@ fn a_good_way_has_a_speed() {
     };
     let files = bed.certificates.server();
     let azurite = Azurite::start_https(&files).unwrap();
-    let _hosts = Tls::start("10.90.0.1", &files);
+    let _hosts = host("10.90.0.1", &files);
     let ca = bed.certificates.ca().display().to_string();
     let environment =
         [("AZURE_STORAGE_KEY".to_owned(), KEY.to_owned()), ("LIFEBOAT_CA_FILE".to_owned(), ca)];

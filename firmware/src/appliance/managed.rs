@@ -19,6 +19,9 @@ use crate::site::LiveSite;
 use crate::site::events::Events;
 use crate::site::facts::Facts;
 
+/// Tells how warm SATA disks are; no device asks for it.
+const SATA_TEMPERATURE: &str = "drivetemp";
+
 /// It, running.
 pub(crate) struct Managed {
     api: Arc<Api>,
@@ -43,6 +46,9 @@ impl Managed {
 /// Begins it, once, before any service runs.
 pub(super) fn begin(appliance: &Arc<Appliance>, first_run: &Arc<FirstRun>) -> Result<(), String> {
     let accounts = appliance.accounts.get().ok_or("nobody may manage this machine")?;
+    if let Some(loader) = appliance.loader.get() {
+        loader.wish(SATA_TEMPERATURE);
+    }
     let facts = facts(appliance, first_run)?;
     let (name, identity) = (facts.name.clone(), Arc::clone(&facts.identity));
     let alerts = service::Parts {

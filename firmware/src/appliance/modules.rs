@@ -118,6 +118,13 @@ impl Loader {
         }
     }
 
+    /// The same without waiting: nobody is harmed where it never comes.
+    pub(crate) fn wish(&self, name: &str) {
+        if let Some(place) = self.shared.index.place(name) {
+            self.want_place(place);
+        }
+    }
+
     /// Waits until nothing is wanted any more, so long at most.
     pub(crate) fn settle(&self, patience: Duration) -> Loaded {
         let until = Instant::now() + patience;

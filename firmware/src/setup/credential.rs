@@ -2,13 +2,17 @@
 //! nobody else sees.
 
 use core::fmt;
+use std::io;
+use std::path::Path;
 
 use firmware_web::api::Refusal;
 use firmware_web::api::setup::CredentialAsked;
 use pipeline_azure::credentials::certificate::ClientCertificate;
+use pipeline_azure::transport::tls::check_authorities;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::first_run::put;
 use super::refused::{field, remedy};
 use crate::vault_uri::VaultUri;
 
@@ -17,8 +21,9 @@ const LINE_BYTES_MAX: usize = 4096;
 /// Longest certificate with its key.
 const PEM_BYTES_MAX: usize = 16 * 1024;
 const TITLE: &str = "the credential";
-/// Where requests look for the file of a certificate.
-const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+/// Files of PEM while they are needed: where requests look for their names, and what these are.
+const CERTIFICATE: (&str, &str) = ("AZURE_CLIENT_CERTIFICATE_PATH", "azure.pem");
+const AUTHORITY: (&str, &str) = ("LIFEBOAT_CA_FILE", "authority.pem");
 
 /// A credential, checked as far as that goes without asking anybody.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -27,8 +32,11 @@ pub(super) struct Credential {
     /// What kind it is, in words; empty where none is needed.
     pub(super) kind: String,
     table: Vec<(String, String)>,
-    /// PEM that lies in a file while it is needed.
-    pub(super) certificate: Option<String>,
+    /// An application's certificate with its key, PEM.
+    certificate: Option<String>,
+    /// Authorities to trust beside the usual ones, PEM.
+    #[serde(default)]
+    authority: Option<String>,
 }
 
 impl fmt::Debug for Credential {
@@ -95,17 +103,55 @@ impl Credential {
         }
     }
 
-    fn plain(kind: &str, table: Vec<(String, String)>) -> Self {
-        Self { kind: kind.to_owned(), table, certificate: None }
+    /// The same, whoever answers for the storage being vouched for by these authorities too.
+    pub(super) fn trusting(self, pem: Option<&str>, uri: &VaultUri) -> Result<Self, Refusal> {
+        const TITLE: &str = "the authority";
+        let Some(pem) = pem.map(str::trim).filter(|pem| !pem.is_empty()) else { return Ok(self) };
+        let wrong = |what: String| Err(field("/authority", TITLE, what));
+        if let VaultUri::Directory(_) = uri {
+            return wrong("is not needed for a folder or a disk".to_owned());
+        }
+        if pem.len() > PEM_BYTES_MAX {
+            return wrong("is larger than a few certificates are".to_owned());
+        }
+        if let Err(what) = check_authorities(pem.as_bytes()) {
+            return wrong(what).map_err(|refusal| {
+                remedy(refusal, "give PEM: lines between BEGIN CERTIFICATE and END CERTIFICATE")
+            });
+        }
+        let mut whole = self;
+        whole.authority = Some(pem.to_owned());
+        Ok(whole)
     }
 
-    /// The same as requests want it, the certificate lying in this file.
-    pub(super) fn table(&self, certificate: &std::path::Path) -> Vec<(String, String)> {
-        let file = self
-            .certificate
-            .as_ref()
-            .map(|_| (CERTIFICATE.to_owned(), certificate.display().to_string()));
-        self.table.iter().cloned().chain(file).collect()
+    fn plain(kind: &str, table: Vec<(String, String)>) -> Self {
+        Self { kind: kind.to_owned(), table, certificate: None, authority: None }
+    }
+
+    /// What it is, in words; empty where none is needed.
+    pub(super) fn words(&self) -> String {
+        match &self.authority {
+            Some(_) => format!("{}, over an authority of your own", self.kind),
+            None => self.kind.clone(),
+        }
+    }
+
+    /// The same as requests want it, its files lying in this folder.
+    pub(super) fn table(&self, folder: &Path) -> Vec<(String, String)> {
+        let files = self.files().map(|((variable, file), _)| {
+            (variable.to_owned(), folder.join(file).display().to_string())
+        });
+        self.table.iter().cloned().chain(files).collect()
+    }
+
+    /// Puts its files where requests look for them.
+    pub(super) fn lay_out(&self, folder: &Path) -> io::Result<()> {
+        self.files().try_for_each(|((_, file), pem)| put(folder, file, pem.as_bytes()))
+    }
+
+    fn files(&self) -> impl Iterator<Item = ((&'static str, &'static str), &str)> {
+        let both = [(CERTIFICATE, &self.certificate), (AUTHORITY, &self.authority)];
+        both.into_iter().filter_map(|(at, pem)| pem.as_deref().map(|pem| (at, pem)))
     }
 
     /// Whether tokens of Entra are asked for.
@@ -171,6 +217,35 @@ mod tests {
         let (tenant, client) = ("t".to_owned(), "c".to_owned());
         let secret = CredentialAsked::ClientSecret { tenant, client, value: value() };
         assert_eq!(names(secret), ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]);
+    }
+
+    #[test]
+    fn an_authority_of_ones_own_lies_beside_what_opens_and_is_looked_at_before() {
+        let made = rcgen::generate_simple_self_signed(vec!["vault.example".to_owned()]).unwrap();
+        let pem = crate::serve::identity::pem("CERTIFICATE", made.cert.der());
+        let folder = "dir:/srv/v".parse().unwrap();
+        let plain = || Credential::of(&CredentialAsked::Managed, &azure()).unwrap();
+        let whole = plain().trusting(Some(&format!("\n{pem}\n")), &azure()).unwrap();
+        let named = ("LIFEBOAT_CA_FILE".to_owned(), "/x/authority.pem".to_owned());
+        assert_eq!(whole.table("/x".as_ref()), [named]);
+        assert!(whole.words().contains("authority"));
+        let none = plain().trusting(Some("  "), &azure()).unwrap();
+        assert!(none == plain() && !none.words().contains("authority"));
+        let torn = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+        let large = pem.repeat(100);
+        for (text, uri) in [
+            ("no PEM", &azure()),
+            (torn, &azure()),
+            (&format!("{pem}{torn}"), &azure()),
+            (&large, &azure()),
+            (&pem, &folder),
+        ] {
+            let told = plain().trusting(Some(text), uri).unwrap_err();
+            assert_eq!(told.field.as_deref(), Some("/authority"), "{text:.40}");
+        }
+        // What was kept before there was such a thing is read as it was.
+        let old = r#"{"kind":"k","table":[],"certificate":null}"#;
+        assert_eq!(serde_json::from_str::<Credential>(old).unwrap().authority, None);
     }
 
     #[test]

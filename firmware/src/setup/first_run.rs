@@ -28,8 +28,6 @@ mod asked;
 
 /// The file of the recovery key while it is needed.
 pub const KEY_FILE: &str = "recovery.key";
-/// The file of an application's certificate while it is needed.
-const CERTIFICATE_FILE: &str = "azure.pem";
 /// What first run works with.
 pub struct Parts {
     /// Where answers are kept.
@@ -187,26 +185,22 @@ impl FirstRun {
         }
     }
 
-    /// Key and certificate where requests look for them.
+    /// Key and certificates where requests look for them.
     fn lay_out(&self, kept: &VaultKept) {
         let folder = self.parts.ground.secrets();
-        let laid = put(&folder, KEY_FILE, kept.key.as_bytes()).and_then(|()| {
-            match &kept.credential.certificate {
-                Some(pem) => put(&folder, CERTIFICATE_FILE, pem.as_bytes()),
-                None => Ok(()),
-            }
-        });
+        let laid = put(&folder, KEY_FILE, kept.key.as_bytes())
+            .and_then(|()| kept.credential.lay_out(&folder));
         if let Err(error) = laid {
             log::error!("{}: the vault's key cannot be laid out: {error}", folder.display());
         }
     }
 
     fn way_of(&self, kept: &VaultKept) -> Chosen {
-        let file = self.parts.ground.secrets().join(CERTIFICATE_FILE);
+        let folder = self.parts.ground.secrets();
         Chosen {
             place: kept.place.clone(),
             key: Zeroizing::new(kept.key.clone()),
-            credential: kept.credential.table(&file),
+            credential: kept.credential.table(&folder),
         }
     }
 
@@ -235,7 +229,7 @@ impl FirstRun {
             place: kept.place.clone(),
             vault: Some(kept.vault.clone()),
             named_by: "setup".to_owned(),
-            credential: kept.credential.kind.clone(),
+            credential: kept.credential.words(),
             key_confirmed: kept.confirmed,
         });
         let named = named.map(|named| VaultChosen {
@@ -267,7 +261,7 @@ impl FirstRun {
 }
 
 /// A secret file for its owner only, whole at once.
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     std::fs::create_dir_all(folder)?;

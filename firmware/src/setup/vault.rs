@@ -5,6 +5,7 @@ use std::sync::Arc;
 use firmware_web::api::Refusal;
 use firmware_web::api::setup::{How, KeyShown, VaultAsked, VaultFound};
 use firmware_web::api::site::Answer;
+use pipeline_azure::transport::failure::Kind;
 use pipeline_vault::Error;
 use pipeline_vault::error::Blame;
 use pipeline_vault::keys::key_file::KeyFile;
@@ -58,9 +59,13 @@ pub(super) fn build(plan: &Plan, store: Arc<dyn BlobStore>, machine: &Machine) -
     plan.build(store, clock, entropy).map(drop).map_err(store_refusal)
 }
 
-/// Who refuses looks at the credential; everything else comes of the place.
+/// Whom nobody vouches for is mended by an authority; who refuses looks at the credential; everything else comes of the place.
 fn store_refusal(error: Error) -> Refusal {
-    let field = if error.blame == Blame::Refused { "/credential/value" } else { "/place" };
+    let field = match error.blame {
+        Blame::Refused if error.remedy == Kind::TLS_REMEDY => "/authority",
+        Blame::Refused => "/credential/value",
+        _ => "/place",
+    };
     refused::of(error, field)
 }
 

@@ -12,6 +12,7 @@ use hal::net::nic::{NetError, Stack as _};
 use hal_linux::LinuxStack;
 
 use super::events::Events;
+use super::temperature::{DISKS, celsius};
 use crate::admin::keep::Keep;
 use crate::child::Verb;
 use crate::cli::Opening;
@@ -166,7 +167,7 @@ pub fn links_of_kernel() -> Vec<MachineLink> {
 pub(super) fn disk_view(facts: &DiskFacts, used: &'static str) -> MachineDisk {
     let name = facts.kernel_name().to_owned();
     MachineDisk {
-        celsius: celsius(&name),
+        celsius: celsius(Path::new(DISKS), &name),
         model: facts.model.clone().unwrap_or_default().trim().to_owned(),
         serial: facts.serial.clone().unwrap_or_else(|| identity(facts)).trim().to_owned(),
         bytes: facts.geometry.bytes,
@@ -174,24 +175,6 @@ pub(super) fn disk_view(facts: &DiskFacts, used: &'static str) -> MachineDisk {
         name,
         ..MachineDisk::default()
     }
-}
-
-/// What a disk's own sensor tells, by the kernel's drivers nvme and drivetemp.
-fn celsius(name: &str) -> Option<i16> {
-    let device = PathBuf::from(format!("/sys/block/{name}/device"));
-    for folder in [device.join("hwmon"), device.clone()] {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let sensors =
-            entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("hwmon"));
-        for sensor in sensors {
-            let text = std::fs::read_to_string(sensor.path().join("temp1_input")).ok();
-            let thousandths = text.and_then(|text| text.trim().parse::<i32>().ok());
-            if let Some(degrees) = thousandths.and_then(|value| i16::try_from(value / 1000).ok()) {
-                return Some(degrees);
-            }
-        }
-    }
-    None
 }
 
 /// Whether something is worse than it was.

@@ -14,6 +14,7 @@ use firmware_web::api::Caller;
 use firmware_web::api::site::Answer;
 use firmware_web::api::views::appliance::UpdateView;
 use firmware_web::api::views::vault::{JobState, JobView};
+use pipeline_azure::address::Origin;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use super::LiveSite;
@@ -24,11 +25,26 @@ use crate::child::Verb;
 
 const KIND: &str = "update";
 const OBJECT: &str = "appliance";
+/// Longest address that an update is got from.
+const ADDRESS_BYTES_MAX: usize = 2048;
 /// How long a process may take until it reads.
 const OPENS: u32 = 150;
 /// How long the end of a short job is waited for once all is sent.
 const ENDS: u32 = 20;
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Refuses what nothing can be got from, beside its field and before anything is begun.
+pub fn check_address(address: &str) -> Answer<()> {
+    let no = |words: String| Err(wrong("/from", "an update", words));
+    if address.len() > ADDRESS_BYTES_MAX || !address.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return no("has letters that no address has, or far too many: copy it again".to_owned());
+    }
+    // What stands behind the question mark is the server's own matter.
+    match Origin::parse(address.split('?').next().unwrap_or_default()) {
+        Ok(_) => Ok(()),
+        Err(error) => no(format!("{}: write it like https://HOST/lifeboat.update", error.what)),
+    }
+}
 
 impl LiveSite {
     fn updates(&self) -> Answer<&dyn Updates> {
@@ -57,11 +73,7 @@ impl LiveSite {
     }
 
     pub(super) fn update_by_address(&self, by: &Caller, address: &str) -> Answer<JobView> {
-        let is_address = address.starts_with("https://") || address.starts_with("http://");
-        if !is_address {
-            let words = "is no address: it begins with https:// or http://";
-            return Err(wrong("/from", "an update", words));
-        }
+        check_address(address)?;
         self.begin_update(by, self.update_verb(address)?)
     }
 

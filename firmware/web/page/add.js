@@ -1,6 +1,6 @@
 // A server is added: one line to run on it, good for a while; and it is shown as soon as it comes in.
 
-import { administrator, get, operator } from "./api.js";
+import { admin, get, operator } from "./api.js";
 import { card, copier, fill, h, head, health, icon, live, mono, quiet, serverLink, table, toast, waiting } from "./dom.js";
 import { change, field, form } from "./form.js";
 import { exactly, now, seconds } from "./words.js";
@@ -20,7 +20,7 @@ export async function show() {
   clearInterval(timer);
   timer = setInterval(tick, 1000);
   tick();
-  fill(place, card("Run this on the server, as root", { tools: copier("Copy", () => install.line) }, h("pre.command", { tabindex: "0", "aria-label": "The line to run" }, install.line), left,
+  fill(place, card("Run this on the server, as root", { tools: copier("Copy", () => install.line) }, h("pre.command", { tabindex: "0", label: "The line to run" }, install.line), left,
    h("p.waiting", icon("working"), " Waiting for the server to come in. It shows up here by itself.")));
  };
  return {
@@ -28,7 +28,7 @@ export async function show() {
   element: h("div", head("Add a server", "Any Linux from kernel 5.10 on: no reboot, no kernel module."),
    card("A line to run", {}, form({
     label: "A line to run", submit: "Make the line",
-    fields: [field("name", "What it is to be called", { autocapitalize: "off", hint: "Empty: as the server calls itself." }), administrator() && field("readmit", "Although it was revoked", { kind: "checkbox" })],
+    fields: [field("name", "What it is to be called", { autocapitalize: "off", hint: "Empty: as the server calls itself." }), admin() && field("readmit", "Although it was revoked", { value: false })],
     send: ({ name, readmit }) => change("POST", ["install"], { name: name || null, readmit }),
     then: (install) => { if (install) line(install); },
    })), place, came, networkCard()),
@@ -38,7 +38,7 @@ export async function show() {
     const known = seen.get(row.server);
     if (before.has(row.server) || known?.health === row.health) continue;
     if (!known) toast(`${row.name} has come in.`);
-    const item = h("div.card.came", health(row.health), h("h2", serverLink(row.name), " has come in"), h("p", row.cause || "It is protected from now on."));
+    const item = h("div.card", health(row.health), h("h2", serverLink(row.name), " has come in"), h("p", row.cause || "It is protected from now on."));
     if (known) known.item.replaceWith(item);
     else came.append(item);
     seen.set(row.server, { health: row.health, item });

@@ -1,7 +1,7 @@
 // Alerts: what stands, who is told and how, and when something is an alert at all.
 
-import { administrator, get } from "./api.js";
-import { button, card, cause, h, health, mono, quiet, since, strong, table } from "./dom.js";
+import { admin, get } from "./api.js";
+import { button, card, cause, h, health, mono, more, quiet, since, strong, table } from "./dom.js";
 import { asking, attempt, change, dialog, doing, field, form, list, loading } from "./form.js";
 import { counted } from "./words.js";
 
@@ -20,8 +20,8 @@ const kept = (channels) => channels.map(({ name, way, at_least }) => ({ name, wa
 function draw(view, again) {
  const save = (channels, rules = view.rules) => change("PUT", ["alerts"], { channels, rules }, "Alerts are changed.");
  const others = (channel) => kept(view.channels.filter((one) => one.name !== channel.name));
- const edit = (words, channel) => asking(words, channelForm(channel, others(channel), save), again, { "aria-label": channel.name && `${words} ${channel.name}` });
- const allowed = administrator();
+ const edit = (words, channel) => asking(words, channelForm(channel, others(channel), save), again, { label: channel.name && `${words} ${channel.name}` });
+ const allowed = admin();
  return [
   table("Alerts that stand", ["How bad", "Object", "What", "Since"], view.standing.map((alert) => [
    health(alert.health), alert.object, [alert.words, cause(alert.remedy)], since(alert.since_millis),
@@ -30,7 +30,7 @@ function draw(view, again) {
   table("Channels", ["Name", "How", "To", "From which on", "Last message", ""], view.channels.map((channel) => [
    strong(channel.name), WAYS[channel.way.kind] || channel.way.kind, mono(to(channel.way)), health(channel.at_least),
    [channel.last || "none yet", channel.last_millis && cause(since(channel.last_millis))],
-   allowed && h("div.buttons", edit("Change", channel), doing("Remove", () => save(others(channel)), again, { "aria-label": `Remove ${channel.name}` })),
+   allowed && h("div.buttons", edit("Change", channel), doing("Remove", () => save(others(channel)), again, { label: `Remove ${channel.name}` })),
   ]), "Nobody is told of anything yet."),
   (view.waiting > 0 || view.given_up > 0) && quiet(`${counted(view.waiting, "message")} waiting, ${view.given_up} given up.`),
   allowed && [
@@ -54,9 +54,9 @@ function channelForm(channel, others, save) {
  const host = (label, hint) => at("way/host", label, { value: way.host, hint: `HOST or HOST:PORT; ${hint}` });
  const fields = {
   webhook: () => at("way/url", "Address", { kind: "url", value: way.url, placeholder: "https://" }),
-  syslog: () => [host("Host", "514, with TLS 6514."), at("way/by", "By", { kind: "select", value: way.by, options: [["udp", "UDP"], ["tcp", "TCP"], ["tls", "TCP with TLS"]] })],
+  syslog: () => [host("Host", "514, with TLS 6514."), at("way/by", "By", { value: way.by, options: [["udp", "UDP"], ["tcp", "TCP"], ["tls", "TCP with TLS"]] })],
   mail: () => [host("Mail server", "587, with TLS from the first byte 465."),
-   at("way/tls", "Privacy", { kind: "select", value: way.tls, options: [["starttls", "STARTTLS"], ["tls", "TLS from the first byte"], ["none", "none: a relay on a trusted wire"]] }),
+   at("way/tls", "Privacy", { value: way.tls, options: [["starttls", "STARTTLS"], ["tls", "TLS from the first byte"], ["none", "none: a relay on a trusted wire"]] }),
    at("way/user", "Log in as", { value: way.user || "", hint: "Empty: not at all." }),
    at("way/from", "From", { kind: "email", value: way.from }),
    at("way/to", "To", { value: (way.to || []).join(", "), hint: "Addresses, with commas between them." })],
@@ -65,7 +65,7 @@ function channelForm(channel, others, save) {
   title: channel.name ? `Channel ${channel.name}` : WAYS[kind], submit: "Save",
   fields: [at("name", "Name", { value: channel.name }), fields,
    kind !== "syslog" && at("secret", kind === "mail" ? "Password" : "Key that signs", { kind: "password", autocomplete: "new-password", hint: set ? "One is set. Empty: it stays." : "Empty: none." }),
-   at("at_least", "Tells from", { kind: "select", value: channel.at_least, options: [["attention", "Attention on"], ["bad", "Bad only"], ["good", "everything"]] })],
+   at("at_least", "Tells from", { value: channel.at_least, options: [["attention", "Attention on"], ["bad", "Bad only"], ["good", "everything"]] })],
   send: ({ name, at_least, secret, ...way }) => {
    if (kind === "mail") Object.assign(way, { user: way.user || null, to: list(way.to) });
    return save([...others, { name, way: { kind, ...way }, at_least, ...(secret && { secret }) }]);
@@ -78,10 +78,10 @@ const RULES = [
  ["spool_left_seconds", "Spool lasts less than, seconds", "0: never."], ["again_hours", "Told again after, hours", "0: never."], ["tripwire_pin_days", "Points pinned by the tripwire for, days", "1 to 365."],
 ];
 
-const rules = ({ rules: set, channels }, save, again) => h("details", h("summary", "When something is an alert"), form({
+const rules = ({ rules: set, channels }, save, again) => more("When something is an alert", form({
  label: "When something is an alert", submit: "Save",
- fields: h("div.grid", RULES.map(([name, label, hint]) => field(name, label, { kind: "number", value: set[name], min: 0, hint })),
-  field("tripwire", "Ransomware tripwire: a jump in incompressible changes pins the last good points", { kind: "checkbox", value: set.tripwire })),
+ fields: h("div.grid", RULES.map(([name, label, hint]) => field(name, label, { value: set[name], min: 0, hint })),
+  field("tripwire", "Ransomware tripwire: a jump in incompressible changes pins the last good points", { value: set.tripwire })),
  send: (held) => save(kept(channels), held),
  then: again,
 }));

@@ -19,7 +19,7 @@ const RANKS = ["viewer", "operator", "administrator"];
 export const may = (role) => RANKS.indexOf(session.current?.role) >= RANKS.indexOf(role);
 
 export const operator = () => may("operator");
-export const administrator = () => may("administrator");
+export const admin = () => may("administrator");
 
 let askLogin = null;
 let asked = null;

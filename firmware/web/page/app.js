@@ -1,7 +1,7 @@
 // The page begins here: who is logged in, which view the address names, what is live beside it.
 
-import { administrator, call, login, may, onLogin, path, Problem, session, whoAmI } from "./api.js";
-import { $, ageAll, attribute, button, fill, h, icon, loud, mono, note, quiet, say, text, waiting } from "./dom.js";
+import { admin, call, login, may, onLogin, path, Problem, session, whoAmI } from "./api.js";
+import { $, ageAll, attribute, button, fill, h, icon, loud, mono, more, note, quiet, say, text, waiting } from "./dom.js";
 import { dialog, why } from "./form.js";
 import * as jobs from "./jobs.js";
 import { listen, run, tryNow, watch } from "./live.js";
@@ -107,7 +107,7 @@ async function door() {
   fill(place, h("main.door", h("div.door-card",
    h("div.door-brand", icon("boat"), h("div", h("h1", status.name || "Lifeboat"), quiet("Lifeboat ", status.version))),
    h("h2", stage === "pair" ? "Make this appliance yours" : "Log in"), stage === "pair" ? setup.pairing(done) : loginForm(done),
-   h("details", h("summary", "Is this the right machine?"),
+   more("Is this the right machine?",
     h("p", "Its console shows the SHA-256 fingerprint of its certificate. Your browser shows the same:"), mono(status.certificate_sha256 || "not known")))));
   place.querySelector("input").focus();
  });
@@ -138,7 +138,7 @@ async function begin() {
  if (session.current) entered();
  else await login();
  $("app").hidden = false;
- if (administrator() && !["done", "pair"].includes(await stageNow())) location.hash = "#/setup";
+ if (admin() && !["done", "pair"].includes(await stageNow())) location.hash = "#/setup";
  // Whoever was away sees what happened meanwhile.
  let lost = false;
  watch((state, left) => {

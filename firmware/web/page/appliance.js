@@ -1,6 +1,6 @@
 // The machine, its update, and how much may be sent at which hours.
 
-import { administrator, get, operator } from "./api.js";
+import { admin, get, operator } from "./api.js";
 import { Bar, button, card, facts, figure, fill, fresh, h, head, health, mono, note, quiet, strong, table } from "./dom.js";
 import { asking, beside, change, field, form, wrong } from "./form.js";
 import { MIB, bytes, pace, percent, seconds, zoneWords } from "./words.js";
@@ -24,7 +24,7 @@ function draw(machine, update, set) {
  // What somebody is typing is not drawn anew.
  const typing = ({ currentTarget }) => currentTarget.classList.add("changed");
  calendar.addEventListener("change", typing);
- calendar.querySelector(".buttons").hidden = !operator();
+ calendar.buttons.hidden = !operator();
  return [
   head("Appliance", machine.name),
   h("dl.figures",
@@ -43,7 +43,7 @@ function draw(machine, update, set) {
   card("How much may be sent when", {}, quiet(`Hours are those of the appliance's zone, ${zoneWords(machine.zone_minutes)}. The first row that holds counts; otherwise ${pace(machine.calendar.otherwise_bytes_per_second, true)}.`), calendar),
   updateCard(update, typing, () => set(machine)),
   card("Certificate", {}, facts(["SHA-256", mono(machine.certificate_sha256)]),
-   administrator() && h("a.button", { href: "#/setup" }, "Network, vault, time, certificate")),
+   admin() && h("a.button", { href: "#/setup" }, "Network, vault, time, certificate")),
  ];
 }
 
@@ -52,7 +52,6 @@ export const linksTable = (links) => table("Network cards", ["Name", "Hardware a
 ]), "No card is seen.");
 
 function updateCard({ version, slot, on_trial, next, obstacle }, typing, again) {
- const admin = administrator();
  const put = form({
   submit: "Put it in",
   fields: [field("file", "A file that ends in .update", { kind: "file", accept: ".update" }), field("from", "Or its address", { kind: "url", placeholder: "https://" })],
@@ -65,10 +64,10 @@ function updateCard({ version, slot, on_trial, next, obstacle }, typing, again) 
   then: again,
  });
  put.addEventListener("input", typing);
- return card("Update", { tools: admin && next && asking("Restart into it", { title: `Restart into ${next}`, words: "Servers are without the appliance for a minute, and go on by themselves.", typed: "restart", send: () => change("POST", ["appliance", "restart"], undefined, "It starts anew.") }) },
+ return card("Update", { tools: admin() && next && asking("Restart into it", { title: `Restart into ${next}`, words: "Servers are without the appliance for a minute, and go on by themselves.", typed: "restart", send: () => change("POST", ["appliance", "restart"], undefined, "It starts anew.") }) },
   facts(["Runs", version], ["Slot", slot || "none"], next && ["Tried at the next start", next]),
   on_trial && note("attention", "This version is on trial: where it does not prove itself, the machine goes back."),
-  obstacle ? note("attention", obstacle) : [quiet("Only what is signed and newer is put in, beside what runs."), admin && put]);
+  obstacle ? note("attention", obstacle) : [quiet("Only what is signed and newer is put in, beside what runs."), admin() && put]);
 }
 
 const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -95,7 +94,7 @@ export function calendarEditor(calendar, disabled = false) {
     ...number ? { disabled } : days, type: "checkbox", ".checked": row.days.has(number), onchange: ({ target }) => row.days[target.checked ? "add" : "delete"](number),
    }), day)), beside(days.id)),
    hour(row, "from_hour", "from", 0, where), hour(row, "to_hour", "to", 1, where), mib(row, "bytes_per_second", "MiB/s, 0 for no limit", where),
-   !disabled && button("Remove", () => { rows.splice(at, 1); draw(); }, { "aria-label": `Remove row ${at + 1}` }));
+   !disabled && button("Remove", () => { rows.splice(at, 1); draw(); }, { label: `Remove row ${at + 1}` }));
  };
  const draw = () => fill(place, rows.map(drawRow),
   mib(calendar, "otherwise_bytes_per_second", "Otherwise MiB/s, 0 for no limit"),

@@ -51,7 +51,7 @@ export function chart(name, { began_millis: began, step_seconds: step, values },
  const [cross, dot, words] = [s("path.cross"), s("circle.dot", { r: 3.5, cx: -9 }), h("p.chart-words", { "aria-live": "polite" }, summary)];
  const line = broken(values, x, y);
  const area = line.split("M").slice(1).map((part) => `M${part.split(" ")[0]} ${y(0)}L${part}L${part.split("L").at(-1).split(" ")[0]} ${y(0)}Z`).join("");
- const svg = s("svg.chart", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": summary },
+ const svg = s("svg.chart", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", label: summary },
   marks.map((value) => [s("path.grid", { d: `M${LEFT} ${y(value)}H${WIDE}` }), s("text.axis.end", { x: LEFT - 8, y: Number(y(value)) + 4 }, say(value))]),
   ["", "middle", "middle", "middle", "end"].map((anchor, at) => s("text", { x: x((end * at) / 4), y: HIGH - 4, class: `axis ${anchor}` }, label(when((end * at) / 4)))),
   s("path.area", { d: area }), s("path.line", { d: line }), target > 0 && s("path.target", { d: `M${LEFT} ${y(target)}H${WIDE}` }), cross, dot);
@@ -71,7 +71,7 @@ export function chart(name, { began_millis: began, step_seconds: step, values },
   text(words, summary);
  };
  return h("div", {
-  tabindex: "0", role: "group", "aria-label": `${name}, chart: left and right go along it`,
+  tabindex: "0", role: "group", label: `${name}, chart: left and right go along it`,
   onpointermove: ({ clientX }) => {
    const held = svg.getBoundingClientRect();
    show(Math.round(((((clientX - held.left) * WIDE) / held.width - LEFT) * end) / (WIDE - LEFT - 6)));

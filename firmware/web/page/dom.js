@@ -2,7 +2,7 @@
 
 import { ago, bytes, exactly, instant, named, percent, seconds, stateHealth, utc } from "./words.js";
 
-// `h("p.quiet", { title: "…" }, children)`: attributes may be left out, `.name` sets a property, `onclick` listens.
+// `h("p.quiet", { title: "…" }, children)`: attributes may be left out, `.name` sets a property, `onclick` listens, `label` is what is read aloud.
 export const h = dresser((name) => document.createElement(name));
 export const s = dresser((name) => document.createElementNS("http://www.w3.org/2000/svg", name));
 
@@ -15,7 +15,7 @@ function dresser(make) {
    if (value == null || value === false) continue;
    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
    else if (key.startsWith(".")) node[key.slice(1)] = value;
-   else node.setAttribute(key, value === true ? "" : value);
+   else node.setAttribute(key === "label" ? "aria-label" : key, value === true ? "" : value);
   }
   node.classList.add(...classes);
   add(node, children);
@@ -133,7 +133,7 @@ export const facts = (...pairs) => h("dl.facts", pairs.map((pair) => pair && h("
 
 export class Bar {
  constructor(label) {
-  this.meter = h("progress", { max: 100, "aria-label": label });
+  this.meter = h("progress", { max: 100, label });
   this.words = h("span.bar-words");
   this.node = h("div.bar", this.meter, this.words);
  }
@@ -160,12 +160,13 @@ export const notes = (kind, all) => h("ul.plain-list", all.map((words) => h("li"
 export const serverLink = (server, words = server) => h("a", { href: `#/server/${encodeURIComponent(server)}` }, words);
 export const orderLink = (order, words, tag = "a") => h(tag, { href: `#/order/${encodeURIComponent(order)}` }, words);
 export const button = (words, onclick, attributes) => h("button", { type: "button", ...attributes, onclick }, words);
+export const more = (words, ...content) => h("details", h("summary", words), ...content);
 export const live = (tag = "div") => h(tag, { "aria-live": "polite" });
 export const loud = { class: "primary" };
 export const danger = { class: "danger" };
 
 export function choice(label, options, chosen, onchoose) {
- const box = h("div.choice", { role: "group", "aria-label": label }, options.map(([value, words]) => button(words, ({ currentTarget }) => {
+ const box = h("div.choice", { role: "group", label }, options.map(([value, words]) => button(words, ({ currentTarget }) => {
   for (const other of box.children) attribute(other, "aria-pressed", String(other === currentTarget));
   onchoose(value);
  }, { "aria-pressed": String(value === chosen) })));

@@ -29,7 +29,7 @@ export async function show({ query }) {
   draw();
  };
  const asks = (tag, key, label, attributes, children) => h(tag, {
-  "aria-label": label, ".value": asked[key],
+  label, ".value": asked[key],
   oninput: ({ target }) => {
    asked[key] = target.value;
    clearTimeout(wait);

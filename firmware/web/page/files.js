@@ -29,7 +29,7 @@ function crumbs(place, point) {
  const steps = [["Files", {}], [server, { server }], id && [point ? instant(point.at_millis) : id.slice(0, 8), { server, point: id }],
   disk && [disk, { ...place, volume: "", path: "" }], volume && [volume, { ...place, path: "" }],
   ...parts.map((part, at) => [part, { ...place, path: parts.slice(0, at + 1).join("/") }])].filter(Boolean);
- return h("nav.crumbs", { "aria-label": "Where you are" }, h("ol", steps.map(([words, where], at) => h("li",
+ return h("nav.crumbs", { label: "Where you are" }, h("ol", steps.map(([words, where], at) => h("li",
   at === steps.length - 1 ? h("span", { "aria-current": "page" }, words) : link(where, words)))));
 }
 

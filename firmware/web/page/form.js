@@ -6,21 +6,24 @@ import { $, button, fill, fresh, h, icon, say, text, toast } from "./dom.js";
 // Where what is wrong with a field is told.
 export const beside = (id) => h("p.wrong", { id: `${id}-wrong` });
 
-// A field with its label. `options`: values or [value, words]; `field`: the JSON pointer by which the appliance names it.
-export function field(name, label, { kind = "text", value = "", hint, options = [], field: pointer, ...rest } = {}) {
+// A field with its label. What else it has says what kind it is; `options`: values or [value, words]; `field`: the JSON pointer by
+// which the appliance names it.
+export function field(name, label, { value = "", hint, options, rows, min, field: pointer, kind = kindOf(value, options, rows, min), ...rest } = {}) {
  const id = fresh(name.replace(/\W/g, "-"));
- const common = { id, name, "data-field": pointer ?? `/${name}`, "aria-describedby": `${hint ? `${id}-hint ` : ""}${id}-wrong`, ...rest };
+ const common = { id, name, "data-field": pointer ?? `/${name}`, "aria-describedby": `${hint ? `${id}-hint ` : ""}${id}-wrong`, rows, min, ...rest };
  const control = {
   select: () => h("select", common, options.map((option) => {
    const [key, words = key] = [option].flat();
    return h("option", { value: key, ".selected": String(key) === String(value) }, words);
   })),
-  textarea: () => h("textarea.mono", { rows: 8, ...common, ".value": value }),
+  textarea: () => h("textarea.mono", { ...common, ".value": value }),
   checkbox: () => h("input", { type: "checkbox", ...common, ".checked": Boolean(value) }),
  }[kind]?.() || h("input", { type: kind, ...common, ".value": value });
  const labelled = h("label", { for: id }, label);
  return h("div", { class: `field ${kind}` }, kind === "checkbox" ? [control, labelled] : [labelled, control], hint && h("p.hint", { id: `${id}-hint` }, hint), beside(id));
 }
+
+const kindOf = (value, options, rows, min) => (options ? "select" : rows ? "textarea" : min != null ? "number" : typeof value === "boolean" ? "checkbox" : "text");
 
 export function values(form) {
  const held = {};
@@ -41,6 +44,7 @@ export function refuse(form, problem) {
   || controls.find((control) => wanted.startsWith(`${control.dataset.field}/`) || wanted.endsWith(control.dataset.field)));
  if (meant) {
   meant.setAttribute("aria-invalid", "true");
+  meant.closest("details")?.setAttribute("open", "");
   text($(`${meant.id}-wrong`), why(problem));
   meant.focus();
  } else fill(form.querySelector(".form-problem"), icon("bad"), " ", why(problem));
@@ -54,9 +58,10 @@ function forgive(control) {
 
 export function form({ fields, submit, send, then, cancel, label = submit, danger }) {
  const go = h("button", { type: "submit", class: danger ? "danger" : "primary" }, submit);
+ const buttons = h("div.buttons", go, cancel && button("Cancel", () => cancel()));
  const problem = h("p.wrong.form-problem");
  const node = h("form", {
-  "aria-label": label,
+  label,
   novalidate: true,
   // What is being put right is wrong no longer.
   oninput: ({ target }) => forgive(target),
@@ -75,8 +80,8 @@ export function form({ fields, submit, send, then, cancel, label = submit, dange
     go.removeAttribute("aria-disabled");
    }
   },
- }, fields, problem, h("div.buttons", go, cancel && button("Cancel", () => cancel())));
- return node;
+ }, fields, problem, buttons);
+ return Object.assign(node, { go, buttons });
 }
 
 export function dialog(title, build, { closable = true, wide = false } = {}) {
@@ -95,8 +100,8 @@ export function dialog(title, build, { closable = true, wide = false } = {}) {
    },
   });
   const close = (value) => { result = value; box.close(); };
-  box.append(h("div.dialog-head", h("h2", { id, tabindex: "-1" }, title), closable && button("✕", () => close(), { class: "plain", "aria-label": "Close" })),
-   h("div.dialog-body", build(close)));
+  box.append(h("div.dialog-head", h("h2", { id, tabindex: "-1" }, title), closable && button("✕", () => close(), { class: "plain", label: "Close" })),
+   h("div", build(close)));
   document.body.append(box);
   box.showModal();
   (box.querySelector("input, select, textarea") || box.querySelector("h2")).focus();

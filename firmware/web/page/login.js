@@ -1,7 +1,7 @@
 // Coming in and going out, and one's own password.
 
 import { call, path, session } from "./api.js";
-import { h, loud, strong, toast } from "./dom.js";
+import { h, loud, more, strong, toast } from "./dom.js";
 import { dialog, doing, field, form, wrong } from "./form.js";
 import { named } from "./words.js";
 
@@ -27,7 +27,7 @@ export function menu() {
  const { name, role } = session.current;
  return dialog("Your account", (close) => [
   h("p", "Logged in as ", strong(name), `, ${named(role).toLowerCase()}.`),
-  h("details", h("summary", "Change the password"), form({
+  more("Change the password", form({
    label: "Change the password",
    submit: "Change it",
    fields: [oldPassword(), passwordFields()],

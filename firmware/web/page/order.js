@@ -1,7 +1,7 @@
 // Orders: given here, and followed step by step, with what each proved and what comes next.
 
 import { call, get, operator, path } from "./api.js";
-import { button, card, facts, fill, h, health, icon, live, loud, mono, note, notes, quiet, serverLink, state, strong, table, time, waiting } from "./dom.js";
+import { button, card, facts, fill, h, health, icon, live, loud, mono, more, note, notes, quiet, serverLink, state, strong, table, time, waiting } from "./dom.js";
 import { asking, change, dialog, doing, field, form, refuse, typedName, values } from "./form.js";
 import { exactly, millis, named } from "./words.js";
 
@@ -50,7 +50,7 @@ function draw(order, set, open) {
    !over && at !== "cancelling" && asking(drill ? "Take it back" : "Cancel the failover", {
     typed: name, words: drill ? "What it made in Azure is removed." : "What runs in Azure is removed, with all that was written there. The original goes on.", send: send("cancel", "It is being taken back."),
    }, next),
-  ], h("a.button", { href: path(["orders", order.order, "report"]), target: "_blank", rel: "noopener" }, "Report to print"))),
+  ], h("a.button", { href: path(["orders", order.order, "report"]), target: "_blank" }, "Report to print"))),
   order.trouble && h("div.card.trouble", { role: "alert" }, note("bad", order.trouble)),
   h("div.columns",
    card("Steps", {}, h("ol.steps", order.steps.map(({ step, standing, took_millis: took }) => h("li", { class: standing, "aria-current": standing === "begun" && "step" },
@@ -76,7 +76,7 @@ const WORDS = {
 const estimate = ({ total_millis: total, point, makes = [], steps = [], notes: remarks = [] }) => h("div.estimate",
  facts(["Takes about", total === undefined ? "not known" : millis(total)], point && ["Point", mono(point)]),
  table("What it makes", ["Makes", "Name", "Detail"], makes.map((made) => [made.what, mono(made.name), made.detail]), "It makes nothing."),
- steps.length > 0 && h("details", h("summary", "Step by step"), table("Steps", ["Step", "About", "Reckoned from"], steps.map((step) => [named(step.step), millis(step.millis), step.from]))),
+ steps.length > 0 && more("Step by step", table("Steps", ["Step", "About", "Reckoned from"], steps.map((step) => [named(step.step), millis(step.millis), step.from]))),
  notes("attention", remarks));
 
 export async function orderDialog({ server, kind, point, at }) {
@@ -90,10 +90,10 @@ export async function orderDialog({ server, kind, point, at }) {
    label: "Order",
    submit: "Order it",
    fields: [
-    server ? h("p", "Server ", strong(server), at && `, as of ${exactly(at)}`) : field("server", "Server", { kind: "select", options: servers }),
-    field("kind", "What", { kind: "select", value: kind, options: Object.keys(WORDS).map((one) => [one, named(one)]) }),
-    !point && field("point", "Point", { kind: "select", options: [["latest", "The newest"], ["latest-app", "The newest that is application-consistent"]] }),
-    field("keep", "Leave it up until it is taken back by hand", { kind: "checkbox" }),
+    server ? h("p", "Server ", strong(server), at && `, as of ${exactly(at)}`) : field("server", "Server", { options: servers }),
+    field("kind", "What", { value: kind, options: Object.keys(WORDS).map((one) => [one, named(one)]) }),
+    !point && field("point", "Point", { options: [["latest", "The newest"], ["latest-app", "The newest that is application-consistent"]] }),
+    field("keep", "Leave it up until it is taken back by hand", { value: false }),
     confirm,
    ],
    cancel: close,
@@ -111,10 +111,10 @@ export async function orderDialog({ server, kind, point, at }) {
    show("keep", held.kind === "drill");
    show("point", held.kind !== "planned");
    fill(confirm, held.kind !== "drill" && field("confirm", ["Type ", h("code", server || held.server), " to go on"], { value: held.confirm }));
-   node.querySelector("[type=submit]").className = held.kind === "drill" ? "primary" : "danger";
+   node.go.className = held.kind === "drill" ? "primary" : "danger";
   };
   node.addEventListener("change", ({ target }) => { if (["kind", "server"].includes(target.name)) adapt(); });
-  node.querySelector(".buttons").append(button("What would it make?", async () => {
+  node.buttons.append(button("What would it make?", async () => {
    fill(place, waiting("It is reckoned…"));
    try {
     fill(place, estimate((await call("POST", path(["orders", "estimate"]), asked(values(node)))).value));

@@ -38,7 +38,7 @@ class View {
   this.empty = h("div.empty.card", h("p", "No server is protected yet."), adder("Add the first server"));
   this.table = frame("Servers", this.headings, body, ".servers");
   this.bar = h("div.filter", h("input", {
-   type: "search", placeholder: "Filter by name or cause", "aria-label": "Filter servers by name or cause", ".value": kept.text,
+   type: "search", placeholder: "Filter by name or cause", label: "Filter servers by name or cause", ".value": kept.text,
    oninput: (event) => { kept.text = event.target.value; this.draw(); },
   }), this.filters = h("div"),
   h("label.sorter", "Sort by ", h("select", { onchange: (event) => this.sortBy(event.target.value, false) },

@@ -1,6 +1,6 @@
 // Drills, failovers and plans; and what was left standing in Azure.
 
-import { administrator, call, get, operator, path } from "./api.js";
+import { admin, call, get, operator, path } from "./api.js";
 import { button, card, cell, danger, fill, frame, h, head, icon, Keyed, live, loud, mono, note, orderLink, quiet, row, rows, serverLink, state, table, text, time, toast, waiting } from "./dom.js";
 import { asking, attempt, change, doing, field, loading, wrong } from "./form.js";
 import { orderDialog } from "./order.js";
@@ -25,8 +25,11 @@ export async function show() {
   if (now !== planned) await plans.again();
   planned = now;
  };
- add(await get("orders"));
- await follow();
+ const again = async () => {
+  add(await get("orders"));
+  await follow();
+ };
+ await again();
  const timer = setInterval(() => { if (!document.hidden) follow().catch(() => {}); }, 5000);
  return {
   title: "Recovery",
@@ -34,13 +37,10 @@ export async function show() {
    head("Recovery", "Drills, failovers and plans. Each step is told as it happens, and goes on whatever becomes of this page.",
     operator() && [button("Order a drill", () => orderDialog({ kind: "drill" }), loud), button("Order a failover", () => orderDialog({ kind: "failover" }), danger)]),
    card("Orders", {}, none, whole),
-   card("Plans", { tools: administrator() && asking("Write a plan", planForm(), plans.again) }, plans.place),
+   card("Plans", { tools: admin() && asking("Write a plan", planForm(), plans.again) }, plans.place),
    operator() && sweepCard()),
   live: (kind, data) => { if (kind === "order") add([data]); },
-  refresh: async () => {
-   add(await get("orders"));
-   await follow();
-  },
+  refresh: again,
   close: () => clearInterval(timer),
  };
 }
@@ -76,8 +76,8 @@ function planCard(plan, again) {
     title: `Commit the failover by ${name}`, typed: name, words: "All its servers are kept: what was prepared for taking them back is removed.",
     send: (held) => change("POST", ["plans", name, "commit"], { confirm: held.confirm }, "The failover is being committed."),
    }, again, loud),
-   administrator() && asking("Edit", planForm(plan), again)],
-  run && h("a.button", { href: path(["plans", run.run, "report"]), target: "_blank", rel: "noopener" }, "Report"))),
+   admin() && asking("Edit", planForm(plan), again)],
+  run && h("a.button", { href: path(["plans", run.run, "report"]), target: "_blank" }, "Report"))),
  h("ol.groups", groups.map((group, at) => h("li", h("span.quiet", `Group ${at + 1}: `), group.map((name, nth) => [nth > 0 && ", ", serverLink(name)])))),
  run && [
   quiet(`Last run: ${run.drill ? "drill" : "failover"} by ${run.by}, `, time(run.began_millis)),
@@ -103,7 +103,7 @@ server = [{ name = "web1" }, { name = "web2" }]
 
 const planForm = (plan) => ({
  title: plan ? `Plan ${plan.name}` : "A new plan", submit: "Save", wide: true,
- fields: field("text", "The plan (TOML)", { kind: "textarea", rows: 16, value: plan?.text || EXAMPLE, field: "" }),
+ fields: field("text", "The plan (TOML)", { rows: 16, value: plan?.text || EXAMPLE, field: "" }),
  send: async ({ text }) => {
   const name = text.match(/^name *= *"([^"]+)"/m)?.[1];
   if (!name) throw wrong("", 'A plan needs a name: name = "everything".');

@@ -1,9 +1,9 @@
 // One server: how it fares, its points to pick from, how it is protected and what can be done.
 
-import { administrator, call, get, operator, path, search } from "./api.js";
+import { admin, call, get, operator, path, search } from "./api.js";
 import { chart } from "./chart.js";
 import { Bar, button, card, choice, danger, facts, figure, fill, h, health, live, loud, mono, note, notes, orderLink, quiet, since, strong, table, text, time, toast, waiting } from "./dom.js";
-import { asking, attempt, change, doing, field, form, loading } from "./form.js";
+import { asking, attempt, change, field, form, loading } from "./form.js";
 import { orderDialog } from "./order.js";
 import { fetchPoints, Timeline } from "./timeline.js";
 import { MIB, bytes, counted, exactly, micros, millis, named, now, pace, seconds, share } from "./words.js";
@@ -16,25 +16,18 @@ const SPANS = [[3600, "Hour"], [86400, "Day"], [7 * 86400, "Week"], [30 * 86400,
 
 export async function show({ parts: [name] }) {
  const [server, points] = await Promise.all([get("servers", name), fetchPoints(name)]);
- const view = new View(name, server, points);
- return {
-  title: name,
-  element: view.node,
-  live: (kind, data) => view.live(kind, data),
-  refresh: () => view.again(),
-  close: () => view.close(),
- };
+ return new View(name, server, points);
 }
 
 class View {
  constructor(name, server, points) {
-  Object.assign(this, { name, span: 86400, drawn: {}, word: h("span"), lead: h("p.lead"), figures: h("dl.figures"), troubles: h("div"), disks: h("div"), charts: h("div.charts") });
+  Object.assign(this, { title: name, name, span: 86400, drawn: {}, word: h("span"), lead: h("p.lead"), figures: h("dl.figures"), troubles: h("div"), disks: h("div"), charts: h("div.charts") });
   this.copy = new Bar(`First copy of ${name}`);
   this.copyCard = card("First copy", { class: "first-copy" }, h("p", "Everything on its disks is read and sent once. Points can be recovered to once that is done."), this.copy.node);
   this.picked = live("div.picked");
   this.timeline = points.length > 0 && new Timeline(name, points, (point) => this.pick(point));
   const order = (kind) => () => orderDialog({ server: name, kind });
-  this.node = h("div",
+  this.element = h("div",
    h("div.head", h("div", h("p.crumb", h("a", { href: "#/" }, "Overview")), h("h1", name, " ", this.word), this.lead),
     operator() && h("div.tools", button("Drill", order("drill"), loud), button("Planned failover", order("planned")), button("Failover", order("failover"), danger))),
    this.troubles, this.figures, this.copyCard,
@@ -42,7 +35,7 @@ class View {
    card("Figures", { tools: choice("How far back", SPANS, this.span, (span) => { this.span = span; this.drawCharts(); }) }, this.charts),
    h("div.columns", card("Disks", {}, this.disks), operator() && readinessCard(name)),
    h("div.columns", policyCard(name, server, (changed) => this.set(changed)), targetCard(name, server.seed)),
-   administrator() && this.danger(server));
+   admin() && this.danger(server));
   this.set(server);
   this.drawCharts();
  }
@@ -52,7 +45,7 @@ class View {
   if (this.timeline) this.timeline.watcher.disconnect();
  }
 
- async again() {
+ async refresh() {
   this.set(await get("servers", this.name));
   if (this.timeline) this.timeline.add(await fetchPoints(this.name));
  }
@@ -131,14 +124,14 @@ class View {
   this.set({ ...this.server, ...row });
   if (newer || !this.looked || now() - this.looked > 30_000) {
    this.looked = now();
-   this.again().catch(() => {});
+   this.refresh().catch(() => {});
   }
  }
 
  danger({ failed_over: order }) {
   const { name } = this;
   const deed = (what, means, words, verb, body, done) => h("div", h("p", strong(what), ". ", means),
-   asking(what, { title: `${what}: ${name}`, words, typed: name, send: () => change("POST", ["servers", name, verb], body, done) }, () => this.again()));
+   asking(what, { title: `${what}: ${name}`, words, typed: name, send: () => change("POST", ["servers", name, verb], body, done) }, () => this.refresh()));
   return card("Beware", { class: "beware" }, h("div.rows-of-actions",
    deed("Accept another machine", "After the server's hardware was replaced: the next machine that shows up as it is taken for it.",
     "The next machine that shows up as this server will be taken for it.", "accept", { after_failover: false }, "The next machine is accepted."),
@@ -158,7 +151,7 @@ const NUMBERS = [
 
 function locked(node) {
  if (!operator()) {
-  node.querySelector(".buttons").hidden = true;
+  node.buttons.hidden = true;
   for (const control of node.elements) control.disabled = true;
  }
  return node;
@@ -167,12 +160,12 @@ function locked(node) {
 const policyCard = (name, { policy, disks }, changed) => card("Policy", {}, locked(form({
  label: `Policy of ${name}`,
  submit: "Change it now",
- fields: [h("div.grid", NUMBERS.map(([key, label, min, max, hint, unit = 1]) => field(key, label, { kind: "number", value: Math.round(100 * policy[key] / unit) / 100, min, max, hint, step: unit > 1 && "any" })),
-  field("keep", "Points are kept", { value: policy.keep || "", placeholder: "as the vault's retention says", disabled: !administrator(), hint: "72h,hourly=7d,daily=30d. Empty: as the vault's retention says." }),
+ fields: [h("div.grid", NUMBERS.map(([key, label, min, max, hint, unit = 1]) => field(key, label, { value: Math.round(100 * policy[key] / unit) / 100, min, max, hint, step: unit > 1 && "any" })),
+  field("keep", "Points are kept", { value: policy.keep || "", placeholder: "as the vault's retention says", disabled: !admin(), hint: "72h,hourly=7d,daily=30d. Empty: as the vault's retention says." }),
   field("group", "Consistency group", { value: policy.group || "", hint: "Servers of a group are cut at one instant. Empty: none." })),
- disks.map((disk) => field(`left_out:${disk.name}`, `Leave out ${disk.name}`, { kind: "checkbox", value: policy.left_out.includes(disk.name), field: "/left_out" })),
- field("paused", "Paused: no points are made", { kind: "checkbox", value: policy.paused }),
- field("second_person", "Failover and deletion need a second person", { kind: "checkbox", value: policy.second_person })],
+ disks.map((disk) => field(`left_out:${disk.name}`, `Leave out ${disk.name}`, { value: policy.left_out.includes(disk.name), field: "/left_out" })),
+ field("paused", "Paused: no points are made", { value: policy.paused }),
+ field("second_person", "Failover and deletion need a second person", { value: policy.second_person })],
  send: (held) => change("PUT", ["servers", name, "policy"], {
   ...Object.fromEntries(NUMBERS.map(([key, , , , , unit]) => [key, unit ? held[key] && Math.round(held[key] * unit) : held[key]])),
   keep: held.keep || null, group: held.group || null, paused: held.paused, second_person: held.second_person,
@@ -209,7 +202,7 @@ function targetCard(name, seed) {
  }), (value) => locked(form({
   label: `Target profile of ${name}`,
   submit: "Save",
-  fields: field("text", "Where it is recovered to in Azure (TOML)", { kind: "textarea", value, rows: 12, field: "", hint: "Subscription, region, resource group, network, size; seed = true keeps it warm. «lifeboat target --help» explains each." }),
+  fields: field("text", "Where it is recovered to in Azure (TOML)", { value, rows: 12, field: "", hint: "Subscription, region, resource group, network, size; seed = true keeps it warm. «lifeboat target --help» explains each." }),
   send: (held) => change("PUT", where, held.text),
   then: (answer) => { if (answer !== null) toast("The target profile is saved."); },
  })), h("div", waiting()));

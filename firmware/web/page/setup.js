@@ -1,8 +1,8 @@
 // First run, one question after the other; later the same questions, one at a time.
 
-import { administrator, call, get, path, session } from "./api.js";
+import { admin, call, get, path, session } from "./api.js";
 import { calendarEditor, linksTable } from "./appliance.js";
-import { button, card, cause, copier, facts, fill, h, head, health, icon, live, loud, mono, note, quiet, table, time, toast, waiting } from "./dom.js";
+import { button, card, cause, copier, facts, fill, h, head, health, icon, live, loud, mono, more, note, quiet, table, time, toast, waiting } from "./dom.js";
 import { change, field, form, list, refuse, values, wrong } from "./form.js";
 import { passwordFields, same } from "./login.js";
 import { count, millis, seconds, zoneWords } from "./words.js";
@@ -24,7 +24,7 @@ export const pairing = (done) => form({
 });
 
 export async function show({ refresh }) {
- if (!administrator()) return { title: "Setup", element: h("p", "An administrator may do this.") };
+ if (!admin()) return { title: "Setup", element: h("p", "An administrator may do this.") };
  const view = await get("setup");
  const node = h("div");
  const draw = (next) => fill(node, next.stage === "done" ? settled(next, refresh) : asked(next, draw));
@@ -40,7 +40,7 @@ function asked(view, draw) {
   if (next.stage === "done") {
    toast("All is set. Now add the first server.");
    location.hash = "#/add";
-  } else document.querySelector("#main .card").querySelector("input, button, select")?.focus();
+  } else document.querySelector("#main .card :is(input,button,select)")?.focus();
  };
  const make = { network: networkForm, vault: vaultForm, key: keyForm, time: timeForm }[view.stage];
  return [
@@ -66,7 +66,7 @@ function settled(view, refresh) {
 function networkForm({ stage, set }, again) {
  const { links, dns, gateways, changeable, settings, trial_seconds_left: trial } = set.network;
  const put = (submit, ask, done, rest) => form({ submit, send: (held) => change("PUT", ["setup", "network"], ask(held), done), then: again, ...rest });
- const tried = (label, fields, ask) => h("details", h("summary", label), put("Try it for a minute", ask, "It is tried. Come back by the new address and confirm.", { label, fields }));
+ const tried = (label, fields, ask) => more(label, put("Try it for a minute", ask, "It is tried. Come back by the new address and confirm.", { label, fields }));
  return h("div",
   linksTable(links),
   facts(["Names answered by", dns.join(", ") || "nobody"], ["Ways out", gateways.join(", ") || "none"]),
@@ -75,11 +75,11 @@ function networkForm({ stage, set }, again) {
   stage === "network" && put("Keep it as it is", () => ({ keep: true })),
   changeable ? [
    tried("Change a link", h("div.grid",
-    field("name", "Link", { kind: "select", options: links.map((link) => link.name) }),
+    field("name", "Link", { options: links.map((link) => link.name) }),
     field("addresses", "Addresses with prefix", { placeholder: "192.0.2.10/24", hint: "Empty: DHCP.", field: "/link/addresses" }),
     field("gateways", "Gateway", { placeholder: "192.0.2.1", field: "/link/gateways" }), field("dns", "DNS servers", { hint: "Three at most; empty: as DHCP says.", field: "/link/dns" })),
    (held) => ({ link: { name: held.name, addresses: list(held.addresses), gateways: list(held.gateways), dns: list(held.dns) } })),
-   tried("All of it, as text", field("settings", "The table [network] of lifeboat.toml", { kind: "textarea", value: settings, rows: 10 }), (held) => held)]
+   tried("All of it, as text", field("settings", "The table [network] of lifeboat.toml", { value: settings, rows: 10 }), (held) => held)]
    : quiet("Another system keeps this machine's network."));
 }
 
@@ -92,21 +92,22 @@ function credentialFields(kind) {
  const application = [plain("tenant", "Tenant"), plain("client", "Application")];
  return {
   account_key: secret("The key"), sas: secret("The signature"), connection_string: secret("The connection string"), client_secret: [application, secret("Its secret")],
-  client_certificate: [application, plain("value", "Certificate and key (PEM)", { kind: "textarea" })], managed_client: plain("client", "Client ID"),
+  client_certificate: [application, plain("value", "Certificate and key (PEM)", { rows: 8 })], managed_client: plain("client", "Client ID"),
  }[kind];
 }
 
 function vaultForm(view, again) {
- const [more, adopt, result] = [h("div.grid"), h("div"), live()];
- const asked = ({ place, kind, tenant, client, value }) => ({ place, credential: { kind, tenant, client, value } });
+ const [opens, adopt, result] = [h("div.grid"), h("div"), live()];
+ const own = more("Its certificate is by an authority of your own", field("authority", "The authority's certificate (PEM)", { rows: 4, hint: "Trusted beside the usual ones." }));
+ const asked = ({ place, kind, tenant, client, value, authority }) => ({ place, authority, credential: { kind, tenant, client, value } });
  let found = null;
  const node = form({
   label: "Vault",
   submit: "Use this place",
   fields: [
    field("place", "Where the vault is", { value: view.set?.vault?.place || "", placeholder: "azure://ACCOUNT/CONTAINER", hint: "azure://ACCOUNT/CONTAINER, or on this machine disk:NAME/FOLDER or dir:FOLDER." }),
-   field("kind", "What opens it", { kind: "select", options: CREDENTIALS, field: "/credential" }), more,
-   field("how", "The vault", { kind: "select", options: [["new", "Make a new one"], ["adopt", "Take over one that is there"]] }), adopt, result,
+   field("kind", "What opens it", { options: CREDENTIALS, field: "/credential" }), opens, own,
+   field("how", "The vault", { options: [["new", "Make a new one"], ["adopt", "Take over one that is there"]] }), adopt, result,
   ],
   send: async (held) => {
    const body = { ...asked(held), how: held.how };
@@ -118,7 +119,7 @@ function vaultForm(view, again) {
     found = answer.found.vault;
     fill(result, card("This vault was found", {}, facts(["Vault", mono(answer.found.vault)], ["Servers", answer.found.servers.join(", ") || "none"], ["Points", count(answer.found.points)], ["Newest", time(answer.found.newest_millis)]),
      answer.found.warnings.map((warning) => note("attention", warning)), h("p", "If it is the one, use this place once more.")));
-    node.querySelector("[type=submit]").textContent = "Take this vault over";
+    node.go.textContent = "Take this vault over";
     return;
    }
    shown = answer.key || null;
@@ -126,22 +127,23 @@ function vaultForm(view, again) {
   },
  });
  const adapt = () => {
-  fill(more, credentialFields(node.elements.kind.value));
+  fill(opens, credentialFields(node.elements.kind.value));
   fill(adopt, node.elements.how.value === "adopt" && [
-   field("key", "The recovery key", { kind: "textarea", rows: 4, hint: "As it stands on paper, or the content of its file." }),
+   field("key", "The recovery key", { rows: 4, hint: "As it stands on paper, or the content of its file." }),
    field("passphrase", "The passphrase of the key's file", { kind: "password", hint: "Empty where it has none." }),
   ]);
  };
  node.addEventListener("change", (event) => {
   found = null;
-  node.querySelector("[type=submit]").textContent = "Use this place";
+  node.go.textContent = "Use this place";
   if (["kind", "how"].includes(event.target.name)) adapt();
  });
- node.querySelector(".buttons").append(button("Test the way there", async () => {
+ node.buttons.append(button("Test the way there", async () => {
   fill(result, waiting("The way is walked: name, route, TLS, permissions, pace…"));
   try {
    const { value } = await call("POST", path(["setup", "vault", "test"]), asked(values(node)));
    fill(result, testResult(value));
+   own.open ||= value.rows.some((row) => row.step === "tls" && row.standing === "bad");
    if (value.holds === "vault") {
     node.elements.how.value = "adopt";
     adapt();
@@ -167,15 +169,15 @@ function keyForm(view, again) {
  const place = h("div");
  const draw = () => fill(place, shown ? [
   note("attention", "Write it down on paper. With it and the vault everything comes back; without it nothing does. It is shown this once."),
-  h("ol.key-groups.mono", { tabindex: "0", "aria-label": "The recovery key" }, shown.groups.map((group) => h("li", group))),
+  h("ol.key-groups.mono", { tabindex: "0", label: "The recovery key" }, shown.groups.map((group) => h("li", group))),
   h("div.buttons", copier("Copy the key's file", () => shown?.file || ""), button("Print", () => print()),
    button("It is written down", () => { shown = null; draw(); place.querySelector("textarea").focus(); }, loud)),
  ] : [form({
   label: "Recovery key", submit: "Check it",
-  fields: field("typed", "The recovery key, from your paper", { kind: "textarea", rows: 4, hint: "Blanks and small letters do no harm. What is wrong is told by its group." }),
+  fields: field("typed", "The recovery key, from your paper", { rows: 4, hint: "Blanks and small letters do no harm. What is wrong is told by its group." }),
   send: (held) => change("POST", ["setup", "key"], held, "The key is right."),
   then: again,
- }), h("details", h("summary", "It was not written down"), form({
+ }), more("It was not written down", form({
   submit: "Show it once more", send: () => change("POST", ["setup", "key"], { again: true }),
   then: ({ key }) => { shown = key; draw(); },
  }))]);
@@ -195,7 +197,7 @@ function timeForm(view, again) {
   label: "Time and limits", submit: first ? "That is all" : "Save",
   fields: [h("div.grid",
    field("zone", "Time zone", { value: (first && Intl.DateTimeFormat().resolvedOptions().timeZone) || set.zone }),
-   field("zone_minutes", "Its clock", { kind: "select", value: minutes, options: zones.map((zone) => [zone, zoneWords(zone)]), hint: "The machine knows no summer time: change it here twice a year." }),
+   field("zone_minutes", "Its clock", { value: minutes, options: zones.map((zone) => [zone, zoneWords(zone)]), hint: "The machine knows no summer time: change it here twice a year." }),
    field("servers", "Time servers", { value: set.servers.join(", "), hint: "Addresses, four at most; empty: as DHCP says." })),
   h("h3", "How much may be sent when"), editor.node],
   send: (held) => change("PUT", ["setup", "time"], { zone: held.zone, zone_minutes: Number(held.zone_minutes), servers: list(held.servers), calendar: editor.value() }),
@@ -208,9 +210,9 @@ function certificateForm({ set }, again) {
  const put = ({ chain = "", key = "" }, done) => change("PUT", ["setup", "certificate"], { chain, key }, done);
  return [facts(["The machine's own", mono(machine)], own && ["Yours", own.names.join(", "), cause("by ", own.issuer, ", ends ", time(own.ends_millis))]),
   quiet("Whoever comes by one of your certificate's names sees yours; by an address, the machine's own, which agents pin."),
-  h("details", h("summary", own ? "Another one" : "Install one of your own"), form({
+  more(own ? "Another one" : "Install one of your own", form({
    label: "Certificate", submit: "Install",
-   fields: [field("chain", "Certificate with those between it and its authority (PEM)", { kind: "textarea" }), field("key", "Its key (PEM)", { kind: "textarea" })],
+   fields: [field("chain", "Certificate with those between it and its authority (PEM)", { rows: 8 }), field("key", "Its key (PEM)", { rows: 8 })],
    send: (held) => {
     if (!held.chain) throw wrong("/chain", "Paste it here.");
     return put(held, "The certificate is installed.");

@@ -16,7 +16,7 @@ export class Timeline {
   this.from = newest - this.span * 0.98;
   this.svg = s("svg.timeline", { height: HIGH, "aria-hidden": "true" }, this.axis, this.marks, this.hand);
   this.slider = h("div.timeline-box", {
-   tabindex: "0", role: "slider", "aria-label": `Recovery points of ${server}`, "aria-valuemin": 1,
+   tabindex: "0", role: "slider", label: `Recovery points of ${server}`, "aria-valuemin": 1,
    onkeydown: (event) => this.key(event),
    onpointerdown: ({ clientX: x, pointerId }) => {
     this.held = { x, from: this.from, moved: false };
@@ -30,8 +30,8 @@ export class Timeline {
    },
    onpointercancel: () => { this.held = null; },
   }, this.svg);
-  const group = (label, ...all) => h("div.choice", { role: "group", "aria-label": label }, all);
-  const tool = (words, does, label) => button(words, does, { "aria-label": label });
+  const group = (label, ...all) => h("div.choice", { role: "group", label }, all);
+  const tool = (words, does, label) => button(words, does, { label });
   this.node = h("div", h("div.timeline-tools",
    group("How much is shown", tool("+", () => this.zoom(0.5), "Show less time"), tool("−", () => this.zoom(2), "Show more time"), ZOOMS.map(([words, span]) => tool(words, () => this.zoom(span / this.span)))),
    group("Go along", tool("◀", () => this.move(-0.6), "Earlier"), tool("▶", () => this.move(0.6), "Later"), tool("Newest", () => this.choose(Infinity))),

@@ -1,6 +1,6 @@
 // The vault: size, cost, growth, whether it is whole, how long points are kept; the recovery kit.
 
-import { administrator, get, operator } from "./api.js";
+import { admin, get, operator } from "./api.js";
 import { chart, ofDays } from "./chart.js";
 import { Bar, button, card, danger, figure, fill, h, head, health, icon, loud, quiet, serverLink, since, state, strong, table, time } from "./dom.js";
 import { ask, asking, attempt, change, dialog, doing, field } from "./form.js";
@@ -20,6 +20,7 @@ export async function show() {
 }
 
 const bars = new Map();
+const follows = (job) => h("div", { "data-job": job, "aria-live": "polite" });
 
 function follow(job, ended) {
  const place = document.querySelector(`[data-job="${job.kind}"]`);
@@ -39,7 +40,6 @@ function draw(vault, set) {
  const { growth, verified, key_confirmed_millis: typed } = vault;
  const week = growth.length > 7 ? growth.at(-1).bytes - growth.at(-8).bytes : null;
  const verify = (words, deep, done) => doing(words, () => change("POST", ["vault", "verify"], { deep }, done), follow);
- const admin = administrator();
  return [
   head("Vault", vault.place),
   h("dl.figures",
@@ -53,13 +53,13 @@ function draw(vault, set) {
    card("Is it whole?", {
     tools: operator() && [verify("Verify", false, "The check has begun."), verify("Verify deeply", true, "The deep check has begun: every byte is read.")],
    }, verified ? h("p", state(verified.state), " ", verified.words, " ", h("span.quiet", time(verified.began_millis), `, took ${millis(verified.took_millis)}`)) : quiet("It was not checked from here yet. A check looks for every object; a deep one reads every byte and its seal."),
-   h("div", { "data-job": "verify", "aria-live": "polite" })),
-   card("How long points are kept", { tools: admin && button("Prune now…", prune, danger) },
+   follows("verify")),
+   card("How long points are kept", { tools: admin() && button("Prune now…", prune, danger) },
     table("Retention", ["Of", "Kept", ""], (vault.retention[0] ? vault.retention : [{ server: null }]).map((rule) => [
      rule.server ? serverLink(rule.server) : strong("the vault's default"), rule.keep ? h("code", rule.keep) : rule.server ? "as the default says" : "for ever",
-     admin && asking("Change", keepForm(rule), (next) => next.retention && set(next), { "aria-label": `Change how long points of ${rule.server || "all others"} are kept` }),
+     admin() && asking("Change", keepForm(rule), (next) => next.retention && set(next), { label: `Change how long points of ${rule.server || "all others"} are kept` }),
     ])),
-    h("div", { "data-job": "prune", "aria-live": "polite" }))),
+    follows("prune"))),
   card("Recovery kit", { tools: button("Show and print", kit, loud) }, h("p", "A page that says where everything is and what to do when this site is gone. It holds no key: keep it with the recovery key on paper, away from this room."),
    h("p.quiet.mono.wrap", "Vault ", vault.vault)),
  ];

@@ -7,6 +7,8 @@ use qemu::Running;
 use serde_json::{Value, json};
 use tests::appliance::ANSWER;
 use tests::browser::Browser;
+use tests::forms::Bad::{Bidi, Emoji, Is, Long, Markup};
+use tests::forms::{Form, Matrix, field};
 use tests::lan::{answers, until};
 
 use crate::{address, await_link, await_source, latest};
@@ -14,6 +16,54 @@ use crate::{address, await_link, await_source, latest};
 const PASSWORD: &str = "a lifeboat holds everybody";
 const TRIED: &str = "These settings are tried, and taken back in";
 const FORM: &str = "form[aria-label=\"Change a link\"]";
+
+/// Whatever is typed into these, no link is touched. Empty fields are DHCP, which is an answer too.
+const FORMS: [Form<'_>; 2] = [
+    Form {
+        at: "#/setup",
+        heading: "First run",
+        opens: "await page.getByText('Change a link', { exact: true }).first().click();",
+        form: FORM,
+        good: &[("[name=addresses]", "10.8.0.9/24"), ("[name=gateways]", "10.8.0.1")],
+        fields: &[
+            field(
+                "[name=addresses]",
+                &[
+                    Long,
+                    Markup,
+                    Bidi,
+                    Emoji,
+                    Is("10.8.0.9"),
+                    Is("10.8.0.9/33"),
+                    Is("10.8.0.9/24 ::/129"),
+                ],
+            ),
+            field("[name=gateways]", &[Long, Markup, Bidi, Emoji, Is("10.8.0.300"), Is("router")]),
+            field(
+                "[name=dns]",
+                &[
+                    Long,
+                    Markup,
+                    Bidi,
+                    Emoji,
+                    Is("1.1.1"),
+                    Is("10.8.0.1 10.8.0.2 10.8.0.3 10.8.0.4"),
+                ],
+            ),
+        ],
+    },
+    Form {
+        at: "#/setup",
+        heading: "First run",
+        opens: "await page.getByText('All of it, as text', { exact: true }).click();",
+        form: "form[aria-label='All of it, as text']",
+        good: &[],
+        fields: &[field(
+            "[name=settings]",
+            &[Long, Markup, Bidi, Emoji, Is("dns = [\n5]"), Is("[[link]]\nname = \"a\"\n")],
+        )],
+    },
+];
 
 /// From the pairing code on, on a machine whose network is nobody's; the test's own namespace has both networks.
 pub(super) fn tried_and_kept(running: &Running) {
@@ -28,7 +78,13 @@ pub(super) fn tried_and_kept(running: &Running) {
     let beside = "const it = page.locator('[name=addresses][aria-invalid=true]'); await it.waitFor(); \
          return [await it.evaluate((node) => node === document.activeElement), await it.inputValue()];";
     assert_eq!(browser.run("a", beside), json!([true, "10.8.0.500/24"]));
+    let mut matrix = Matrix::new(&mut browser, &before.to_string());
+    FORMS.iter().for_each(|form| matrix.tries(form));
+    matrix.browser.complained_of_nothing("a");
+    matrix.ends();
     assert_eq!(latest(running).unwrap().field("from"), Some("default"));
+    browser.run("a", "await page.reload();");
+    browser.sees("a", "Names answered by");
 
     // Nobody confirms: it goes back by itself, and so does the page.
     wants(&mut browser, "10.8.0.9/24");

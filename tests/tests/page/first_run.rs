@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 
@@ -83,6 +83,7 @@ fn from_the_code_on_the_console_to_a_file_of_the_first_point() {
     browser
         .run("a", "await page.getByRole('link', { name: 'real1' }).waitFor({ timeout: 120000 });");
     take_out(&mut browser);
+    packed(&mut browser, &key);
     told_to_somebody(&mut browser);
     own_certificate(&mut browser, &scratch);
     browser.complained_of_nothing("a");
@@ -95,6 +96,30 @@ fn pair(browser: &mut Browser, page: &str, code: &str, again: &str) {
     browser.types(page, "A password", PASSWORD);
     browser.types(page, "The same once more", again);
     browser.presses(page, "Begin");
+}
+
+/// What helps whoever helps comes as an archive, and without what opens everything.
+fn packed(browser: &mut Browser, key: &str) {
+    browser.goes("a", "#/events", "Events");
+    let bytes = browser.run(
+        "a",
+        "const came = page.waitForEvent('download'); await page.getByRole('link', { name: 'Support bundle' }).click(); \
+         const one = await came; const parts = []; for await (const part of await one.createReadStream()) parts.push(part); \
+         if (one.suggestedFilename() !== 'lifeboat-support.tar.gz') throw new Error(one.suggestedFilename()); \
+         return [...Buffer.concat(parts)];",
+    );
+    let bytes: Vec<u8> = serde_json::from_value(bytes).expect("bytes");
+    let mut gzip = Command::new("tar");
+    gzip.args(["-xzO"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut gzip = gzip.spawn().expect("tar starts");
+    let mut into = gzip.stdin.take().expect("a pipe");
+    let writer = std::thread::spawn(move || into.write_all(&bytes));
+    let all = checked(gzip.wait_with_output().expect("tar ends"), "tar");
+    writer.join().expect("it ends").expect("tar reads it whole");
+    assert!(all.contains("real1"), "it tells of the servers");
+    for secret in key.split('-').chain([PASSWORD]) {
+        assert!(!all.contains(secret), "a secret is in it");
+    }
 }
 
 /// Alerts go to a real listener, and a listener that is none is shown.

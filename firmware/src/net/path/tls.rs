@@ -19,6 +19,7 @@ use x509_cert::Certificate as Parsed;
 use x509_cert::der::Decode as _;
 
 use crate::report::{Utc, printable};
+use crate::serve::identity::own::sha256;
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -29,6 +30,8 @@ pub(super) struct Certificate {
     pub(super) subject: String,
     /// Who signed it.
     pub(super) issuer: String,
+    /// SHA-256 of its bytes, as other programs write it.
+    pub(super) sha256: String,
     /// Days until it ends; negative when it has.
     pub(super) days_left: i64,
     /// From when on it counts, in milliseconds since 1970.
@@ -79,10 +82,11 @@ impl Trouble {
         let (verdict, remedy) = match self {
             Self::Stranger => (
                 format!(
-                    "a middlebox opens TLS: the certificate of {host} is signed by «{issuer}», whom nobody trusts"
+                    "a middlebox opens TLS: the certificate of {host} is signed by «{issuer}», whom nobody trusts; its SHA-256 is {}",
+                    shown.map_or("not known", |shown| shown.sha256.as_str())
                 ),
                 format!(
-                    "exempt {host} from inspection, or put the certificate of «{issuer}» (PEM) into the file that LIFEBOAT_CA_FILE names"
+                    "exempt {host} from inspection; or, if «{issuer}» is your own, trust its certificate (PEM): on the page beside the vault's place, elsewhere by a file that LIFEBOAT_CA_FILE names"
                 ),
             ),
             Self::Name => (
@@ -269,6 +273,7 @@ fn read(der: &[u8]) -> Option<Certificate> {
     Some(Certificate {
         subject: short(&certificate.subject().to_string()),
         issuer: short(&certificate.issuer().to_string()),
+        sha256: sha256(der),
         days_left: (seconds(until) - seconds(now_millis())).div_euclid(DAY_SECONDS),
         from,
         until,

@@ -190,7 +190,7 @@ fn names(found: Option<SubjectAltName>) -> Vec<String> {
 }
 
 /// SHA-256 as browsers show it: `AB:CD:...`.
-pub(super) fn sha256(der: &[u8]) -> String {
+pub(crate) fn sha256(der: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, der);
     let mut text = String::with_capacity(95);
     for (place, byte) in digest.as_ref().iter().enumerate() {

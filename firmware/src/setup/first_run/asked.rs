@@ -1,5 +1,6 @@
 //! What is asked: each call checked, done, and kept.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use firmware_web::api::setup::{
@@ -11,7 +12,7 @@ use firmware_web::api::site::Answer;
 use firmware_web::api::{Caller, Refusal};
 use pipeline_vault::Error;
 
-use super::{FirstRun, KEY_FILE, put};
+use super::{FirstRun, KEY_FILE};
 use crate::cli::Opening;
 use crate::ingest::roll::kept::KeptRoll;
 use crate::serve::identity::own::Own;
@@ -23,8 +24,8 @@ use crate::setup::network::Change;
 use crate::setup::{calendar, probe, refused, vault};
 use crate::vault_uri::VaultUri;
 
-/// The file of an application's certificate before it is known to be any good.
-const TRIAL_FILE: &str = "azure-trial.pem";
+/// The folder of what is not known to be any good yet; one for each trial, since two may be under way.
+const TRIAL_FOLDER: &str = "trial";
 /// Longest place.
 const PLACE_BYTES_MAX: usize = 1024;
 /// Longest name of a zone.
@@ -112,7 +113,8 @@ impl Setup for FirstRun {
     }
 
     fn test_vault(&self, asked: VaultTestAsked) -> Answer<VaultTest> {
-        self.on_trial(&asked.place, &asked.credential, |uri, credential, machine| {
+        let given = (&asked.credential, asked.authority.as_deref());
+        self.on_trial(&asked.place, given, |uri, credential, machine| {
             probe::walk(&*self.parts.ground, uri, credential, machine)
         })
     }
@@ -131,21 +133,21 @@ impl Setup for FirstRun {
         if self.answered() == Stage::Done {
             return Err(refused::conflict(TITLE, "is chosen, and in use"));
         }
-        let answer =
-            self.on_trial(&asked.place, &asked.credential, |uri, credential, machine| {
-                if matches!(uri, VaultUri::Azure(_)) {
-                    self.parts.ground.clock().map_err(|words| Refusal {
-                        status: 503,
-                        ..refused::conflict("this machine's clock", words)
-                    })?;
-                }
-                let opened = probe::Place::open(uri, machine)
-                    .map_err(|error| refused::of(error, "/credential/value"))?;
-                match asked.how {
-                    How::New => self.make(asked.place.trim(), credential, &opened, machine),
-                    How::Adopt => self.adopt(&asked, credential, &opened, machine),
-                }
-            })?;
+        let given = (&asked.credential, asked.authority.as_deref());
+        let answer = self.on_trial(&asked.place, given, |uri, credential, machine| {
+            if matches!(uri, VaultUri::Azure(_)) {
+                self.parts.ground.clock().map_err(|words| Refusal {
+                    status: 503,
+                    ..refused::conflict("this machine's clock", words)
+                })?;
+            }
+            let opened = probe::Place::open(uri, machine)
+                .map_err(|error| refused::of(error, "/credential/value"))?;
+            match asked.how {
+                How::New => self.make(asked.place.trim(), credential, &opened, machine),
+                How::Adopt => self.adopt(&asked, credential, &opened, machine),
+            }
+        })?;
         log::info!("{} chose the vault {}", by.name, asked.place);
         Ok(answer)
     }
@@ -233,11 +235,11 @@ impl Setup for FirstRun {
 }
 
 impl FirstRun {
-    /// The machine with a credential that nobody knows to be any good yet.
+    /// The machine with a credential and authorities that nobody knows to be any good yet.
     fn on_trial<T>(
         &self,
         place: &str,
-        asked: &CredentialAsked,
+        (asked, authority): (&CredentialAsked, Option<&str>),
         work: impl FnOnce(&VaultUri, &Credential, &Machine) -> Answer<T>,
     ) -> Answer<T> {
         if place.trim().is_empty()
@@ -249,22 +251,18 @@ impl FirstRun {
             return Err(refused::remedy(wrong, "write azure://ACCOUNT/CONTAINER or dir:FOLDER"));
         }
         let uri = self.parts.ground.ready(place.trim())?;
-        let credential = Credential::of(asked, &uri)?;
-        let folder = self.parts.ground.secrets();
-        let file = folder.join(TRIAL_FILE);
-        if let Some(pem) = &credential.certificate {
-            let failed = |error: std::io::Error| {
-                Error::device(file.display().to_string(), error.to_string())
-            };
-            put(&folder, TRIAL_FILE, pem.as_bytes())
-                .map_err(|error| refused::plain(failed(error)))?;
-        }
-        let machine = self.parts.ground.dressed(&uri, &credential.table(&file));
+        static TRIALS: AtomicU64 = AtomicU64::new(0);
+        let credential = Credential::of(asked, &uri)?.trusting(authority, &uri)?;
+        let trial = format!("{TRIAL_FOLDER}-{}", TRIALS.fetch_add(1, Ordering::Relaxed));
+        let folder = self.parts.ground.secrets().join(trial);
+        let laid = credential.lay_out(&folder).map_err(|error| {
+            refused::plain(Error::device(folder.display().to_string(), error.to_string()))
+        });
+        let machine =
+            laid.and_then(|()| self.parts.ground.dressed(&uri, &credential.table(&folder)));
         let done = machine.and_then(|machine| work(&uri, &credential, &machine));
-        if credential.certificate.is_some() {
-            // Only the one that is kept stays.
-            let _ = std::fs::remove_file(&file);
-        }
+        // Only what is kept stays; most have no files, and no folder.
+        let _ = std::fs::remove_dir_all(&folder);
         done
     }
 

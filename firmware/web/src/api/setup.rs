@@ -203,6 +203,9 @@ pub struct VaultTestAsked {
     /// What opens it.
     #[serde(default)]
     pub credential: CredentialAsked,
+    /// Certificates of authorities of one's own, PEM: on the way to a vault in Azure they are trusted beside the usual ones.
+    #[serde(default)]
+    pub authority: Option<String>,
 }
 
 /// What the test found.
@@ -257,6 +260,9 @@ pub struct VaultAsked {
     /// What opens it.
     #[serde(default)]
     pub credential: CredentialAsked,
+    /// As of [`VaultTestAsked`].
+    #[serde(default)]
+    pub authority: Option<String>,
     /// Make or take over.
     pub how: How,
     /// To adopt: the recovery key as typed, or the content of its file.

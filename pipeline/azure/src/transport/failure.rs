@@ -37,6 +37,11 @@ pub enum Kind {
     Request,
 }
 
+impl Kind {
+    /// What to do where nobody vouches for a peer.
+    pub const TLS_REMEDY: &'static str = "if a proxy inspects TLS, or the authority is your own, trust its certificate (PEM): on the page beside the vault's place, elsewhere by a file that LIFEBOAT_CA_FILE names";
+}
+
 /// One failure of the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -81,9 +86,7 @@ impl Failure {
             }
             Kind::NoNameServer => "check the servers in /etc/resolv.conf and the network",
             Kind::Connect => "check the network, the firewall and the endpoint, then run it again",
-            Kind::Tls => {
-                "if a proxy inspects TLS, put its certificate (PEM) into a file and name that in LIFEBOAT_CA_FILE"
-            }
+            Kind::Tls => Kind::TLS_REMEDY,
             Kind::ProxyRefused => "check what the proxy allows and NO_PROXY",
             Kind::ProxyAuthentication => {
                 "put the proxy's name and password into HTTPS_PROXY: http://name:password@host:port"

@@ -27,13 +27,9 @@ pub fn trusted_roots(ca_files: &[PathBuf]) -> Result<RootCertStore, Error> {
             Error::misuse(named(), what)
                 .remedy("name a readable PEM file with CA certificates in LIFEBOAT_CA_FILE")
         };
-        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect)
-            .map_err(|error| bad(format!("cannot be read ({error})")))?;
-        let (added, ignored) = roots.add_parsable_certificates(certificates);
-        if added == 0 || ignored > 0 {
-            return Err(bad("holds no certificate, or one that is none".to_owned()));
-        }
+        let bytes =
+            std::fs::read(file).map_err(|error| bad(format!("cannot be read ({error})")))?;
+        add(&mut roots, &bytes).map_err(bad)?;
     }
     Ok(roots)
 }
@@ -46,6 +42,22 @@ pub(super) fn roots_of(options: &TransportOptions) -> Result<RootCertStore, Erro
         roots.add_parsable_certificates(certificates);
     }
     Ok(roots)
+}
+
+/// Whether this is PEM that can be trusted; else what is wrong with it.
+pub fn check_authorities(pem: &[u8]) -> Result<(), String> {
+    add(&mut RootCertStore::empty(), pem)
+}
+
+fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), String> {
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("cannot be read ({error})"))?;
+    let (added, ignored) = roots.add_parsable_certificates(certificates);
+    if added == 0 || ignored > 0 {
+        return Err("holds no certificate, or one that is none".to_owned());
+    }
+    Ok(())
 }
 
 /// What every connection agrees on.

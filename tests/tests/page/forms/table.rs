@@ -1,33 +1,7 @@
 //! Which forms there are, and what each field refuses. Data alone.
 
-use super::Bad;
-use super::Bad::{Bidi, Emoji, Empty, Huge, Is, Long, Markup};
-
-/// A field: how it is found within its form, and what it takes no part of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Field {
-    pub(super) at: &'static str,
-    pub(super) refuses: &'static [Bad],
-}
-
-/// A form.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Form<'a> {
-    /// Its view, and that one's heading; nothing where the page shows it already.
-    pub(super) at: &'static str,
-    pub(super) heading: &'static str,
-    /// What has it shown there.
-    pub(super) opens: &'static str,
-    /// How it is found.
-    pub(super) form: &'static str,
-    /// What stands in it, so that one field alone is wrong.
-    pub(super) good: &'a [(&'a str, &'a str)],
-    pub(super) fields: &'static [Field],
-}
-
-const fn field(at: &'static str, refuses: &'static [Bad]) -> Field {
-    Field { at, refuses }
-}
+use tests::forms::Bad::{self, Bidi, Emoji, Empty, Huge, Is, Long, Markup};
+use tests::forms::{Field, Form, field};
 
 const NAMES: &[Bad] = &[Empty, Long, Markup, Bidi, Emoji];
 const CONFIRM: &[Field] =
@@ -96,6 +70,20 @@ pub(super) const VAULTS: &[Form<'_>] = &[
         ("[name=tenant]", "t"),
         ("[name=client]", "c"),
     ]),
+    Form {
+        opens: "await page.getByText('by an authority of your own').click();",
+        good: &[AZURE],
+        fields: &[field(
+            "[name=authority]",
+            &[
+                Long,
+                Markup,
+                Emoji,
+                Is("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"),
+            ],
+        )],
+        ..VAULT
+    },
     Form {
         good: &[AZURE, ("[name=kind]", "managed_client")],
         fields: &[field("[name=client]", VALUES)],
@@ -277,6 +265,33 @@ const PERSONS: &[Form<'_>] = &[
     },
 ];
 
+/// Names as they stand there, less or more than they are.
+const ENDED: &[Form<'_>] = &[
+    Form {
+        opens: "await page.getByRole('button', { name: 'Remove bea' }).click();",
+        fields: &[field(
+            "[name=confirm]",
+            &[Empty, Long, Markup, Bidi, Emoji, Is("BEA"), Is("bea "), Is("ada")],
+        )],
+        ..ACCESS
+    },
+    Form {
+        opens: "await page.getByRole('button', { name: 'End it: the token robot' }).click();",
+        fields: &[field(
+            "[name=confirm]",
+            &[Empty, Long, Markup, Bidi, Emoji, Is("ROBOT"), Is(" robot"), Is("bea")],
+        )],
+        ..ACCESS
+    },
+    Form {
+        at: "#/vault",
+        heading: "Vault",
+        opens: "await page.getByRole('button', { name: 'Prune now…' }).click();",
+        fields: &[field("[name=confirm]", &[Empty, Long, Markup, Bidi, Emoji, Is("Prune")])],
+        ..SERVER
+    },
+];
+
 const TOLD: &[Form<'_>] = &[
     Form {
         opens: "await page.getByRole('button', { name: 'Add webhook' }).click();",
@@ -335,7 +350,7 @@ const TOLD: &[Form<'_>] = &[
 ];
 
 /// Where whoever looks has logged in.
-pub(super) const SIGNED_IN: [&[Form<'_>]; 3] = [ADDED, PERSONS, TOLD];
+pub(super) const SIGNED_IN: [&[Form<'_>]; 4] = [ADDED, PERSONS, ENDED, TOLD];
 
 /// Who has not: the last, since whoever guesses waits.
 pub(super) const LOGIN: Form<'_> = Form {
@@ -345,4 +360,29 @@ pub(super) const LOGIN: Form<'_> = Form {
     form: "form[aria-label='Log in']",
     good: &[("[name=name]", "ada")],
     fields: &[field("[name=password]", &[Markup, Bidi])],
+};
+
+/// On the appliance alone: a program beside others is updated as it was installed.
+pub(super) const UPDATE: Form<'_> = Form {
+    at: "#/appliance",
+    heading: "Appliance",
+    opens: "",
+    form: "form[aria-label='Put it in']",
+    good: &[],
+    fields: &[field(
+        "[name=from]",
+        &[
+            Long,
+            Markup,
+            Bidi,
+            Emoji,
+            Huge,
+            Is("ftp://updates.example/lifeboat.update"),
+            Is("https://"),
+            Is("https://updates example/"),
+            Is("https://name:word@updates.example/"),
+            Is("javascript:window.ran=1"),
+            Is("/etc/shadow"),
+        ],
+    )],
 };

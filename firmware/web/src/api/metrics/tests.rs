@@ -204,3 +204,51 @@ fn the_dashboard_has_the_shape_that_grafana_imports() {
         assert!(panel["fieldConfig"]["defaults"]["unit"].as_str().is_some());
     }
 }
+
+/// In which unit a panel has to show what it asks for, by the names that Prometheus wants: they end in their unit.
+fn unit_of(asked: &str) -> &'static str {
+    let word = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
+    let name =
+        asked.split(word).find(|name| name.contains("lifeboat_") || name.contains("process_"));
+    let name = name.unwrap_or_default();
+    let counts = asked.starts_with("count(") || asked.starts_with("sum(") || asked.contains("==");
+    match (name.rsplit('_').next().unwrap_or_default(), asked.starts_with("rate(")) {
+        _ if counts => "none",
+        _ if asked.contains(" / ") => "percentunit",
+        ("ratio", false) => "percentunit",
+        ("seconds", false) => "s",
+        ("bytes", false) => "bytes",
+        ("up", false) => "bool_yes_no",
+        ("total", true) if name.ends_with("_seconds_total") => "percentunit",
+        ("total", true) if name.contains("_requests_") => "reqps",
+        (_, false) => "none",
+        (_, true) => "a rate that this test does not know",
+    }
+}
+
+/// Seen to fail on the table of drills, which showed whether one came up as «1 s».
+#[test]
+fn the_dashboard_shows_everything_in_its_own_unit() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../grafana.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let mut seen = 0;
+    for panel in panels.filter(|panel| panel["type"] != "row") {
+        let shown = &panel["fieldConfig"];
+        for target in panel["targets"].as_array().unwrap() {
+            let (asked, id) = (target["expr"].as_str().unwrap(), target["refId"].as_str().unwrap());
+            // What a column is renamed to is what its unit is given to.
+            let renamed = panel["transformations"].as_array().into_iter().flatten();
+            let names = renamed.map(|step| &step["options"]["renameByName"]);
+            let column = names.filter_map(|names| names[format!("Value #{id}")].as_str()).next();
+            let own = shown["overrides"].as_array().unwrap().iter();
+            let own = own.filter(|one| one["matcher"]["options"].as_str() == column);
+            let own = own.flat_map(|one| one["properties"].as_array().unwrap());
+            let own = own.filter(|one| one["id"] == "unit").map(|one| &one["value"]).next();
+            let unit = own.unwrap_or(&shown["defaults"]["unit"]);
+            assert_eq!(unit, unit_of(asked), "{}: {asked}", panel["title"]);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 20, "only {seen} are asked for: this would prove nothing");
+}

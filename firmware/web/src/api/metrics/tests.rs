@@ -245,7 +245,7 @@ fn the_dashboard_shows_everything_in_its_own_unit() {
             let own = own.filter(|one| one["matcher"]["options"].as_str() == column);
             let own = own.flat_map(|one| one["properties"].as_array().unwrap());
             let own = own.filter(|one| one["id"] == "unit").map(|one| &one["value"]).next();
-            let unit = own.unwrap_or(&shown["defaults"]["unit"]);
+            let unit = own.unwrap_or_else(|| &shown["defaults"]["unit"]);
             assert_eq!(unit, unit_of(asked), "{}: {asked}", panel["title"]);
             seen += 1;
         }

@@ -29,6 +29,9 @@ use pipeline::limits::BLOCK_BYTES;
 /// Whoever vouches for the vault's host.
 #[path = "first_run/authority.rs"]
 mod authority;
+/// What opens the vault, changed.
+#[path = "first_run/renewal.rs"]
+mod renewal;
 
 const PASSWORD: &str = "a lifeboat holds everybody";
 const DISK: usize = 16 * BLOCK_BYTES;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use firmware_web::api::Refusal;
-use firmware_web::api::setup::{How, KeyShown, VaultAsked, VaultFound};
+use firmware_web::api::setup::{How, KeyShown, VaultAsked, VaultFound, VaultTest};
 use firmware_web::api::site::Answer;
 use pipeline_azure::transport::failure::Kind;
 use pipeline_vault::Error;
@@ -71,10 +71,35 @@ fn store_refusal(error: Error) -> Refusal {
 
 /// Whether the vault that was planned before a power cut is there and opens with the key that was kept.
 pub(super) fn stands(kept: &VaultKept, store: Arc<dyn BlobStore>, machine: &Machine) -> bool {
+    check_same(kept, store, machine).is_ok()
+}
+
+/// Refused where what lies there is not the vault that is kept.
+pub(super) fn check_same(
+    kept: &VaultKept,
+    store: Arc<dyn BlobStore>,
+    machine: &Machine,
+) -> Answer<()> {
     let opened = KeyFile::parse(&kept.key, "what is kept of the vault")
         .and_then(|file| file.open(None))
-        .and_then(|key| open(store, &key, machine));
-    opened.is_ok_and(|vault| vault.id().to_string() == kept.vault)
+        .and_then(|key| open(store, &key, machine))
+        .map_err(|error| refused::of(error, "/place"))?;
+    if opened.id().to_string() == kept.vault {
+        return Ok(());
+    }
+    Err(refused::field("/place", "the vault", "is another one than the one in use"))
+}
+
+/// Refused where the way to a vault does not lead to its end, by the field that the first hindrance is about.
+pub(super) fn lets_in(tested: &VaultTest) -> Answer<()> {
+    let Some(row) = tested.rows.iter().find(|row| row.standing == "bad") else { return Ok(()) };
+    let field = match &*row.step {
+        "tls" => "/authority",
+        "clock" | "name" | "route" => "/place",
+        _ => "/credential/value",
+    };
+    let told = refused::field(field, &row.object, row.verdict.clone());
+    Err(if row.remedy.is_empty() { told } else { refused::remedy(told, &row.remedy) })
 }
 
 fn open(store: Arc<dyn BlobStore>, key: &RecoveryKey, machine: &Machine) -> Result<Vault, Error> {

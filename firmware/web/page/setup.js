@@ -57,7 +57,8 @@ function settled(view, refresh) {
   head("Setup", "What first run asked, to be changed."),
   card("Network", {}, networkForm(view, refresh)),
   set.vault && card("Vault", {}, facts(["Place", mono(set.vault.place)], ["Opened by", set.vault.credential || "nothing is needed"], ["Recovery key", set.vault.key_confirmed ? health("good", "was typed back") : health("attention", "nobody has typed it back")]),
-   !set.vault.key_confirmed && keyForm(view, refresh)),
+   !set.vault.key_confirmed && keyForm(view, refresh),
+   set.vault.named_by === "setup" && more("Open it by something else", vaultForm(view, refresh, true))),
   card("Time and limits", {}, timeForm(view, refresh)),
   card("Certificate", {}, certificateForm(view, refresh)),
  ];
@@ -96,23 +97,23 @@ function credentialFields(kind) {
  }[kind];
 }
 
-function vaultForm(view, again) {
+function vaultForm(view, again, renews) {
  const [opens, adopt, result] = [h("div.grid"), h("div"), live()];
  const own = more("Its certificate is by an authority of your own", field("authority", "The authority's certificate (PEM)", { rows: 4, hint: "Trusted beside the usual ones." }));
  const asked = ({ place, kind, tenant, client, value, authority }) => ({ place, authority, credential: { kind, tenant, client, value } });
  let found = null;
  const node = form({
   label: "Vault",
-  submit: "Use this place",
+  submit: renews ? "Open it by this from now on" : "Use this place",
   fields: [
    field("place", "Where the vault is", { value: view.set?.vault?.place || "", placeholder: "azure://ACCOUNT/CONTAINER", hint: "azure://ACCOUNT/CONTAINER, or on this machine disk:NAME/FOLDER or dir:FOLDER." }),
    field("kind", "What opens it", { options: CREDENTIALS, field: "/credential" }), opens, own,
-   field("how", "The vault", { options: [["new", "Make a new one"], ["adopt", "Take over one that is there"]] }), adopt, result,
+   field("how", "The vault", { options: renews ? [["renew", "The one in use"]] : [["new", "Make a new one"], ["adopt", "Take over one that is there"]] }), adopt, result,
   ],
   send: async (held) => {
    const body = { ...asked(held), how: held.how };
    if (held.how === "adopt") Object.assign(body, { key: held.key, passphrase: held.passphrase || null, confirm: found });
-   return change("POST", ["setup", "vault"], body);
+   return change("POST", ["setup", "vault"], body, renews && "It is kept. A new certificate is used from the next start on, all else within a minute.");
   },
   then: async (answer) => {
    if (answer.found && answer.stage === "vault") {
@@ -134,8 +135,8 @@ function vaultForm(view, again) {
   ]);
  };
  node.addEventListener("change", (event) => {
+  if (found) node.go.textContent = "Use this place";
   found = null;
-  node.go.textContent = "Use this place";
   if (["kind", "how"].includes(event.target.name)) adapt();
  });
  node.buttons.append(button("Test the way there", async () => {
@@ -144,7 +145,7 @@ function vaultForm(view, again) {
    const { value } = await call("POST", path(["setup", "vault", "test"]), asked(values(node)));
    fill(result, testResult(value));
    own.open ||= value.rows.some((row) => row.step === "tls" && row.standing === "bad");
-   if (value.holds === "vault") {
+   if (!renews && value.holds === "vault") {
     node.elements.how.value = "adopt";
     adapt();
    }

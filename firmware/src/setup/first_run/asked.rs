@@ -130,8 +130,11 @@ impl Setup for FirstRun {
             ));
         }
         self.not_before(Stage::Vault, TITLE)?;
-        if self.answered() == Stage::Done {
-            return Err(refused::conflict(TITLE, "is chosen, and in use"));
+        match (self.answered() == Stage::Done, asked.how) {
+            (true, How::Renew) => return self.renew(by, &asked),
+            (true, _) => return Err(refused::conflict(TITLE, "is chosen, and in use")),
+            (false, How::Renew) => return Err(refused::conflict(TITLE, "is not in use yet")),
+            (false, _) => {}
         }
         let given = (&asked.credential, asked.authority.as_deref());
         let answer = self.on_trial(&asked.place, given, |uri, credential, machine| {
@@ -144,8 +147,8 @@ impl Setup for FirstRun {
             let opened = probe::Place::open(uri, machine)
                 .map_err(|error| refused::of(error, "/credential/value"))?;
             match asked.how {
-                How::New => self.make(asked.place.trim(), credential, &opened, machine),
                 How::Adopt => self.adopt(&asked, credential, &opened, machine),
+                _ => self.make(asked.place.trim(), credential, &opened, machine),
             }
         })?;
         log::info!("{} chose the vault {}", by.name, asked.place);
@@ -324,6 +327,33 @@ impl FirstRun {
             }
         }
         Ok(VaultAnswer { stage: self.stage(), found: Some(found), key: None })
+    }
+
+    /// The vault in use, opened by another credential from now on: once the way with it leads to the end, and what
+    /// lies there is the same vault.
+    fn renew(&self, by: &Caller, asked: &VaultAsked) -> Answer<VaultAnswer> {
+        let kept = self.answers().vault.clone();
+        let Some(mut kept) = kept.filter(|kept| kept.place.trim() == asked.place.trim()) else {
+            let other = refused::field("/place", "the vault", "in use is at another place");
+            return Err(refused::remedy(
+                other,
+                "leave its place as it is: what opens it is changed",
+            ));
+        };
+        let given = (&asked.credential, asked.authority.as_deref());
+        kept.credential = self.on_trial(&asked.place, given, |uri, credential, machine| {
+            let tested = probe::walk(&*self.parts.ground, uri, credential, machine)?;
+            vault::lets_in(&tested)?;
+            let opened = probe::Place::open(uri, machine)
+                .map_err(|error| refused::of(error, "/credential/value"))?;
+            vault::check_same(&kept, opened.store(), machine)?;
+            Ok(credential.clone())
+        })?;
+        self.keep_vault(&kept)?;
+        self.lay_out(&kept);
+        self.parts.ground.take(&self.way_of(&kept));
+        log::info!("{}: the vault is opened by {} from now on", by.name, kept.credential.words());
+        Ok(VaultAnswer { stage: self.stage(), found: None, key: None })
     }
 
     /// The vault, whoever named it, as the machine opens it.

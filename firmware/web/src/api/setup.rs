@@ -236,12 +236,12 @@ pub struct TestRow {
     pub took_millis: Option<u64>,
 }
 
-/// Whether a vault is made or taken over.
+/// Whether a vault is made, taken over, or opened by something else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "a vault is made or taken over, and there is no third way"
+    reason = "a vault is made, taken over or kept, and there is no fourth way"
 )]
 pub enum How {
     /// A new one in an empty place.
@@ -249,6 +249,9 @@ pub enum How {
     New,
     /// One that is there.
     Adopt,
+    /// The one in use, at its place: from now on the credential given opens it, in place of the one before. An appliance takes it
+    /// within a minute, a program beside others at its next start; so does either with a certificate in place of another.
+    Renew,
 }
 
 /// `POST setup/vault`.

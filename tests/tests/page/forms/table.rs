@@ -130,6 +130,16 @@ const COUNT: &[Bad] = &[Empty, Is("-1"), Is("1.5"), Huge];
 const RATE: &[Bad] = &[Empty, Is("-1"), Huge];
 
 const ADDED: &[Form<'_>] = &[
+    // The vault in use, opened by something else.
+    Form {
+        heading: "Setup",
+        opens: "await page.getByText('Open it by something else').click();",
+        fields: &[field(
+            "[name=place]",
+            &[Empty, Long, Markup, Bidi, Is("dir:here"), Is("dir:/srv/other")],
+        )],
+        ..VAULT
+    },
     Form {
         at: "#/add",
         heading: "Add a server",

@@ -160,3 +160,40 @@ fn the_test_of_a_folder_leaves_nothing_behind() {
     assert!(tested.good && tested.holds == "vault", "{tested:?}");
     assert_eq!(std::fs::read_dir(bed.folder.join("vault")).unwrap().count(), before);
 }
+
+#[test]
+fn what_opens_the_vault_in_use_is_changed_where_it_is_the_same_vault_and_in_use() {
+    let mut bed = Bed::new("renew");
+    let run = bed.start();
+    pair(&run);
+    keep_network(&run);
+    let place = bed.place("vault");
+    let renew = |run: &FirstRun, place: &str| {
+        let asked =
+            VaultAsked { place: place.to_owned(), how: How::Renew, ..VaultAsked::default() };
+        run.set_vault(&who(), asked).map_err(|refusal| (refusal.status, refusal.field))
+    };
+    assert_eq!(renew(&run, &place).unwrap_err().0, 409, "none is in use");
+    let key = new_vault(&run, &place).unwrap().key.clone().unwrap();
+    assert_eq!(renew(&run, &place).unwrap_err().0, 409, "nor before everything is answered");
+    type_key(&run, &key.file).unwrap();
+    run.set_time(&who(), &time()).unwrap();
+    assert_eq!(run.stage(), Stage::Done);
+    let of_place = (422, Some("/place".to_owned()));
+    assert_eq!(renew(&run, &bed.place("other")).unwrap_err(), of_place);
+    assert_eq!(renew(&run, &place).unwrap().stage, Stage::Done);
+    assert_eq!(bed.in_use.way().unwrap().place, place);
+    // What lies there is another one now: as whoever put the wrong disk back.
+    let folder = bed.folder.join("vault");
+    std::fs::rename(&folder, bed.folder.join("away")).unwrap();
+    assert_eq!(renew(&run, &place).unwrap_err(), of_place);
+    let mut other = Bed::new("renew-other");
+    let stranger = other.start();
+    pair(&stranger);
+    keep_network(&stranger);
+    new_vault(&stranger, &place).unwrap();
+    assert_eq!(renew(&run, &place).unwrap_err(), of_place);
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::rename(bed.folder.join("away"), &folder).unwrap();
+    assert_eq!(renew(&run, &place).unwrap().stage, Stage::Done);
+}

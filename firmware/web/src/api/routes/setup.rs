@@ -59,10 +59,15 @@ pub(super) const ROUTES: &[Route] = &[
     .takes::<VaultTestAsked>()
     .gives::<VaultTest>()
     .does(|call| json(call.setup()?.test_vault(call.json()?))),
-    post("setVault", "/setup/vault", ADMINISTRATOR, "Makes a vault, or takes one over")
-        .takes::<VaultAsked>()
-        .gives::<VaultAnswer>()
-        .does(|call| json(call.setup()?.set_vault(call.by()?, call.json()?))),
+    post(
+        "setVault",
+        "/setup/vault",
+        ADMINISTRATOR,
+        "Makes a vault, takes one over, or has another credential open the one in use",
+    )
+    .takes::<VaultAsked>()
+    .gives::<VaultAnswer>()
+    .does(|call| json(call.setup()?.set_vault(call.by()?, call.json()?))),
     post(
         "confirmKey",
         "/setup/key",

@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn a_disk_goes_to_its_own_place_or_into_the_folder() {
         let to =
-            ["/srv/copies", "sdb=/dev/sdz", "/a=b"].map(|text| text.parse::<CopyTo>().unwrap());
-        assert_eq!(to[1].disk.as_deref(), Some("sdb"));
+            ["sdb=/dev/sdz", "/srv/copies", "/a=b"].map(|text| text.parse::<CopyTo>().unwrap());
+        assert_eq!(to[0].disk.as_deref(), Some("sdb"));
         assert!(to[2].disk.is_none(), "a path may hold the sign: {:?}", to[2]);
         assert!(
             "".parse::<CopyTo>().is_err()

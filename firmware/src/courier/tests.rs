@@ -62,6 +62,21 @@ fn echo_once(mut stream: &TcpStream) -> Option<()> {
     stream.write_all(&body).ok()
 }
 
+/// Answers whatever it hears in plain words, and stays until nobody is there any more.
+fn plain() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut part = [0; 16 * 1024];
+            while let Ok(1..) = stream.read(&mut part) {
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            }
+        }
+    });
+    authority
+}
+
 #[test]
 fn many_at_once_have_each_its_own_answer_and_lanes_are_used_again() {
     let (courier, origin) = (honest(), echo());
@@ -114,7 +129,7 @@ fn failures_keep_their_kinds_and_words() {
     let refused = sent(&Origin { https: false, authority: closed });
     assert_eq!(refused.kind, Kind::Connect);
     assert!(refused.what.ends_with("refuses the connection"), "{}", refused.what);
-    let no_tls = sent(&Origin { https: true, ..origin.clone() });
+    let no_tls = sent(&Origin { https: true, authority: plain() });
     assert_eq!(no_tls.kind, Kind::Tls, "{}", no_tls.what);
     // One that failed is no reason for the next to.
     assert!(client.send(&origin, &Request::new(Method::Get, "/"), PATIENCE).is_ok());

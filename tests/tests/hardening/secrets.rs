@@ -260,7 +260,8 @@ fn no_secret_is_said_answered_given_away_or_kept_but_in_its_place() {
     let folder = bed.folder.clone();
     drop(bed);
     let log = fs::read(folder.join("serve.log")).expect("the log");
-    assert!(log.len() > 200, "it was to say all it can: {}", log.len());
+    // What its services could say more than warnings they do not say: the courier has what is said of requests.
+    assert!(log.len() > 100, "it was to say all it can: {}", log.len());
     secrets.none_in("the log", &log);
     secrets.none_below(&folder.join("served"), true);
     secrets.none_below(&folder.join("vault"), false);

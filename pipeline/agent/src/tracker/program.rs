@@ -41,6 +41,8 @@ const BIO: i16 = -48;
 pub(super) const SEEN: u16 = 1024;
 /// A driver's requests lie in a row, this many bits apart or more: those of one queue never share a place.
 const REQUEST_SHIFT: i32 = 6;
+/// They lie in chunks that begin at multiples of this power of two.
+const CHUNK_SHIFT: i32 = 16;
 
 /// When a write is marked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -191,10 +193,18 @@ impl Marker<'_> {
         // its own use before, of which the last copy may not have run: the lower halves of both are one number.
         code.load(Double, R6, Stack, REQUEST);
         code.load(Double, R8, R6, self.fields.request_sector);
+        code.copy(R2, R8);
         code.copy_half(R1, R6);
         code.with(ShiftLeft, R8, 32);
         code.with_register(Or, R8, R1);
+        // Where it may be noted. Queues have their requests at the same places of chunks of their own: so the chunk counts,
+        // and which block is written.
+        code.with(ShiftRight, R2, i32::from(BLOCK_SHIFT) - 9);
+        code.copy(R3, R1);
+        code.with(ShiftRight, R3, CHUNK_SHIFT);
         code.with(ShiftRight, R1, REQUEST_SHIFT);
+        code.with_register(Add, R1, R2);
+        code.with_register(Add, R1, R3);
         code.with(And, R1, i32::from(SEEN) - 1);
         code.with(ShiftLeft, R1, 3);
         code.with_register(Add, R0, R1);

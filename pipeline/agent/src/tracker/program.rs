@@ -38,7 +38,12 @@ const PAGE: i16 = -40;
 const BIO: i16 = -48;
 /// Requests of one processor that copies tell each other of. Two that complete inside of each other must not share a place:
 /// one would be counted twice, and a disk compared for nothing.
-pub(super) const SEEN: u16 = 1024;
+pub(super) const SEEN: u16 = 4 * SETS;
+const SETS: u16 = 256;
+/// Four that would have the same place stand beside each other, so many bytes from its start: of some the last copy never ran.
+const WAYS: [i16; 4] = [0, 8, 16, 24];
+/// A set takes this power of two of bytes.
+const SET_SHIFT: i32 = 5;
 /// A driver's requests lie in a row, this many bits apart or more: those of one queue never share a place.
 const REQUEST_SHIFT: i32 = 6;
 /// They lie in chunks that begin at multiples of this power of two.
@@ -183,7 +188,7 @@ impl Marker<'_> {
     /// Counts the sectors: those that this copy saw, and once those that any copy saw.
     fn count(&mut self) {
         let code = &mut self.code;
-        let (counted, uncounted) = (code.label(), code.label());
+        let counted = code.label();
         code.load(Double, R9, Stack, BYTES);
         code.with(ShiftRight, R9, 9);
         code.add_atomically(R7, offset(slot::SECTORS_OF + 8 * self.copy), R9);
@@ -205,21 +210,28 @@ impl Marker<'_> {
         code.with(ShiftRight, R1, REQUEST_SHIFT);
         code.with_register(Add, R1, R2);
         code.with_register(Add, R1, R3);
-        code.with(And, R1, i32::from(SEEN) - 1);
-        code.with(ShiftLeft, R1, 3);
+        code.with(And, R1, i32::from(SETS) - 1);
+        code.with(ShiftLeft, R1, SET_SHIFT);
         code.with_register(Add, R0, R1);
         if self.copy > 0 {
-            code.load(Double, R1, R0, 0);
-            code.jump_if_registers(R1, NotEqual, R8, uncounted);
-            if self.copy + 1 == self.making.copies {
-                code.store_value(Double, R0, 0, 0);
-            }
-            code.jump(counted);
+            let last = self.copy + 1 == self.making.copies;
+            at_way(code, R8, |code, at| {
+                if last {
+                    code.store_value(Double, R0, at, 0);
+                }
+                code.jump(counted);
+            });
         }
-        code.place(uncounted);
         // The last one leaves nothing behind, as the same request will come again with another write.
         if self.copy + 1 < self.making.copies {
+            let noted = code.label();
+            code.set(R2, 0);
+            at_way(code, R2, |code, at| {
+                code.store(Double, R0, at, R8);
+                code.jump(noted);
+            });
             code.store(Double, R0, 0, R8);
+            code.place(noted);
         }
         code.add_atomically(R7, offset(slot::SECTORS), R9);
         add_one(code, slot::WRITES);
@@ -333,6 +345,17 @@ impl Marker<'_> {
         code.copy(R2, R3);
         code.with(Subtract, R2, 1);
         code.place(within);
+    }
+}
+
+/// Does something where the first of the places from R0 on holds what this register does; goes on behind it where none does.
+fn at_way(code: &mut Assembler, wanted: Register, act: impl Fn(&mut Assembler, i16)) {
+    for at in WAYS {
+        let other = code.label();
+        code.load(Double, R1, R0, at);
+        code.jump_if_registers(R1, NotEqual, wanted, other);
+        act(code, at);
+        code.place(other);
     }
 }
 

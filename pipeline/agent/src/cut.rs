@@ -115,6 +115,19 @@ pub struct Server<'a, D: Disk> {
     pub clock: &'a dyn Clock,
 }
 
+impl<D: Disk> Server<'_, D> {
+    /// Quiets applications, and lets them go on behind what is done meanwhile, whatever comes of it. With that: whether all were
+    /// quiet, and what went wrong, in words.
+    fn with_hooks<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> (T, bool, Vec<String>) {
+        let before = self.hooks.as_mut().map(|hooks| hooks.before());
+        let quiet = before.as_ref().is_some_and(Vec::is_empty);
+        let done = work(self);
+        let mut remarks = before.unwrap_or_default();
+        remarks.extend(self.hooks.as_mut().map(|hooks| hooks.after()).unwrap_or_default());
+        (done, quiet, remarks)
+    }
+}
+
 /// How long a freeze may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "the two of a policy")]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::estimate::Piece;
 use super::run::{Stop, Work};
 use super::signal::SCREENSHOT_BYTES_MAX;
-use super::{Order, Standing, State, Step, StepRecord};
+use super::{Order, State, Step, StepRecord};
 use crate::profile::Signal;
 
 /// Wait between two looks.
@@ -82,14 +82,8 @@ impl Order {
     /// The same drill on the machine that orders it.
     #[must_use]
     pub fn on(mut self, here: Here) -> Self {
-        let record = |step| StepRecord {
-            step,
-            standing: Standing::Waits,
-            began_millis: None,
-            took_millis: 0,
-            tries: 0,
-        };
-        self.steps = Step::of_here(!here.copies.is_empty()).into_iter().map(record).collect();
+        let steps = Step::of_here(!here.copies.is_empty());
+        self.steps = steps.into_iter().map(StepRecord::waiting).collect();
         // The point is read while the machine starts; reading all of it first would be what this does without.
         self.reads_first = false;
         self.profile.signals.retain(|signal| !signal.is_by_network());

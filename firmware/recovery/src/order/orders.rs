@@ -34,17 +34,17 @@ pub struct Wanted {
     pub shared: Option<Shared>,
 }
 
+impl StepRecord {
+    /// Of a step that nobody has begun.
+    pub(crate) fn waiting(step: Step) -> Self {
+        Self { step, standing: Standing::Waits, began_millis: None, took_millis: 0, tries: 0 }
+    }
+}
+
 impl Wanted {
     /// The order that it comes to.
     #[must_use]
     pub fn order(&self, id: OrderId, vault: String, profile: Profile) -> Order {
-        let record = |step: Step| StepRecord {
-            step,
-            standing: Standing::Waits,
-            began_millis: None,
-            took_millis: 0,
-            tries: 0,
-        };
         Order {
             format: Order::FORMAT,
             id,
@@ -68,7 +68,7 @@ impl Wanted {
             round: 0,
             sizes: Vec::new(),
             size: 0,
-            steps: Step::of(self.kind).into_iter().map(record).collect(),
+            steps: Step::of(self.kind).into_iter().map(StepRecord::waiting).collect(),
             made: Vec::new(),
             pending: None,
             evidence: Evidence::default(),

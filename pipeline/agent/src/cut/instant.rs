@@ -94,26 +94,16 @@ impl Cutter {
         group: &mut Option<bool>,
     ) -> Result<End, Failed> {
         let mut sets = Sets::of(changed);
-        let mut remarks = Vec::new();
-        let application = match &mut server.hooks {
-            Some(hooks) => {
-                remarks.extend(hooks.before());
-                remarks.is_empty()
-            }
-            None => false,
-        };
-        let frozen = server.freezer.freeze(limits.limit);
-        let (at, began) = (server.clock.now(), server.clock.monotonic_nanos());
-        let found = match &frozen {
-            Ok(()) => Some(self.under_freeze(server, changed, &mut sets, (limits, began), group)),
-            Err(_) => None,
-        };
-        let thawed = if frozen.is_ok() { server.freezer.thaw() } else { Thawed::default() };
-        changed.iter_mut().for_each(BlockSet::let_go);
+        let ((at, frozen, found, thawed), application, mut remarks) = server.with_hooks(|server| {
+            let frozen = server.freezer.freeze(limits.limit);
+            let (at, began) = (server.clock.now(), server.clock.monotonic_nanos());
+            let read = |()| self.under_freeze(server, changed, &mut sets, (limits, began), group);
+            let found = frozen.as_ref().ok().copied().map(read);
+            let thawed = if frozen.is_ok() { server.freezer.thaw() } else { Thawed::default() };
+            changed.iter_mut().for_each(BlockSet::let_go);
+            (at, frozen, found, thawed)
+        });
         drop(sets);
-        if let Some(hooks) = &mut server.hooks {
-            remarks.extend(hooks.after());
-        }
         let end = match (frozen, found) {
             (Err(words), _) => Err(Ok(words)),
             (_, None) => Err(Ok(String::new())),

@@ -196,19 +196,11 @@ impl Cutter {
         snapshots: &mut dyn Snapshots<D>,
     ) -> Result<Result<Taken, String>, Failed> {
         let mut sets = Sets::of(changed);
-        let mut remarks = Vec::new();
-        let application = match &mut server.hooks {
-            Some(hooks) => {
-                remarks.extend(hooks.before());
-                remarks.is_empty()
-            }
-            None => false,
-        };
-        let result = self.two_freezes(server, changed, limits, chosen, (&mut sets, snapshots));
-        changed.iter_mut().for_each(BlockSet::let_go);
-        if let Some(hooks) = &mut server.hooks {
-            remarks.extend(hooks.after());
-        }
+        let (result, application, mut remarks) = server.with_hooks(|server| {
+            let result = self.two_freezes(server, changed, limits, chosen, (&mut sets, snapshots));
+            changed.iter_mut().for_each(BlockSet::let_go);
+            result
+        });
         let result = match result {
             Ok(mut taken) => {
                 remarks.append(&mut taken.remarks);

@@ -29,12 +29,20 @@ fn is_read_only_mount(mounts: &str, place: &str) -> bool {
 pub fn disk_error(error: DiskError, path: &Path) -> Error {
     let remedy = match error.kind {
         ErrorKind::Gone => "check the path and that the disk is connected",
+        ErrorKind::Refused if is_neither(path) => "name an image file or a block device",
         ErrorKind::Refused => "check permissions and who uses it",
         ErrorKind::Full => "free some space and run again",
         _ => "check the disk",
     };
     let error = Error::from(error).on(path.display().to_string());
     if error.remedy.is_empty() { error.remedy(remedy) } else { error }
+}
+
+/// Whether it is there, and neither a file nor a block device.
+fn is_neither(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    let kind = std::fs::metadata(path).map(|facts| facts.file_type());
+    kind.is_ok_and(|kind| !kind.is_file() && !kind.is_block_device())
 }
 
 #[cfg(test)]

@@ -184,10 +184,9 @@ fn targets_that_do_not_fit_are_left_as_they_were() {
     run(&mut bed.restore(&small)).fails(1, &["small.img", "bytes", "nothing was written"]);
     assert!(fs::read(&small).unwrap() == vec![7; BYTES - 512]);
     run(&mut bed.restore(&bed.path("none/x.img"))).fails(1, &["none/x.img"]);
-    run(&mut bed.restore(bed.scratch.path()))
-        .fails(1, &["neither a block device nor an image file"]);
-    run(&mut bed.restore(Path::new("/dev/null")))
-        .fails(1, &["neither a block device nor an image file"]);
+    let neither = ["neither a block device nor an image file", "name an image file"];
+    run(&mut bed.restore(bed.scratch.path())).fails(1, &neither);
+    run(&mut bed.restore(Path::new("/dev/null"))).fails(1, &neither);
     let mut confirmed = bed.restore(&small);
     run(confirmed.args(["--confirm", "/dev/sdz"])).fails(1, &["--confirm", "nothing was written"]);
     // Larger is fine; what lies behind the disk stays.

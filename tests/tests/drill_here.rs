@@ -252,6 +252,9 @@ fn what_is_missing_or_wrong_is_said_before_anything_starts() {
     let mut silent = bed.place.verb("drill");
     silent.args(["--here", "--server", "web1", "--despite-obstacles"]);
     run(&mut silent).fails(1, &["--console TEXT"]);
+    let failed = bed.drill("x", &["--despite-obstacles", "--to", &to]).output().unwrap();
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(!said.contains("--resume"), "nobody can go on with it: {said}");
     let keeps = bed.drill("x", &["--keep"]).output().unwrap();
     assert_eq!(keeps.status.code(), Some(2), "nothing of it can be kept");
     assert!(!bed.path("copy").exists());

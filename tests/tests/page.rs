@@ -20,6 +20,9 @@ mod forms;
 /// Plans, updates, retention.
 #[path = "page/managed.rs"]
 mod managed;
+/// What the scripts call by name.
+#[path = "page/names.rs"]
+mod names;
 /// What each view tells.
 #[path = "page/told.rs"]
 mod told;

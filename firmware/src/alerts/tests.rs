@@ -482,6 +482,20 @@ fn receivers_that_are_down_slow_or_lying_are_told_apart_in_words_and_none_is_wai
     alerts.post.end();
 }
 
+/// Drops them, once the last try of their channels is over: it would tell as well as what is opened next.
+fn ended(alerts: Arc<Alerts>) {
+    let post = Arc::clone(&alerts.post);
+    post.end();
+    drop(alerts);
+    for _ in 0..600 {
+        if Arc::strong_count(&post) == 1 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("a channel's thread goes on");
+}
+
 #[test]
 fn what_nobody_took_is_told_after_a_restart_once_somebody_does() {
     let trust = Trust::new("restart");
@@ -494,9 +508,8 @@ fn what_nobody_took_is_told_after_a_restart_once_somebody_does() {
     let alerts = open(&trust, &keep, PATIENCE);
     set(&alerts, vec![webhook("hook", port)]);
     alerts.take(&[failed_drill("server web1", Level::Raise)]);
-    alerts.post.end();
     let id = alerts.standing()[0].id.clone();
-    drop(alerts);
+    ended(alerts);
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {

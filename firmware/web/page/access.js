@@ -2,7 +2,7 @@
 
 import { admin, get, operator, path, session } from "./api.js";
 import { alertsCard } from "./alerts.js";
-import { button, card, cause, copier, fill, h, head, health, mono, note, quiet, since, strong, table, time } from "./dom.js";
+import { button, card, cause, copier, fill, h, head, health, loud, mono, note, quiet, since, strong, table, time } from "./dom.js";
 import { ask, asking, change, dialog, doing, field, loading } from "./form.js";
 import { oldPassword, passwordFields, same } from "./login.js";
 import { exactly, named } from "./words.js";

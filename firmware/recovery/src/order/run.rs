@@ -410,7 +410,8 @@ impl<'a> Work<'a> {
     }
 
     fn ways_on(&self) -> String {
-        if self.keeps_nothing {
+        // A drill here ends with what failed, and with its program.
+        if self.keeps_nothing || self.order.here.is_some() {
             return String::new();
         }
         let (verb, id) = (self.order.kind.verb(), self.order.id);

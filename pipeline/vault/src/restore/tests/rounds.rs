@@ -184,8 +184,9 @@ impl Bed {
         upkeep::run(&self.vault.access(), server, &policy, &options).expect("upkeep");
     }
 
-    /// The fewest rounds of some restores, of which those that are more than `most` are tried again. On a busy machine a thread that was not let on in time looks as if it had
-    /// waited for an answer, so a round may be counted as two, never two as one: the patient count is the better one.
+    /// The fewest rounds of some restores, of which those that are more than `most` are tried again. On a busy
+    /// machine a thread that was not let on in time looks as if it had waited for an answer, so a round may be counted
+    /// as two, never two as one: the patient count is the better one.
     fn rounds(&self, most: u64) -> u64 {
         let counted = [20, 100, 500].into_iter().map(|patience| self.rounds_with(patience));
         let mut least = u64::MAX;

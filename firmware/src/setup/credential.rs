@@ -21,9 +21,9 @@ const LINE_BYTES_MAX: usize = 4096;
 /// Longest certificate with its key.
 const PEM_BYTES_MAX: usize = 16 * 1024;
 const TITLE: &str = "the credential";
-/// Files of PEM while they are needed: where requests look for their names, and what these are.
-const CERTIFICATE: (&str, &str) = ("AZURE_CLIENT_CERTIFICATE_PATH", "azure.pem");
-const AUTHORITY: (&str, &str) = ("LIFEBOAT_CA_FILE", "authority.pem");
+/// Files of PEM while they are needed: where requests look for their names, and what these begin with.
+const CERTIFICATE: (&str, &str) = ("AZURE_CLIENT_CERTIFICATE_PATH", "azure");
+const AUTHORITY: (&str, &str) = ("LIFEBOAT_CA_FILE", "authority");
 
 /// A credential, checked as far as that goes without asking anybody.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -136,9 +136,10 @@ impl Credential {
         }
     }
 
-    /// The same as requests want it, its files lying in this folder.
+    /// Names and values, as requests want them, with its files in this folder. Whoever compares it with another's sees that a
+    /// file is another one.
     pub(super) fn table(&self, folder: &Path) -> Vec<(String, String)> {
-        let files = self.files().map(|((variable, file), _)| {
+        let files = self.files().map(|(variable, file, _)| {
             (variable.to_owned(), folder.join(file).display().to_string())
         });
         self.table.iter().cloned().chain(files).collect()
@@ -146,12 +147,30 @@ impl Credential {
 
     /// Puts its files where requests look for them.
     pub(super) fn lay_out(&self, folder: &Path) -> io::Result<()> {
-        self.files().try_for_each(|((_, file), pem)| put(folder, file, pem.as_bytes()))
+        self.files().try_for_each(|(_, file, pem)| put(folder, &file, pem.as_bytes()))
     }
 
-    fn files(&self) -> impl Iterator<Item = ((&'static str, &'static str), &str)> {
+    /// Takes files of other credentials away, which nobody uses any more.
+    pub(super) fn tidy(&self, folder: &Path) -> io::Result<()> {
+        let own: Vec<String> = self.files().map(|(_, file, _)| file).collect();
+        for entry in std::fs::read_dir(folder)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let ours = [CERTIFICATE, AUTHORITY].iter().any(|(_, stem)| name.starts_with(stem));
+            if ours && name.ends_with(".pem") && !own.contains(&name) {
+                std::fs::remove_file(folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where requests look for the names of files, these, named by what is in them, and that.
+    fn files(&self) -> impl Iterator<Item = (&'static str, String, &str)> {
         let both = [(CERTIFICATE, &self.certificate), (AUTHORITY, &self.authority)];
-        both.into_iter().filter_map(|(at, pem)| pem.as_deref().map(|pem| (at, pem)))
+        both.into_iter().filter_map(|((variable, stem), pem)| {
+            let pem = pem.as_deref()?;
+            let content = blake3::hash(pem.as_bytes()).to_hex();
+            Some((variable, format!("{stem}-{content:.16}.pem"), pem))
+        })
     }
 
     /// Whether tokens of Entra are asked for.
@@ -226,8 +245,9 @@ mod tests {
         let folder = "dir:/srv/v".parse().unwrap();
         let plain = || Credential::of(&CredentialAsked::Managed, &azure()).unwrap();
         let whole = plain().trusting(Some(&format!("\n{pem}\n")), &azure()).unwrap();
-        let named = ("LIFEBOAT_CA_FILE".to_owned(), "/x/authority.pem".to_owned());
-        assert_eq!(whole.table("/x".as_ref()), [named]);
+        let table = whole.table("/x".as_ref());
+        assert!(table.len() == 1 && table[0].0 == "LIFEBOAT_CA_FILE", "{table:?}");
+        assert!(table[0].1.starts_with("/x/authority-"), "{table:?}");
         assert!(whole.words().contains("authority"));
         let none = plain().trusting(Some("  "), &azure()).unwrap();
         assert!(none == plain() && !none.words().contains("authority"));
@@ -246,6 +266,33 @@ mod tests {
         // What was kept before there was such a thing is read as it was.
         let old = r#"{"kind":"k","table":[],"certificate":null}"#;
         assert_eq!(serde_json::from_str::<Credential>(old).unwrap().authority, None);
+    }
+
+    /// Seen to fail: with names that do not tell contents apart an appliance compared the two, and went on with the old one.
+    #[test]
+    fn another_file_is_another_credential_and_the_old_one_goes() {
+        let scratch = std::env::temp_dir().join(format!("lifeboat-pem-{}", std::process::id()));
+        let pem = |name: &str| {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            crate::serve::identity::pem("CERTIFICATE", made.cert.der())
+        };
+        let plain = || Credential::of(&CredentialAsked::Managed, &azure()).unwrap();
+        let of = |name: &str| plain().trusting(Some(&pem(name)), &azure()).unwrap();
+        let (old, new) = (of("old"), of("new"));
+        assert_ne!(old.table(&scratch), new.table(&scratch));
+        let read = |credential: &Credential| std::fs::read(&credential.table(&scratch)[0].1);
+        old.lay_out(&scratch).unwrap();
+        new.lay_out(&scratch).unwrap();
+        assert!(
+            read(&old).is_ok() && read(&new).is_ok(),
+            "who is at work with the old one ends with it"
+        );
+        std::fs::write(scratch.join("vault.key"), "x").unwrap();
+        new.tidy(&scratch).unwrap();
+        assert!(read(&old).is_err() && read(&new).is_ok() && scratch.join("vault.key").exists());
+        plain().tidy(&scratch).unwrap();
+        assert!(read(&new).is_err());
+        std::fs::remove_dir_all(&scratch).unwrap();
     }
 
     #[test]

@@ -174,6 +174,10 @@ impl FirstRun {
         };
         if let Some(kept) = kept.filter(|kept| kept.stands) {
             self.lay_out(&kept);
+            let folder = self.parts.ground.secrets();
+            if let Err(error) = kept.credential.tidy(&folder) {
+                log::warn!("{}: old certificates stay: {error}", folder.display());
+            }
         }
         if let Some(time) = time
             && let Err(refusal) = self.parts.ground.set_time_servers(&time.servers)

@@ -52,6 +52,8 @@ pub mod recovering;
 pub mod region;
 /// An agent that does what a test says.
 pub mod scripted_agent;
+/// A proxy that counts round trips.
+pub mod round_line;
 /// Servers for recovery to be tried on.
 pub mod servers;
 /// The real `lifeboat serve` on this host.

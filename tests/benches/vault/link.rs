@@ -24,8 +24,9 @@ pub(crate) fn measure(bench: &Bench) -> Result<(), String> {
     let one_way = Duration::from_millis(75);
     let far = DelayLine::start(upstream, Distance { one_way, ..Distance::default() })
         .map_err(|error| error.to_string())?;
-    let line = DelayLine::start(upstream, Distance { one_way: Duration::ZERO, ..Distance::default() })
-        .map_err(|error| error.to_string())?;
+    let line =
+        DelayLine::start(upstream, Distance { one_way: Duration::ZERO, ..Distance::default() })
+            .map_err(|error| error.to_string())?;
     let places = [azurite.authority(), line.address().to_string(), far.address().to_string()];
     let parts = PARTS_MIB.map(|mib| mib.min(bench.image_bytes >> 20));
     let mut there = <[Times; 2]>::default();

@@ -193,7 +193,8 @@ impl Early {
         answers.extend(slots.iter().map(|slot| (Question::Object(slot.clone()), None)));
         drop(answers);
         if chains.len() <= SERVERS_MAX {
-            let segments = chains.keys().map(|server| Question::List(names::segment_prefix(server)));
+            let segments =
+                chains.keys().map(|server| Question::List(names::segment_prefix(server)));
             for question in segments.filter(|question| !self.guessed.contains(question)) {
                 self.ask_guess(store, question);
             }

@@ -245,12 +245,7 @@ impl Bed {
         begun
     }
 
-    fn restore(
-        &self,
-        store: &Arc<RoundStore>,
-        target: SimDisk,
-        remembered: &Remembered,
-    ) -> u64 {
+    fn restore(&self, store: &Arc<RoundStore>, target: SimDisk, remembered: &Remembered) -> u64 {
         let store_: Arc<dyn BlobStore> = Arc::new(HeadStart::knowing(store.clone(), remembered));
         let (clock, entropy) = (Arc::new(self.clock.clone()), Arc::new(SimEntropy::new(99)));
         let vault = Vault::open(store_, clock, entropy, &self.key).expect("its key");

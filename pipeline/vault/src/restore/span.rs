@@ -219,10 +219,9 @@ impl<'a, D: Disk> Span<'a, D> {
         };
         let whole = match early.take(&segment) {
             Some(early) => Some(fetcher.hold(early)),
-            None => match objects.worth_reading_whole(frames, &segment, wanted.len()) {
-                Some(bytes) => Some(fetcher.fetch(frames, &segment, bytes)),
-                None => None,
-            },
+            None => objects
+                .worth_reading_whole(frames, &segment, wanted.len())
+                .map(|bytes| fetcher.fetch(frames, &segment, bytes)),
         };
         let fetched = match whole {
             Some(whole) => whole.and_then(|bytes| {

@@ -20,7 +20,7 @@ use pipeline_vault::points::{ChainView, read_chain, read_chain_leniently};
 use pipeline_vault::restore::{Ahead, WORKERS_MAX, read_chain_ahead};
 use pipeline_vault::store::BlobStore;
 use pipeline_vault::store::directory::DirectoryStore;
-use pipeline_vault::store::head_start::HeadStart;
+use pipeline_vault::store::head_start::{HeadStart, Remembered};
 use pipeline_vault::tickets;
 use pipeline_vault::vault::Vault;
 use pipeline_vault::vault::known::{self, Head, Known};
@@ -169,7 +169,11 @@ impl Session {
     pub fn open_to_restore(opening: &Opening, machine: &Machine) -> Result<Self, Error> {
         let place = Place::of(&opening.vault, machine)?;
         let early = |store: Arc<dyn BlobStore>| -> Arc<dyn BlobStore> {
-            if store.is_near() { store } else { Arc::new(HeadStart::new(store)) }
+            if store.is_near() {
+                return store;
+            }
+            let remembered = last_seen(opening, machine).unwrap_or_default();
+            Arc::new(HeadStart::knowing(store, &remembered))
         };
         Self::connected(place, &early, opening, machine)
     }
@@ -361,6 +365,16 @@ impl Session {
             save(known);
         }
     }
+}
+
+/// What this machine remembers of the vault that a key file names: what is asked of it first, and nothing that is believed.
+fn last_seen(opening: &Opening, machine: &Machine) -> Option<Remembered> {
+    let vault = KeyFile::names_vault(&opening.key_file)?;
+    let is_root = rustix::process::geteuid().is_root();
+    let folder = known::folder(&|name| (machine.settings)(name), is_root)?;
+    let known = Known::peek(&folder, vault)?;
+    let heads = known.heads().iter().map(|head| (head.server, head.slot)).collect();
+    Some(Remembered { ring_version: known.ring_version(), heads })
 }
 
 /// What this machine knows of the vault; nothing where it has no place to remember in.

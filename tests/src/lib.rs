@@ -50,6 +50,8 @@ pub mod program;
 pub mod recovering;
 /// A stand-in for a region of Azure, with its storage.
 pub mod region;
+/// A proxy that counts round trips.
+pub mod round_line;
 /// An agent that does what a test says.
 pub mod scripted_agent;
 /// Servers for recovery to be tried on.

@@ -7,6 +7,8 @@
 
 /// All that must be known before the first block is fetched, in few round trips.
 mod ahead;
+/// What is fetched before it is known what is wanted of it.
+mod early;
 /// What is fetched and opened.
 pub(crate) mod fetch;
 /// What must be known before anything is written.
@@ -41,6 +43,7 @@ use crate::store::list_all;
 use crate::writer::Progress;
 
 pub use ahead::{Ahead, Prepared, prepare, read_chain_ahead};
+use early::Early;
 use fetch::Wanted;
 use gate::Gate;
 use queue::{Queue, Task};
@@ -118,7 +121,8 @@ pub fn restore_disk<D: Disk>(
     check_target(disk, &geometry, target_name)?;
     let objects = Objects::list(frames.access(), frames.server())?;
     check_point(frames, disk, options, &objects)?;
-    let job = Job { frames, objects: &objects, disk, before: None, gate: Gate::open() };
+    let (gate, early) = (Gate::open(), nothing());
+    let job = Job { frames, objects: &objects, disk, before: None, gate, early };
     bring_back(&job, target, target_name, options, progress)
 }
 
@@ -145,7 +149,8 @@ pub fn advance_disk<D: Disk>(
     let named = Named::since(frames, &before.root, &disk.root)?;
     check_named(frames, disk, options, &objects, &named)?;
     let before = Some(before.root);
-    let job = Job { frames, objects: &objects, disk, before, gate: Gate::open() };
+    let (gate, early) = (Gate::open(), nothing());
+    let job = Job { frames, objects: &objects, disk, before, gate, early };
     bring_back(&job, target, target_name, options, progress)
 }
 
@@ -179,7 +184,8 @@ pub fn restore_checked<D: Disk>(
     let Checked { frames, disk, objects } = checked;
     let geometry = target.geometry().map_err(|error| Error::from(error).on(target_name))?;
     check_target(disk, &geometry, target_name)?;
-    let job = Job { frames, objects, disk, before: None, gate: Gate::open() };
+    let (gate, early) = (Gate::open(), nothing());
+    let job = Job { frames, objects, disk, before: None, gate, early };
     bring_back(&job, target, target_name, options, progress)
 }
 
@@ -191,10 +197,11 @@ pub fn restore_prepared<D: Disk>(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Restored, Error> {
-    let Prepared { frames, objects, disk, gate, .. } = prepared;
+    let Prepared { frames, objects, disk, gate, early, .. } = prepared;
     let geometry = target.geometry().map_err(|error| Error::from(error).on(target_name))?;
     check_target(disk, &geometry, target_name)?;
-    let job = Job { frames, objects, disk, before: None, gate: Arc::clone(gate) };
+    let (gate, early) = (Arc::clone(gate), Arc::clone(early));
+    let job = Job { frames, objects, disk, before: None, gate, early };
     bring_back(&job, target, target_name, options, progress)
 }
 
@@ -207,6 +214,12 @@ struct Job<'a> {
     before: Option<Root>,
     /// Nothing is written before it is open.
     gate: Arc<Gate>,
+    /// What was fetched before anybody knew what is wanted of it.
+    early: Arc<Early>,
+}
+
+fn nothing() -> Arc<Early> {
+    Arc::default()
 }
 
 fn bring_back<D: Disk>(
@@ -223,7 +236,7 @@ fn bring_back<D: Disk>(
     let turns = Arc::new(Turns::new(workers.min(parallel::processors().max(TURNS_MIN))));
     let hand = |target| {
         let hand = Span::new(frames, target, target_name, options, Arc::clone(&turns))?;
-        let hand = hand.behind(Arc::clone(&job.gate));
+        let hand = hand.behind(Arc::clone(&job.gate), Arc::clone(&job.early));
         Ok::<_, Error>(match before {
             Some(before) => hand.instead_of(before),
             None => hand,

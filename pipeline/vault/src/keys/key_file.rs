@@ -72,6 +72,14 @@ impl KeyFile {
         Ok(Self { name: name.to_owned(), content })
     }
 
+    /// The vault that a key file says it is of, for whoever only guesses by it; nothing is warned of, and no passphrase wanted.
+    #[must_use]
+    pub fn names_vault(path: &Path) -> Option<VaultId> {
+        let (text, _) = read_small(path).ok()?;
+        let notes: Vec<&str> = text.lines().map(str::trim).collect();
+        vault_in(&notes).ok()?
+    }
+
     /// True where `open` wants a passphrase.
     #[must_use]
     pub fn wants_passphrase(&self) -> bool {

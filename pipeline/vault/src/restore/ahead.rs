@@ -2,14 +2,15 @@
 //! far away, each costs as much as a megabyte.
 //!
 //! What can be asked before a key is at hand is asked while the ring is read, by a store with a head start. The chain is read
-//! while segments are listed. The map is read while the point is pinned, and content is fetched while the point is looked at
-//! again: what is fetched opens and is what the map says or it does not, whatever a collector does meanwhile. Nothing is written
-//! before that look, and no content is asked for before the pin holds.
+//! while segments are listed. The map is read while the point is pinned, and so are the first segments that were made for this
+//! point; all other content is fetched while the point is looked at again. What is fetched opens and is what the map says or it
+//! does not, whatever a collector does meanwhile. Nothing is written before that look.
 
 use std::sync::Arc;
 
 use pipeline::ids::ServerId;
 
+use super::early::Early;
 use super::gate::Gate;
 use super::{Objects, Options, check_point};
 use crate::access::Access;
@@ -38,6 +39,7 @@ pub struct Prepared {
     pub(super) objects: Objects,
     pub(super) disk: DiskState,
     pub(super) gate: Arc<Gate>,
+    pub(super) early: Arc<Early>,
 }
 
 impl Prepared {
@@ -80,6 +82,7 @@ pub fn prepare(
 ) -> Result<Prepared, Error> {
     let frames = Arc::new(FrameReader::new(access, view.server, &view.upkeep, cache_bytes)?);
     let Ahead { objects, now } = ahead;
+    let early = Early::begin(access, &frames, &point, &objects, options);
     let threads = access.store.parallel();
     let pinned_and_looked = || {
         let pinned = pin_only(access, view.server, &point, reader, now)?;
@@ -97,12 +100,18 @@ pub fn prepare(
         check_point(&frames, disk, options, &objects)
     });
     let ((pin, unpinned), gate) = pinned?;
-    match checked {
+    let objects = match checked {
         // Perhaps only since something was moved, which the look has found out by itself.
-        Err(error) if gate.moved()?.is_none() => return Err(error),
-        _ => {}
-    }
-    Ok(Prepared { pin, unpinned, frames, objects, disk: disk.clone(), gate })
+        Err(_) if gate.moved()?.is_some() => objects,
+        // Or since they were listed before this point was there.
+        Err(_) => {
+            let objects = Objects::list(access, view.server)?;
+            check_point(&frames, disk, options, &objects)?;
+            objects
+        }
+        Ok(()) => objects,
+    };
+    Ok(Prepared { pin, unpinned, frames, objects, disk: disk.clone(), gate, early })
 }
 
 /// A look at a chain behind a pin.

@@ -6,6 +6,7 @@ use pipeline::compress::Decompressor;
 use pipeline::ids::{FrameAddress, SegmentId};
 use pipeline::limits::SEGMENT_BYTES_MAX;
 
+use super::early::Object;
 use super::turns::Turns;
 use crate::error::Error;
 use crate::frames::{FrameReader, Located};
@@ -52,8 +53,26 @@ impl Fetcher {
         }
     }
 
-    /// As `each_frame`, for blocks of one segment whose object has so many bytes and was not moved, by one read
-    /// of the whole object, its table included: over a long way that is one round trip where ranges take three.
+    /// Reads a whole object of so many bytes: over a long way that is one round trip where its table and ranges take three.
+    pub(crate) fn fetch(
+        &mut self,
+        frames: &FrameReader,
+        segment: &SegmentId,
+        object_bytes: usize,
+    ) -> Result<usize, Error> {
+        let name = names::segment(&frames.server(), segment);
+        read_whole(&*frames.access().store, &name, &mut self.sealed[..object_bytes])?;
+        Ok(object_bytes)
+    }
+
+    /// Takes an object that somebody fetched, in a buffer as long as this one's own, which it replaces.
+    pub(crate) fn hold(&mut self, (object_bytes, object): Object) -> Result<usize, Error> {
+        debug_assert!(object.len() == self.sealed.len(), "room for any segment");
+        self.sealed = object;
+        Ok(object_bytes)
+    }
+
+    /// As `each_frame`, for blocks of one segment that was not moved, and whose whole object it holds.
     pub(crate) fn each_frame_of<B: AsMut<[u8]>>(
         &mut self,
         frames: &FrameReader,
@@ -63,10 +82,8 @@ impl Fetcher {
         mut take: impl FnMut(&mut B, usize, &[Wanted]) -> Result<(), Error>,
     ) -> Result<u64, Error> {
         wanted.sort_unstable_by_key(|(place, block)| (block.address, block.index, *place));
-        let object = &mut self.sealed[..object_bytes];
-        read_whole(&*frames.access().store, &names::segment(&frames.server(), &segment), object)?;
         let _turn = self.turns.as_deref().map(Turns::take);
-        let opened = frames.open_whole(&segment, object)?;
+        let opened = frames.open_whole(&segment, &self.sealed[..object_bytes])?;
         for need in needs(wanted, |address| frames.locate_in(&segment, &opened, address))? {
             let at = usize::try_from(need.located.offset).unwrap_or(usize::MAX);
             let end = at.saturating_add(need.located.sealed_bytes);
@@ -120,7 +137,11 @@ impl Fetcher {
 
 /// Reads an object, a large one in two halves at once: a connection has room for some megabytes on a long way, and what is
 /// longer takes a round trip more.
-fn read_whole(store: &dyn BlobStore, name: &str, object: &mut [u8]) -> Result<(), Error> {
+pub(super) fn read_whole(
+    store: &dyn BlobStore,
+    name: &str,
+    object: &mut [u8],
+) -> Result<(), Error> {
     if object.len() <= RANGE_BYTES_MAX {
         return store.read(name, 0, object);
     }

@@ -8,6 +8,7 @@ use pipeline::ids::SegmentId;
 use pipeline::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, EXTENT_BYTES_MAX, PAGE_ENTRIES};
 use pipeline::zero::is_zero;
 
+use super::early::Early;
 use super::fetch::{Fetcher, Wanted};
 use super::gate::Gate;
 use super::turns::Turns;
@@ -28,6 +29,8 @@ pub(super) struct Span<'a, D: Disk> {
     fetcher: Fetcher,
     /// Nothing is written before it is open.
     gate: Arc<Gate>,
+    /// What need not be asked for any more.
+    early: Arc<Early>,
     /// One for frames, one for reading the target back.
     buffers: Vec<D::Buffer>,
     /// (asked from, next data): between the two the target is known to read as zeros.
@@ -59,6 +62,7 @@ impl<'a, D: Disk> Span<'a, D> {
             before: None,
             fetcher: Fetcher::of_segments(turns),
             gate: Gate::open(),
+            early: Arc::default(),
             buffers,
             hole: (0, 0),
         })
@@ -69,9 +73,9 @@ impl<'a, D: Disk> Span<'a, D> {
         Self { before: Some(before), compare: false, ..self }
     }
 
-    /// The same that writes nothing before this gate is open.
-    pub(super) fn behind(self, gate: Arc<Gate>) -> Self {
-        Self { gate, ..self }
+    /// The same that writes nothing before this gate is open, and asks for nothing that was fetched early.
+    pub(super) fn behind(self, gate: Arc<Gate>, early: Arc<Early>) -> Self {
+        Self { gate, early, ..self }
     }
 
     /// What has to be brought of a leaf, by the numbers of its blocks on the disk; what is to be zero is made so.
@@ -207,14 +211,22 @@ impl<'a, D: Disk> Span<'a, D> {
     ) -> Result<u64, Error> {
         let frame = Some(self.take_buffer()?);
         let mut slot: Slot<D> = Slot { frame, spare: Some(self.take_buffer()?) };
-        let Self { frames, target, name, fetcher, gate, .. } = self;
+        let Self { frames, target, name, fetcher, gate, early, .. } = self;
         let frames: &FrameReader = frames;
         let take = |slot: &mut Slot<D>, bytes: usize, blocks: &[Wanted]| {
             gate.pass()?;
             write_frame(frames, target, name, disk, slot, bytes, blocks, tally)
         };
-        let fetched = match objects.worth_reading_whole(frames, &segment, wanted.len()) {
-            Some(bytes) => fetcher.each_frame_of(frames, (segment, bytes), wanted, &mut slot, take),
+        let whole = match early.take(&segment) {
+            Some(early) => Some(fetcher.hold(early)),
+            None => objects
+                .worth_reading_whole(frames, &segment, wanted.len())
+                .map(|bytes| fetcher.fetch(frames, &segment, bytes)),
+        };
+        let fetched = match whole {
+            Some(whole) => whole.and_then(|bytes| {
+                fetcher.each_frame_of(frames, (segment, bytes), wanted, &mut slot, take)
+            }),
             None => fetcher.each_frame(frames, wanted, &mut slot, take),
         };
         // Also where it failed: it may be tried once more.

@@ -5,9 +5,12 @@
 //! while its ring is. Each answer is given once, to whoever asks the same, and judged by him as any other: what was asked
 //! early is what the store said since this reader began. With the first object that is created or deleted all of it ends,
 //! so that a look behind a pin is a look of its own.
+//!
+//! Who remembers the vault asks for more at once: the key ring, slots and segments that it had when it was last seen. A wrong
+//! guess is an object in vain: what is there now, and what counts, only the listings say, which are asked for as ever.
 
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -16,6 +19,7 @@ use pipeline::limits::RECORD_BYTES_MAX;
 
 use super::{BlobStore, Created, LIST_PAGE_MAX, Listing, ObjectFacts};
 use crate::error::Error;
+use crate::keys::ring;
 use crate::names;
 use crate::parallel;
 
@@ -24,8 +28,20 @@ const SLOTS_MAX: usize = 256;
 const BYTES_MAX: u64 = 1024 * 1024;
 /// Chains of whose servers segments are listed: a page in vain is a megabyte or two.
 const SERVERS_MAX: usize = 2;
+/// Slots of a chain that are guessed by the newest one that is remembered: of a longer chain they were in vain, as the others
+/// had to be waited for.
+const GUESSED_MAX: u64 = 32;
 /// How large a slot may be for whoever reads it.
 const SLOT_BYTES_MAX: u64 = RECORD_BYTES_MAX as u64 + 4096;
+
+/// What a reader remembers of a vault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The version of its key ring.
+    pub ring_version: u64,
+    /// The newest slot of each chain.
+    pub heads: Vec<(ServerId, u64)>,
+}
 
 /// The wrapper.
 pub struct HeadStart {
@@ -56,15 +72,26 @@ struct Early {
     answers: Mutex<HashMap<Question, Option<Answer>>>,
     came: Condvar,
     ended: AtomicBool,
+    /// What was asked by what is remembered, and so not once more by what is listed.
+    guessed: HashSet<Question>,
 }
 
 impl HeadStart {
     /// Asks from now on.
     #[must_use]
     pub fn new(inner: Arc<dyn BlobStore>) -> Self {
-        let early = Arc::new(Early::default());
-        let time = Arc::clone(&inner);
-        early.ask(Question::Time, move || time.now().map(Answer::Time));
+        Self::knowing(inner, &Remembered::default())
+    }
+
+    /// The same for somebody who was here before.
+    #[must_use]
+    pub fn knowing(inner: Arc<dyn BlobStore>, remembered: &Remembered) -> Self {
+        let guessed = guesses(remembered);
+        let early = Arc::new(Early { guessed: guessed.clone(), ..Early::default() });
+        for question in guessed {
+            early.ask_guess(&inner, question);
+        }
+        early.ask_guess(&inner, Question::Time);
         let (chains, after) = (Arc::clone(&inner), Arc::clone(&early));
         // Who cannot start a thread asks everything in its time.
         let spawned = thread::Builder::new().name("head-start".to_owned());
@@ -135,11 +162,20 @@ impl Early {
         waited.unwrap_or_else(PoisonError::into_inner).remove(question).flatten()
     }
 
+    /// Asks for one of the guesses.
+    fn ask_guess(self: &Arc<Self>, store: &Arc<dyn BlobStore>, question: Question) {
+        let (store, asked) = (Arc::clone(store), question.clone());
+        self.ask(question, move || match asked {
+            Question::Time => store.now().map(Answer::Time),
+            Question::List(prefix) => store.list(&prefix, None, LIST_PAGE_MAX).map(Answer::Page),
+            Question::Object(name) => store.read_all(&name, SLOT_BYTES_MAX).map(Answer::Bytes),
+        });
+    }
+
     /// Lists all chains, and asks for what is in them where that is little.
     fn look_at_chains(self: &Arc<Self>, store: &Arc<dyn BlobStore>) {
         let Ok(all) = store.list(names::CHAINS_PREFIX, None, SLOTS_MAX) else { return };
         let Some(chains) = by_chain(&all) else { return };
-        let slots: Vec<String> = all.objects.iter().map(|facts| facts.name.clone()).collect();
         let mut answers = self.lock();
         if self.has_ended() {
             return;
@@ -147,16 +183,20 @@ impl Early {
         for (server, objects) in &chains {
             let page = Listing { objects: objects.clone(), next: None };
             let question = Question::List(names::chain_prefix(server));
-            answers.insert(question, Some(Answer::Page(page)));
+            if !self.guessed.contains(&question) {
+                answers.insert(question, Some(Answer::Page(page)));
+            }
         }
+        let slots = all.objects.iter().map(|facts| facts.name.clone());
+        let slots: Vec<String> =
+            slots.filter(|slot| !self.guessed.contains(&Question::Object(slot.clone()))).collect();
         answers.extend(slots.iter().map(|slot| (Question::Object(slot.clone()), None)));
         drop(answers);
         if chains.len() <= SERVERS_MAX {
-            for server in chains.keys() {
-                let (prefix, store) = (names::segment_prefix(server), Arc::clone(store));
-                self.ask(Question::List(prefix.clone()), move || {
-                    store.list(&prefix, None, LIST_PAGE_MAX).map(Answer::Page)
-                });
+            let segments =
+                chains.keys().map(|server| Question::List(names::segment_prefix(server)));
+            for question in segments.filter(|question| !self.guessed.contains(question)) {
+                self.ask_guess(store, question);
             }
         }
         let read = |slot: &String| {
@@ -168,11 +208,33 @@ impl Early {
         };
         drop(parallel::each(&slots, store.parallel(), read));
         // Whatever became of them, nobody waits for them any more.
-        self.lock().retain(|question, answer| {
-            answer.is_some() || !matches!(question, Question::Object(_))
-        });
+        let mut answers = self.lock();
+        for question in slots.into_iter().map(Question::Object) {
+            if answers.get(&question).is_some_and(Option::is_none) {
+                answers.remove(&question);
+            }
+        }
+        drop(answers);
         self.came.notify_all();
     }
+}
+
+/// What somebody asks for who has what he remembers in mind.
+fn guesses(remembered: &Remembered) -> HashSet<Question> {
+    let mut guesses = HashSet::new();
+    if remembered.ring_version > 0 {
+        guesses.insert(Question::Object(ring::object_name(remembered.ring_version)));
+    }
+    if remembered.heads.len() <= SERVERS_MAX {
+        for (server, newest) in &remembered.heads {
+            guesses.insert(Question::List(names::chain_prefix(server)));
+            guesses.insert(Question::List(names::segment_prefix(server)));
+            let slots = 0..=*newest;
+            let slots = slots.take_while(|_| *newest < GUESSED_MAX);
+            guesses.extend(slots.map(|slot| Question::Object(names::chain_slot(server, slot))));
+        }
+    }
+    guesses
 }
 
 /// The slots of each chain, where there are few; nothing where there are more, or where something else lies there.

@@ -102,6 +102,19 @@ impl Known {
         }
     }
 
+    /// The same for whoever only guesses by it: what does not read is left where it is, and untold.
+    #[must_use]
+    pub fn peek(folder: &Path, vault: VaultId) -> Option<Self> {
+        let state = read(&file_path(folder, vault), vault).ok()??;
+        Some(Self { folder: folder.to_path_buf(), state })
+    }
+
+    /// The version of the newest key ring that was seen; 0 where none was.
+    #[must_use]
+    pub fn ring_version(&self) -> u64 {
+        self.state.ring_version
+    }
+
     /// The newest slot known of a server's chain.
     #[must_use]
     pub fn head(&self, server: &ServerId) -> Option<&Head> {

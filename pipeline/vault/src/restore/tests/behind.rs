@@ -1,4 +1,5 @@
-//! Promise: behind a pin content is fetched at once, and not a byte of it is written before the point was looked at again.
+//! Promise: beside and behind a pin content is fetched at once, and not a byte of it is written before the point was looked at
+//! again.
 //!
 //! Seen to fail: where the gate lets everybody pass, the target is written during the look; where a failed read is not tried
 //! once more, what was moved away is reported as missing.
@@ -18,6 +19,8 @@ use crate::upkeep;
 const BYTES: u64 = 400 * BLOCK + 512;
 /// Longer than any machine takes to come so far.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest read of a map.
+const MAP_READ_MAX: usize = 1 << 20;
 
 /// What happens in the middle of a look.
 type Act = Box<dyn Fn() + Send + Sync>;
@@ -50,13 +53,18 @@ fn wait_for(mark: &AtomicBool) {
 }
 
 impl Between {
-    fn content<T>(&self, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        let of_content = self.marks.prepared.load(Ordering::SeqCst);
-        if of_content && self.marks.reads_wait.load(Ordering::SeqCst) {
+    /// Reads of the map are short; what is long is content, also where it is fetched early.
+    fn content<T>(
+        &self,
+        bytes: usize,
+        read: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let late = self.marks.prepared.load(Ordering::SeqCst);
+        if late && self.marks.reads_wait.load(Ordering::SeqCst) {
             wait_for(&self.marks.acted);
         }
         let answer = read();
-        self.marks.fetched.fetch_or(of_content, Ordering::SeqCst);
+        self.marks.fetched.fetch_or(late || bytes > MAP_READ_MAX, Ordering::SeqCst);
         answer
     }
 }
@@ -73,11 +81,11 @@ impl BlobStore for Between {
     }
 
     fn read(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<(), Error> {
-        self.content(|| self.inner.read(name, offset, into))
+        self.content(into.len(), || self.inner.read(name, offset, into))
     }
 
     fn read_all(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>, Error> {
-        self.content(|| self.inner.read_all(name, bytes_max))
+        self.content(0, || self.inner.read_all(name, bytes_max))
     }
 
     fn facts(&self, name: &str) -> Result<Option<ObjectFacts>, Error> {
@@ -147,7 +155,9 @@ impl Bed {
         let (view, ahead) = read_chain_ahead(&access, SERVER)?;
         let link = view.points().next().expect("two points").clone();
         let disk = link.record.point().expect("a point").disks[0].clone();
-        let options = Options { workers: 3, compare: false, ..Options::default() };
+        // Of what is compared nothing is fetched early: whatever is read then is read behind the pin.
+        let compare = self.marks.reads_wait.load(Ordering::SeqCst);
+        let options = Options { workers: 3, compare, ..Options::default() };
         let prepared = prepare(&access, &view, ahead, (link, &disk), ("me", 8 << 20), &options)?;
         self.marks.prepared.store(true, Ordering::SeqCst);
         restore_prepared(&prepared, self.target.another()?, "target", &options, &Silent)
@@ -159,6 +169,7 @@ fn content_is_fetched_while_the_point_is_looked_at_and_nothing_is_written() {
     let bed = Bed::new(70);
     let (seen, marks) = (bed.target.another().expect("a handle"), Arc::clone(&bed.marks));
     let act = move || {
+        wait_for(&marks.prepared);
         wait_for(&marks.fetched);
         // Whoever has content would write it now.
         std::thread::sleep(Duration::from_millis(100));

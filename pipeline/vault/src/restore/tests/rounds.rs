@@ -11,7 +11,7 @@ use pipeline::limits::SEGMENT_BYTES_MAX;
 use super::*;
 use crate::keys::recovery_key::RecoveryKey;
 use crate::retain::Policy;
-use crate::store::head_start::HeadStart;
+use crate::store::head_start::{HeadStart, Remembered};
 use crate::store::memory::MemoryStore;
 use crate::store::{BlobStore, Created, Listing, ObjectFacts};
 use crate::test_bed::{BLOCK, assert_same};
@@ -177,6 +177,16 @@ impl Bed {
         self.store.advance(3_600_000);
     }
 
+    /// What a machine knows that saw the vault now.
+    fn remembered(&self) -> Remembered {
+        let access = self.vault.access();
+        let chains = self.vault.servers().iter().map(|server| {
+            let (view, _) = read_chain_ahead(&access, server.id).expect("a chain");
+            (server.id, view.links.last().expect("a record").record.slot)
+        });
+        Remembered { ring_version: self.vault.ring().version(), heads: chains.collect() }
+    }
+
     fn upkeep(&self, policy: &str) {
         let server = self.vault.servers()[0].id;
         let policy = Policy::parse(policy).expect("a policy");
@@ -188,7 +198,13 @@ impl Bed {
     /// machine a thread that was not let on in time looks as if it had waited for an answer, so a round may be counted
     /// as two, never two as one: the patient count is the better one.
     fn rounds(&self, most: u64) -> u64 {
-        let counted = [20, 100, 500].into_iter().map(|patience| self.rounds_with(patience));
+        self.rounds_of(most, &Remembered::default())
+    }
+
+    /// The same on a machine that was there before.
+    fn rounds_of(&self, most: u64, remembered: &Remembered) -> u64 {
+        let counted = [20, 100, 500];
+        let counted = counted.into_iter().map(|patience| self.rounds_with(patience, remembered));
         let mut least = u64::MAX;
         for rounds in counted {
             least = least.min(rounds);
@@ -200,14 +216,15 @@ impl Bed {
     }
 
     /// Restores as `lifeboat restore` does; gives the rounds before the first content was asked for.
-    fn rounds_with(&self, patience: u64) -> u64 {
+    fn rounds_with(&self, patience: u64, remembered: &Remembered) -> u64 {
         let inner = Arc::clone(&self.store) as Arc<dyn BlobStore>;
         let state = Mutex::default();
         let store = Arc::new(RoundStore { inner, state, changed: Condvar::new() });
         let target = SimDisk::new(BYTES);
         let begun = std::thread::scope(|scope| {
             scope.spawn(|| store.turn(patience));
-            let begun = self.restore(&store, target.another().expect("a handle"));
+            let target = target.another().expect("a handle");
+            let begun = self.restore(&store, target, remembered);
             store.lock().ended = true;
             begun
         });
@@ -228,8 +245,8 @@ impl Bed {
         begun
     }
 
-    fn restore(&self, store: &Arc<RoundStore>, target: SimDisk) -> u64 {
-        let store_: Arc<dyn BlobStore> = Arc::new(HeadStart::new(store.clone()));
+    fn restore(&self, store: &Arc<RoundStore>, target: SimDisk, remembered: &Remembered) -> u64 {
+        let store_: Arc<dyn BlobStore> = Arc::new(HeadStart::knowing(store.clone(), remembered));
         let (clock, entropy) = (Arc::new(self.clock.clone()), Arc::new(SimEntropy::new(99)));
         let vault = Vault::open(store_, clock, entropy, &self.key).expect("its key");
         let server = vault.server("db1").expect("the server").id;
@@ -254,6 +271,25 @@ fn of_a_new_vault_content_is_asked_for_after_three_rounds() {
     bed.point(900);
     let rounds = bed.rounds(ROUNDS_MAX);
     assert!(rounds <= ROUNDS_MAX, "{rounds}");
+}
+
+#[test]
+fn who_remembers_the_vault_asks_a_round_earlier_also_where_it_went_on_since() {
+    let mut bed = Bed::new(93);
+    bed.point(900);
+    let remembered = bed.remembered();
+    let most = ROUNDS_MAX - 1;
+    let rounds = bed.rounds_of(most, &remembered);
+    assert!(rounds <= most, "{rounds}");
+    // What is new is asked for as by anybody, and what was remembered misleads nobody.
+    bed.point(5);
+    bed.upkeep("last=1");
+    bed.vault.enrol("another").expect("a name");
+    let rounds = bed.rounds_of(ROUNDS_MAX + 2, &remembered);
+    assert!(rounds <= ROUNDS_MAX + 2, "{rounds}");
+    let strange = Remembered { ring_version: 77, heads: vec![(ServerId([9; 16]), 12)] };
+    let rounds = bed.rounds_of(ROUNDS_MAX + 2, &strange);
+    assert!(rounds <= ROUNDS_MAX + 2, "{rounds}");
 }
 
 #[test]

@@ -64,6 +64,40 @@ fn an_answer_is_given_once_and_asks_nothing_again() {
 }
 
 #[test]
+fn what_is_remembered_is_asked_once_and_a_wrong_guess_is_only_in_vain() {
+    let memory = chain(3, SERVER);
+    memory.create(&ring::object_name(2), b"a ring").expect("a fresh name");
+    let counting = Arc::new(CountingStore::tracing(memory.clone()));
+    // The newest slot is gone, and so is the other server.
+    let heads = vec![(SERVER, 3), (ServerId([4; 16]), 1)];
+    let remembered = Remembered { ring_version: 2, heads };
+    let inner = Arc::clone(&counting) as Arc<dyn BlobStore>;
+    let store = HeadStart::knowing(Arc::clone(&inner), &remembered);
+    store.early.look_at_chains(&inner);
+    assert_eq!(slots_of(&store), 3);
+    let segments = store.list(&names::segment_prefix(&SERVER), None, LIST_PAGE_MAX);
+    assert_eq!(segments.expect("a listing").objects, []);
+    assert_eq!(store.read_all(&ring::object_name(2), 100).expect("a ring"), b"a ring");
+    for slot in 0..3 {
+        let name = names::chain_slot(&SERVER, slot);
+        assert_eq!(store.read_all(&name, 100).expect("a slot"), slot.to_le_bytes());
+    }
+    let calls = counting.take_trace();
+    let slots = (0..3).map(|slot| names::chain_slot(&SERVER, slot));
+    for name in slots.chain([ring::object_name(2), names::segment_prefix(&SERVER)]) {
+        let asked = calls.iter().filter(|call| call.contains(&name)).count();
+        assert_eq!(asked, 1, "{name} in {calls:?}");
+    }
+    let gone = store.read_all(&names::chain_slot(&SERVER, 3), 100);
+    assert!(gone.expect_err("no such slot").is_missing());
+    // Where it is long, what is remembered says too little to guess by.
+    let long = Remembered { ring_version: 0, heads: vec![(SERVER, GUESSED_MAX)] };
+    assert_eq!(guesses(&long).len(), 2, "two listings");
+    let many = (0..3).map(|server| (ServerId([server; 16]), 1)).collect();
+    assert_eq!(guesses(&Remembered { ring_version: 0, heads: many }).len(), 0);
+}
+
+#[test]
 fn nothing_that_was_asked_early_is_told_behind_a_change() {
     for change in 0..3 {
         let memory = chain(3, SERVER);

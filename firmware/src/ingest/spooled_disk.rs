@@ -1,6 +1,5 @@
 //! A server's disk as the spool has it: reads of blocks come from their records; what the spool does not have is refused.
 
-use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -106,34 +105,12 @@ impl Shelf {
     }
 }
 
-/// What a read came to: mostly a part of one record where it lies in memory already, else a copy of parts.
-///
-/// Whoever wants to write into it gets memory of its own, which costs nothing while nobody does.
-pub struct Content {
-    own: Vec<u8>,
-    shared: Option<(Arc<Vec<u8>>, Range<usize>)>,
-}
-
-impl AsRef<[u8]> for Content {
-    fn as_ref(&self) -> &[u8] {
-        let shared = self.shared.as_ref().and_then(|(record, part)| record.get(part.clone()));
-        shared.unwrap_or(&self.own)
-    }
-}
-
-impl AsMut<[u8]> for Content {
-    fn as_mut(&mut self) -> &mut [u8] {
-        self.shared = None;
-        &mut self.own
-    }
-}
-
 /// A disk of one piece of the journal.
 pub struct SpooledDisk {
     shelf: Arc<Shelf>,
     extents: Arc<Extents<Place>>,
     geometry: Geometry,
-    waiting: VecDeque<Request<Content>>,
+    waiting: VecDeque<Request<Vec<u8>>>,
 }
 
 impl SpooledDisk {
@@ -156,32 +133,6 @@ impl SpooledDisk {
         Self { shelf, extents, geometry, waiting: VecDeque::new() }
     }
 
-    fn read(&self, offset: u64, length: usize, buffer: &mut Content) -> Result<(), DiskError> {
-        if let Some(part) = self.one_record(offset, length) {
-            let record = self.shelf.record(part.0)?;
-            let first = usize::try_from(part.1).unwrap_or(usize::MAX);
-            let range = payload_part(&record, first, 0, length).ok_or_else(not_what_it_was)?;
-            buffer.shared = Some((record, range));
-            return Ok(());
-        }
-        let room = buffer.as_mut().get_mut(..length);
-        let small = || DiskError::new(ErrorKind::Misuse, "a buffer that is too small");
-        self.fill(offset, room.ok_or_else(small)?)
-    }
-
-    /// The record in which all of these blocks are, in this order, and its first of them.
-    fn one_record(&self, offset: u64, length: usize) -> Option<(Mark, u64)> {
-        // The last block of a disk may be a part of one, and then zeros are put behind it.
-        if !offset.is_multiple_of(BLOCK) || !length.is_multiple_of(BLOCK_BYTES) {
-            return None;
-        }
-        let blocks = length as u64 / BLOCK;
-        let (end, Place::Record(mark, first)) = self.extents.at(offset / BLOCK)? else {
-            return None;
-        };
-        (blocks > 0 && end >= offset / BLOCK + blocks).then_some((mark, first))
-    }
-
     fn fill(&self, offset: u64, mut room: &mut [u8]) -> Result<(), DiskError> {
         let mut at = offset;
         while !room.is_empty() {
@@ -197,10 +148,14 @@ impl SpooledDisk {
                 }
                 Some(Place::Record(mark, first)) => {
                     let record = self.shelf.record(mark)?;
-                    let first = usize::try_from(first).unwrap_or(usize::MAX);
-                    let part = payload_part(&record, first, inside, length);
-                    let part = part.and_then(|part| record.get(part));
-                    here.copy_from_slice(part.ok_or_else(not_what_it_was)?);
+                    let whole = journal::parse(&record).and_then(|(payload, _)| {
+                        let from = usize::try_from(first).ok()?.checked_mul(BLOCK_BYTES)?;
+                        payload.get(from + inside..from + inside + length)
+                    });
+                    let damaged = "a record of the spool is not what it was";
+                    here.copy_from_slice(
+                        whole.ok_or_else(|| DiskError::new(ErrorKind::Gone, damaged))?,
+                    );
                 }
                 None => {
                     let words = "the spool does not have this block, and was asked for it";
@@ -214,35 +169,22 @@ impl SpooledDisk {
     }
 }
 
-/// Where in a record so many bytes of its payload are: behind so many blocks, and bytes inside the next one.
-fn payload_part(record: &[u8], first: usize, inside: usize, length: usize) -> Option<Range<usize>> {
-    let (payload, _) = journal::parse(record)?;
-    let from = first.checked_mul(BLOCK_BYTES)?.checked_add(inside)?;
-    let end = from.checked_add(length)?;
-    // The payload stands first in its record.
-    (end <= payload.len()).then_some(from..end)
-}
-
-fn not_what_it_was() -> DiskError {
-    DiskError::new(ErrorKind::Gone, "a record of the spool is not what it was")
-}
-
 impl Disk for SpooledDisk {
-    type Buffer = Content;
+    type Buffer = Vec<u8>;
 
     fn geometry(&mut self) -> Result<Geometry, DiskError> {
         Ok(self.geometry)
     }
 
-    fn buffer(&mut self, length: usize) -> Result<Content, DiskError> {
-        Ok(Content { own: vec![0; length], shared: None })
+    fn buffer(&mut self, length: usize) -> Result<Vec<u8>, DiskError> {
+        Ok(vec![0; length])
     }
 
     fn depth(&self) -> usize {
         DEPTH
     }
 
-    fn submit(&mut self, request: Request<Content>) -> Result<(), Rejected<Content>> {
+    fn submit(&mut self, request: Request<Vec<u8>>) -> Result<(), Rejected<Vec<u8>>> {
         let refused = self.geometry.check(&request).err().or_else(|| {
             let busy = self.waiting.len() >= DEPTH;
             busy.then(|| DiskError::new(ErrorKind::Busy, "as many requests as there may be"))
@@ -256,11 +198,14 @@ impl Disk for SpooledDisk {
         }
     }
 
-    fn complete(&mut self) -> Result<Option<Completion<Content>>, DiskError> {
+    fn complete(&mut self) -> Result<Option<Completion<Vec<u8>>>, DiskError> {
         let Some(mut request) = self.waiting.pop_front() else { return Ok(None) };
         let length = usize::try_from(request.length).unwrap_or(usize::MAX);
         let result = match (request.operation, &mut request.buffer) {
-            (Operation::Read, Some(buffer)) => self.read(request.offset, length, buffer),
+            (Operation::Read, Some(buffer)) => match buffer.get_mut(..length) {
+                Some(room) => self.fill(request.offset, room),
+                None => Err(DiskError::new(ErrorKind::Misuse, "a buffer that is too small")),
+            },
             _ => Err(DiskError::new(ErrorKind::Refused, "this disk can only be read")),
         };
         Ok(Some(Completion { token: request.token, buffer: request.buffer, result }))
@@ -295,73 +240,5 @@ impl Disk for SpooledDisk {
         let (shelf, extents) = (Arc::clone(&self.shelf), Arc::clone(&self.extents));
         let Geometry { bytes, logical_sector_bytes, .. } = self.geometry;
         Ok(Self::new(shelf, extents, bytes, logical_sector_bytes))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use pipeline::ids::ServerId;
-    use pipeline_wire::message::{Blocks, Content as Sent};
-    use pipeline_wire::runs::Run;
-
-    use super::*;
-    use crate::ingest::journal::{Entry, Life};
-    use crate::spool::memory::MemoryRing;
-    use crate::spool::records::Records as _;
-
-    /// Records of blocks that hold their number, in a ring: where they are, and the shelf that reads them.
-    fn shelf(records: &[Range<u8>]) -> (Vec<Mark>, Arc<Shelf>) {
-        let mut ring = MemoryRing::new(1 << 24);
-        let mut marks = Vec::new();
-        for (numbers, sequence) in records.iter().zip(1..) {
-            let runs = vec![Run { first: u64::from(numbers.start), blocks: numbers.len() as u64 }];
-            let blocks = Blocks { sequence, disk: 0, content: Sent::Data, runs };
-            let life = Life { server: ServerId([1; 16]), run: [2; 16] };
-            let payload: Vec<u8> =
-                numbers.clone().flat_map(|number| vec![number; BLOCK_BYTES]).collect();
-            marks.push(ring.sync().unwrap());
-            ring.append(&[&payload, &journal::emit(&Entry::Blocks(life, blocks))]).unwrap();
-        }
-        let shelf = Shelf::new(ring.reader().unwrap());
-        shelf.reach(ring.sync().unwrap());
-        (marks, Arc::new(shelf))
-    }
-
-    fn read(disk: &mut SpooledDisk, offset: u64, length: usize, buffer: Content) -> Content {
-        let (token, length) = (7, u32::try_from(length).unwrap());
-        let request =
-            Request { token, operation: Operation::Read, offset, length, buffer: Some(buffer) };
-        let done = disk.run(request).unwrap();
-        done.result.unwrap();
-        done.buffer.unwrap()
-    }
-
-    /// Seen to fail: the first with `one_record` finding none, the others with it looking at the first block alone.
-    #[test]
-    fn what_is_in_one_record_is_read_where_it_lies_and_everything_else_is_put_together() {
-        let (marks, shelf) = shelf(&[10..14, 14..16]);
-        let mut extents = Extents::default();
-        extents.say(10..14, Place::Record(marks[0], 0));
-        extents.say(14..16, Place::Record(marks[1], 0));
-        extents.say(16..18, Place::Zeros);
-        let bytes = 17 * BLOCK + 512;
-        let mut disk = SpooledDisk::new(Arc::clone(&shelf), Arc::new(extents), bytes, 512);
-        let buffer = disk.buffer(8 * BLOCK_BYTES).unwrap();
-        let content = read(&mut disk, 11 * BLOCK, 2 * BLOCK_BYTES, buffer);
-        let expected = [[11; BLOCK_BYTES], [12; BLOCK_BYTES]].concat();
-        assert_eq!(content.as_ref(), expected);
-        let record = shelf.record(marks[0]).unwrap();
-        assert_eq!(content.as_ref().as_ptr(), record[BLOCK_BYTES..].as_ptr());
-        let mut content = content;
-        content.as_mut().fill(9);
-        assert_eq!(record[BLOCK_BYTES], 11, "nobody writes into a record");
-        let content = read(&mut disk, 13 * BLOCK, 2 * BLOCK_BYTES, content);
-        assert_eq!(
-            content.as_ref()[..2 * BLOCK_BYTES],
-            [[13; BLOCK_BYTES], [14; BLOCK_BYTES]].concat()
-        );
-        let content = read(&mut disk, 15 * BLOCK, 2 * BLOCK_BYTES + 512, content);
-        assert_eq!(content.as_ref()[..BLOCK_BYTES], [15; BLOCK_BYTES]);
-        assert_eq!(content.as_ref()[BLOCK_BYTES..2 * BLOCK_BYTES + 512], [0; BLOCK_BYTES + 512]);
     }
 }

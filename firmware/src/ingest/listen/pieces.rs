@@ -120,3 +120,54 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Pieces<S> {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use smol::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// Says so many bytes at a time, and is silent at 0. How often it was asked.
+    struct Said(VecDeque<usize>, usize);
+
+    impl AsyncRead for Said {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            into: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            self.1 += 1;
+            let said = self.0.pop_front().unwrap_or(0);
+            if said == 0 {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let read = said.min(into.len());
+            into[..read].fill(u8::try_from(self.1).unwrap());
+            Poll::Ready(Ok(read))
+        }
+    }
+
+    /// Seen to fail: the first with the stream read straight into what was asked with, the second with a piece kept in silence.
+    #[test]
+    fn many_small_questions_are_one_read_and_who_is_silent_holds_nothing() {
+        let spare = Spare::default();
+        let mut pieces = Pieces::new(Said(VecDeque::from([PIECE_BYTES, 0, 5]), 0), &spare);
+        let mut got = vec![0; PIECE_BYTES + 5];
+        let (whole, behind) = got.split_at_mut(PIECE_BYTES);
+        smol::block_on(async {
+            for part in whole.chunks_mut(4096) {
+                pieces.read_exact(part).await.unwrap();
+            }
+            assert_eq!(pieces.stream.1, 1, "one read for all of them");
+            let silent = smol::future::poll_once(pieces.read(behind)).await;
+            assert!(silent.is_none() && pieces.piece.is_empty(), "it holds nothing");
+            assert_eq!(spare.0.lock().unwrap().len(), 1, "the next one has it");
+            pieces.read_exact(behind).await.unwrap();
+        });
+        assert_eq!(got[..PIECE_BYTES], vec![1; PIECE_BYTES]);
+        assert_eq!(got[PIECE_BYTES..], [3; 5]);
+    }
+}

@@ -38,6 +38,8 @@ use relay::Caller;
 
 /// The door itself: whom it lets in, and what it reads of them.
 pub(crate) mod front;
+/// Its streams, read in large pieces.
+mod pieces;
 /// From the door to what is behind it.
 mod relay;
 

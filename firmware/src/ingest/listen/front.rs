@@ -26,6 +26,7 @@ use smol::lock::Semaphore;
 use smol::net::{TcpListener, TcpStream};
 use zeroize::Zeroizing;
 
+use super::pieces::{Pieces, Spare};
 use super::relay::{self, Caller};
 use super::{CONNECTIONS_MAX, HELLO, MESSAGE, first_body, head, on_threads, within};
 use crate::ingest::hub::Hub;
@@ -34,7 +35,7 @@ use crate::services::line::{Handed, Line};
 
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: core::time::Duration = core::time::Duration::from_millis(200);
-/// So much of a payload is passed on at once: the door holds no more of one agent.
+/// So much of a payload is passed on at once: of one agent the door holds no more than that, and one piece of its stream.
 const PART_BYTES: usize = 64 * 1024;
 /// So much of what an agent is told.
 const TOLD_BYTES: usize = 16 * 1024;
@@ -44,7 +45,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\
     content-length: 71\r\n\r\nAgents of Lifeboat talk here. The page is on another port, over https.\n";
 
-type Stream = TlsStream<TcpStream>;
+type Stream = TlsStream<Pieces<TcpStream>>;
 
 /// When certificates end is judged here; who was revoked is judged where the roll is, behind the door.
 #[derive(Debug)]
@@ -85,13 +86,15 @@ async fn serve(
     executor: &Arc<Executor<'static>>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let spare = Spare::default();
     loop {
         match listener.accept().await {
             Ok((stream, from)) => match places.try_acquire_arc() {
                 Some(place) => {
                     let (acceptor, calls) = (acceptor.clone(), Arc::clone(calls));
+                    let spare = spare.clone();
                     let task = async move {
-                        if let Err(error) = agent(stream, from, acceptor, &calls).await {
+                        if let Err(error) = agent(stream, from, acceptor, &spare, &calls).await {
                             log::debug!("agent at {from}: {error}");
                         }
                         drop(place);
@@ -112,6 +115,7 @@ async fn agent(
     mut stream: TcpStream,
     from: SocketAddr,
     acceptor: TlsAcceptor,
+    spare: &Spare,
     calls: &Calls,
 ) -> io::Result<()> {
     // Acknowledgements are small, and somebody waits for them.
@@ -122,7 +126,7 @@ async fn agent(
         within(HELLO, stream.write_all(NO_TLS)).await?;
         return within(HELLO, stream.close()).await;
     }
-    let mut stream = within(HELLO, acceptor.accept(stream)).await?;
+    let mut stream = within(HELLO, acceptor.accept(Pieces::new(stream, spare))).await?;
     let connection = stream.get_ref().1;
     if !tls::is_replication(connection.alpn_protocol()) {
         return Err(io::Error::other("it does not speak the replication protocol"));
@@ -160,24 +164,34 @@ async fn up(
     mut behind: &Async<UnixStream>,
     hello: Vec<u8>,
 ) -> io::Result<()> {
-    let (mut bytes, mut left) = (hello, 0);
+    // What is passed on lies in front of the buffer, which never shrinks: what it grew by is zeroed once, not for each part.
+    let (mut used, mut bytes, mut left) = (hello.len(), hello, 0);
     loop {
-        let is_heard = behind.write_all(&bytes).await.is_ok();
+        let is_heard = behind.write_all(bytes.get(..used).unwrap_or_default()).await.is_ok();
         if !is_heard {
             // What was said last is still on its way to the agent: that way ends, and this one with it.
             return future::pending().await;
         }
-        bytes.clear();
+        used = 0;
         if left == 0 {
             let head = within(Hub::silence_max(), head(&mut agent)).await?;
-            bytes = within(MESSAGE, checked(&mut agent, head)).await?;
-            left = head.payload;
+            let message = within(MESSAGE, checked(&mut agent, head)).await?;
+            (used, left) = (message.len(), head.payload);
+            room(&mut bytes, 0, used).copy_from_slice(&message);
         }
-        let (at, part) = (bytes.len(), left.min(PART_BYTES));
-        bytes.resize(at + part, 0);
-        within(MESSAGE, agent.read_exact(bytes.get_mut(at..).unwrap_or_default())).await?;
+        let part = left.min(PART_BYTES);
+        within(MESSAGE, agent.read_exact(room(&mut bytes, used, part))).await?;
+        used += part;
         left -= part;
     }
+}
+
+/// So many bytes of a buffer from here on; it grows to have them.
+fn room(bytes: &mut Vec<u8>, at: usize, length: usize) -> &mut [u8] {
+    if bytes.len() < at + length {
+        bytes.resize(at + length, 0);
+    }
+    bytes.get_mut(at..at + length).unwrap_or_default()
 }
 
 /// A message that holds together, written anew; nothing where it asks for what nobody can give.

@@ -1,8 +1,8 @@
 //! The courier: a service that carries the requests of whoever holds the keys, runs his errands, and reads what is answered.
 //!
 //! Names, connections, TLS with its certificates, HTTP, SMTP and syslog are its business; a request comes to it signed, and it has no key
-//! to sign another; with a mail comes the password of its server, for that one mail. What it says is bounded, waited for no longer than its keeper's patience, and believed no more than a man on the wire: what
-//! comes of the vault is sealed.
+//! to sign another; with a mail comes the password of its server, for that one mail. What it says is bounded, waited for no longer than
+//! its keeper's patience, and believed no more than a man on the wire: what comes of the vault is sealed.
 //!
 //! Each request has a lane, a socket of its own for both bodies, that is used again for the next one. A courier may connect to the ports
 //! that its keeper named when it was started; where another port is wanted, another courier is begun, and the first ends with

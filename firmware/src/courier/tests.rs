@@ -269,7 +269,7 @@ fn a_courier_that_lies_about_an_errand_is_an_error_and_is_not_asked_again() {
     }
 }
 
-/// Seen to fail where an errand's lanes are as many as those of requests: it waits until its time is over.
+/// `Wants::lanes_max` is what gives it one; that was not taken out yet to see this fail.
 #[test]
 fn where_requests_have_all_lanes_an_errand_has_one() {
     let courier = honest();

@@ -77,7 +77,12 @@ fn a_courier_reaches_the_ports_that_were_named_and_neither_keys_nor_files_nor_pr
 
 /// The courier of this process, by its command line.
 fn courier_of(serve: u32) -> Option<Pid> {
-    let found = fs::read_dir("/proc").expect("processes").flatten().find_map(|entry| {
+    couriers_of(serve).first().copied()
+}
+
+/// The same with those that others took the place of.
+fn couriers_of(serve: u32) -> Vec<Pid> {
+    let found = fs::read_dir("/proc").expect("processes").flatten().filter_map(|entry| {
         let words = fs::read(entry.path().join("cmdline")).ok()?;
         let status = fs::read_to_string(entry.path().join("status")).ok()?;
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t"))?;
@@ -85,7 +90,7 @@ fn courier_of(serve: u32) -> Option<Pid> {
         let is_child = parent.parse() == Ok(serve) && !status.contains("State:\tZ");
         (is_it && is_child).then(|| entry.file_name().to_str()?.parse().ok()).flatten()
     });
-    found.and_then(Pid::from_raw)
+    found.filter_map(Pid::from_raw).collect()
 }
 
 fn await_courier(serve: u32, not: Option<Pid>) -> Pid {
@@ -186,14 +191,16 @@ fn a_verb_that_this_program_runs_has_a_courier_too() {
     }
 }
 
-/// How many connections to this port serve has by itself, and how many its courier has.
+/// How many connections to this port serve has by itself, and how many its couriers have: for a port that was not named there is another.
 fn whose(serve: u32, port: u16) -> (usize, usize) {
-    let courier = await_courier(serve, None);
-    let courier = u32::try_from(courier.as_raw_nonzero().get()).unwrap();
-    (connections(serve, port), connections(courier, port))
+    let of_courier = |courier: Pid| {
+        let process = u32::try_from(courier.as_raw_nonzero().get()).unwrap();
+        connections(process, port)
+    };
+    (connections(serve, port), couriers_of(serve).into_iter().map(of_courier).sum())
 }
 
-/// Seen to fail where `errand::run` runs it in the process that it is called in.
+/// Not taken out yet to see it fail: that `errand::run` hands over to a courier where there is one.
 #[test]
 fn mail_and_syslog_are_spoken_by_the_courier_and_what_is_said_there_comes_back_cut_and_printable() {
     let scratch = Scratch::new("courier-mail").unwrap();

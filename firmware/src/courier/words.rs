@@ -1,8 +1,9 @@
 //! What is said on a lane: by the keeper who is asked for and what, by the courier what came of it.
 //!
 //! A word is its length, four bytes, and postcard. What a lane is for comes first: an errand, or a client and its requests one after the
-//! other, each with as many bytes behind it as it says. An answer is a head, and a body in pieces: a length each, 0 at the end, [`BROKEN`] and a word
-//! where it broke. What a courier says is [`checked`](Answer::checked) before anybody sees it.
+//! other, each with as many bytes behind it as it says. An answer is a head, and a body in pieces: a length each, 0 at the end,
+//! [`BROKEN`] and a word where it broke. What a courier says is [`checked`](Answer::checked) before anybody sees it; that of an errand
+//! [`by itself`](Came::checked).
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};

@@ -3,36 +3,35 @@
 //! Rules and the board are pure. It refuses to mend anything, and to tell anybody a secret of a channel.
 
 use core::time::Duration;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_io::Timer;
 use firmware_web::api::site::{Answer, Caller, Site};
 use firmware_web::api::views::alerts::{
-    AlertView, AlertsSet, AlertsView, ChannelTest, MailTls, Way,
+    AlertView, AlertsSet, AlertsView, ChannelTest, MailTls, SyslogBy, Way,
 };
 use firmware_web::api::views::servers::Health;
 use firmware_web::api::{Refusal, alarm};
 use hal::time::{Clock, Entropy};
-use pipeline_azure::transport::names::{NameOptions, Names};
 use pipeline_azure::transport::{TransportOptions, carrier, tls};
 use pipeline_vault::Error;
 use smol::channel::Receiver;
 use smol::future;
 
 use crate::admin::keep::{Keep, end_within};
+use crate::courier::errand::{self, Errand, Letter, Password, Task};
 use crate::session::Machine;
 
 use board::{Board, News, Times, Turn};
 use message::{Message, Told};
 use post::Post;
 use rules::{Reading, Seen};
-use settings::{Channel, Settings};
+use settings::{Channel, Settings, host_and_port};
 
 /// What stands.
 pub mod board;
-/// By mail.
-mod mail;
 /// What is told.
 mod message;
 /// Messages on their way.
@@ -43,14 +42,10 @@ pub mod rules;
 pub mod service;
 /// Who is told, and when.
 mod settings;
-/// By syslog.
-mod syslog;
 /// Ransomware.
 pub mod tripwire;
 /// By a webhook.
 mod webhook;
-/// A connection to a receiver.
-mod wire;
 
 /// How often it is looked whether something is wrong.
 const PACE: Duration = Duration::from_secs(15);
@@ -328,29 +323,45 @@ fn deliverer(
         answer: patience,
         ..options.clone()
     })?;
-    let ways = wire::Ways {
-        names: Arc::new(Names::new(NameOptions::default())),
-        tls: tls::client_config(&options.ca_files)?,
-        patience,
+    let authorities = tls::authorities(&options.ca_files)?;
+    let hand_over = move |task: Task<'_>| {
+        errand::send(&Errand { task, patience, authorities: Cow::Borrowed(&*authorities) })
     };
     Ok(Box::new(move |channel, message| match &channel.way {
         Way::Webhook { url } => {
             let (secret, now) = (channel.secret.as_ref(), clock.now().0);
             webhook::send(&*transport, patience, url, secret, message, now)
         }
-        Way::Syslog { host, by } => syslog::send(&ways, host, *by, message),
-        Way::Mail { host, tls, user, from, to } => {
-            let letter = mail::Letter {
-                host,
-                tls: *tls,
-                user: user.as_deref().filter(|_| *tls != MailTls::None),
-                password: channel.secret.as_ref(),
-                from,
-                to,
-            };
-            mail::send(&ways, &letter, message)
-        }
+        Way::Syslog { host, by } => hand_over(record(host, *by, message)?),
+        Way::Mail { .. } => hand_over(letter(channel, message)?),
     }))
+}
+
+fn record<'a>(host: &str, by: SyslogBy, message: &Message) -> Result<Task<'a>, String> {
+    let default = if by == SyslogBy::Tls { 6514 } else { 514 };
+    let (host, port) = host_and_port(host, default)?;
+    let record = message.syslog(std::process::id());
+    Ok(Task::Syslog { host: host.into(), port, by, record: record.into() })
+}
+
+/// The mail, and with it what its server wants to know.
+fn letter<'a>(channel: &'a Channel, message: &Message) -> Result<Task<'a>, String> {
+    let Way::Mail { host, tls, user, from, to } = &channel.way else {
+        return Err(format!("{} is no channel for mail", channel.name));
+    };
+    let default = if *tls == MailTls::Tls { 465 } else { 587 };
+    let (host, port) = host_and_port(host, default)?;
+    let user = user.as_deref().filter(|_| *tls != MailTls::None);
+    let password = channel.secret.as_ref().filter(|_| user.is_some());
+    let letter = Letter {
+        tls: *tls,
+        user: user.map(Cow::Borrowed),
+        password: password.map(|password| Password(Cow::Borrowed(&*password.0))),
+        from: Cow::Borrowed(&**from),
+        to: Cow::Borrowed(&**to),
+        mail: message.mail(from, to).into(),
+    };
+    Ok(Task::Mail { host: host.into(), port, letter })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The courier: a service that carries the requests of whoever holds the keys, and reads what is answered.
+//! The courier: a service that carries the requests of whoever holds the keys, runs his errands, and reads what is answered.
 //!
-//! Names, connections, TLS with its certificates and HTTP are its business; a request comes to it signed, and it has no key to sign
-//! another. What it says is bounded, waited for no longer than its keeper's patience, and believed no more than a man on the wire: what
-//! comes of the vault is sealed.
+//! Names, connections, TLS with its certificates, HTTP, SMTP and syslog are its business; a request comes to it signed, and it has no key
+//! to sign another; with a mail comes the password of its server, for that one mail. What it says is bounded, waited for no longer than
+//! its keeper's patience, and believed no more than a man on the wire: what comes of the vault is sealed.
 //!
 //! Each request has a lane, a socket of its own for both bodies, that is used again for the next one. A courier may connect to the ports
 //! that its keeper named when it was started; where another port is wanted, another courier is begun, and the first ends with
@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -29,11 +29,15 @@ use crate::services::{COURIER, Keeper, Running};
 pub(crate) mod apart;
 /// Requests, handed over.
 mod client;
+/// What is said to others that is no request of HTTP.
+pub mod errand;
 /// What is said on a lane.
 pub mod words;
 
 /// Lanes at once, those that wait for another request among them. Beyond that a request waits for a place.
 pub(crate) const LANES_MAX: usize = 96;
+/// So many errands have a lane where requests have all others: an alert tells of an upload that does not move.
+const ERRANDS_MAX: usize = 8;
 /// For how long a lane waits for another request; the courier ends it later than that.
 const LANE_KEPT: Duration = Duration::from_secs(20);
 const LANE_ENDS: Duration = Duration::from_secs(60);
@@ -50,10 +54,33 @@ const DNS_PORT: u16 = 53;
 /// What it is told with the socket of a lane, and first of all.
 const LANE: &[u8] = b"lane";
 
-/// From now on all requests of this process go by a courier, which is started when the first one is made.
+/// From now on all requests and errands of this process go by a courier, which is started when the first one is made.
 pub(crate) fn keep(keeper: Keeper<'static>) {
-    if !carry_by(Arc::new(client::Requests(Arc::new(Courier::new(keeper))))) {
+    let courier = Arc::new(Courier::new(keeper));
+    if KEPT.set(Arc::clone(&courier)).is_err() || !carry_by(Arc::new(client::Requests(courier))) {
         log::debug!("requests go by a courier already");
+    }
+}
+
+/// That of this process, where it has one.
+static KEPT: OnceLock<Arc<Courier>> = OnceLock::new();
+
+/// What a lane is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wants {
+    /// Requests of the client of this number.
+    Requests(u64),
+    /// One errand: its lane is new, and nobody has it afterwards.
+    Errand,
+}
+
+impl Wants {
+    /// With how many lanes in use there is none for it.
+    fn lanes_max(self) -> usize {
+        match self {
+            Self::Requests(_) => LANES_MAX,
+            Self::Errand => LANES_MAX + ERRANDS_MAX,
+        }
     }
 }
 
@@ -74,9 +101,9 @@ impl Work {
     }
 }
 
-/// A lane that waits for the next request of the client of this number.
+/// A lane that waits for more of the same.
 struct Idle {
-    number: u64,
+    wants: Wants,
     stream: UnixStream,
     work: Arc<Work>,
     since: Instant,
@@ -103,7 +130,7 @@ struct Lane {
     stream: UnixStream,
     /// Nothing was said on it yet.
     is_new: bool,
-    number: u64,
+    wants: Wants,
     work: Arc<Work>,
     courier: Arc<Courier>,
 }
@@ -119,11 +146,11 @@ impl Lane {
     /// All of the answer was read: the next request may have it.
     fn give_back(self) {
         let Ok(stream) = self.stream.try_clone() else { return };
-        let (number, work, since) = (self.number, Arc::clone(&self.work), Instant::now());
+        let (wants, work, since) = (self.wants, Arc::clone(&self.work), Instant::now());
         let mut state = self.courier.lock();
         // One that was replaced ends with the last lane that it carries.
         if state.work.as_ref().is_some_and(|current| Arc::ptr_eq(current, &work)) {
-            state.idle.push(Idle { number, stream, work, since });
+            state.idle.push(Idle { wants, stream, work, since });
         }
     }
 
@@ -143,10 +170,10 @@ impl Courier {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A lane of this client, to a courier that may connect to these ports.
+    /// A lane for this, to a courier that may connect to these ports.
     fn lane(
         self: &Arc<Self>,
-        number: u64,
+        wants: Wants,
         ports: &[u16],
         deadline: Instant,
     ) -> Result<Lane, Failure> {
@@ -156,7 +183,7 @@ impl Courier {
             state.idle.retain(|idle| now.duration_since(idle.since) < LANE_KEPT);
             let rests_until = state.rests_until.filter(|until| *until > now);
             let rests = "the service courier ended, and is started again";
-            let wait = if state.in_use >= LANES_MAX {
+            let wait = if state.in_use >= wants.lanes_max() {
                 Some((deadline, "too many requests are under way"))
             } else {
                 rests_until.map(|until| (until.min(deadline), rests))
@@ -171,11 +198,11 @@ impl Courier {
                 continue;
             }
             let Some(work) = self.work(&mut state, ports) else { continue };
-            match self.lane_of(&mut state, number, &work) {
+            match self.lane_of(&mut state, wants, &work) {
                 Ok((stream, is_new)) => {
                     state.in_use += 1;
                     drop(state);
-                    return Ok(Lane { stream, is_new, number, work, courier: Arc::clone(self) });
+                    return Ok(Lane { stream, is_new, wants, work, courier: Arc::clone(self) });
                 }
                 Err(error) => {
                     self.lose(&mut state, &work, &format!("it takes nothing more: {error}"));
@@ -188,10 +215,10 @@ impl Courier {
     fn lane_of(
         &self,
         state: &mut State,
-        number: u64,
+        wants: Wants,
         work: &Arc<Work>,
     ) -> std::io::Result<(UnixStream, bool)> {
-        let fits = |idle: &Idle| idle.number == number && Arc::ptr_eq(&idle.work, work);
+        let fits = |idle: &Idle| idle.wants == wants && Arc::ptr_eq(&idle.work, work);
         if let Some(at) = state.idle.iter().rposition(fits) {
             return Ok((state.idle.swap_remove(at).stream, false));
         }

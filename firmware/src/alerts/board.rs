@@ -221,7 +221,7 @@ impl Entry {
 }
 
 /// The text without what is too long of it.
-pub(super) fn cut(text: &str, bytes_max: usize) -> String {
+pub(crate) fn cut(text: &str, bytes_max: usize) -> String {
     text[..text.floor_char_boundary(bytes_max)].to_owned()
 }
 

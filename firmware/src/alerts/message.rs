@@ -141,7 +141,8 @@ impl Message {
         format!("{head}{mark}{text}").into_bytes()
     }
 
-    /// As a mail, lines ended by CR LF. The addresses were checked when they were set.
+    /// As a mail, lines ended by CR LF. None begins with a dot: base64 has none, and headers have names. The addresses were checked when
+    /// they were set.
     pub(super) fn mail(&self, from: &str, to: &[String]) -> Vec<u8> {
         let subject = match self.turn {
             Turn::Test => format!("{}: this is a test", self.appliance),

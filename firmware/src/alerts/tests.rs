@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver as Inbox, channel};
 
 use firmware_web::api::alarm::Alarm as _;
 use firmware_web::api::site::Role;
-use firmware_web::api::views::alerts::{ChannelSet, SyslogBy};
+use firmware_web::api::views::alerts::ChannelSet;
 use pipeline_azure::encode::base64_decode;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};

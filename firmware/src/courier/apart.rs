@@ -17,18 +17,20 @@ use pipeline_azure::request::{Method, Request};
 use pipeline_azure::response::Head;
 use pipeline_azure::transport::carrier::Coming;
 use pipeline_azure::transport::failure::{Failure, Kind};
-use pipeline_azure::transport::names::{NameOptions, Told};
+use pipeline_azure::transport::names::{NameOptions, Names, Told};
 use pipeline_azure::transport::pin::Pin;
 use pipeline_azure::transport::proxy::{Proxy, ProxyChoice};
 use pipeline_azure::transport::{HttpTransport, Reply, TransportOptions};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
-use super::words::{self, Answer, Answered, Asked, BROKEN, ORDER_BYTES_MAX, PIECE_BYTES_MAX};
+use super::words::{
+    self, Answer, Answered, Asked, BROKEN, Begins, Named, ORDER_BYTES_MAX, PIECE_BYTES_MAX,
+};
 use super::{LANE, LANE_ENDS};
 use crate::services::line::{Handed, Line};
 
 /// Stack of a lane's thread: TLS with its certificates is deep, but not that deep.
-const STACK_BYTES: usize = 512 * 1024;
+pub(super) const STACK_BYTES: usize = 512 * 1024;
 /// A keeper who takes nothing for so long wants no more.
 const KEEPER_PATIENCE: Duration = Duration::from_secs(300);
 /// A piece, and its length before it.
@@ -90,20 +92,32 @@ impl Client {
             pin: pin.clone(),
             // Each request says its own.
             proxy: ProxyChoice::Never,
-            names: NameOptions {
-                table: Vec::new(),
-                hosts_file: None,
-                resolv_conf: PathBuf::new(),
-                servers: Vec::new(),
-                told: Some(Arc::clone(&told)),
-            },
+            names: told_alone(&told),
         })?;
         Ok(Self { http, told, pin })
     }
 }
 
-/// A socket to a DNS server, bound to no address of its own: for that there is no call on the list.
-fn datagrams(server: SocketAddr) -> io::Result<UdpSocket> {
+/// Names as somebody tells them: no file is opened.
+fn told_alone(told: &Arc<Told>) -> NameOptions {
+    NameOptions {
+        table: Vec::new(),
+        hosts_file: None,
+        resolv_conf: PathBuf::new(),
+        servers: Vec::new(),
+        told: Some(Arc::clone(told)),
+    }
+}
+
+/// Names for one errand.
+fn resolver(names: &Named<'_>) -> Names {
+    let told = Told::new(datagrams);
+    told.tell(&names.host, &names.known, &names.resolv_conf, &names.servers);
+    Names::new(told_alone(&told))
+}
+
+/// A socket for datagrams to one address, bound to no address of its own: for that there is no call on the list.
+pub(super) fn datagrams(server: SocketAddr) -> io::Result<UdpSocket> {
     let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     connect(&socket, &server)?;
@@ -115,7 +129,12 @@ fn serve(stream: &UnixStream, clients: &Clients) -> io::Result<()> {
     stream.set_write_timeout(Some(KEEPER_PATIENCE))?;
     stream.set_read_timeout(Some(LANE_ENDS))?;
     let mut lane = stream;
-    let client = clients.of(&words::hear(&mut lane, ORDER_BYTES_MAX)?)?;
+    let client = match words::hear(&mut lane, ORDER_BYTES_MAX)? {
+        Begins::Requests(client) => clients.of(&client)?,
+        Begins::Errand { errand, names } => {
+            return words::say(&mut lane, &errand.run(&resolver(&names)));
+        }
+    };
     let mut part = vec![0; PART_BYTES];
     loop {
         let asked: Asked<'_> = words::hear(&mut lane, ORDER_BYTES_MAX)?;

@@ -1,5 +1,6 @@
 //! Clients whose requests a courier carries: where names and proxies stand is read here, what strangers answer is not.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -12,15 +13,15 @@ use pipeline_azure::address::Origin;
 use pipeline_azure::request::Request;
 use pipeline_azure::transport::carrier::{Carrier, Stream};
 use pipeline_azure::transport::failure::{Failure, Kind};
-use pipeline_azure::transport::names::Names;
+use pipeline_azure::transport::names::{NameOptions, Names};
 use pipeline_azure::transport::pin::Pin;
 use pipeline_azure::transport::proxy::{Proxy, Settled};
-use pipeline_azure::transport::tls::trusted_roots;
-use pipeline_azure::transport::{Reply, Transport, TransportOptions};
+use pipeline_azure::transport::{Reply, Transport, TransportOptions, tls};
 use pipeline_vault::Error;
 
-use super::words::{self, ANSWER_BYTES_MAX, Answer, Asked, Named, Pieces};
-use super::{Courier, Lane};
+use super::errand::{CAME_BYTES_MAX, Came, Errand};
+use super::words::{self, ANSWER_BYTES_MAX, Answer, Asked, Begins, Named, Pieces};
+use super::{Courier, Lane, Wants};
 
 /// A courier that keeps silent so much longer than its own limits is ended.
 const GRACE: Duration = Duration::from_secs(10);
@@ -34,15 +35,8 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 impl Carrier for Requests {
     fn open(&self, options: &TransportOptions) -> Result<Arc<dyn Transport>, Error> {
-        // Says what is wrong with a file where something is.
-        trusted_roots(&options.ca_files)?;
         let mut authorities = options.ca_contents.clone();
-        for file in &options.ca_files {
-            let contents = std::fs::read(file).map_err(|error| {
-                Error::misuse(file.display().to_string(), format!("cannot be read: {error}"))
-            })?;
-            authorities.push(contents);
-        }
+        authorities.extend(tls::authorities(&options.ca_files)?);
         if authorities.iter().map(Vec::len).sum::<usize>() > AUTHORITIES_BYTES_MAX {
             return Err(Error::misuse("the certificates", "are longer than 1 MiB")
                 .remedy("name a file with those that are needed in LIFEBOAT_CA_FILE"));
@@ -101,7 +95,7 @@ impl Transport for Client {
         if known.is_empty() {
             ports.extend(self.servers.iter().map(core::net::SocketAddr::port));
         }
-        let lane = self.courier.lane(self.words.number, &ports, deadline)?;
+        let lane = self.courier.lane(Wants::Requests(self.words.number), &ports, deadline)?;
         let target = request.target();
         let body = request.body.as_deref();
         // What the wait for a lane took is gone.
@@ -151,13 +145,33 @@ impl Client {
     fn ask(&self, lane: &Lane, timed: Timed, asked: &Asked<'_>, body: &[u8]) -> io::Result<Answer> {
         let mut stream = timed.over(&lane.stream);
         if lane.is_new {
-            words::say(&mut stream, &self.words)?;
+            words::say(&mut stream, &Begins::Requests(Cow::Borrowed(&self.words)))?;
         }
         words::say(&mut stream, asked)?;
         // From where it is: what the kernel takes of it is the only copy.
         stream.write_all(body)?;
         words::hear(&mut stream, ANSWER_BYTES_MAX)
     }
+}
+
+/// Has an errand run by a courier; why it could not where it says nothing of it.
+pub(super) fn run(courier: &Arc<Courier>, errand: &Errand<'_>) -> Result<Came, String> {
+    let deadline = Instant::now() + errand.patience.saturating_add(GRACE);
+    let (host, port) = errand.peer();
+    let lane = courier.lane(Wants::Errand, port.as_slice(), deadline).map_err(|why| why.what)?;
+    let (known, resolv_conf) = Names::new(NameOptions::default()).written(host);
+    let names =
+        Named { host: host.into(), known, resolv_conf: resolv_conf.into(), servers: Vec::new() };
+    // What the wait for a lane took is gone.
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timed = Timed { deadline, silence: left };
+    let errand_of = errand.within(left.saturating_sub(GRACE));
+    let mut stream = timed.over(&lane.stream);
+    let came = words::say(&mut stream, &Begins::Errand { errand: Box::new(errand_of), names })
+        .and_then(|()| words::hear::<Came>(&mut stream, CAME_BYTES_MAX))
+        .and_then(|came| came.checked(errand.names()));
+    let peer = if host.is_empty() { "name servers" } else { host };
+    came.map_err(|error| broken(&lane, &error, peer).what)
 }
 
 /// What became of the courier, which is of no more use, and so of the request.

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
+use firmware_web::api::views::alerts::{MailTls, SyslogBy};
 use pipeline_azure::address::Origin;
 use pipeline_azure::request::{Method, Request};
 use pipeline_azure::transport::carrier::Carrier as _;
@@ -10,6 +11,7 @@ use pipeline_azure::transport::proxy::ProxyChoice;
 use pipeline_azure::transport::{Transport, TransportOptions};
 
 use super::client::Requests;
+use super::errand::{Came, Errand, Letter, Task};
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -142,7 +144,8 @@ fn liar(says: &'static [u8], ends: bool) -> Arc<Courier> {
         while let Ok(Some(handed)) = line.receive(LANE.len()) {
             for file in handed.files {
                 let mut stream = UnixStream::from(file);
-                let _: Result<words::Client, _> = words::hear(&mut stream, words::ORDER_BYTES_MAX);
+                let _: Result<words::Begins<'_>, _> =
+                    words::hear(&mut stream, words::ORDER_BYTES_MAX);
                 let _ = stream.write_all(says);
                 if !ends {
                     held.push(stream);
@@ -183,4 +186,100 @@ fn a_courier_that_lies_or_stalls_is_an_error_in_time_and_is_not_asked_again() {
         let state = courier.lock();
         assert!(state.work.is_none() && state.rests_until.is_some() && state.in_use == 0);
     }
+}
+
+fn errand<'a>(task: Task<'a>) -> Errand<'a> {
+    Errand { task, patience: Duration::from_secs(20), authorities: Vec::new().into() }
+}
+
+fn record(port: u16, by: SyslogBy) -> Task<'static> {
+    Task::Syslog { host: "localhost".into(), port, by, record: b"<14>1 - box"[..].into() }
+}
+
+fn letter(port: u16) -> Task<'static> {
+    let letter = Letter {
+        tls: MailTls::None,
+        user: None,
+        password: None,
+        from: "box@example.com".into(),
+        to: vec!["a@example.com".to_owned()].into(),
+        mail: b"Subject: x\r\n\r\n"[..].into(),
+    };
+    Task::Mail { host: "127.0.0.1".into(), port, letter }
+}
+
+/// A listener that says this to whoever comes, and tells what it heard to the end.
+fn says(text: &'static [u8]) -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(text);
+            let mut heard = Vec::new();
+            let _ = stream.read_to_end(&mut heard);
+            let _ = tell.send(heard);
+        }
+    });
+    (port, told)
+}
+
+#[test]
+fn a_courier_hands_over_records_and_mail_and_says_how_it_went() {
+    let courier = honest();
+    let (log, logged) = says(b"");
+    let taken = client::run(&courier, &errand(record(log, SyslogBy::Tcp)));
+    let words = format!("localhost:{log} was sent it, and did not refuse");
+    assert_eq!(taken, Ok(Came::Said(Ok(words))));
+    assert_eq!(logged.recv_timeout(PATIENCE).unwrap(), b"11 <14>1 - box");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let sent = client::run(&courier, &errand(record(port, SyslogBy::Udp)));
+    assert!(matches!(sent, Ok(Came::Said(Ok(_)))), "{sent:?}");
+    let mut datagram = [0; 64];
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = socket.recv(&mut datagram).unwrap();
+    assert_eq!(&datagram[..length], b"<14>1 - box");
+    // All that a server says in one go: each answer is taken for the next command.
+    let all =
+        b"220 box\r\n250 hello\r\n250 fine\r\n250 fine\r\n354 go on\r\n250 queued\r\n221 bye\r\n";
+    let (mail, mailed) = says(all);
+    let taken = client::run(&courier, &errand(letter(mail)));
+    assert_eq!(taken, Ok(Came::Said(Ok("127.0.0.1 took it for 1 of 1".to_owned()))));
+    let heard = String::from_utf8(mailed.recv_timeout(PATIENCE).unwrap()).unwrap();
+    assert!(heard.contains("RCPT TO:<a@example.com>\r\n") && heard.contains("Subject: x"));
+    let (busy, _) = says(b"421 \x1b[2Jtoo busy\r\n");
+    let Ok(Came::Said(Err(words))) = client::run(&courier, &errand(letter(busy))) else {
+        panic!("it was taken")
+    };
+    assert!(words.contains("421 \u{FFFD}[2Jtoo busy"), "{words}");
+    assert_eq!(courier.lock().in_use, 0);
+}
+
+#[test]
+fn a_courier_that_lies_about_an_errand_is_an_error_and_is_not_asked_again() {
+    let noise = [0xA5; 5000];
+    let noise: &'static [u8] = Box::leak(Box::new(noise));
+    for (says, ends) in [(noise, false), (&[][..], true), (&[1, 0, 0, 0][..], true)] {
+        let courier = liar(says, ends);
+        let why = client::run(&courier, &errand(letter(9))).unwrap_err();
+        assert_eq!(why, "the service that asks 127.0.0.1 ended");
+        let state = courier.lock();
+        assert!(state.work.is_none() && state.rests_until.is_some() && state.in_use == 0);
+    }
+}
+
+/// `Wants::lanes_max` is what gives it one; that was not taken out yet to see this fail.
+#[test]
+fn where_requests_have_all_lanes_an_errand_has_one() {
+    let courier = honest();
+    let soon = Instant::now() + PATIENCE;
+    let requests = |at: usize| courier.lane(Wants::Requests(at as u64), &[], soon).ok().unwrap();
+    let held: Vec<Lane> = (0..LANES_MAX).map(requests).collect();
+    assert!(courier.lane(Wants::Requests(1000), &[], Instant::now()).is_err());
+    let (log, logged) = says(b"");
+    let taken = client::run(&courier, &errand(record(log, SyslogBy::Tcp)));
+    assert!(matches!(taken, Ok(Came::Said(Ok(_)))), "{taken:?}");
+    assert_eq!(logged.recv_timeout(PATIENCE).unwrap(), b"11 <14>1 - box");
+    drop(held);
 }

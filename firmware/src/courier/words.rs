@@ -1,8 +1,9 @@
 //! What is said on a lane: by the keeper who is asked for and what, by the courier what came of it.
 //!
-//! A word is its length, four bytes, and postcard. The client comes first on a new lane, then requests one after the other, each with as
-//! many bytes behind it as it says. An answer is a head, and a body in pieces: a length each, 0 at the end, [`BROKEN`] and a word
-//! where it broke. What a courier says is [`checked`](Answer::checked) before anybody sees it.
+//! A word is its length, four bytes, and postcard. What a lane is for comes first: an errand, or a client and its requests one after the
+//! other, each with as many bytes behind it as it says. An answer is a head, and a body in pieces: a length each, 0 at the end,
+//! [`BROKEN`] and a word where it broke. What a courier says is [`checked`](Answer::checked) before anybody sees it; that of an errand
+//! [`by itself`](Came::checked).
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::errand::{CAME_BYTES_MAX, Came, Errand};
 use crate::report::printable;
 
 /// Longest word of the keeper: a client with its certificates.
@@ -31,6 +33,15 @@ pub(super) const PIECE_BYTES_MAX: usize = 64 * 1024;
 /// Instead of a piece's length: the body broke, and a word says why.
 pub(super) const BROKEN: u32 = u32::MAX;
 const LENGTH_BYTES: usize = 4;
+
+/// What a lane is for: the first word on it.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Begins<'a> {
+    /// Requests of this client, one after the other.
+    Requests(Cow<'a, Client>),
+    /// One errand, answered by a [`Came`](super::errand::Came); the lane ends with it.
+    Errand { errand: Box<Errand<'a>>, names: Named<'a> },
+}
 
 /// A client, as its options say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,7 +129,7 @@ fn length(from: &mut impl Read) -> io::Result<u32> {
 }
 
 /// What no courier says.
-fn nonsense() -> io::Error {
+pub(super) fn nonsense() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it says what no courier says")
 }
 
@@ -126,7 +137,7 @@ impl Answer {
     /// The head, or why there is none, where a courier could have said it.
     pub(super) fn checked(self) -> io::Result<Result<(Head, bool), Failure>> {
         match self.outcome {
-            Err((kind, what)) => Ok(Err(Failure::new(kind, shown(&what)))),
+            Err((kind, what)) => Ok(Err(Failure::new(kind, shown(&what, FAILURE_CHARS_MAX)))),
             Ok(answered) => {
                 let Answered { status, headers, is_bodiless } = answered;
                 let is_fine = (100..1000).contains(&status)
@@ -154,8 +165,8 @@ fn is_value(value: &str) -> bool {
 }
 
 /// It stands in messages to people.
-fn shown(what: &str) -> String {
-    printable(what).chars().take(FAILURE_CHARS_MAX).collect()
+pub(super) fn shown(what: &str, chars_max: usize) -> String {
+    printable(what).chars().take(chars_max).collect()
 }
 
 /// A body on its way from a courier.
@@ -218,7 +229,7 @@ impl Pieces {
             BROKEN => {
                 let (kind, what): (Kind, String) = hear(from, ANSWER_BYTES_MAX)?;
                 self.is_over = true;
-                return Ok(Err(Failure::new(kind, shown(&what))));
+                return Ok(Err(Failure::new(kind, shown(&what, FAILURE_CHARS_MAX))));
             }
             length => {
                 self.left = usize::try_from(length).unwrap_or(usize::MAX);
@@ -246,6 +257,13 @@ pub fn understand(mut said: &[u8], bytes_max: usize) -> Option<(u16, usize)> {
         }
     }
     Some((head.status, bytes))
+}
+
+/// What a keeper makes of what a courier says to an errand that asked for so many names, or for none. `None` where no courier says
+/// that. Takes any bytes.
+#[must_use]
+pub fn understand_errand(mut said: &[u8], names: Option<usize>) -> Option<Came> {
+    hear::<Came>(&mut said, CAME_BYTES_MAX).ok()?.checked(names).ok()
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use std::sync::Mutex;
 
 use firmware_web::api::site::Answer;
 use firmware_web::api::views::servers::SeenServer;
-use pipeline_azure::transport::names::{NameOptions, Names};
 
 use super::refuse::{in_the_way, wrong};
 use super::{LiveSite, Refusal, lock};
+use crate::courier::errand::names_of;
 use crate::report::printable;
 
 /// Addresses of one look.
@@ -79,37 +79,32 @@ impl LiveSite {
                 |told: &crate::ingest::measures::Told| told.address == Some(IpAddr::V4(address));
             told.iter().find(|(_, told)| of(told)).map(|(name, _)| name.clone())
         };
-        let names = Names::new(NameOptions::default());
-        let name = |address: Ipv4Addr| names.name_of(address.into(), NAME_PATIENCE);
-        let mut found = look(network, SSH, &name);
+        let mut found = look(network, SSH);
         found.sort_unstable();
-        let seen = |(address, says, name): Seen| SeenServer {
+        let addresses: Vec<IpAddr> = found.iter().map(|(address, _)| (*address).into()).collect();
+        let names = names_of(&addresses, NAME_PATIENCE);
+        let seen = |((address, says), name): (Seen, Option<String>)| SeenServer {
             address: address.to_string(),
-            name: name.map(|name| printable(&name)),
+            name,
             says,
             server: known(address),
         };
-        Ok(found.into_iter().map(seen).collect())
+        Ok(found.into_iter().zip(names).map(seen).collect())
     }
 }
 
-/// Where somebody is, what it says, and its name.
-type Seen = (Ipv4Addr, String, Option<String>);
+/// Where somebody is, and what it says.
+type Seen = (Ipv4Addr, String);
 
 /// Everybody who says that he speaks SSH.
-fn look(
-    network: Network,
-    port: u16,
-    name: &(dyn Fn(Ipv4Addr) -> Option<String> + Sync),
-) -> Vec<Seen> {
+fn look(network: Network, port: u16) -> Vec<Seen> {
     let (next, found) = (AtomicU32::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..TOGETHER.min(network.count) {
             let work = || {
                 while let Some(address) = network.address(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Some(says) = banner(address, port) {
-                        let named = name(address);
-                        lock(&found).push((address, says, named));
+                        lock(&found).push((address, says));
                     }
                 }
             };
@@ -195,12 +190,10 @@ mod tests {
                 server.join().unwrap().write_all(says).unwrap();
             }
         });
-        let name = |address: Ipv4Addr| Some(format!("host{}", address.octets()[3]));
-        let found = look(Network::parse("127.0.7.0/28").unwrap(), port, &name);
+        let found = look(Network::parse("127.0.7.0/28").unwrap(), port);
         speaks.join().unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].0, Ipv4Addr::new(127, 0, 7, 4));
-        assert_eq!(found[0].2.as_deref(), Some("host4"));
         assert!(found[0].1.starts_with("SSH-2.0-OpenSSH_9.2") && !found[0].1.contains('\x1b'));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use firmware::courier::errand::Came;
 use firmware::nbd::codec;
 use firmware_web::api::find;
 use firmware_web::api::routes::Found;
@@ -127,10 +128,19 @@ pub(super) fn azure(bytes: &[u8]) {
     }
 }
 
-/// All that a courier says on a lane: the head of an answer, and its body.
+/// All that a courier says on a lane: the head of an answer, and its body; or what came of an errand.
 pub(super) fn courier(bytes: &[u8]) {
     const BYTES_MAX: usize = 1 << 16;
     if let Some((status, read)) = firmware::courier::words::understand(bytes, BYTES_MAX) {
         assert!((100..1000).contains(&status) && read <= bytes.len());
+    }
+    for names in [None, Some(2)] {
+        match firmware::courier::words::understand_errand(bytes, names) {
+            Some(Came::Said(Ok(words) | Err(words))) => {
+                assert!(!words.chars().any(char::is_control) && names.is_none());
+            }
+            Some(Came::Names(all)) => assert_eq!(Some(all.len()), names),
+            None => {}
+        }
     }
 }

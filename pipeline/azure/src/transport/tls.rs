@@ -60,12 +60,26 @@ fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// What every connection agrees on.
-pub fn client_config(ca_files: &[PathBuf]) -> Result<Arc<ClientConfig>, Error> {
-    client_config_with(trusted_roots(ca_files)?)
+/// The files, whole, for who opens none: each holds certificates that can be trusted.
+pub fn authorities(ca_files: &[PathBuf]) -> Result<Vec<Vec<u8>>, Error> {
+    // Says what is wrong with a file where something is.
+    trusted_roots(ca_files)?;
+    let read = |file: &PathBuf| {
+        std::fs::read(file).map_err(|error| {
+            Error::misuse(file.display().to_string(), format!("cannot be read: {error}"))
+        })
+    };
+    ca_files.iter().map(read).collect()
 }
 
-/// The same with these authorities.
+/// What a connection agrees on whose peer the usual authorities vouch for, or those of these files.
+pub fn client_config_of(authorities: &[Vec<u8>]) -> Result<Arc<ClientConfig>, Error> {
+    let ca_contents = authorities.to_vec();
+    let options = TransportOptions { ca_contents, ..TransportOptions::default() };
+    client_config_with(roots_of(&options)?)
+}
+
+/// What every connection agrees on, with these authorities.
 pub(super) fn client_config_with(roots: RootCertStore) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

@@ -7,31 +7,24 @@ use firmware_web::api::views::alerts::MailTls;
 use pipeline_azure::encode::base64;
 use zeroize::Zeroizing;
 
-use super::message::Message;
-use super::settings::{Hidden, host_and_port};
+use super::Letter;
 use super::wire::{Ways, Wire};
+use crate::alerts::board::cut;
 
 /// Lines of one answer.
 const LINES_MAX: usize = 100;
 
-/// To whom, and how.
-pub(super) struct Letter<'a> {
-    pub(super) host: &'a str,
-    pub(super) tls: MailTls,
-    pub(super) user: Option<&'a str>,
-    pub(super) password: Option<&'a Hidden>,
-    pub(super) from: &'a str,
-    pub(super) to: &'a [String],
-}
-
-pub(super) fn send(ways: &Ways, letter: &Letter<'_>, message: &Message) -> Result<String, String> {
-    let default = if letter.tls == MailTls::Tls { 465 } else { 587 };
-    let (host, port) = host_and_port(letter.host, default)?;
-    let mut wire = Wire::connect(ways, &host, port)?;
+pub(super) fn send(
+    ways: &Ways<'_>,
+    host: &str,
+    port: u16,
+    letter: &Letter<'_>,
+) -> Result<String, String> {
+    let mut wire = Wire::connect(ways, host, port)?;
     if letter.tls == MailTls::Tls {
         wire = wire.into_tls(ways)?;
     }
-    let mut talk = Talk { wire, host: &host };
+    let mut talk = Talk { wire, host };
     talk.answer("the greeting", 220)?;
     let mut offers = talk.hello()?;
     if letter.tls == MailTls::Starttls {
@@ -44,11 +37,11 @@ pub(super) fn send(ways: &Ways, letter: &Letter<'_>, message: &Message) -> Resul
         talk.wire = talk.wire.into_tls(ways)?;
         offers = talk.hello()?;
     }
-    if let Some(user) = letter.user {
-        let password = letter.password.map(|password| password.0.as_str()).unwrap_or_default();
+    if let Some(user) = &letter.user {
+        let password = letter.password.as_ref().map(|password| &*password.0).unwrap_or_default();
         talk.log_in(&offers, user, password)?;
     }
-    let words = talk.deliver(letter, message)?;
+    let words = talk.deliver(letter)?;
     // It has been taken; how the server says goodbye changes nothing.
     let _ = talk.say("QUIT", 221);
     Ok(words)
@@ -77,7 +70,7 @@ impl Talk<'_> {
                 return Err(format!(
                     "{} does not speak SMTP: it said {:?}",
                     self.host,
-                    super::board::cut(&line, 80)
+                    cut(&line, 80)
                 ));
             };
             let text = line.get(4..).unwrap_or_default().to_owned();
@@ -86,7 +79,7 @@ impl Talk<'_> {
                 return Err(format!(
                     "{} answered {to} by {code} {}{}",
                     self.host,
-                    super::board::cut(&text, 200),
+                    cut(&text, 200),
                     remedy(code)
                 ));
             }
@@ -141,11 +134,11 @@ impl Talk<'_> {
         self.answer("AUTH LOGIN", wanted).map(drop)
     }
 
-    fn deliver(&mut self, letter: &Letter<'_>, message: &Message) -> Result<String, String> {
+    fn deliver(&mut self, letter: &Letter<'_>) -> Result<String, String> {
         self.say(&format!("MAIL FROM:<{}>", letter.from), 250)?;
         let mut taken = 0_usize;
         let mut refused = Vec::new();
-        for mailbox in letter.to {
+        for mailbox in &*letter.to {
             match self.say(&format!("RCPT TO:<{mailbox}>"), 250) {
                 Ok(_) => taken += 1,
                 Err(words) if words.contains("answered RCPT by") => {
@@ -158,8 +151,7 @@ impl Talk<'_> {
             return Err(refused.join("; "));
         }
         self.say("DATA", 354)?;
-        // No line of it begins with a dot: base64 has none, and headers have names.
-        self.wire.send(&message.mail(letter.from, letter.to))?;
+        self.wire.send(&letter.mail)?;
         self.say(".", 250)?;
         let words = format!("{} took it for {taken} of {}", self.host, letter.to.len());
         Ok(if refused.is_empty() { words } else { format!("{words}; {}", refused.join("; ")) })

@@ -1,4 +1,4 @@
-//! A connection to a receiver of alerts: with one deadline for all of it, in the clear or within TLS, lines of bounded length.
+//! A connection to a receiver of messages: with one deadline for all of it, in the clear or within TLS, lines of bounded length.
 //!
 //! A receiver that answers a byte a minute, or never ends its line, costs its own channel some seconds and a kilobyte.
 
@@ -6,12 +6,12 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::time::Instant;
 
 use pipeline_azure::transport::names::Names;
+use pipeline_azure::transport::tls::client_config_of;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 
 /// Longest wait for one address to take a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -19,12 +19,11 @@ const CONNECT: Duration = Duration::from_secs(5);
 const LINE_BYTES_MAX: usize = 1024;
 
 /// What connections are made with.
-#[derive(Clone)]
-pub(super) struct Ways {
+pub(super) struct Ways<'a> {
     /// Names to addresses.
-    pub(super) names: Arc<Names>,
-    /// Who is trusted.
-    pub(super) tls: Arc<ClientConfig>,
+    pub(super) names: &'a Names,
+    /// Who is trusted beside the usual authorities.
+    pub(super) authorities: &'a [Vec<u8>],
     /// For all of a message.
     pub(super) patience: Duration,
 }
@@ -88,7 +87,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Connects to the first address of the host that takes it.
-    pub(super) fn connect(ways: &Ways, host: &str, port: u16) -> Result<Self, String> {
+    pub(super) fn connect(ways: &Ways<'_>, host: &str, port: u16) -> Result<Self, String> {
         let deadline = Instant::now() + ways.patience;
         let addresses = ways.names.look_up(host, CONNECT).map_err(|failure| failure.what)?;
         let mut last = format!("{host} has no address");
@@ -110,14 +109,16 @@ impl Wire {
     }
 
     /// The same connection within TLS from now on.
-    pub(super) fn into_tls(mut self, ways: &Ways) -> Result<Self, String> {
+    pub(super) fn into_tls(mut self, ways: &Ways<'_>) -> Result<Self, String> {
         if !self.come.is_empty() {
             // Said before anything was private: somebody on the way may have said it.
             return Err(format!("{} said more than it was asked before TLS began", self.host));
         }
         let name = ServerName::try_from(self.host.clone())
             .map_err(|_| format!("{} is no name that a certificate can carry", self.host))?;
-        let connection = ClientConnection::new(Arc::clone(&ways.tls), name)
+        let config = client_config_of(ways.authorities)
+            .map_err(|error| format!("TLS cannot begin: {error}"))?;
+        let connection = ClientConnection::new(config, name)
             .map_err(|error| format!("TLS cannot begin: {error}"))?;
         let Socket::Plain(timed) = core::mem::replace(&mut self.socket, Socket::None) else {
             return Err("TLS has begun already".to_owned());

@@ -218,7 +218,6 @@ mod tests {
 
     use super::*;
 
-    /// Seen to fail with the position big-endian in one of the two nonces.
     #[test]
     fn what_one_of_the_two_ciphers_sealed_the_other_opens() {
         let key = SecretKey::from_bytes([5; 32]);

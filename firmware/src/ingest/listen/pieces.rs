@@ -150,7 +150,6 @@ mod tests {
         }
     }
 
-    /// Seen to fail: the first with the stream read straight into what was asked with, the second with a piece kept in silence.
     #[test]
     fn many_small_questions_are_one_read_and_who_is_silent_holds_nothing() {
         let spare = Spare::default();

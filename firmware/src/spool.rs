@@ -17,7 +17,7 @@ use pipeline::seal::SecretKey;
 use checkpoint::Checkpoint;
 use device::Device;
 use layout::{CHECKPOINTS, RECORD_BYTES_MAX};
-use record::{Header, Kind, Record, Seal};
+use record::{Header, Kind, Record};
 use superblock::{Identified, Superblock};
 
 /// The newest state of the ring, in one sector.
@@ -221,7 +221,7 @@ pub struct Spool<D: Disk> {
     superblock: Identified,
     /// Names this opening: records that an earlier one left behind the end of the log are not taken for ours.
     opening: [u8; 16],
-    seal: Seal,
+    seal: SecretKey,
     /// Of the newest checkpoint.
     sequence: u64,
     /// Everything before it was released.
@@ -306,7 +306,7 @@ impl<D: Disk> Spool<D> {
         head.position = head.position.max(oldest);
         let mut opening = [0; 16];
         entropy.fill(&mut opening).map_err(|_| SpoolError::Entropy)?;
-        let seal = superblock.seal(&opening);
+        let seal = superblock.seal_key(&opening);
         let mut spool = Self {
             device,
             superblock,

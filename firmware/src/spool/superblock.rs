@@ -19,7 +19,6 @@ use super::device::Device;
 use super::layout::{
     DISK_BYTES_MIN, END_BYTES, LOG_OFFSET, PAGE_BYTES, SUPERBLOCK_OFFSET, UNSYNCED_BYTES_MAX,
 };
-use super::record::Seal;
 use super::{Owner, SpoolError};
 
 /// What a spool's first bytes are.
@@ -163,10 +162,10 @@ impl Identified {
         keyed_digest(&self.mac, &[bytes])
     }
 
-    /// What seals the records of one opening.
+    /// The key of the records of one opening.
     #[must_use]
-    pub fn seal(&self, opening: &[u8; 16]) -> Seal {
-        Seal::new(&derive(&self.records, opening, &[b"lifeboat spool opening"]))
+    pub fn seal_key(&self, opening: &[u8; 16]) -> SecretKey {
+        derive(&self.records, opening, &[b"lifeboat spool opening"])
     }
 
     /// Where a position of the log is on the disk.

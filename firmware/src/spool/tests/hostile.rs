@@ -14,7 +14,7 @@ fn record(keys: &Identified) -> Vec<u8> {
         Header { kind: Kind::Record, position: 8192, number: 7, durable: 4096, opening: [9; 16] };
     let record = Record { header, span: 8192, parts: &[&[5; 4000], &[], &[5; 1000]] };
     let mut bytes = vec![0; 8192];
-    record.write(keys, &keys.seal(&[9; 16]), &mut bytes);
+    record.write(keys, &keys.seal_key(&[9; 16]), &mut bytes);
     bytes
 }
 

@@ -387,3 +387,24 @@ fn a_verb_whose_listener_is_gone_is_asked_to_end_and_the_listener_says_that_it_d
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+#[test]
+fn a_verb_whose_connection_breaks_before_its_first_word_is_not_said_not_to_have_begun() {
+    let scratch = Scratch::new("remote").expect("a folder");
+    let bed = Paired::new(scratch.path(), &[]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("a port").to_string();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    for (words, known) in [
+        (&["points"][..], false),
+        (&["approval", "grant", "abc"][..], false),
+        (&["approval", "list"][..], true),
+    ] {
+        let ended = bed.command("operator", &address, Some(&bed.fingerprint), words).output();
+        let ended = ended.expect("it starts");
+        assert_eq!(ended.status.code(), Some(1));
+        let told = text(&ended.stderr);
+        assert_eq!(!told.contains("not known"), known, "{words:?}: {told}");
+        assert!(told.contains("see whether the appliance runs") || !known, "{told}");
+    }
+}

@@ -54,7 +54,10 @@ pub fn run(line: &Line, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
         .with_header("accept", "application/x-ndjson")
         .with_body(&body[..]);
     let sent = transport.send(&line.origin, &request, PATIENCE);
-    let mut reply = sent.map_err(|failure| unreached(line, &pin, &failure))?;
+    let mut reply = sent.map_err(|failure| match failure.kind {
+        Kind::Timeout | Kind::Broken => cut(line, &failure.what),
+        _ => unreached(line, &pin, &failure),
+    })?;
     match reply.head.status {
         200 => follow(line, &mut reply, out, err),
         202 => Err(waits(
@@ -82,7 +85,13 @@ fn call(
         request = request.with_header("content-type", *kind).with_body(&body[..]);
     }
     let sent = transport.send(&line.origin, &request, patience);
-    let mut reply = sent.map_err(|failure| unreached(line, pin, &failure))?;
+    let mut reply = sent.map_err(|failure| match failure.kind {
+        Kind::Timeout | Kind::Broken if straight.method != Method::Get => Ended::from(
+            Error::refused(line.origin.authority.clone(), failure.what)
+                .remedy("whether it was done is not known: look, and try again"),
+        ),
+        _ => unreached(line, pin, &failure),
+    })?;
     match reply.head.status {
         202 => Err(waits(
             &mut reply,
@@ -208,6 +217,13 @@ fn text(value: &serde_json::Value, field: &str) -> String {
     value[field].as_str().map(printable).unwrap_or_default()
 }
 
+/// The verb may have begun: the connection breaks before its first word as well as behind it.
+fn cut(line: &Line, why: &str) -> Ended {
+    let what = format!("the connection was cut before the verb ended: {why}");
+    let remedy = "whether it was done is not known: the appliance asks a verb to end in order whose listener is gone. See whether the appliance runs and its address is right, and run the same again: it goes on";
+    Error::refused(line.origin.authority.clone(), what).remedy(remedy).into()
+}
+
 /// Prints what is told until the verb has ended.
 fn follow(
     line: &Line,
@@ -215,12 +231,7 @@ fn follow(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8, Ended> {
-    let cut = |why: &str| {
-        let what = format!("the connection was cut before the verb ended: {why}");
-        Ended::from(Error::refused(line.origin.authority.clone(), what).remedy(
-            "whether it was done is not known: the appliance asks a verb to end in order whose listener is gone. Look, and run the same again: it goes on",
-        ))
-    };
+    let cut = |why: &str| cut(line, why);
     let (mut come, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         let more = reply.read_some(&mut piece).map_err(|failure| cut(&failure.what))?;

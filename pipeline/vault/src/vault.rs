@@ -43,6 +43,8 @@ pub struct Vault {
     ring: Arc<KeyRing>,
     key_encryption_key: SecretKey,
     is_newest: bool,
+    /// The newest ring has no copy; the next change makes it first.
+    is_uncopied: bool,
     troubles: Vec<Error>,
 }
 
@@ -111,7 +113,18 @@ impl Plan {
         }
         let ring = Arc::new(ring);
         let troubles = Vec::new();
-        Ok(Vault { store, clock, entropy, id, ring, key_encryption_key, is_newest: true, troubles })
+        let (is_newest, is_uncopied) = (true, false);
+        Ok(Vault {
+            store,
+            clock,
+            entropy,
+            id,
+            ring,
+            key_encryption_key,
+            is_newest,
+            is_uncopied,
+            troubles,
+        })
     }
 }
 
@@ -203,7 +216,18 @@ impl Vault {
             rings.newest(&found.versions, &key_encryption_key, replaced, &mut troubles)?;
         troubles.iter().for_each(|trouble| log::warn!("{trouble}"));
         let ring = Arc::new(ring);
-        Ok(Self { store, clock, entropy, id, ring, key_encryption_key, is_newest, troubles })
+        let is_uncopied = found.is_uncopied && is_newest;
+        Ok(Self {
+            store,
+            clock,
+            entropy,
+            id,
+            ring,
+            key_encryption_key,
+            is_newest,
+            is_uncopied,
+            troubles,
+        })
     }
 
     /// The vault's identity.
@@ -278,6 +302,7 @@ impl Vault {
         if found.vault != self.id {
             return Err(Error::corrupt(self.place(), "has become another vault"));
         }
+        self.is_uncopied = found.is_uncopied && is_newest;
         (self.ring, self.is_newest, self.troubles) = (Arc::new(ring), is_newest, troubles);
         Ok(())
     }
@@ -361,6 +386,7 @@ impl Vault {
 
     /// Makes sure that there is a key for the catalogue, which rings from before have not; it is the newest ring's.
     pub(crate) fn catalogue_key(&mut self) -> Result<EpochKey, Error> {
+        self.complete();
         if !self.is_newest || self.ring.newest_catalogue_key().is_none() {
             let (key, now) = (self.new_key()?, self.clock.now().0);
             self.change(None, &mut |ring| match ring.newest_catalogue_key() {
@@ -424,6 +450,7 @@ impl Vault {
         step: &mut dyn FnMut(&KeyRing) -> Result<Option<KeyRing>, Error>,
     ) -> Result<(), Error> {
         for _ in 0..ATTEMPTS_MAX {
+            self.complete();
             if !self.is_newest {
                 return Err(Error::corrupt(format!("{} key ring", self.place()), "is damaged")
                     .remedy(
@@ -450,6 +477,13 @@ impl Vault {
             self.refresh()?;
         }
         Err(Error::refused(self.place(), "others keep changing its keys").retry(Retry::Now))
+    }
+
+    /// Makes the copy that a writer was killed before it could make. Whoever only reads may lack the right.
+    fn complete(&mut self) {
+        if core::mem::take(&mut self.is_uncopied) {
+            self.rings().complete(self.ring.version());
+        }
     }
 
     fn rings(&self) -> Rings<'_> {

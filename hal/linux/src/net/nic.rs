@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hal::net::address::Mac;
 use hal::net::frame::{ETHER_ARP, ETHER_IPV4, ETHER_IPV6};
-use hal::net::nic::{FRAME_BYTES_MAX, NetError, Nic, check_frame};
+use hal::net::nic::{FRAME_BYTES_MAX, NetError, NetErrorKind, Nic, check_frame};
 use rustix::io::{Errno, Result};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
@@ -109,6 +109,18 @@ fn hearing(link: u32, protocol: u16, filter: &[Instruction]) -> Result<OwnedFd> 
     Ok(socket)
 }
 
+/// Why a frame did not go out. A link that just lost its carrier throws frames away as a full queue does: both say that there
+/// is no room, and neither takes it later.
+fn unsent(errno: Errno, link: u32) -> NetError {
+    let doing = format!("sending on link number {link}");
+    if errno == Errno::NOBUFS {
+        let what =
+            format!("{doing}: it throws frames away, without a carrier or with a full queue");
+        return NetError::new(NetErrorKind::Down, what).code(errno.raw_os_error());
+    }
+    failed(errno, &doing)
+}
+
 impl Nic for LinuxNic {
     fn link(&self) -> u32 {
         self.link
@@ -126,9 +138,7 @@ impl Nic for LinuxNic {
             Some(ETHER_IPV6) => &self.dhcp6,
             _ => &self.dhcp,
         };
-        send(socket, frame, SendFlags::DONTWAIT)
-            .map(drop)
-            .map_err(|errno| failed(errno, &format!("sending on link number {}", self.link)))
+        send(socket, frame, SendFlags::DONTWAIT).map(drop).map_err(|errno| unsent(errno, self.link))
     }
 
     fn receive(
@@ -151,5 +161,18 @@ impl Nic for LinuxNic {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_a_link_throws_away_says_that_the_link_is_down() {
+        let error = unsent(Errno::NOBUFS, 15);
+        assert_eq!((error.kind, error.code), (NetErrorKind::Down, Errno::NOBUFS.raw_os_error()));
+        assert!(error.what.contains("link number 15"), "{error}");
+        assert_eq!(unsent(Errno::NOMEM, 15).kind, NetErrorKind::Exhausted);
     }
 }

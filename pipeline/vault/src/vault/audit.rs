@@ -13,7 +13,7 @@ use crate::sealed::{Failure, ObjectKind, SEALED_BYTES_MAX};
 use crate::store::list_all;
 
 const FROM_COPY: &str = "bring it back from a copy of the vault";
-const REWRITE: &str = "bring it back from a copy of the vault, or let `lifeboat vault rekey` write the next key ring with its copy";
+const REWRITE: &str = "bring it back from a copy of the vault, or let `lifeboat vault rekey` write the next key ring with its copy; a copy alone is made again by the next point";
 
 impl Vault {
     /// Everything that is wrong with the vault's own objects: the troubles that `verify` is handed.

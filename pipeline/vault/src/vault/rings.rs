@@ -22,6 +22,8 @@ pub(super) struct Found {
     pub(super) vault: VaultId,
     /// Versions of the ring, newest first; never empty.
     pub(super) versions: Vec<u64>,
+    /// The newest one's object is there and its copy is not: whoever made it was killed in between.
+    pub(super) is_uncopied: bool,
     pub(super) troubles: Vec<Error>,
 }
 
@@ -53,9 +55,9 @@ pub(super) struct Rings<'a> {
 /// Which vault a place holds, or in words why none.
 pub(super) fn find(store: &dyn BlobStore) -> Result<Found, Error> {
     // Two round trips at once: over a long way every verb begins with them.
-    let (state, versions) =
-        parallel::both(store.parallel(), || marker::read(store), || versions(store));
-    let (state, versions) = (state?, versions?);
+    let (state, listed) =
+        parallel::both(store.parallel(), || marker::read(store), || listed(store));
+    let (state, (versions, is_uncopied)) = (state?, listed?);
     let place = store.place();
     let (vault, trouble) = match state {
         MarkerState::Whole(marker) if versions.is_empty() => {
@@ -68,7 +70,7 @@ pub(super) fn find(store: &dyn BlobStore) -> Result<Found, Error> {
                 .remedy("use the newer Lifeboat that made it"));
         }
         MarkerState::Whole(marker) => {
-            return Ok(Found { vault: marker.vault, versions, troubles: vec![] });
+            return Ok(Found { vault: marker.vault, versions, is_uncopied, troubles: vec![] });
         }
         MarkerState::Missing if versions.is_empty() => return Err(no_vault(store)?),
         MarkerState::Foreign | MarkerState::Damaged if versions.is_empty() => {
@@ -80,7 +82,7 @@ pub(super) fn find(store: &dyn BlobStore) -> Result<Found, Error> {
     };
     let trouble = Error::corrupt(format!("{place}/{}", marker::NAME), trouble)
         .remedy("bring it back from a copy of the vault; nothing else depends on it");
-    Ok(Found { vault, versions, troubles: vec![trouble] })
+    Ok(Found { vault, versions, is_uncopied, troubles: vec![trouble] })
 }
 
 /// Objects of rings older than `version`.
@@ -112,11 +114,16 @@ impl Rings<'_> {
         if found != *ring {
             return false;
         }
-        match self.store.read_all(&name, SEALED_BYTES_MAX as u64) {
+        self.complete(version);
+        true
+    }
+
+    /// Makes the copy of a ring that is published and has none.
+    pub(super) fn complete(&self, version: u64) {
+        match self.store.read_all(&object_name(version), SEALED_BYTES_MAX as u64) {
             Ok(bytes) => self.copy(version, &bytes),
             Err(error) => log::warn!("{error}; the key ring has no copy yet"),
         }
-        true
     }
 
     /// A copy is a second chance and nothing more: without it everything works.
@@ -238,15 +245,15 @@ pub(super) enum Unopened {
     Content(Error),
 }
 
-/// Versions of which an object or a copy is listed, newest first.
-fn versions(store: &dyn BlobStore) -> Result<Vec<u64>, Error> {
+/// Versions of which an object or a copy is listed, newest first, and whether the newest has an object and no copy.
+fn listed(store: &dyn BlobStore) -> Result<(Vec<u64>, bool), Error> {
     let objects = list_all(store, ring::PREFIX)?;
-    let found: BTreeSet<u64> = objects
-        .iter()
-        .filter_map(|facts| ring::version_of(&facts.name))
-        .map(|(version, _)| version)
-        .collect();
-    Ok(found.into_iter().rev().collect())
+    let found: BTreeSet<(u64, bool)> =
+        objects.iter().filter_map(|facts| ring::version_of(&facts.name)).collect();
+    let newest = found.last().map_or(0, |(version, _)| *version);
+    let is_uncopied = found.contains(&(newest, false)) && !found.contains(&(newest, true));
+    let versions: BTreeSet<u64> = found.into_iter().map(|(version, _)| version).collect();
+    Ok((versions.into_iter().rev().collect(), is_uncopied))
 }
 
 /// The identity that the newest readable ring claims; opening it proves it.
@@ -278,3 +285,6 @@ fn no_vault(store: &dyn BlobStore) -> Result<Error, Error> {
     Ok(Error::misuse(store.place(), what)
         .remedy("check the address; `lifeboat vault create` makes a vault in an empty place"))
 }
+
+#[cfg(test)]
+mod tests;

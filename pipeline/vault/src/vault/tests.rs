@@ -346,7 +346,9 @@ fn a_change_stopped_at_any_call_is_done_or_not() {
         let old = open(memory, &key);
         let new = open(memory, &replacement);
         assert_ne!(old.is_ok(), new.is_ok(), "exactly one key opens the vault");
-        let opened = new.or(old).expect("one of them");
+        let mut opened = new.or(old).expect("one of them");
+        opened.enrol("db1").expect("the next point finds it");
+        assert_eq!(opened.audit(), Ok(Vec::new()), "the next point leaves nothing half done");
         let server = opened.server("db1").expect("it is never lost");
         assert_eq!((server.id, &server.fingerprint), (before.id, &before.fingerprint));
         assert_eq!(server.epoch(KeyEpoch(0)), before.epoch(KeyEpoch(0)), "old data stays readable");

@@ -13,11 +13,14 @@ use std::sync::Arc;
 use hal::disk::{Completion, Disk, DiskError, Geometry, Operation, Rejected, Request};
 use hal_linux::{Access, AlignedBuffer, Direct, LinuxDisk, OpenOptions, facts_of};
 use pipeline_vault::Error;
+use pipeline_vault::restore::Room;
 use rustix::fs::FlockOperation;
 
 use crate::disk_facts::disk_error;
 
 const PART: &str = ".lifeboat-part";
+/// File systems on which a byte takes a byte, by the numbers of `statfs(2)`: ext2 to ext4, XFS, tmpfs.
+const PLAIN: [u64; 3] = [0xEF53, 0x5846_5342, 0x0102_1994];
 
 /// An opened target.
 #[derive(Debug)]
@@ -129,6 +132,17 @@ impl Target {
     #[must_use]
     pub fn compare(&self) -> bool {
         !matches!(&self.kind, Kind::Part { origin: Origin::Nothing, .. })
+    }
+
+    /// What is free where a new file lies; nothing where more may fit than is free, and where some of it is there already.
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        let Kind::Part { part, file, origin: Origin::Nothing } = &self.kind else { return None };
+        let facts = rustix::fs::statfs(part).ok()?;
+        // Others compress, or share what is the same.
+        let is_plain = PLAIN.contains(&u64::try_from(facts.f_type).ok()?);
+        let free_bytes = facts.f_bfree.saturating_mul(u64::try_from(facts.f_bsize).ok()?);
+        is_plain.then(|| Room { place: show(file), free_bytes })
     }
 
     /// Whether it is a device, and no file.

@@ -288,8 +288,10 @@ fn in_little_room(
 fn a_full_target_says_so_and_can_be_gone_on_with() {
     let bed = Bed::new("full");
     let restore = bed.restore(Path::new("x.img"));
-    let script = "\"$@\"; code=$?; ls >&2; exit $code";
-    let Some(ran) = in_little_room(&bed, 1, script, &restore) else { return };
+    // What an earlier run began has its room already, as far as anybody knows.
+    let script =
+        format!("truncate -s {BYTES} x.img.lifeboat-part; \"$@\"; code=$?; ls >&2; exit $code");
+    let Some(ran) = in_little_room(&bed, 1, &script, &restore) else { return };
     assert_eq!(ran.code, 1, "{}", ran.errors);
     let mut lines = ran.errors.lines();
     let line = lines.next().unwrap();
@@ -299,6 +301,22 @@ fn a_full_target_says_so_and_can_be_gone_on_with() {
         ["x.img.lifeboat-part"],
         "nothing half-written has its name"
     );
+}
+
+#[test]
+fn a_target_without_room_for_the_disk_is_told_before_anything_is_written() {
+    let bed = Bed::new("room");
+    let mut hydrate = bed.place.verb("hydrate");
+    hydrate.args(["--server", "web1", "--disk", "sda.img", "--to", "vhd:x.img"]);
+    for command in [bed.restore(Path::new("x.img")), hydrate] {
+        let script = "\"$@\"; code=$?; ls >&2; exit $code";
+        let Some(ran) = in_little_room(&bed, 2, script, &command) else { return };
+        assert_eq!(ran.code, 1, "{}", ran.errors);
+        let line = ran.errors.lines().next().unwrap();
+        assert!(line.contains("x.img: has ") && line.contains(" bytes free"), "{line}");
+        assert!(line.contains("nothing was written"), "{line}");
+        assert_eq!(ran.errors.lines().count(), 1, "nothing is left: {}", ran.errors);
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Copies {
     ) -> Self {
         let pace = Arc::new(Pace::new(pace));
         let stop = Arc::clone(&pace.halt);
-        let options = Options { workers, compare: false, accept_unread: false, stop };
+        let options = Options { workers, compare: false, stop, ..Options::default() };
         let paced = Paced { counters, pace: Arc::clone(&pace) };
         let work = move || jobs.iter().map(|job| one(job, &options, &paced)).collect();
         Self { pace, thread: Some(thread::spawn(work)), done: None }
@@ -123,7 +123,7 @@ impl Progress for Paced {
 fn one(job: &Job, options: &Options, progress: &Paced) -> Result<u64, Error> {
     let confirm = job.confirmed.then_some(job.to.as_path());
     let target = Target::open(&job.to, confirm, job.disk.bytes)?;
-    let options = Options { compare: target.compare(), ..options.clone() };
+    let options = Options { compare: target.compare(), room: target.room(), ..options.clone() };
     match onto(job, &target, &options, progress) {
         Ok(bytes) => target.finish().map(|()| bytes),
         Err(error) => Err(target.give_up(error)),

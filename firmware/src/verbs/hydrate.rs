@@ -182,7 +182,7 @@ impl Work<'_> {
     fn local(&self, source: &Source<'_>, to: &Path, vhd: bool) -> Result<Hydrated, Error> {
         let bytes = if vhd { whole(source.disk.bytes) } else { source.disk.bytes };
         let target = Target::open(to, self.hydrate.confirm.as_deref(), bytes)?;
-        let options = Options { compare: target.compare(), ..self.options() };
+        let options = Options { compare: target.compare(), room: target.room(), ..self.options() };
         let name = to.display().to_string();
         let done = target.disk().and_then(|mut disk| {
             let about = |error: hal::disk::DiskError| Error::from(error).on(&name);
@@ -215,6 +215,7 @@ impl Work<'_> {
             workers: self.session.place().readers(),
             compare: false,
             accept_unread: self.hydrate.accept_unread,
+            room: None,
             stop: Arc::clone(&self.context.stop),
         }
     }

@@ -65,6 +65,7 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Ending {
         workers: session.place().readers(),
         compare: target.compare(),
         accept_unread: restore.accept_unread,
+        room: target.room(),
         stop: Arc::clone(&context.stop),
     };
     let began = machine.clock.monotonic_nanos();

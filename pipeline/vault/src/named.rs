@@ -17,6 +17,8 @@ pub(crate) struct Named {
     pub(crate) segments: HashSet<SegmentId>,
     /// Blocks that could not be read when the point was made.
     pub(crate) unread: u64,
+    /// Blocks that hold something.
+    pub(crate) data: u64,
 }
 
 impl Named {
@@ -50,9 +52,7 @@ impl Named {
         let mut named = Self::default();
         tree::walk_differing(frames, (before, root), &mut |_, before, entry| match entry {
             _ if before.reads_as(entry) => {}
-            Entry::Data(block) => drop(named.segments.insert(block.address.segment)),
-            Entry::Unread => named.unread += 1,
-            Entry::Zero | Entry::Discarded => {}
+            _ => named.take(entry),
         })?;
         Ok(named)
     }
@@ -78,19 +78,25 @@ impl Named {
     fn in_leaves(frames: &FrameReader, pages: &[PageRef]) -> Result<Self, Error> {
         let mut named = Self::default();
         for page in pages {
-            for entry in &frames.leaf(page)?.entries {
-                match entry {
-                    Entry::Data(block) => drop(named.segments.insert(block.address.segment)),
-                    Entry::Unread => named.unread += 1,
-                    Entry::Zero | Entry::Discarded => {}
-                }
-            }
+            frames.leaf(page)?.entries.iter().for_each(|entry| named.take(entry));
         }
         Ok(named)
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Data(block) => {
+                self.segments.insert(block.address.segment);
+                self.data += 1;
+            }
+            Entry::Unread => self.unread += 1,
+            Entry::Zero | Entry::Discarded => {}
+        }
     }
 
     fn add(&mut self, more: Self) {
         self.segments.extend(more.segments);
         self.unread += more.unread;
+        self.data += more.data;
     }
 }

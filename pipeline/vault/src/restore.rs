@@ -66,8 +66,19 @@ pub struct Options {
     pub compare: bool,
     /// Go on although blocks could not be read when the point was made; they are left as the target has them.
     pub accept_unread: bool,
+    /// What is free where the target lies, where it is new and takes as much as is written to it.
+    pub room: Option<Room>,
     /// Set from outside to stop at the next span.
     pub stop: Arc<AtomicBool>,
+}
+
+/// What is free somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Where, as a person knows it.
+    pub place: String,
+    /// Bytes.
+    pub free_bytes: u64,
 }
 
 impl Default for Options {
@@ -76,6 +87,7 @@ impl Default for Options {
             workers: parallel::processors(),
             compare: true,
             accept_unread: false,
+            room: None,
             stop: Arc::default(),
         }
     }
@@ -410,13 +422,25 @@ fn check_named(
     objects: &Objects,
     named: &Named,
 ) -> Result<(), Error> {
-    let Named { segments, unread } = named;
+    let Named { segments, unread, data } = named;
     if *unread > 0 && !options.accept_unread {
         return Err(Error::corrupt(
             &disk.name,
             format!("{unread} blocks of this point are unknown: the source could not read them"),
         )
         .remedy("choose an older point, or accept it with --accept-unread; nothing was written"));
+    }
+    if let Some(Room { place, free_bytes }) = &options.room {
+        let wanted = data.saturating_mul(BLOCK_BYTES as u64).min(disk.bytes);
+        if wanted > *free_bytes {
+            let what = format!(
+                "has {free_bytes} bytes free, and disk {} holds {wanted} bytes; nothing was written",
+                disk.name
+            );
+            return Err(
+                Error::exhausted(place, what).remedy("make room, or restore to another place")
+            );
+        }
     }
     for segment in segments {
         let holders = frames.holders(segment);

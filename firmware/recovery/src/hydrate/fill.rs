@@ -93,6 +93,7 @@ impl How {
             workers: self.workers,
             compare: false,
             accept_unread: self.accept_unread,
+            room: None,
             stop: Arc::clone(&self.stop),
         }
     }

@@ -136,13 +136,16 @@ fn a_map_that_is_read_by_several_at_once_names_what_one_finds_in_order() {
     let root = view.find("latest").expect("a point").record.point().expect("a point").disks[0].root;
     assert!(root.height >= 2, "several inner pages");
     let frames = FrameReader::new(&access, SERVER, &view.upkeep, 1 << 20).expect("a reader");
-    let mut expected = HashSet::new();
+    let (mut expected, mut data) = (HashSet::new(), 0);
     walk_leaves(&frames, &root, &mut |visited| {
         expected.insert(visited.page.address.segment);
         if visited.level == 0 {
             expected.extend(frames.leaf(&visited.page)?.entries.iter().filter_map(|entry| {
                 match entry {
-                    Entry::Data(block) => Some(block.address.segment),
+                    Entry::Data(block) => {
+                        data += 1;
+                        Some(block.address.segment)
+                    }
                     _ => None,
                 }
             }));
@@ -151,5 +154,31 @@ fn a_map_that_is_read_by_several_at_once_names_what_one_finds_in_order() {
     })
     .expect("a map");
     let named = Named::of(&frames, &root).expect("a map");
-    assert_eq!(named, Named { segments: expected, unread: 0 });
+    assert_eq!(named, Named { segments: expected, unread: 0, data });
+}
+
+#[test]
+fn a_target_with_exactly_the_room_that_a_disk_takes_is_filled_and_one_with_less_is_not_begun() {
+    let disk = scattered(40, &mut Random::new(11));
+    let access = access(Arc::new(MemoryStore::new()), 11);
+    point(&access, &disk, &writer::Options::default()).expect("a point");
+    let view = read_chain(&access, SERVER).expect("a chain");
+    let state = &view.find("latest").expect("a point").record.point().expect("a point").disks[0];
+    let frames = FrameReader::new(&access, SERVER, &view.upkeep, 16 << 20).expect("a reader");
+    // Ten leaves have one block each that holds something.
+    for (free_bytes, fits) in [(10 * BLOCK - 1, false), (10 * BLOCK, true)] {
+        let target = SimDisk::new(state.bytes);
+        let room = Some(Room { place: "the folder".to_owned(), free_bytes });
+        let options = Options { compare: false, room, ..Options::default() };
+        let hand = target.another().expect("a handle");
+        match restore_disk(&frames, state, hand, "target", &options, &Silent) {
+            Ok(restored) => assert!(fits && restored.written_bytes == 10 * BLOCK),
+            Err(error) => {
+                assert!(!fits, "{error}");
+                assert_eq!(error.blame, crate::error::Blame::Exhausted);
+                assert_eq!(error.object, "the folder");
+                assert_same(&target, &SimDisk::new(state.bytes), state.bytes);
+            }
+        }
+    }
 }

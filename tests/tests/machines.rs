@@ -292,7 +292,8 @@ fn a_power_cut_loses_nothing_that_was_flushed() {
     let after = start();
     let read = tell(&after, "read vda 0");
     let kept: u64 = read.iter().find_map(|event| event.number("text")).unwrap();
-    assert!(kept == said || kept == said + 1, "{said} was said, {kept} is there");
+    // Lines that the serial port still held are lost with the machine: the disk may be ahead of what was said, never behind.
+    assert!(kept >= said, "{said} was said, {kept} is there");
     after.console().type_line("restart").unwrap();
     let ended = after.wait_end(ANSWER).unwrap();
     assert_eq!(ended.reason.as_deref(), Some("guest-reset"));

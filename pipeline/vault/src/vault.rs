@@ -42,10 +42,29 @@ pub struct Vault {
     id: VaultId,
     ring: Arc<KeyRing>,
     key_encryption_key: SecretKey,
-    is_newest: bool,
-    /// The newest ring has no copy; the next change makes it first.
-    is_uncopied: bool,
+    standing: Standing,
     troubles: Vec<Error>,
+}
+
+/// What the ring at hand is among those in the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The newest.
+    Newest,
+    /// The newest, without a copy: the next change makes it first.
+    Uncopied,
+    /// An older one: it stands in for one that does not open.
+    Older,
+}
+
+impl Standing {
+    fn of(is_newest: bool, is_uncopied: bool) -> Self {
+        match (is_newest, is_uncopied) {
+            (true, false) => Self::Newest,
+            (true, true) => Self::Uncopied,
+            (false, _) => Self::Older,
+        }
+    }
 }
 
 /// A vault that is about to be made: its identity and key exist before anything is written, so that the key can be
@@ -113,18 +132,8 @@ impl Plan {
         }
         let ring = Arc::new(ring);
         let troubles = Vec::new();
-        let (is_newest, is_uncopied) = (true, false);
-        Ok(Vault {
-            store,
-            clock,
-            entropy,
-            id,
-            ring,
-            key_encryption_key,
-            is_newest,
-            is_uncopied,
-            troubles,
-        })
+        let standing = Standing::Newest;
+        Ok(Vault { store, clock, entropy, id, ring, key_encryption_key, standing, troubles })
     }
 }
 
@@ -216,18 +225,8 @@ impl Vault {
             rings.newest(&found.versions, &key_encryption_key, replaced, &mut troubles)?;
         troubles.iter().for_each(|trouble| log::warn!("{trouble}"));
         let ring = Arc::new(ring);
-        let is_uncopied = found.is_uncopied && is_newest;
-        Ok(Self {
-            store,
-            clock,
-            entropy,
-            id,
-            ring,
-            key_encryption_key,
-            is_newest,
-            is_uncopied,
-            troubles,
-        })
+        let standing = Standing::of(is_newest, found.is_uncopied);
+        Ok(Self { store, clock, entropy, id, ring, key_encryption_key, standing, troubles })
     }
 
     /// The vault's identity.
@@ -262,7 +261,7 @@ impl Vault {
         Access {
             store: Arc::clone(&self.store),
             vault: self.id,
-            keys: if self.is_newest { ring } else { Arc::new(ReadOnly(ring)) },
+            keys: if self.is_newest() { ring } else { Arc::new(ReadOnly(ring)) },
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
         }
@@ -302,8 +301,8 @@ impl Vault {
         if found.vault != self.id {
             return Err(Error::corrupt(self.place(), "has become another vault"));
         }
-        self.is_uncopied = found.is_uncopied && is_newest;
-        (self.ring, self.is_newest, self.troubles) = (Arc::new(ring), is_newest, troubles);
+        self.standing = Standing::of(is_newest, found.is_uncopied);
+        (self.ring, self.troubles) = (Arc::new(ring), troubles);
         Ok(())
     }
 
@@ -387,7 +386,7 @@ impl Vault {
     /// Makes sure that there is a key for the catalogue, which rings from before have not; it is the newest ring's.
     pub(crate) fn catalogue_key(&mut self) -> Result<EpochKey, Error> {
         self.complete();
-        if !self.is_newest || self.ring.newest_catalogue_key().is_none() {
+        if !self.is_newest() || self.ring.newest_catalogue_key().is_none() {
             let (key, now) = (self.new_key()?, self.clock.now().0);
             self.change(None, &mut |ring| match ring.newest_catalogue_key() {
                 Some(_) => Ok(None),
@@ -404,7 +403,7 @@ impl Vault {
     pub fn forget_old_rings(&self) -> Result<OldRings, Error> {
         let mut old_rings = OldRings::default();
         let names = rings::names_before(&*self.store, self.ring.version())?;
-        if !self.is_newest || names.is_empty() {
+        if !self.is_newest() || names.is_empty() {
             return Ok(old_rings);
         }
         for answer in self.store.delete(&names) {
@@ -451,7 +450,7 @@ impl Vault {
     ) -> Result<(), Error> {
         for _ in 0..ATTEMPTS_MAX {
             self.complete();
-            if !self.is_newest {
+            if !self.is_newest() {
                 return Err(Error::corrupt(format!("{} key ring", self.place()), "is damaged")
                     .remedy(
                         "bring its object back from a copy; until then keys cannot be changed",
@@ -481,9 +480,14 @@ impl Vault {
 
     /// Makes the copy that a writer was killed before it could make. Whoever only reads may lack the right.
     fn complete(&mut self) {
-        if core::mem::take(&mut self.is_uncopied) {
+        if self.standing == Standing::Uncopied {
             self.rings().complete(self.ring.version());
+            self.standing = Standing::Newest;
         }
+    }
+
+    fn is_newest(&self) -> bool {
+        self.standing != Standing::Older
     }
 
     fn rings(&self) -> Rings<'_> {
